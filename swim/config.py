@@ -1,0 +1,90 @@
+"""The settings of a node, and the three profiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+__all__ = ["Config"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How a node behaves. All times are in seconds, all sizes in bytes.
+
+    Most applications choose a profile (`Config.lan()`, `Config.wan()`, `Config.local()`) and change
+    nothing, or only the silence tolerance.
+    """
+
+    # --- failure detection
+    probe_interval: float = 1.0
+    """Every member is pinged once in this time by one of its observers."""
+    silence_tolerance: float = 3.0
+    """How long a member may be silent before it is given up for dead."""
+    rtt_min: float = 0.01
+    """An ack is never expected sooner than this, whatever was measured."""
+    rtt_max: float = 1.0
+    """The longest wait for one ack before the member is probed again."""
+    rings: int = 8
+    """Hash rings that decide who observes whom: each member has up to this many observers."""
+    indirect_probes: int = 2
+    """Members asked to ping a silent one in each round (SWIM's k)."""
+
+    # --- dissemination
+    fanout: int = 4
+    """Rings along which news is flooded."""
+    flood_delay: float = 0.005
+    """News is held for half to one and a half of this time, so that one packet carries many."""
+    piggyback_limit: int = 3
+    """How often each piece of news also rides on pings and acks."""
+    packet_size_max: int = 1400
+    """UDP payload that is never exceeded by what we send."""
+
+    # --- staying one cluster
+    push_pull_interval: float = 30.0
+    """Full state exchange with a random member; grows with log2 of the cluster size above 32."""
+    reconnect_interval: float = 10.0
+    """A random dead member and a seed that is not alive are tried this often."""
+    dead_retention: float = 86_400.0
+    """How long dead members are remembered."""
+    dead_max: int = 4_096
+    """How many dead members are remembered."""
+    join_retry_interval: float = 1.0
+    """A node that has not joined yet asks all its seeds this often."""
+    founding_silence: float = 5.0
+    """A seed that is not the lowest of its list founds the cluster when none answered for so long."""
+    clock_skew_max: float = 60.0
+    """Wall clocks may differ by this much between a joining node and the cluster."""
+    leave_linger: float = 0.3
+    """A leaving node goes on answering for this long, so that its farewell arrives."""
+
+    # --- limits
+    stream_timeout: float = 10.0
+    """For a whole exchange over TCP."""
+    streams_max: int = 128
+    """TCP connections served at once; more are closed at once, and counted."""
+    event_buffer: int = 1_024
+    """Events kept for a slow reader before it is given a fresh snapshot instead."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not value > 0:
+                raise ValueError(f"{name} must be greater than 0, not {value!r}")
+        if self.rings < self.fanout:
+            raise ValueError(f"fanout ({self.fanout}) cannot exceed rings ({self.rings})")
+
+    @classmethod
+    def lan(cls, **changes: Any) -> Config:
+        """One data centre: round trips of about a millisecond."""
+        return replace(cls(), **changes)
+
+    @classmethod
+    def wan(cls, **changes: Any) -> Config:
+        """Several regions: round trips of 30 to 300 ms."""
+        return replace(cls(rtt_min=0.05, silence_tolerance=5.0, leave_linger=1.0), **changes)
+
+    @classmethod
+    def local(cls, **changes: Any) -> Config:
+        """Processes on one machine: as lan, with less patience."""
+        return replace(cls(silence_tolerance=2.0, push_pull_interval=15.0), **changes)

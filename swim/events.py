@@ -1,0 +1,105 @@
+"""What `Cluster.events` yields: first one `Snapshot`, then a value for every change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from swim.types import Member
+
+__all__ = [
+    "Event",
+    "FailureReason",
+    "LeaderChanged",
+    "MemberFailed",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberRecovered",
+    "MemberSuspected",
+    "MemberUpdated",
+    "Snapshot",
+]
+
+FailureReason = Literal["silence", "process-gone", "quality", "told", "replaced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All present members (this node included) and the leader.
+
+    The first event of every subscription; also what a subscription that fell behind gets in
+    place of the events that it lost.
+    """
+
+    members: tuple[Member, ...]
+    leader: Member | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberJoined:
+    """A member is (again) alive."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class MemberUpdated:
+    """A member's tags or id changed. Also reported about this node itself."""
+
+    member: Member
+    previous: Member
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSuspected:
+    """A member does not answer. `phi` is None when it was told, not measured."""
+
+    member: Member
+    phi: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecovered:
+    """A suspected member answered, or refuted the suspicion."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class MemberFailed:
+    """A member is given up for dead.
+
+    `reason`: "silence" and "quality" are this node's own measurement, "process-gone" is the word
+    of the member's kernel, "told" is another member's word, "replaced" means that a new process
+    came up under the same name.
+    """
+
+    member: Member
+    reason: FailureReason
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLeft:
+    """A member left of its own will."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderChanged:
+    """The leader in this node's view is now `leader` (None: there is none)."""
+
+    leader: Member | None
+    previous: Member | None
+
+
+Event = (
+    Snapshot
+    | MemberJoined
+    | MemberUpdated
+    | MemberSuspected
+    | MemberRecovered
+    | MemberFailed
+    | MemberLeft
+    | LeaderChanged
+)

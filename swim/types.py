@@ -1,0 +1,55 @@
+"""The values that every layer shares: addresses, members, states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+__all__ = ["Address", "Member", "MemberState"]
+
+
+class Address(NamedTuple):
+    """A numeric IP address in its shortest text form, and a port. Prints as ``host:port``.
+
+    IPv4 addresses mapped into IPv6 are never kept as such: see `swim.wire.addresses`.
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class MemberState(Enum):
+    """What a node believes of a member (SWIM section 4.2; LEFT is memberlist's addition)."""
+
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    DEAD = "dead"
+    LEFT = "left"
+
+    @property
+    def present(self) -> bool:
+        """Counted as a member: alive, or suspected but not yet given up."""
+        return self is MemberState.ALIVE or self is MemberState.SUSPECT
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of the cluster, as this node sees it. A snapshot: it never changes.
+
+    `id` orders members by when they joined; None for a foreign member (memberlist, Serf).
+    """
+
+    name: str
+    address: Address
+    id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    state: MemberState = MemberState.ALIVE
+    incarnation: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.address})"

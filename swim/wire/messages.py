@@ -1,0 +1,169 @@
+"""The messages of the protocol as values. How they look as bytes is the business of `codec`.
+
+Field names are ours; memberlist's stand beside them where they differ. What is marked *ours* is an
+extra map field that foreign members skip (WIRE section 9); it is left out of the bytes when empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+__all__ = [
+    "Ack",
+    "Alive",
+    "Dead",
+    "ErrorMessage",
+    "Greeting",
+    "Message",
+    "Nack",
+    "NodeState",
+    "Ping",
+    "PingReq",
+    "PushPull",
+    "StreamMessage",
+    "Suspect",
+    "UserMessage",
+    "WireState",
+]
+
+
+class WireState(IntEnum):
+    """`State` of an entry of a push/pull."""
+
+    ALIVE = 0
+    SUSPECT = 1
+    DEAD = 2
+    LEFT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? Answered with an `Ack` of the same `seq`."""
+
+    seq: int
+    node: str = ""
+    source_address: bytes = b""
+    source_port: int = 0
+    source_node: str = ""
+    sender_id: bytes = b""  # ours, map key "i": see identity.pack_id
+    view: bytes = b""  # ours, map key "v": the sender's view hash, 8 bytes, when its view is at rest
+
+
+@dataclass(frozen=True, slots=True)
+class PingReq:
+    """Ping `node` for me (memberlist: indirect ping)."""
+
+    seq: int
+    node: str
+    target: bytes
+    port: int
+    nack: bool = False
+    source_address: bytes = b""
+    source_port: int = 0
+    source_node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """I am here, or: the node that you asked me to ping is. `payload` None is nil on the wire.
+
+    With `bare` the payload field is left out, so that the ack is no larger than the ping.
+    """
+
+    seq: int
+    payload: bytes | None = None
+    sender_id: bytes = b""  # ours, "i"
+    boot: bytes = b""  # ours, "b"
+    wait_ms: int = 0  # ours, "w": when this observer should ping next, in milliseconds from now
+    bare: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """I asked the node that you named, and it did not answer me in time."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """`sender` suspects `node` at `incarnation`."""
+
+    node: str
+    incarnation: int
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """`node` is dead, says `sender`; it left when it says so itself."""
+
+    node: str
+    incarnation: int
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """`node` is alive at this address with this meta data."""
+
+    node: str
+    incarnation: int
+    address: bytes
+    port: int
+    meta: bytes
+    versions: bytes  # six numbers: protocol min, max, current; delegate min, max, current
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """One entry of a push/pull."""
+
+    name: str
+    incarnation: int
+    address: bytes
+    port: int
+    meta: bytes
+    state: WireState
+    versions: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Ours, in the header of a push/pull (map key "swim"): what memberlist has no field for."""
+
+    name: str = ""  # "n"
+    boot: bytes = b""  # "b"
+    port: int = 0  # "p": the sender's listening port
+    clock_ms: int = 0  # "c": its wall clock
+    joining: bool = False  # "j": not a member of any cluster yet
+    floor: bytes = b""  # "f": its leadership floor, packed as an id
+
+
+@dataclass(frozen=True, slots=True)
+class PushPull:
+    """Everything that the sender knows of the cluster. With no nodes it only asks."""
+
+    nodes: tuple[NodeState, ...]
+    join: bool = False
+    user_state: bytes = b""
+    greeting: Greeting | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """Bytes for the layer above (Serf, or ours), in a packet or on a stream."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorMessage:
+    """What a peer answers on a stream whose framing it could not read."""
+
+    text: str
+
+
+Message = Ping | PingReq | Ack | Nack | Suspect | Alive | Dead | UserMessage
+StreamMessage = PushPull | Ping | Ack | UserMessage | ErrorMessage
