@@ -1,0 +1,1 @@
+"""The protocol without I/O: `Node` joins the parts, each of which owns one concept."""
