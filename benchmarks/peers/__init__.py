@@ -1,0 +1,64 @@
+"""Programs that speak the agent's JSON lines (AGENT.md): our own agent, and others to compare it with."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+__all__ = ["Absent", "Peer", "find_peer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A program that can be started: `command` and then the options of AGENT.md."""
+
+    kind: str
+    command: tuple[str, ...]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A peer that this machine lacks, and the command that installs it."""
+
+    kind: str
+    reason: str
+    install: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} is skipped: {self.reason}; install it with: {self.install}"
+
+
+def find_peer(kind: str) -> Peer | Absent:
+    """Look for the peer, building it if need be. `kind` is `swim` or `memberlist`."""
+    if kind == "swim":
+        return _find_swim()
+    if kind == "memberlist":
+        from benchmarks.peers import memberlist
+
+        return memberlist.find()
+    raise ValueError(f"unknown peer {kind!r}: choose from swim, memberlist")
+
+
+def _find_swim() -> Peer | Absent:
+    from importlib.util import find_spec
+
+    missing = [module for module in ("swim.cli", "click", "rich") if find_spec(module) is None]
+    if missing:
+        return Absent("swim", f"{missing[0]} cannot be imported", 'pip install -e ".[cli]"')
+    return Peer("swim", (sys.executable, "-m", "swim.cli", "agent", "--json"), _swim_version())
+
+
+def _swim_version() -> str:
+    """The commit where there is one: the version number stays the same for weeks."""
+    import subprocess
+    from pathlib import Path
+
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=10"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
