@@ -1,1 +1,1 @@
-"""Measurements, each with its seed, and the peers that they compare with. Not part of the installed library."""
+"""Measurements, each with its seed, and the peers to compare with. Not part of the installed library."""

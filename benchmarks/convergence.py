@@ -1,0 +1,257 @@
+"""How fast news reaches everyone: a join storm, one join, a tag change, a leave, a SIGKILL.
+
+    python -m benchmarks.convergence [--nodes 8 32] [--runs 5] [--peers swim,memberlist] [--json FILE]
+
+Real processes on loopback. Each run does all scenarios once for every peer, in changing order, so that a
+busy machine is busy for both: compare by the ratio. The node that is killed, the seed and the newcomer are
+alone in their processes; the other nodes share two. All profiles are the peers' defaults (`--profile lan`).
+
+first / half / all: seconds until the first, half and all of the observers had reported it.
+- join storm: from the moment when the last node was listening (`bound`) until each saw all.
+- one node joins: from its `bound` until the others report `join`.
+- tag change: from the command until the others report `update` with it.
+- graceful leave: from the command until the others report `leave` (a `dead` instead does not count).
+- SIGKILL: from the signal until the others report `dead`; first suspicion: the first `suspect` anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shlex
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from benchmarks.driver import Agent, Fleet, Spread, Watch, open_fleet, reports
+from benchmarks.peers import Absent, Peer, find_peer
+
+SCENARIOS = ("join storm", "one node joins", "tag change", "graceful leave", "SIGKILL", "first suspicion")
+PATIENCE = 60.0
+"""Seconds after which a scenario is over, whoever has not reported."""
+GROUPS = 2
+
+Figures = dict[str, Spread]
+
+
+async def one_run(peer: Peer, nodes: int, rng: random.Random) -> Figures:
+    """All scenarios once, with a fresh cluster."""
+    figures: Figures = {}
+    async with open_fleet() as fleet:
+        victim, names = await _join_storm(fleet, peer, nodes, figures)
+        newcomer = await _one_joins(fleet, peer, names, figures)
+        await trio.sleep(rng.uniform(1, 2))
+        with fleet.watch(reports("update", "newcomer", tags={"meta": "v2"}), names) as updates:
+            figures["tag change"] = await _spread(updates, await newcomer.command("meta v2"))
+        await trio.sleep(rng.uniform(1, 2))
+        with fleet.watch(reports("leave", "newcomer"), names) as leaves:
+            figures["graceful leave"] = await _spread(leaves, await newcomer.command("leave"))
+        await trio.sleep(rng.uniform(2, 3))
+        others = [name for name in names if name != victim.name]
+        with (
+            fleet.watch(reports("suspect", victim.name), others) as suspicions,
+            fleet.watch(reports("dead", victim.name), others) as deaths,
+        ):
+            killed = victim.kill()
+            figures["SIGKILL"] = await _spread(deaths, killed)
+            figures["first suspicion"] = suspicions.after(killed)
+    return figures
+
+
+async def _join_storm(fleet: Fleet, peer: Peer, nodes: int, figures: Figures) -> tuple[Agent, list[str]]:
+    seed = await fleet.start(peer, "seed")
+    await fleet.until_bound(seed)
+    agents = [seed]
+    for group, size in enumerate(_split(nodes - 2, GROUPS)):
+        agents.append(await fleet.start(peer, f"n{group}", count=size, join=[seed.address]))
+    victim = await fleet.start(peer, "victim", join=[seed.address])
+    agents.append(victim)
+    names = [name for agent in agents for name in agent.names]
+    with fleet.watch_all_see(names) as complete:
+        await fleet.until_bound(*agents)
+        figures["join storm"] = await _spread(complete, max(fleet.bound[name] for name in names))
+    return victim, names
+
+
+async def _one_joins(fleet: Fleet, peer: Peer, names: list[str], figures: Figures) -> Agent:
+    seed = fleet.agents[0]
+    with fleet.watch(reports("join", "newcomer"), names) as joins:
+        newcomer = await fleet.start(peer, "newcomer", join=[seed.address])
+        await fleet.until_bound(newcomer)
+        figures["one node joins"] = await _spread(joins, fleet.bound["newcomer"])
+    return newcomer
+
+
+async def _spread(watch: Watch, start: float) -> Spread:
+    await watch.complete(PATIENCE)
+    return watch.after(start)
+
+
+def _split(count: int, parts: int) -> list[int]:
+    """Nodes for each process, none empty; a lone node would be named without a number, which is fine."""
+    sizes = [count // parts + (i < count % parts) for i in range(parts)]
+    return [size for size in sizes if size > 0]
+
+
+# --- the table
+
+
+def _numbers(spreads: Iterable[Spread], which: str) -> tuple[list[float], int]:
+    values = [getattr(spread, which) for spread in spreads]
+    return [value for value in values if value is not None], sum(value is None for value in values)
+
+
+def _cell(spreads: list[Spread], which: str, scenario: str) -> str:
+    numbers, missing = _numbers(spreads, which)
+    if scenario == "first suspicion" and which != "first":
+        return ""
+    if not numbers:
+        return f"never in {PATIENCE:.0f} s"
+    text = f"{_short(statistics.median(numbers))} ({_short(min(numbers))}-{_short(max(numbers))})"
+    return text + (f", {missing} of {len(spreads)} never" if missing else "")
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.3f}" if seconds < 1 else f"{seconds:.2f}"
+
+
+def _ratio(ours: list[Spread], theirs: list[Spread], which: str) -> str:
+    (mine, _), (other, _) = _numbers(ours, which), _numbers(theirs, which)
+    if not mine or not other:
+        return "-"
+    return f"{statistics.median(mine) / max(statistics.median(other), 1e-6):.2f}"
+
+
+def print_table(results: dict[tuple[str, int], list[Figures]], peers: list[str], sizes: list[int]) -> None:
+    """One row for each scenario, size and peer; the ratio is the first peer's median over this one's."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="seconds: median (min-max)")
+    for column in ("", "N", "peer", "first", "half", "all", f"{peers[0]} / peer"):
+        table.add_column(column, no_wrap=True)
+    for scenario in SCENARIOS:
+        which = "first" if scenario == "first suspicion" else "all"
+        for nodes in sizes:
+            ours = [figures[scenario] for figures in results[peers[0], nodes]]
+            for peer in peers:
+                spreads = [figures[scenario] for figures in results[peer, nodes]]
+                cells = [_cell(spreads, column, scenario) for column in ("first", "half", "all")]
+                ratio = "" if peer == peers[0] else _ratio(ours, spreads, which)
+                table.add_row(scenario, str(nodes), peer, *cells, ratio)
+        table.add_section()
+    Console(width=max(140, Console().width)).print(table)
+
+
+# --- the record
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = "unknown"
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "trio": trio.__version__,
+        "load_average": os.getloadavg(),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def record(args: argparse.Namespace, peers: list[Peer], results: dict[tuple[str, int], list[Figures]]) -> Any:
+    """Everything that was measured, and how to measure it again."""
+    return {
+        "command": shlex.join(["python", "-m", "benchmarks.convergence", *sys.argv[1:]]),
+        "seed": args.seed,
+        "machine": machine(),
+        "versions": {peer.kind: peer.version for peer in peers},
+        "results": [
+            {"peer": kind, "nodes": nodes, "run": run, "scenario": scenario, **asdict(spread)}
+            for (kind, nodes), runs in results.items()
+            for run, figures in enumerate(runs)
+            for scenario, spread in figures.items()
+        ],
+    }
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.convergence", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--nodes", type=int, nargs="+", default=[8, 32], help="cluster sizes, 3 or more")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument(
+        "--seed", type=int, default=None, help="order of the peers and pauses between scenarios"
+    )
+    parser.add_argument("--peers", default="swim,memberlist", help="comma-separated; the first is the base")
+    parser.add_argument("--json", type=Path, help="write every single figure there")
+    parser.add_argument("--quick", action="store_true", help="one run with 8 nodes")
+    args = parser.parse_args(argv)
+    if args.quick:
+        args.nodes, args.runs = [8], 1
+    if args.seed is None:
+        args.seed = random.SystemRandom().randrange(2**32)
+    if min(args.nodes) < 3 or args.runs < 1:
+        parser.error("--nodes needs 3 or more, --runs 1 or more")
+    return args
+
+
+async def measure(args: argparse.Namespace, peers: list[Peer]) -> dict[tuple[str, int], list[Figures]]:
+    rng = random.Random(args.seed)
+    results: dict[tuple[str, int], list[Figures]] = {
+        (peer.kind, nodes): [] for nodes in args.nodes for peer in peers
+    }
+    for run in range(args.runs):
+        for nodes in args.nodes:
+            for peer in rng.sample(peers, len(peers)):
+                started = time.monotonic()
+                results[peer.kind, nodes].append(await one_run(peer, nodes, rng))
+                took = time.monotonic() - started
+                print(f"run {run + 1}/{args.runs}: {peer.kind}, N={nodes}: {took:.0f} s", flush=True)
+    return results
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    print(f"seed {args.seed}", flush=True)
+    peers: list[Peer] = []
+    for kind in args.peers.split(","):
+        found = find_peer(kind)
+        if isinstance(found, Absent):
+            print(found)
+        else:
+            peers.append(found)
+    if not peers:
+        return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    try:
+        results = trio.run(measure, args, peers)
+    except KeyboardInterrupt:
+        print("interrupted; every process started here is gone", file=sys.stderr)
+        return 130
+    print_table(results, [peer.kind for peer in peers], args.nodes)
+    if args.json:
+        args.json.write_text(json.dumps(record(args, peers, results), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
