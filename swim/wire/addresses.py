@@ -1,0 +1,58 @@
+"""IP addresses as text and as the 4 or 16 bytes of the wire."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+from swim.types import Address
+from swim.wire.errors import DecodeError
+
+__all__ = ["pack_host", "parse_address", "unpack_address", "unpack_host"]
+
+# What a dual-stack socket reports for an IPv4 peer, and what Go's net.IP holds for any IPv4 address.
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+@lru_cache(maxsize=16_384)
+def unpack_host(packed: bytes) -> str:
+    """The text of an address; an IPv4 address mapped into IPv6 comes out as plain IPv4."""
+    if len(packed) == 4:
+        return inet_ntop(AF_INET, packed)
+    if len(packed) != 16:
+        raise DecodeError("body", f"an address of {len(packed)} bytes")
+    return inet_ntop(AF_INET, packed[12:]) if packed.startswith(_MAPPED) else inet_ntop(AF_INET6, packed)
+
+
+@lru_cache(maxsize=16_384)
+def pack_host(host: str) -> bytes:
+    """The 4 or 16 bytes of a numeric address, mapped addresses as 4; ValueError for anything else."""
+    try:
+        packed = inet_pton(AF_INET6 if ":" in host else AF_INET, host)
+    except (OSError, ValueError):
+        raise ValueError(f"{host!r} is not a numeric IP address") from None
+    return packed[12:] if packed.startswith(_MAPPED) else packed
+
+
+def unpack_address(packed: bytes, port: int) -> Address:
+    """The address in its one text form, so that addresses can be compared."""
+    return Address(unpack_host(packed), port)
+
+
+def parse_address(text: str, default_port: int | None = None) -> tuple[str, int]:
+    """Host and port of ``host:port`` or ``[v6]:port``; the host may be a name.
+
+    With a `default_port` the port may be left out, and so may the brackets then.
+    """
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or text.endswith("]") or (":" in host and not bracketed):
+        host, port = text, ""  # no port in it
+        bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed:
+        host = host[1:-1]
+    if not port and default_port is not None and host:
+        return host, default_port
+    if not (host and port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
+        raise ValueError(f"{text!r} is not an address: write host:port or [IPv6 address]:port")
+    return host, int(port)

@@ -1,0 +1,114 @@
+"""memberlist's dialect of msgpack: message types, and checked access to the fields of a map.
+
+The dialect is the old one: text and bytes are both "raw". Structs are maps keyed by Go's field names.
+On receipt nil and absent mean zero, any width of integer will do, and unknown fields are skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgpack
+
+from swim.wire.errors import DecodeError
+
+# The first byte of a message.
+PING: Final = 0
+PING_REQ: Final = 1
+ACK: Final = 2
+SUSPECT: Final = 3
+ALIVE: Final = 4
+DEAD: Final = 5
+PUSH_PULL: Final = 6
+COMPOUND: Final = 7
+USER: Final = 8
+COMPRESS: Final = 9
+ENCRYPT: Final = 10
+NACK: Final = 11
+CRC: Final = 12
+ERROR: Final = 13
+LABEL: Final = 244
+
+NAME_SIZE_MAX = 255
+_CONTAINER_SIZE_MAX = 1024  # items; msgpack allocates an array before it has seen them
+U16 = 0xFFFF
+U32 = 0xFFFF_FFFF
+U64 = 0xFFFF_FFFF_FFFF_FFFF
+
+Body = Mapping[bytes, Any]
+
+# What msgpack raises for bad input; TypeError is for keys that cannot be hashed.
+UNPACK_ERRORS = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
+
+
+# One packer for all: it is in use only within a call, and keeps no state between calls.
+pack: Callable[[object], bytes] = msgpack.Packer(use_bin_type=False).pack
+
+
+def unpack(data: bytes) -> dict[bytes, Any]:
+    """The map at the start of `data`; what follows it is ignored."""
+    try:
+        body = msgpack.unpackb(
+            data,
+            raw=True,
+            strict_map_key=False,
+            max_array_len=_CONTAINER_SIZE_MAX,
+            max_map_len=_CONTAINER_SIZE_MAX,
+        )
+    except msgpack.ExtraData as extra:
+        body = extra.unpacked
+    except UNPACK_ERRORS as error:
+        raise DecodeError("body", str(error)) from None
+    if type(body) is not dict:
+        raise DecodeError("body", "not a map")
+    return body
+
+
+def number(body: Body, key: bytes, limit: int) -> int:
+    """An integer from 0 to `limit`."""
+    value = body.get(key)
+    if type(value) is int and 0 <= value <= limit:
+        return value
+    if value is None:
+        return 0
+    raise DecodeError("body", f"{key.decode()} is not a number from 0 to {limit}")
+
+
+def raw(body: Body, key: bytes, size_max: int = U32) -> bytes:
+    value = body.get(key)
+    if type(value) is bytes and len(value) <= size_max:
+        return value
+    if value is None:
+        return b""
+    raise DecodeError("body", f"{key.decode()} is not a string of up to {size_max} bytes")
+
+
+def text(body: Body, key: bytes, size_max: int = NAME_SIZE_MAX) -> str:
+    try:
+        return raw(body, key, size_max).decode()
+    except UnicodeDecodeError:
+        raise DecodeError("body", f"{key.decode()} is not UTF-8") from None
+
+
+def name(body: Body, key: bytes) -> str:
+    name = text(body, key)
+    if not name:
+        raise DecodeError("body", f"{key.decode()} is empty")
+    return name
+
+
+def flag(body: Body, key: bytes) -> bool:
+    value = body.get(key, False)
+    if value is None or type(value) is bool:
+        return bool(value)
+    raise DecodeError("body", f"{key.decode()} is neither true nor false")
+
+
+def host(body: Body, key: bytes, *, optional: bool = False) -> bytes:
+    value = body.get(key)
+    if type(value) is bytes and len(value) in (4, 16):
+        return value
+    if optional and not value and (value is None or value == b""):
+        return b""
+    raise DecodeError("body", f"{key.decode()} is not an IP address")

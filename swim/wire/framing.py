@@ -1,0 +1,138 @@
+"""The layers between a packet and its messages: label, checksum, compression, compound."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from swim.wire import lzw
+from swim.wire.bodies import packet_message
+from swim.wire.dialect import COMPOUND, COMPRESS, CRC, LABEL, number, pack, raw, unpack
+from swim.wire.errors import DecodeError
+from swim.wire.messages import Message
+
+__all__ = [
+    "COMPOUND_PARTS_MAX",
+    "PacketReader",
+    "check_crc",
+    "compound",
+    "compress",
+    "expand",
+    "label_header",
+    "strip_label",
+]
+
+COMPOUND_PARTS_MAX = 127  # memberlist 0.2.2 counts in eight bits, twice, and loses all of a larger one
+
+_LAYERS_MAX = 8
+_EXPANDED_SIZE_MAX = 65_536  # of one packet, all its layers together
+_MESSAGES_MAX = 512  # of one packet; so that a small packet cannot ask for thousands of answers
+_PART_SIZE_MAX = 0xFFFF
+
+
+def label_header(label: bytes) -> bytes:
+    """What precedes everything else, encryption included, where a label is in use."""
+    return bytes((LABEL, len(label))) + label if label else b""
+
+
+def strip_label(data: bytes, label: bytes) -> bytes:
+    """The packet behind its label, which must be ours; without one there must be none."""
+    if label:
+        header = label_header(label)
+        if not data.startswith(header):
+            raise DecodeError("label", "another label, or none")
+        return data[len(header) :]
+    if data[:1] == b"\xf4":
+        raise DecodeError("label", "a label, and this node has none")
+    return data
+
+
+def compound(parts: Sequence[bytes]) -> bytes:
+    """Several messages in one packet."""
+    if len(parts) > COMPOUND_PARTS_MAX:
+        raise ValueError(f"{len(parts)} parts in one packet: at most {COMPOUND_PARTS_MAX}")
+    if any(len(part) > _PART_SIZE_MAX for part in parts):
+        raise ValueError(f"a part is larger than {_PART_SIZE_MAX} bytes")
+    lengths = struct.pack(f">{len(parts)}H", *map(len, parts))
+    return bytes((COMPOUND, len(parts))) + lengths + b"".join(parts)
+
+
+def check_crc(data: bytes) -> bytes:
+    """What a checksum protects."""
+    content = data[5:]
+    if not content:
+        raise DecodeError("truncated", "a checksum of nothing")
+    if zlib.crc32(content) != int.from_bytes(data[1:5], "big"):
+        raise DecodeError("crc")
+    return content
+
+
+def compress(content: bytes) -> bytes:
+    """`content` as a compressed message, which may be larger."""
+    return bytes((COMPRESS,)) + pack({"Algo": 0, "Buf": lzw.compress(content)})
+
+
+def expand(body: Mapping[bytes, Any], size_max: int) -> bytes:
+    """The message within a compressed one."""
+    if number(body, b"Algo", 0xFF):
+        raise DecodeError("lzw", "another algorithm")
+    content = lzw.decompress(raw(body, b"Buf", size_max), size_max)
+    if not content:
+        raise DecodeError("truncated", "nothing is compressed")
+    return content
+
+
+@dataclass(slots=True)
+class PacketReader:
+    """Collects the messages of one packet, through all its layers and within its limits."""
+
+    layers: list[str]
+    messages: list[Message] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    _expanded: int = 0
+
+    def read(self, data: bytes, depth: int = 0) -> None:
+        """Read one message, or all within a compound or compressed one."""
+        if not data:
+            raise DecodeError("truncated", "an empty message")
+        kind = data[0]
+        if kind == COMPOUND:
+            self._enter("compound", depth)
+            self._read_compound(data, depth + 1)
+        elif kind == COMPRESS:
+            self._enter("compress", depth)
+            content = expand(unpack(data[1:]), _EXPANDED_SIZE_MAX - self._expanded)
+            self._expanded += len(content)
+            self.read(content, depth + 1)
+        elif kind == CRC:
+            raise DecodeError("crc", "a checksum within another layer")
+        elif len(self.messages) >= _MESSAGES_MAX:
+            raise DecodeError("too-large", f"more than {_MESSAGES_MAX} messages")
+        else:
+            self.messages.append(packet_message(data))
+
+    def _enter(self, layer: str, depth: int) -> None:
+        if depth >= _LAYERS_MAX:
+            raise DecodeError("nested", f"more than {_LAYERS_MAX} layers")
+        if layer not in self.layers:
+            self.layers.append(layer)
+
+    def _read_compound(self, data: bytes, depth: int) -> None:
+        """Read every part that can be read; the others are noted."""
+        start = 2 + 2 * data[1] if len(data) > 1 else 2
+        if len(data) < start:
+            raise DecodeError("truncated", "a compound without its lengths")
+        for (length,) in struct.iter_unpack(">H", data[2:start]):
+            end = start + length
+            if end > len(data):
+                # The lengths say how to find the parts, so with one cut short the rest is lost too.
+                self.dropped.append("truncated")
+                return
+            try:
+                self.read(data[start:end], depth)
+            except DecodeError as error:
+                self.dropped.append(error.reason)
+            start = end

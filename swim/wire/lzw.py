@@ -1,0 +1,113 @@
+"""LZW as memberlist uses it: GIF's, least significant bit first, with literals of eight bits.
+
+Codes start at 9 bits and grow to 12. The encoder sends a clear code first and again when it runs
+out of codes, exactly where Go's `compress/lzw` does, so that both give the same bytes.
+"""
+
+from __future__ import annotations
+
+from swim.wire.errors import DecodeError
+
+__all__ = ["compress", "decompress"]
+
+_CLEAR = 256
+_END = 257
+_WIDTH_MIN = 9
+_WIDTH_MAX = 12
+_LITERALS = (*(bytes((byte,)) for byte in range(256)), b"", b"")  # the last two stand for clear and end
+
+
+def decompress(data: bytes, size_max: int) -> bytes:
+    """The original of `data`; refused as soon as it exceeds `size_max` bytes."""
+    table = list(_LITERALS)
+    previous = b""  # what the last code stood for; empty after a clear code and when the table is full
+    width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
+    buffer = bits = size = position = 0
+    output: list[bytes] = []
+    length = len(data)
+    while True:
+        while bits < width:
+            if position == length:
+                raise DecodeError("lzw", "no end code")
+            buffer |= data[position] << bits
+            position += 1
+            bits += 8
+        code = buffer & (grow_at - 1)
+        buffer >>= width
+        bits -= width
+        if code == _CLEAR:
+            del table[258:]
+            previous = b""
+            width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
+            continue
+        if code == _END:
+            return b"".join(output)
+        if code < len(table):
+            entry = table[code]
+        elif code == len(table) and previous:
+            entry = previous + previous[:1]  # the entry that this very code is about to define
+        else:
+            raise DecodeError("lzw", "a code before its definition")
+        output.append(entry)
+        size += len(entry)
+        if size > size_max:
+            raise DecodeError("too-large", f"expands to more than {size_max} bytes")
+        if previous:
+            table.append(previous + entry[:1])
+            if len(table) == grow_at:
+                if width == _WIDTH_MAX:
+                    previous = b""
+                    continue
+                width += 1
+                grow_at <<= 1
+        elif len(table) == 1 << _WIDTH_MAX:
+            continue  # full: no new entries until the next clear code
+        previous = entry
+
+
+def compress(data: bytes) -> bytes:
+    """`data` compressed, byte for byte as Go does it."""
+    table: dict[int, int] = {}
+    last = _END  # the code defined last
+    width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
+    buffer, bits = _CLEAR, _WIDTH_MIN
+    output = bytearray()
+    prefix = -1  # the code of what is read and not yet written
+    for byte in data:
+        key = prefix << 8 | byte
+        if prefix < 0 or key in table:
+            prefix = table.get(key, byte)
+            continue
+        buffer |= prefix << bits
+        bits += width
+        prefix = byte
+        last += 1
+        if last == grow_at:
+            width += 1
+            grow_at <<= 1
+        if last == (1 << _WIDTH_MAX) - 1:
+            buffer |= _CLEAR << bits
+            bits += width
+            table.clear()
+            last = _END
+            width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
+        else:
+            table[key] = last
+        while bits >= 8:
+            output.append(buffer & 0xFF)
+            buffer >>= 8
+            bits -= 8
+    if prefix >= 0:
+        buffer |= prefix << bits
+        bits += width
+        last += 1
+        # The last code counts too: it may widen the end code, or bring one more clear code before it.
+        if last == grow_at:
+            width += 1
+        if last == (1 << _WIDTH_MAX) - 1:
+            buffer |= _CLEAR << bits
+            bits += width
+            width = _WIDTH_MIN
+    buffer |= _END << bits
+    bits += width
+    return bytes(output) + buffer.to_bytes((bits + 7) // 8, "little")
