@@ -1,0 +1,318 @@
+"""The house rules (DESIGN section 2), as tests: who may import whom, what the core may not do, how big
+things may grow, which names are public, and that what the README says is true."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.house import PACKAGE, ROOT, Module, ambient, modules, set_iterations
+
+MODULES = modules()
+CORE = [module for module in MODULES if module.name.startswith(("swim.wire", "swim.protocol"))]
+README = ROOT / "README.md"
+
+LAYERS = {
+    "swim.types": 0,
+    "swim.errors": 0,
+    "swim.config": 0,
+    "swim.events": 0,
+    "swim.wire": 1,
+    "swim.protocol": 2,
+    "swim.resolve": 3,
+    "swim.subscriptions": 3,
+    "swim.transport": 3,
+    "swim.cluster": 3,
+    "swim.simulation": 3,
+    "swim.cli": 4,
+    "swim.__main__": 5,
+}
+"""Each module may import its own layer and those below. A new module says here where it belongs."""
+TRIO = ("swim.cluster", "swim.transport", "swim.resolve", "swim.subscriptions")
+SIMULATION = "swim.simulation"
+MAY_IMPORT_TRIO = (*TRIO, "swim.cli")
+
+MODULE_LINES_MAX = 350
+FUNCTION_LINES_MAX = 50
+CORE_LINES_MAX = 4_000
+PUBLIC_NAMES_MAX = 25
+
+PUBLIC = [
+    "Address",
+    "AddressInUse",
+    "Cluster",
+    "Config",
+    "Event",
+    "JoinError",
+    "KeyringError",
+    "LeaderChanged",
+    "Member",
+    "MemberFailed",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberRecovered",
+    "MemberState",
+    "MemberSuspected",
+    "MemberUpdated",
+    "NameConflict",
+    "Snapshot",
+    "SwimError",
+    "TagsError",
+    "open_cluster",
+]
+
+SET_UP = ('pip install -e ".[cli]" && swim demo', 'pip install -e ".[test]" && pytest')
+SNIPPET_SECONDS_MAX = 60
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    """Is the module (or something taken from it) part of one of the packages?"""
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def layer_of(name: str) -> int | None:
+    return next((layer for prefix, layer in LAYERS.items() if within(name, (prefix,))), None)
+
+
+def run_python(*arguments: str, cwd: Path = ROOT, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter that finds this checkout."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+# --- imports
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+class TestImports:
+    def test_goes_down_only(self, module: Module) -> None:
+        own = layer_of(module.name)
+        if module.name == "swim":  # the public door opens on everything an application needs
+            own = LAYERS["swim.cluster"]
+        assert own is not None, f"add {module.name} to LAYERS"
+        for name in module.imports:
+            if within(name, ("swim",)) and (other := layer_of(name)) is not None:
+                assert other <= own, f"{module.name} imports {name}, which is above it"
+
+    def test_wire_imports_nothing_above_it(self, module: Module) -> None:
+        if within(module.name, ("swim.wire",)):
+            allowed = ("swim.wire", "swim.types", "swim.errors", "swim.config")
+            ours = [name for name in module.imports if within(name, ("swim",))]
+            assert [name for name in ours if not within(name, allowed)] == []
+
+    def test_the_two_drivers_never_meet(self, module: Module) -> None:
+        if within(module.name, (SIMULATION,)):
+            assert not any(within(name, TRIO) for name in module.imports)
+        if within(module.name, TRIO) or module.name == "swim":
+            assert not any(within(name, (SIMULATION,)) for name in module.imports)
+
+    def test_only_the_driver_knows_trio(self, module: Module) -> None:
+        if not within(module.name, MAY_IMPORT_TRIO):
+            assert not any(within(name, ("trio",)) for name in module.imports)
+
+
+@pytest.mark.parametrize("package", ["swim", "swim.wire", "swim.protocol", "swim.simulation"])
+def test_imports_without_trio(package: str) -> None:
+    done = run_python("-c", f"import sys; sys.modules['trio'] = None; import {package}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_library_does_not_import_an_extra() -> None:
+    extras = ["cryptography", "click", "rich"]
+    blocked = "; ".join(f"sys.modules['{extra}'] = None" for extra in extras)
+    done = run_python("-c", f"import sys; {blocked}; import swim; swim.open_cluster")
+    assert done.returncode == 0, done.stderr
+
+
+# --- the core
+
+
+@pytest.mark.parametrize("module", CORE, ids=lambda module: module.name)
+class TestCore:
+    def test_has_no_ambient_time_randomness_or_io(self, module: Module) -> None:
+        assert list(ambient(module)) == []
+
+    def test_never_iterates_a_set(self, module: Module) -> None:
+        assert set_iterations(module) == []
+
+    def test_is_synchronous(self, module: Module) -> None:
+        kinds = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
+        assert [node.lineno for node in ast.walk(module.tree) if isinstance(node, kinds)] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time",
+        "from datetime import datetime",
+        "import os\nos.urandom(8)",
+        "import random\nrandom.random()",
+        "from random import choice",
+        "def f(x):\n    import secrets",
+        "hash('text')",
+        "print(1)",
+        "from socket import socket",
+    ],
+)
+def test_the_search_for_ambient_things_finds(source: str) -> None:
+    assert list(ambient(Module("sample", source)))
+
+
+@pytest.mark.parametrize("source", ["import random\nrng: random.Random = random.Random(1)\nrng.random()"])
+def test_the_search_for_ambient_things_allows(source: str) -> None:
+    assert not list(ambient(Module("sample", source)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "for x in {1, 2}: pass",
+        "[x for x in set(y)]",
+        "list({x for x in y})",
+        "def f(names: set[str]):\n    for name in names: pass",
+        "def f(names: frozenset[str] | None):\n    return tuple(names)",
+        "class A:\n    def __init__(self):\n        self.s: set[int] = set()\n    def f(self):\n"
+        "        return [x for x in self.s]",
+        "class A:\n    def __init__(self):\n        self.s = set()\n    def f(self):\n"
+        "        return self.s.pop()",
+        "for name in a.keys() - b: pass",
+        "def f():\n    s = {1}\n    g(*s)",
+        "f(x for x in {1, 2})",
+        "rng.choice(set(x))",
+    ],
+)
+def test_the_search_for_set_iteration_finds(source: str) -> None:
+    assert set_iterations(Module("sample", source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "for x in sorted({1, 2}): pass",
+        "for x in {1: 2}: pass",
+        "any(x for x in {1, 2})",
+        "x in {1, 2}",
+        "len(set(y))",
+        "sorted(a.keys() - b)",
+        "def f():\n    s = {1}\ndef g(s: list[int]):\n    return [x for x in s]",
+    ],
+)
+def test_the_search_for_set_iteration_allows(source: str) -> None:
+    assert not set_iterations(Module("sample", source))
+
+
+# --- size
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+class TestSize:
+    def test_of_the_module(self, module: Module) -> None:
+        assert len(module.code_lines) <= MODULE_LINES_MAX
+
+    def test_of_its_functions(self, module: Module) -> None:
+        assert {name: n for name, n in module.functions.items() if n > FUNCTION_LINES_MAX} == {}
+
+
+def test_size_of_the_core() -> None:
+    assert sum(len(module.code_lines) for module in CORE) < CORE_LINES_MAX
+
+
+def test_code_lines_are_counted_without_blanks_comments_and_docstrings() -> None:
+    source = '"""Doc.\n\nmore"""\n\n# comment\nx = 1  # one\n\n\n'
+    source += 'def f():\n    """Doc."""\n    return (\n        x\n    )\n'
+    module = Module("sample", source)
+    assert len(module.code_lines) == 5
+    assert module.functions == {"f:9": 4}
+
+
+# --- names and texts
+
+
+def test_public_names() -> None:
+    swim = importlib.import_module("swim")
+    assert sorted(swim.__all__) == PUBLIC
+    assert len(PUBLIC) <= PUBLIC_NAMES_MAX
+    assert [name for name in PUBLIC if not hasattr(swim, name)] == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_the_library_does_not_print(module: Module) -> None:
+    if within(module.name, ("swim.cli",)):
+        return
+    calls = [node.func for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
+    assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls)
+
+
+def test_versions_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == "trio-swim"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    first = re.search(r"^## (.+)", changelog, re.MULTILINE)
+    assert first is not None
+    assert first[1].startswith(("Unreleased", project["version"])), "CHANGELOG.md begins with another version"
+    for module in MODULES:
+        for found in re.findall(r'^__version__\s*=\s*"(.*)"', module.source, re.MULTILINE):
+            assert found == project["version"], module.name
+
+
+def test_the_package_is_typed() -> None:
+    assert (PACKAGE / "py.typed").exists()
+
+
+# --- the README
+
+
+def readme() -> str:
+    assert README.exists(), "README.md is missing"
+    return README.read_text(encoding="utf-8")
+
+
+def snippets() -> list[str]:
+    """The Python programs of the README, in order."""
+    if not README.exists():
+        return []
+    return re.findall(r"^```python\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("command", SET_UP)
+def test_readme_gives_the_set_up_on_one_line(command: str) -> None:
+    assert command in [line.strip() for line in readme().splitlines()]
+
+
+def test_ci_runs_what_the_readme_says() -> None:
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert "README.md" in script, ".ci/run must take its test command from the README"
+    assert not re.search(r"^\s*pytest", script, re.MULTILINE), (
+        ".ci/run must not have a test command of its own"
+    )
+
+
+def test_readme_has_a_program() -> None:
+    assert snippets(), "README.md has no ```python block"
+
+
+@pytest.mark.parametrize("number", range(len(snippets())))
+def test_readme_program_runs(number: int, tmp_path: Path) -> None:
+    program = tmp_path / f"readme_{number}.py"
+    program.write_text(snippets()[number], encoding="utf-8")
+    done = run_python(str(program), cwd=tmp_path, seconds=SNIPPET_SECONDS_MAX)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
