@@ -31,7 +31,6 @@ ERROR: Final = 13
 LABEL: Final = 244
 
 NAME_SIZE_MAX = 255
-_CONTAINER_SIZE_MAX = 1024  # items; msgpack allocates an array before it has seen them
 U16 = 0xFFFF
 U32 = 0xFFFF_FFFF
 U64 = 0xFFFF_FFFF_FFFF_FFFF
@@ -48,21 +47,26 @@ pack: Callable[[object], bytes] = msgpack.Packer(use_bin_type=False).pack
 
 def unpack(data: bytes) -> dict[bytes, Any]:
     """The map at the start of `data`; what follows it is ignored."""
+    return unpack_split(data)[0]
+
+
+def unpack_split(data: bytes, items_max: int = 1024) -> tuple[dict[bytes, Any], bytes]:
+    """The map at the start of `data`, and what follows it.
+
+    `items_max` bounds every container: msgpack allocates an array before it has seen what is in it.
+    """
+    rest = b""
     try:
         body = msgpack.unpackb(
-            data,
-            raw=True,
-            strict_map_key=False,
-            max_array_len=_CONTAINER_SIZE_MAX,
-            max_map_len=_CONTAINER_SIZE_MAX,
+            data, raw=True, strict_map_key=False, max_array_len=items_max, max_map_len=items_max
         )
     except msgpack.ExtraData as extra:
-        body = extra.unpacked
+        body, rest = extra.unpacked, extra.extra
     except UNPACK_ERRORS as error:
         raise DecodeError("body", str(error)) from None
     if type(body) is not dict:
         raise DecodeError("body", "not a map")
-    return body
+    return body, rest
 
 
 def number(body: Body, key: bytes, limit: int) -> int:

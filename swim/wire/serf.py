@@ -1,0 +1,220 @@
+"""Serf's layer on memberlist: tags in the meta data, and its messages in user messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from swim.wire.dialect import U64, pack, unpack, unpack_split
+from swim.wire.errors import DecodeError
+
+__all__ = [
+    "META_SIZE_MAX",
+    "SerfMessage",
+    "SerfType",
+    "decode_message",
+    "decode_tags",
+    "encode_message",
+    "encode_tags",
+]
+
+META_SIZE_MAX = 512
+"""The largest meta data that memberlist sends."""
+
+_TAGS = b"\xff"
+_ITEMS_MAX = 8_192  # of one array or map: a push/pull has a status for every member
+_DEPTH_MAX = 16  # of a field that we do not know
+
+
+# --- tags
+
+
+def encode_tags(tags: Mapping[str, str]) -> bytes:
+    """Tags as meta data; whether they are too large is for the caller to see."""
+    return _TAGS + pack(dict(sorted(tags.items())))
+
+
+def decode_tags(meta: bytes) -> dict[str, str]:
+    """The tags in meta data; none if it holds anything else."""
+    if not meta.startswith(_TAGS):
+        return {}
+    try:
+        body = unpack(meta[1:])
+    except DecodeError:
+        return {}
+    return {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in body.items()
+        if isinstance(key, bytes) and isinstance(value, bytes)
+    }
+
+
+# --- messages
+
+
+class SerfType(IntEnum):
+    """The first byte of a Serf message."""
+
+    LEAVE = 0
+    JOIN = 1
+    PUSH_PULL = 2
+    USER_EVENT = 3
+    QUERY = 4
+    QUERY_RESPONSE = 5
+    CONFLICT_RESPONSE = 6
+    KEY_REQUEST = 7
+    KEY_RESPONSE = 8
+    RELAY = 9
+
+
+@dataclass(frozen=True, slots=True)
+class SerfMessage:
+    """A Serf message. `body` has Go's field names: numbers, text, bytes, lists and maps of those.
+
+    Fields that we do not know are in it too: Serf relays them. `relayed` is what follows a relay header.
+    """
+
+    type: SerfType
+    body: dict[str, Any]
+    relayed: bytes = b""
+
+
+def encode_message(kind: SerfType, body: Mapping[str, object]) -> bytes:
+    """The payload of a user message."""
+    return bytes((kind,)) + pack(dict(sorted(body.items())))
+
+
+def decode_message(payload: bytes) -> SerfMessage | None:
+    """The Serf message that is a user message's payload or a push/pull's user state; None if it is none.
+
+    Nothing marks a payload as Serf's, so this is strict: every field there and of its kind, nothing after it.
+    """
+    shape = _SHAPES.get(payload[0]) if payload else None
+    if shape is None:
+        return None
+    try:
+        body, rest = unpack_split(payload[1:], _ITEMS_MAX)
+        fields = _struct(body, shape)
+    except DecodeError:
+        return None
+    kind = SerfType(payload[0])
+    if bool(rest) != (kind is SerfType.RELAY):
+        return None
+    return SerfMessage(kind, fields, rest)
+
+
+Reader = Callable[[Any], Any]
+Shape = Mapping[bytes, Reader]
+
+
+def _struct(body: Any, shape: Shape) -> dict[str, Any]:
+    if not isinstance(body, dict) or not shape.keys() <= body.keys():
+        raise DecodeError("body")
+    return {_text(key): shape.get(key, _anything)(value) for key, value in body.items()}
+
+
+def _number(value: Any) -> int:
+    if type(value) is int and 0 <= value <= U64:
+        return value
+    raise DecodeError("body")
+
+
+def _signed(value: Any) -> int:
+    if type(value) is int:
+        return value
+    raise DecodeError("body")
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is bool:
+        return value
+    raise DecodeError("body")
+
+
+def _text(value: Any) -> str:
+    if type(value) is not bytes:
+        raise DecodeError("body")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise DecodeError("body") from None
+
+
+def _raw(value: Any) -> bytes | None:
+    if value is None or type(value) is bytes:
+        return value
+    raise DecodeError("body")
+
+
+def _array(item: Reader) -> Reader:
+    def read(value: Any) -> list[Any] | None:
+        if value is not None and type(value) is not list:
+            raise DecodeError("body")
+        return None if value is None else [item(each) for each in value]
+
+    return read
+
+
+def _structs(shape: Shape) -> Reader:
+    """An array of structs, any of which may be nil."""
+    return _array(lambda value: None if value is None else _struct(value, shape))
+
+
+def _times(value: Any) -> dict[str, int] | None:
+    if value is not None and type(value) is not dict:
+        raise DecodeError("body")
+    return None if value is None else {_text(name): _number(time) for name, time in value.items()}
+
+
+def _anything(value: Any, depth: int = 0) -> Any:
+    """A field that we do not know; its bytes may or may not be text."""
+    if depth > _DEPTH_MAX:
+        raise DecodeError("nested")
+    if isinstance(value, dict):
+        return {_text(key): _anything(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_anything(each, depth + 1) for each in value]
+    return value if isinstance(value, bytes | int | float | None) else repr(value)
+
+
+_SHAPES: dict[int, Shape] = {
+    SerfType.LEAVE: {b"LTime": _number, b"Node": _text},
+    SerfType.JOIN: {b"LTime": _number, b"Node": _text},
+    SerfType.PUSH_PULL: {
+        b"EventLTime": _number,
+        b"Events": _structs(
+            {b"Events": _structs({b"Name": _text, b"Payload": _raw}), b"LTime": _number},
+        ),
+        b"LTime": _number,
+        b"LeftMembers": _array(_text),
+        b"QueryLTime": _number,
+        b"StatusLTimes": _times,
+    },
+    SerfType.USER_EVENT: {b"CC": _flag, b"LTime": _number, b"Name": _text, b"Payload": _raw},
+    SerfType.QUERY: {
+        b"Addr": _raw,
+        b"Filters": _array(_raw),
+        b"Flags": _number,
+        b"ID": _number,
+        b"LTime": _number,
+        b"Name": _text,
+        b"Payload": _raw,
+        b"Port": _number,
+        b"RelayFactor": _number,
+        b"SourceNode": _text,
+        b"Timeout": _signed,
+    },
+    SerfType.QUERY_RESPONSE: {
+        b"Flags": _number,
+        b"From": _text,
+        b"ID": _number,
+        b"LTime": _number,
+        b"Payload": _raw,
+    },
+    SerfType.RELAY: {
+        b"DestAddr": lambda value: _struct(value, {b"IP": _raw, b"Port": _number, b"Zone": _text}),
+        b"DestName": _text,
+    },
+}
