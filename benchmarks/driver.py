@@ -56,6 +56,8 @@ class Agent:
     names: tuple[str, ...]
     addresses: tuple[str, ...]
     process: trio.Process
+    silent: trio.Event = field(default_factory=trio.Event)
+    """Set when standard error is at its end, all of it in `complaints`."""
     stats: Line = field(default_factory=dict)
     """The newest `stats` line."""
     complaints: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
@@ -258,6 +260,7 @@ class Fleet:
             while missing := [n for agent in agents for n in agent.names if n not in self.bound]:
                 for agent in agents:
                     if agent.process.poll() is not None:
+                        await agent.silent.wait()
                         raise RuntimeError(f"{agent.name} ended: {' / '.join(agent.complaints)}")
                 await trio.sleep(0.005)
             return
@@ -293,6 +296,7 @@ class Fleet:
     async def _read_errors(self, agent: Agent) -> None:
         async for text in _lines(agent.process.stderr):
             agent.complaints.append(text.decode(errors="replace"))
+        agent.silent.set()
 
     async def _clean_up(self) -> None:
         running = [agent.process for agent in self.agents if agent.process.poll() is None]
