@@ -30,13 +30,17 @@ LAYERS = {
     "swim.resolve": 3,
     "swim.subscriptions": 3,
     "swim.transport": 3,
+    "swim.streams": 3,
+    "swim.driver": 3,
     "swim.cluster": 3,
     "swim.simulation": 3,
     "swim.cli": 4,
     "swim.__main__": 5,
 }
 """Each module may import its own layer and those below. A new module says here where it belongs."""
-TRIO = ("swim.cluster", "swim.transport", "swim.resolve", "swim.subscriptions")
+TRIO = tuple(
+    f"swim.{name}" for name in ("cluster", "driver", "resolve", "streams", "subscriptions", "transport")
+)
 SIMULATION = "swim.simulation"
 MAY_IMPORT_TRIO = (*TRIO, "swim.cli")
 
