@@ -1,0 +1,283 @@
+"""A simulated process around one core: what the trio driver and the kernel do for a real one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from swim.simulation.schedule import Clock
+from swim.simulation.trace import Traffic
+from swim.types import Address
+
+if TYPE_CHECKING:
+    from swim.errors import SwimError
+    from swim.protocol.node import Node
+    from swim.simulation.streams import Exchange
+    from swim.simulation.world import World
+
+__all__ = ["SOCKET_BUFFER", "Host", "Life", "SimulatedNode"]
+
+SOCKET_BUFFER = 256
+"""Datagrams that the kernel keeps, each way, for a process that does not run."""
+
+STUCK = 10_000
+"""Timer calls at one instant before we say that the core's deadline does not advance."""
+
+
+class Life(Enum):
+    """What became of the node's process."""
+
+    RUNNING = "running"
+    CRASHED = "crashed"
+    LEFT = "left"
+    REFUSED = "refused"
+    """The core gave up (`NameConflict`, `JoinError`): see `failure`."""
+
+
+@dataclass(eq=False, slots=True)
+class Host:
+    """A machine: its clocks, and whether the network still reaches it."""
+
+    clock: Clock
+    lost: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Blockade:
+    """Until when something is blocked, in true time, and what waits behind it."""
+
+    until: float = 0.0
+    waiting: deque[tuple[Callable[..., object], tuple[Any, ...]]] = field(default_factory=deque)
+    datagrams: int = 0
+
+
+class SimulatedNode:
+    """One member-to-be, known to the world by `name` (also when it is restarted)."""
+
+    def __init__(
+        self, world: World, name: str, index: int, address: Address, host: Host, options: dict[str, Any]
+    ) -> None:
+        self.world = world
+        self.name = name
+        self.index = index
+        self.address = address
+        self.host = host
+        self.options = options
+        """What every core of this node is made with."""
+        self.life = Life.CRASHED
+        self.lives = 0
+        self.failure: SwimError | None = None
+        self.traffic = Traffic()
+        self.serving: dict[int, Exchange] = {}
+        self.asking: dict[int, Exchange] = {}
+        self.seeds: tuple[str | Address, ...] = ()
+        self._core: Node | None = None
+        self._armed: float | None = None
+        self._now = 0.0
+        self._repeats = 0
+        self._paused = 0.0
+        self._input = _Blockade()
+        self._output = _Blockade()
+        self._late: list[Callable[[], None]] = []
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.address} {self.life.value}>"
+
+    # --- what tests look at
+    @property
+    def core(self) -> Node:
+        """The real `Node`. Only while the process runs."""
+        if self._core is None:
+            raise LookupError(f"{self.name} does not run: it {self.life.value}")
+        return self._core
+
+    @property
+    def running(self) -> bool:
+        """There is a process (it may be paused, or cut off)."""
+        return self._core is not None
+
+    @property
+    def paused(self) -> bool:
+        return self._paused > self.world.now
+
+    def now(self) -> float:
+        """The time on this node's own monotonic clock, which never goes back."""
+        self._now = max(self._now, self.host.clock.local(self.world.now))
+        return self._now
+
+    # --- life
+    def boot(self, core: Node, seeds: tuple[Address, ...]) -> None:
+        """A new process begins."""
+        self._core = core
+        self.life = Life.RUNNING
+        self.failure = None
+        self._armed = None
+        self._now = 0.0
+        core.start(seeds, self.now())
+        self.flush()
+
+    def stop(self, life: Life) -> None:
+        """The process ends; the kernel closes its sockets, and its streams with them."""
+        self.life = life
+        self._core = None
+        self._paused = 0.0
+        self._input = _Blockade()
+        self._output = _Blockade()
+        self._late.clear()
+        for exchange in list(self.serving.values()):
+            exchange.server_gone()
+        for exchange in list(self.asking.values()):
+            exchange.client_gone()
+        self.serving.clear()
+        self.asking.clear()
+
+    def call(self, verb: Callable[..., object], *args: Any) -> None:
+        """The application uses a verb of the core; `now` is added as the last argument."""
+        verb(*args, self.now())
+        self.flush()
+
+    # --- faults
+    def pause(self, seconds: float) -> None:
+        """The whole process stands still: SIGSTOP, a long garbage collection."""
+        self._paused = max(self._paused, self.world.now + seconds)
+        self.block_receive(seconds)
+        self.world.schedule.at(self._paused, self._resume)
+
+    def block_receive(self, seconds: float) -> None:
+        """Nothing is read from the sockets; timers run, and sending works."""
+        until = self.world.now + seconds
+        self._input.until = max(self._input.until, until)
+        self.world.schedule.at(until, self._open_input)
+
+    def block_send(self, seconds: float) -> None:
+        """Nothing is sent; timers run, and receiving works."""
+        until = self.world.now + seconds
+        self._output.until = max(self._output.until, until)
+        self.world.schedule.at(until, self._open_output)
+
+    # --- the kernel's side
+    def receive_datagram(self, data: bytes, source: Address) -> None:
+        """A datagram is in the socket's buffer."""
+        core, input_ = self._core, self._input
+        if core is None:
+            return
+        if input_.until > self.world.now:
+            if input_.datagrams < SOCKET_BUFFER:
+                input_.datagrams += 1
+                input_.waiting.append((self._read_datagram, (data, source)))
+            else:
+                self.traffic.packets_overflowed += 1
+            return
+        self._read_datagram(data, source)
+
+    def input(self, action: Callable[..., object], *args: Any) -> None:
+        """The kernel has something else for the process to read: a stream, an error."""
+        if self._core is None:
+            return
+        if self._input.until > self.world.now:
+            self._input.waiting.append((action, args))
+        else:
+            action(*args)
+
+    def after_timer(self, seconds: float, action: Callable[[], None]) -> None:
+        """A time-out of the driver: on the node's own clock, late when the process is paused."""
+        self.world.schedule.after(seconds / self.host.clock.rate, self._time_out, action, self.lives)
+
+    def flush(self) -> None:
+        """Drain the core's outputs and re-arm its timer, as every driver does after every call."""
+        core, world = self._core, self.world
+        if core is None:
+            return
+        for data, target in core.datagrams_to_send():
+            self._write(world.transmit, self, data, target)
+        for request in core.requests_to_send():
+            self._write(world.open_stream, self, request)
+        for event in core.next_events():
+            world.happened(self, event)
+        if self._core is not core:  # an observer of the events ended this process
+            return
+        if core.phase.value in ("left", "failed"):
+            self.failure = core.failure
+            self.stop(Life.LEFT if core.failure is None else Life.REFUSED)
+            world.note(f"{self.name} {self.life.value} {self.failure or ''}".rstrip())
+            return
+        deadline = core.next_deadline()
+        if deadline is not None and (self._armed is None or deadline < self._armed):
+            self._armed = deadline
+            world.schedule.at(self.host.clock.true(deadline), self._timer, deadline, core)
+
+    def clock_changed(self) -> None:
+        """The clock's rate is another now: the kernel re-arms the timer."""
+        self._armed = None
+        self.flush()
+
+    def _read_datagram(self, data: bytes, source: Address) -> None:
+        if self._core is not None:
+            self.traffic.packets_received += 1
+            self.traffic.bytes_received += len(data)
+            self._core.receive_datagram(data, source, self.now())
+            self.flush()
+
+    def _write(self, action: Callable[..., object], *args: Any) -> None:
+        if self._output.until <= self.world.now:
+            action(*args)
+        elif len(self._output.waiting) < SOCKET_BUFFER:
+            self._output.waiting.append((action, args))
+        else:
+            self.traffic.packets_overflowed += 1
+
+    def _timer(self, deadline: float, core: Node) -> None:
+        if self._core is not core or deadline != self._armed:
+            return
+        self._armed = None
+        if self._paused > self.world.now:
+            return  # `_resume` looks at the deadline
+        # The conversion to true time and back may round down; then nothing would be due yet.
+        before, self._now = self._now, max(self.now(), deadline)
+        self._repeats = self._repeats + 1 if before == self._now else 0
+        assert self._repeats < STUCK, f"{self.name}: the core's deadline does not advance past {deadline}"
+        self._run_timer(core)
+
+    def _run_timer(self, core: Node) -> None:
+        due = core.next_deadline()
+        if due is not None and due <= self.now():
+            core.handle_timer(self._now)
+        self.flush()
+
+    def _time_out(self, action: Callable[[], None], lives: int) -> None:
+        if self._core is None or lives != self.lives:
+            return
+        if self._paused > self.world.now:
+            self._late.append(action)
+        else:
+            action()
+
+    def _open_input(self) -> None:
+        input_ = self._input
+        while input_.waiting and input_.until <= self.world.now and input_ is self._input:
+            action, args = input_.waiting.popleft()
+            action(*args)
+        if not input_.waiting:
+            input_.datagrams = 0
+
+    def _open_output(self) -> None:
+        output = self._output
+        while output.waiting and output.until <= self.world.now:
+            action, args = output.waiting.popleft()
+            action(*args)
+
+    def _resume(self) -> None:
+        """The process runs again: what the sockets hold is read first, then timers are served."""
+        core = self._core
+        if core is None or self._paused > self.world.now:
+            return
+        self._open_input()
+        late, self._late = self._late, []
+        for action in late:
+            action()
+        if self._core is core:
+            self._armed = None
+            self._run_timer(core)

@@ -1,0 +1,436 @@
+"""The world: virtual time, hosts, a network, faults; and in it real nodes.
+
+See the package's docstring for an example.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from random import Random
+from typing import Any, NoReturn
+
+from swim.config import Config
+from swim.events import Event
+from swim.protocol.node import Node, Request
+from swim.simulation.fast import ObjectCodec
+from swim.simulation.host import Host, Life, SimulatedNode
+from swim.simulation.network import Cut, Fabric, Network
+from swim.simulation.schedule import Clock, Schedule
+from swim.simulation.streams import Exchange
+from swim.simulation.trace import Record, Trace
+from swim.types import Address, Member
+from swim.wire import Codec
+
+__all__ = ["World"]
+
+PORT = 7946
+EPOCH = 1_700_000_000.0
+LOOPBACK_DELAY = 0.00002
+
+
+class World:
+    """A cluster in virtual time. Everything in it follows from `seed` and the other arguments.
+
+    `drift` and `skew` bound how far the hosts' clocks are off: their rate, and their wall time in
+    seconds. With `fast`, nodes pass message objects instead of bytes; sizes are then estimates.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        network: Network | None = None,
+        config: Config | None = None,
+        fast: bool = False,
+        drift: float = 0.0001,
+        skew: float = 0.02,
+        codec: Callable[[], Codec] | None = None,
+        build: Callable[..., Node] | None = None,
+        keep_events: bool = True,
+        replay: str | None = None,
+    ) -> None:
+        network = network or Network.lan()
+        self.seed = seed
+        self.config = config or (Config.wan() if network.regions > 1 else Config.lan())
+        self.options = {
+            "seed": seed,
+            "network": network,
+            "config": self.config,
+            "fast": fast,
+            "drift": drift,
+            "skew": skew,
+        }
+        self.schedule = Schedule()
+        self.fabric = Fabric(network, self.random("network"), self.random("geography"))
+        self.nodes: dict[str, SimulatedNode] = {}
+        self.trace = Trace(whole_packets=not fast, keep_events=keep_events)
+        self.watchers: list[Callable[[SimulatedNode, Event], None]] = []
+        self.muted = False
+        """Nothing passes: for preparing a cluster (see `assemble`)."""
+        self._fast = fast
+        self._drift = drift
+        self._skew = skew
+        self._codec = codec
+        self._build = build or Node
+        self._replay = replay or os.environ.get("PYTEST_CURRENT_TEST")
+        self._hosts: dict[str, Host] = {}
+        self._listeners: dict[Address, SimulatedNode] = {}
+        self._reserved: dict[str, Address] = {}
+        self._exchanges = 0
+        self._clocks = self.random("clocks")
+
+    def __repr__(self) -> str:
+        return f"World({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
+
+    # --- time and chance
+    @property
+    def now(self) -> float:
+        """True time, in seconds since the world began."""
+        return self.schedule.now
+
+    def random(self, label: str) -> Random:
+        """A generator of its own for every purpose, so that one more user changes no other."""
+        return Random(f"{self.seed}:{label}")
+
+    def after(self, delay: float, action: Callable[..., object], *args: Any) -> None:
+        """Arrange for something to be done, in so many seconds."""
+        self.schedule.after(delay, action, *args)
+
+    def every(self, interval: float, action: Callable[[], object]) -> None:
+        """Do it again and again."""
+
+        def again() -> None:
+            action()
+            self.schedule.after(interval, again)
+
+        self.schedule.after(interval, again)
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        try:
+            self.schedule.run(self.now + seconds)
+        except Exception as error:
+            error.add_note(self.report())
+            raise
+
+    def run_until(self, predicate: Callable[[], bool], limit: float, step: float = 0.05) -> float | None:
+        """Let time pass until the predicate, asked every `step`, holds. Seconds taken, or None."""
+        start = self.now
+        while not predicate():
+            if self.now - start >= limit:
+                return None
+            self.run(step)
+        return self.now - start
+
+    def run_until_converged(self, limit: float, step: float = 0.05) -> float:
+        """Let time pass until all running nodes have the same view and leader; seconds taken."""
+        taken = self.run_until(self.converged, limit, step)
+        if taken is None:
+            self.fail(f"not converged after {limit} s:\n{self.describe()}")
+        return taken
+
+    # --- building
+    def add_node(
+        self,
+        name: str,
+        seeds: Sequence[str | Address] = (),
+        tags: Mapping[str, str] | None = None,
+        *,
+        alias: str | None = None,
+        address: Address | None = None,
+        region: int | None = None,
+        rate: float | None = None,
+        wall_shift: float = 0.0,
+        **options: Any,
+    ) -> SimulatedNode:
+        """Start a node. `seeds` are names of other nodes, or addresses.
+
+        `alias` is what the world calls it, for a second node of one name. `rate` is its clock's.
+        `options` go to the core: `config`, `pinned_id`, `networks`.
+        """
+        handle = alias or name
+        assert handle not in self.nodes, f"{handle} exists: restart it, or give an alias"
+        address = address or self.address(handle)
+        host = self._host(address.host, rate, wall_shift)
+        options.update(name=name, tags=dict(tags or {}))
+        node = SimulatedNode(self, handle, len(self.nodes), address, host, options)
+        node.seeds = tuple(seeds)
+        self.nodes[handle] = node
+        self.fabric.place(handle, region)
+        self._boot(node)
+        return node
+
+    def address(self, name: str) -> Address:
+        """The address of a node, which need not have been started yet."""
+        if name in self.nodes:
+            return self.nodes[name].address
+        number = len(self._reserved) + 1
+        address = Address(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", PORT)
+        return self._reserved.setdefault(name, address)
+
+    def grow(self, count: int, *, stagger: float = 0.05, prefix: str = "n") -> list[str]:
+        """Add so many nodes that join through the first of the world, one every `stagger` seconds.
+
+        They are started as time passes. Returns their names.
+        """
+        first = next(iter(self.nodes), f"{prefix}0")
+        names = [f"{prefix}{len(self.nodes) + i}" for i in range(count)]
+        for i, name in enumerate(names):
+            self.schedule.after(i * stagger, self.add_node, name, () if name == first else (first,))
+        return names
+
+    def restart(
+        self, name: str, *, new_address: bool = False, seeds: Sequence[str | Address] | None = None
+    ) -> None:
+        """A new process under the same name; one that still runs is killed before.
+
+        With `new_address` it comes up on another host, and the old one is gone without a word.
+        """
+        node = self.nodes[name]
+        if node.running:
+            self.crash(name)
+        if seeds is not None:
+            node.seeds = tuple(seeds)
+        if new_address:
+            self._listeners.pop(node.address, None)
+            octets = node.address.host.split(".")
+            moved = ".".join([str(int(octets[0]) + 1), *octets[1:]])
+            node.address = Address(moved, node.address.port)
+            node.host = self._host(moved, None, 0.0)
+        node.host.lost = False
+        self._boot(node)
+
+    # --- faults
+    def crash(self, name: str) -> None:
+        """The process dies; its host's kernel closes its sockets."""
+        self.note(f"crash {name}")
+        self.nodes[name].stop(Life.CRASHED)
+
+    def lose_host(self, name: str) -> None:
+        """The whole machine is gone: nothing answers, the kernel neither."""
+        self.note(f"lose host of {name}")
+        host = self.nodes[name].host
+        host.lost = True
+        for node in self.nodes.values():
+            if node.host is host and node.running:
+                node.stop(Life.CRASHED)
+
+    def pause(self, name: str, seconds: float) -> None:
+        self.note(f"pause {name} {seconds}")
+        self.nodes[name].pause(seconds)
+
+    def block_receive(self, name: str, seconds: float) -> None:
+        self.note(f"block receive {name} {seconds}")
+        self.nodes[name].block_receive(seconds)
+
+    def block_send(self, name: str, seconds: float) -> None:
+        self.note(f"block send {name} {seconds}")
+        self.nodes[name].block_send(seconds)
+
+    def set_clock_rate(self, name: str, rate: float) -> None:
+        """From now on this node's clock gains `rate` seconds in one second."""
+        self.note(f"clock rate {name} {rate}")
+        self.nodes[name].host.clock.set_rate(rate, self.now)
+        self.nodes[name].clock_changed()
+
+    def leave(self, name: str) -> None:
+        """The node leaves the cluster of its own will; its process then ends."""
+        self.note(f"leave {name}")
+        node = self.nodes[name]
+        node.call(node.core.leave)
+
+    def set_tags(self, name: str, tags: Mapping[str, str]) -> None:
+        self.note(f"set tags {name} {dict(tags)}")
+        node = self.nodes[name]
+        node.call(node.core.set_tags, tags)
+
+    def sync(self, name: str, other: str) -> None:
+        """Point a running node at another one: their clusters become one."""
+        self.note(f"sync {name} with {other}")
+        node = self.nodes[name]
+        node.call(node.core.sync, self.nodes[other].address)
+
+    def partition(self, *groups: Collection[str], one_way: bool = False) -> list[Cut]:
+        """Cut the groups off from each other; a single group, from everybody else.
+
+        One way: nothing passes from an earlier group to a later one.
+        """
+        self.note(f"partition {' | '.join(','.join(group) for group in groups)} one way: {one_way}")
+        return self.fabric.partition(groups, one_way)
+
+    def heal(self, cuts: Collection[Cut] | None = None) -> None:
+        """End these cuts, or all."""
+        self.note("heal")
+        self.fabric.cuts = [cut for cut in self.fabric.cuts if cuts is not None and cut not in cuts]
+
+    def set_loss(
+        self,
+        loss: float | None = None,
+        *,
+        incoming: Mapping[str, float] | None = None,
+        outgoing: Mapping[str, float] | None = None,
+        links: Mapping[tuple[str, str], float] | None = None,
+    ) -> None:
+        """Change the loss of all packets, of some nodes in one direction, or of directed links."""
+        self.note(f"set loss {loss} {incoming} {outgoing} {links}")
+        fabric = self.fabric
+        fabric.loss = fabric.loss if loss is None else loss
+        fabric.incoming.update(incoming or {})
+        fabric.outgoing.update(outgoing or {})
+        fabric.links.update(links or {})
+
+    # --- looking
+    def running(self) -> list[SimulatedNode]:
+        """The nodes whose process runs."""
+        return [node for node in self.nodes.values() if node.running]
+
+    def leader(self, name: str) -> str | None:
+        """Whom this node follows."""
+        leader = self.nodes[name].core.leader
+        return leader.name if leader else None
+
+    def view(self, name: str) -> dict[str, Member]:
+        """The present members, as this node sees them."""
+        return {member.name: member for member in self.nodes[name].core.members()}
+
+    def converged(self) -> bool:
+        """All running nodes see exactly each other, as each sees itself, and follow one leader."""
+        nodes = [node.core for node in self.running()]
+        if any(core.phase.value != "member" for core in nodes):
+            return False
+        truth = sorted(_essence(core.me) for core in nodes)
+        leaders = {core.leader.id if core.leader else None for core in nodes}
+        return len(leaders) <= 1 and all(sorted(map(_essence, core.members())) == truth for core in nodes)
+
+    def events(
+        self, kind: type | tuple[type, ...], *, at: str | None = None, about: str | None = None
+    ) -> list[Record]:
+        """What nodes reported: events of a kind, at one node, about one member."""
+        return [
+            record
+            for record in self.trace.records
+            if isinstance(record.event, kind)
+            and (at is None or record.node == at)
+            and (about is None or (record.member is not None and record.member.name == about))
+        ]
+
+    def describe(self) -> str:
+        """Every node's view on a line, for people."""
+        lines = []
+        for node in self.nodes.values():
+            if not node.running:
+                lines.append(f"{node.name}: {node.life.value} {node.failure or ''}")
+                continue
+            core = node.core
+            seen = " ".join(
+                f"{m.name}{'?' * (m.state.value == 'suspect')}#{m.incarnation}" for m in core.members()
+            )
+            lines.append(f"{node.name}: {core.phase.value}, leader {self.leader(node.name)}; {seen}")
+        return "\n".join(lines)
+
+    def report(self) -> str:
+        """What somebody needs who has to find out what went wrong."""
+        replay = f"\nreplay: {self._replay}" if self._replay else ""
+        return f"{self!r}{replay}\nat {self.now:.6f}; last:\n{self.trace.tail()}"
+
+    def fail(self, why: str) -> NoReturn:
+        """Raise AssertionError, with the seed and what happened last."""
+        raise AssertionError(f"{why}\n{self.report()}")
+
+    def note(self, text: str) -> None:
+        """Write a line into the trace."""
+        self.trace.note(self.now, text)
+
+    # --- what the nodes' kernels use
+    def transmit(self, source: SimulatedNode, data: bytes, address: Address) -> None:
+        """A node sends a datagram."""
+        source.traffic.packets_sent += 1
+        source.traffic.bytes_sent += len(data)
+        target = self._listeners.get(address)
+        if target is None:
+            return
+        for _ in range(self.fabric.copies()):
+            delay = self.passage(source, target)
+            if delay is not None:
+                self.schedule.after(delay, self._arrive, source, source.address, target, address, data)
+
+    def passage(self, source: SimulatedNode, target: SimulatedNode) -> float | None:
+        """How long one packet sent now will take; None if it gets lost."""
+        if self.muted or source.host.lost:
+            return None
+        if source is target:
+            return LOOPBACK_DELAY
+        fabric = self.fabric
+        if not fabric.passes(source.name, target.name, self.schedule.now):
+            return None
+        return fabric.delay(source.name, target.name)
+
+    def listener(self, address: Address) -> SimulatedNode | None:
+        """Who uses this address, or did last."""
+        return self._listeners.get(address)
+
+    def open_stream(self, client: SimulatedNode, request: Request) -> None:
+        """A node opens a stream."""
+        client.traffic.streams_opened += 1
+        self._exchanges += 1
+        Exchange(self, self._exchanges, client, request).open()
+
+    def delivered(self, source: SimulatedNode, target: SimulatedNode, data: bytes) -> None:
+        self.trace.packet(self.schedule.now, source.index, target.index, data)
+
+    def happened(self, node: SimulatedNode, event: Event) -> None:
+        """A node reports an event."""
+        self.trace.event(self.schedule.now, node.name, event)
+        for watcher in self.watchers:
+            watcher(node, event)
+
+    def _arrive(
+        self, source: SimulatedNode, sent_from: Address, target: SimulatedNode, address: Address, data: bytes
+    ) -> None:
+        if target.host.lost or target.address != address:
+            return
+        if target.running:
+            self.trace.packet(self.schedule.now, source.index, target.index, data)
+            target.receive_datagram(data, sent_from)
+        elif self.fabric.network.unreachable and (delay := self.passage(target, source)) is not None:
+            self.schedule.after(delay, self._unreachable, source, source.lives, address)
+
+    def _unreachable(self, source: SimulatedNode, lives: int, address: Address) -> None:
+        if source.lives == lives and source.running and not source.host.lost:
+            source.input(source.call, source.core.receive_unreachable, address)
+
+    # --- building blocks
+    def _host(self, ip: str, rate: float | None, wall_shift: float) -> Host:
+        if ip not in self._hosts:
+            chance = self._clocks
+            offset, skew = chance.uniform(0.0, 100_000.0), chance.uniform(-self._skew, self._skew)
+            drifting = 1.0 + chance.uniform(-self._drift, self._drift)
+            clock = Clock(offset, drifting if rate is None else rate, EPOCH + skew + wall_shift)
+            self._hosts[ip] = Host(clock)
+        return self._hosts[ip]
+
+    def _boot(self, node: SimulatedNode) -> None:
+        node.lives += 1
+        options = dict(node.options)
+        core = self._build(
+            options.pop("name"),
+            node.address,
+            config=options.pop("config", self.config),
+            codec=self._new_codec(),
+            rng=self.random(f"node {node.name} {node.lives}"),
+            wall=node.host.clock.wall,
+            **options,
+        )
+        self._listeners[node.address] = node
+        self.note(f"start {node.name} {node.address}")
+        node.boot(core, tuple(self.address(seed) if isinstance(seed, str) else seed for seed in node.seeds))
+
+    def _new_codec(self) -> Codec:
+        if self._codec is not None:
+            return self._codec()
+        return ObjectCodec() if self._fast else Codec()
+
+
+def _essence(member: Member) -> tuple[str, str, int, Address, list[tuple[str, str]]]:
+    return (member.name, member.id or "", member.incarnation, member.address, sorted(member.tags.items()))
