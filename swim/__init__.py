@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import TYPE_CHECKING, Any
+
 from swim.config import Config
 from swim.errors import AddressInUse, JoinError, KeyringError, NameConflict, SwimError, TagsError
 from swim.events import (
@@ -17,9 +20,13 @@ from swim.events import (
 )
 from swim.types import Address, Member, MemberState
 
+if TYPE_CHECKING:
+    from swim.cluster import Cluster, Statistics, open_cluster
+
 __all__ = [
     "Address",
     "AddressInUse",
+    "Cluster",
     "Config",
     "Event",
     "JoinError",
@@ -35,6 +42,20 @@ __all__ = [
     "MemberUpdated",
     "NameConflict",
     "Snapshot",
+    "Statistics",
     "SwimError",
     "TagsError",
+    "open_cluster",
 ]
+
+logging.getLogger("swim").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up when first used: the core, which needs no trio, can be imported where trio is not.
+    if name in ("Cluster", "Statistics", "open_cluster"):
+        from swim import cluster
+
+        value = globals()[name] = getattr(cluster, name)
+        return value
+    raise AttributeError(f"module 'swim' has no attribute {name!r}")

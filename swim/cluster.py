@@ -1,0 +1,283 @@
+"""`open_cluster` and the `Cluster` that it yields: what an application holds in its hands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+import trio
+
+from swim.config import Config
+from swim.driver import Driver, running
+from swim.errors import JoinError, KeyringError
+from swim.protocol.node import Node
+from swim.resolve import Seeds, advertised_address, require_reachable, resolve_one
+from swim.subscriptions import EventStream
+from swim.transport import open_transport
+from swim.types import Address, Member
+from swim.wire import Codec, Keyring
+
+__all__ = ["Cluster", "Statistics", "open_cluster"]
+
+_logger = logging.getLogger("swim")
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Running totals of one node since it was opened."""
+
+    members: int
+    """Present members now, this node included."""
+    tx_packets: int
+    tx_bytes: int
+    """UDP payload, like all bytes of packets."""
+    rx_packets: int
+    rx_bytes: int
+    stream_tx_bytes: int
+    stream_rx_bytes: int
+    streams: int
+    """TCP connections open now."""
+    dropped: Mapping[str, int]
+    """What was dropped or could not be sent, by reason."""
+
+
+@asynccontextmanager
+async def open_cluster(
+    name: str | None = None,
+    *,
+    bind: str = "0.0.0.0:7946",
+    seeds: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
+    advertise: str | None = None,
+    id: str | None = None,
+    keys: Sequence[bytes] = (),
+    label: str = "",
+    allowed_networks: Sequence[str] = (),
+    config: Config | None = None,
+    on_bound: Callable[[Address], None] | None = None,
+    wall: Callable[[], float] = time.time,
+    rng: random.Random | None = None,
+) -> AsyncIterator[Cluster]:
+    """Become a member of a cluster for as long as the body runs, then leave gracefully.
+
+    Entering waits until this node is a member, for ever if need be: bound it with a cancel scope. When the
+    body ends, for whatever reason, the node says farewell (shielded, at most `Config.leave_linger` and one
+    second). A single exception of the body emerges as itself.
+
+    Args:
+        name: Unique in the cluster. By default the advertised address.
+        bind: ``host:port`` or ``[IPv6]:port`` for UDP and TCP; port 0 takes any that is free for both;
+            ``[::]:port`` serves IPv4 as well.
+        seeds: Any members of the cluster, ``host[:port]``; names are resolved to all their addresses, again
+            and again. Without seeds the node founds a cluster. A node whose own address is among its seeds
+            founds one when none of the others answers.
+        tags: What all members can see of this one; Serf's limit is 512 bytes in all.
+        advertise: ``host[:port]`` where others reach this node, if not where it is bound.
+        id: Pins the id that decides who leads; by default it is made when the node joins.
+        keys: 16, 24 or 32 bytes each. With keys all traffic is encrypted, with the first of them.
+        label: Keeps clusters on one network apart.
+        allowed_networks: CIDR, such as ``10.0.0.0/8``; only these may talk to us and be members.
+        config: `Config.lan()` by default.
+        on_bound: Called with the advertised address once bound, before the cluster is looked for.
+        wall: Seconds since the epoch, for ids and for noticing wrong clocks.
+        rng: For everything that is left to chance, except for nonces and keys.
+
+    Raises:
+        AddressInUse: Another process has the address.
+        OSError: The address cannot be bound to, for another reason.
+        JoinError: No seed resolves, the clocks differ too much, or others could not reach this node. The
+            node retries by itself as long as that can help.
+        NameConflict: Another live member has the name. Also later, when that is found out only then:
+            the body is cancelled.
+        KeyringError: A key of the wrong length, or no `cryptography` package.
+        TagsError: The tags cannot be carried.
+        ValueError: An address, network or label that is none.
+    """
+    config = config or Config.lan()
+    keyring = _keyring(keys)
+    codec = Codec(label=label, keyring=keyring)
+    networks = tuple(ip_network(network) for network in allowed_networks)
+    known_seeds = Seeds(seeds)
+    with closing(open_transport(*await resolve_one(bind))) as transport:
+        seed_addresses = await known_seeds.resolve(transport.family)
+        if seeds and not seed_addresses:
+            raise JoinError(f"none of the seeds resolves ({known_seeds.describe_problems()})")
+        address = await advertised_address(advertise, transport, seed_addresses)
+        require_reachable(address, seed_addresses)
+        node = Node(
+            name or str(address),
+            address,
+            config=config,
+            codec=codec,
+            rng=rng or random.Random(os.urandom(32)),
+            wall=lambda now: wall() + (now - trio.current_time()),
+            tags=tags,
+            pinned_id=id,
+            networks=allowed_networks,
+        )
+        if on_bound is not None:
+            on_bound(address)
+        driver = Driver(node, transport, known_seeds, networks)
+        async with running(driver, seed_addresses):
+            _logger.info("%s: a member, at %s", node.name, address)
+            yield Cluster(driver, keyring)
+
+
+class Cluster:
+    """The cluster as one of its members sees it. Made by `open_cluster`.
+
+    What is asked of it is answered from this node's view, at once. After the end of `open_cluster`'s body
+    the last view remains; everything that acts raises `trio.ClosedResourceError`.
+    """
+
+    def __init__(self, driver: Driver, keyring: Keyring | None) -> None:
+        self._driver = driver
+        self._keyring = keyring
+        self._node = driver.node
+
+    def __repr__(self) -> str:
+        return f"<Cluster: {self.me}, {len(self.members())} members, {self._node.phase.value}>"
+
+    # --- views
+    @property
+    def name(self) -> str:
+        """This node's name."""
+        return self._node.name
+
+    @property
+    def address(self) -> Address:
+        """The address at which others find this node."""
+        return self._node.address
+
+    @property
+    def me(self) -> Member:
+        """This node, as others see it."""
+        return self._node.me
+
+    @property
+    def leader(self) -> Member | None:
+        """The leader in this node's view; None while nobody is electable."""
+        return self._node.leader
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads, in its own view."""
+        leader = self._node.leader
+        return leader is not None and leader.name == self._node.name
+
+    def members(self, /, **tags: str) -> tuple[Member, ...]:
+        """All present members with these tags, this node included, in the order in which they joined."""
+        members = self._node.members()
+        if not tags:
+            return members
+        return tuple(member for member in members if tags.items() <= member.tags.items())
+
+    def member(self, name: str) -> Member | None:
+        """The present member of this name; None when there is none."""
+        return next((member for member in self._node.members() if member.name == name), None)
+
+    def statistics(self) -> Statistics:
+        """What this node has sent, received and dropped so far."""
+        traffic = self._driver.transport.traffic
+        return Statistics(
+            members=len(self._node.members()),
+            tx_packets=traffic.tx_packets,
+            tx_bytes=traffic.tx_bytes,
+            rx_packets=traffic.rx_packets,
+            rx_bytes=traffic.rx_bytes,
+            stream_tx_bytes=traffic.stream_tx_bytes,
+            stream_rx_bytes=traffic.stream_rx_bytes,
+            streams=traffic.streams,
+            dropped=dict(traffic.dropped + Counter(self._node.dropped)),
+        )
+
+    # --- changes
+    def events(self) -> EventStream:
+        """What happens: ``async with cluster.events() as events: async for event in events: ...``.
+
+        First a `Snapshot`, then a value for every change (see `swim.events`). A reader that falls behind by
+        more than `Config.event_buffer` gets a fresh `Snapshot` in place of what it missed. The iteration
+        ends when the cluster is closed.
+        """
+        return EventStream(self._driver.subscriptions)
+
+    async def wait_for(self, predicate: Callable[[Cluster], bool]) -> None:
+        """Wait until ``predicate(cluster)`` is true. It is asked now and after every change.
+
+        Raises `trio.ClosedResourceError` when the cluster is closed before.
+        """
+        await self._driver.until(lambda: predicate(self))
+
+    # --- actions
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Replace this node's tags by these. Raises `TagsError`, and then nothing has changed."""
+        self._driver.require_open()
+        self._node.set_tags(tags, self._driver.now())
+        self._driver.settle()
+
+    def set_keys(self, keys: Sequence[bytes]) -> None:
+        """Replace the keys, the first of which encrypts. Raises `KeyringError`, and then nothing has changed.
+
+        To change the key of a running cluster: give (old, new) to every member in turn, then (new, old),
+        then (new).
+        """
+        self._driver.require_open()
+        if self._keyring is None:
+            raise KeyringError("this node was opened without keys, and encryption cannot be turned on later")
+        self._keyring.replace(keys)
+
+    async def join(self, seeds: Sequence[str]) -> Address:
+        """Join the cluster that has any of these members (``host[:port]``): the two become one.
+
+        All their addresses are tried at once. Returns the first that answered. Raises `JoinError` when none
+        did, saying what was wrong with each; ValueError for a text that is not an address.
+        """
+        self._driver.require_open()
+        resolver = Seeds(seeds)
+        found = await resolver.resolve(self._driver.transport.family)
+        addresses = [address for address in found if address != self.address]
+        require_reachable(self.address, addresses)
+        problems = dict(resolver.problems)
+        joined: list[Address] = []
+
+        async def exchange(address: Address) -> None:
+            problem = await self._driver.sync(address)
+            if problem is None:
+                joined.append(address)
+                nursery.cancel_scope.cancel()
+            else:
+                problems[str(address)] = problem
+
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                nursery.start_soon(exchange, address)
+        if not joined:
+            self._driver.require_open()
+            reasons = "; ".join(f"{text}: {problem}" for text, problem in problems.items())
+            raise JoinError(f"nobody to join ({reasons or 'no address but this node itself'})")
+        return joined[0]
+
+    async def leave(self) -> None:
+        """Leave gracefully now, before the body of `open_cluster` ends. Event streams end."""
+        await trio.lowlevel.checkpoint()
+        try:
+            await self._driver.leave()
+        finally:
+            self._driver.stop()
+
+    def abort(self) -> None:
+        """Stop at once without a word, as if the process had been killed. For tests and drills."""
+        self._driver.stop()
+
+
+def _keyring(keys: Sequence[bytes]) -> Keyring | None:
+    if isinstance(keys, (bytes, str)):
+        raise KeyringError("keys are a list of keys, not one key: [key]")
+    return Keyring(keys, random_bytes=os.urandom) if keys else None

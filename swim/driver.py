@@ -1,0 +1,298 @@
+"""The one place where the core meets sockets and trio's clock.
+
+Every call into the `Node` is followed by `settle`, which carries out what the node wants. One task waits
+until the UDP socket is readable or the node's deadline has come, whichever is sooner.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from swim.events import Event, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
+from swim.protocol.node import Node, Phase, Request
+from swim.resolve import Seeds
+from swim.streams import Network, Streams
+from swim.subscriptions import Subscriptions
+from swim.transport import Transport
+from swim.types import Address
+from swim.wire import DecodeError
+from swim.wire.messages import StreamMessage
+
+__all__ = ["Driver", "running"]
+
+_BATCH = 256
+_BATCHES_MAX = 16
+"""After so many batches timers are judged although more datagrams may be waiting: this is a flood."""
+_RESOLVE_INTERVAL_JOINING = 5.0
+_RESOLVE_INTERVAL = 30.0
+_LEAVE_ALLOWANCE = 1.0
+
+_logger = logging.getLogger("swim")
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """Of an exchange that somebody waits for."""
+
+    known: trio.Event = field(default_factory=trio.Event)
+    problem: str | None = "the cluster is closed"
+
+
+class Driver:
+    """Runs one node. All of it is one trio task tree, `run`."""
+
+    def __init__(self, node: Node, transport: Transport, seeds: Seeds, networks: tuple[Network, ...]) -> None:
+        self.node = node
+        self.transport = transport
+        self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
+        self._seeds = seeds
+        self._streams = Streams(transport, node.codec, node.config, networks, self)
+        self._scope = trio.CancelScope(shield=True)
+        self._idle: trio.CancelScope | None = None
+        self._changed = trio.lowlevel.ParkingLot()
+        self._phase = node.phase
+        self._outcomes: dict[int, _Outcome] = {}
+        self._nursery: trio.Nursery | None = None
+        self._closed = False
+
+    def now(self) -> float:
+        """The time that the node is told."""
+        return trio.current_time()
+
+    # --- life
+    @trio.lowlevel.enable_ki_protection
+    async def run(self, seed_addresses: tuple[Address, ...]) -> None:
+        """Be the node until `stop`. Raises the node's failure, if it fails.
+
+        Shielded from cancellation from outside: the node must work until it has left.
+        """
+        try:
+            with self._scope:
+                async with _unwrapped_nursery() as nursery:
+                    self._nursery = nursery
+                    self.node.start(seed_addresses, self.now())
+                    self.settle()
+                    nursery.start_soon(self._pump)
+                    nursery.start_soon(self._streams.serve, nursery)
+                    nursery.start_soon(self._refresh_seeds)
+                    nursery.start_soon(self._watch_for_failure)
+        finally:
+            self._nursery = None
+            self._closed = True
+        # Not after an error: then the body is cancelled, which says more than "closed" would.
+        self.close()
+
+    def close(self) -> None:
+        """End all event streams and wake whoever waits."""
+        self._closed = True
+        self.subscriptions.end()
+        self._changed.unpark_all()
+        for outcome in self._outcomes.values():
+            outcome.known.set()
+
+    def stop(self) -> None:
+        """Stop at once, without a word to the others."""
+        self._scope.cancel()
+
+    async def leave(self) -> None:
+        """Say farewell, and answer for a while longer. Time-limited. Does nothing unless a member."""
+        if self._stopped or self.node.phase is not Phase.MEMBER:
+            return
+        with trio.move_on_after(self.node.config.leave_linger + _LEAVE_ALLOWANCE):
+            self.node.leave(self.now())
+            self.settle()
+            await self.until(lambda: self._stopped or self.node.phase is Phase.LEFT)
+
+    def require_open(self) -> None:
+        """Raises `trio.ClosedResourceError` when the node does not run any more."""
+        if self._stopped:
+            raise trio.ClosedResourceError("the cluster is closed")
+
+    @property
+    def _stopped(self) -> bool:
+        return self._closed or self._scope.cancel_called
+
+    async def until(self, predicate: Callable[[], bool]) -> None:
+        """Wait for it to be true; looked at after every change."""
+        await trio.lowlevel.checkpoint()
+        while not predicate():
+            self.require_open()
+            await self._changed.park()
+
+    async def sync(self, address: Address) -> str | None:
+        """A full exchange with the node at this address. Returns what was wrong, or None."""
+        outcome = _Outcome()
+        if self._stopped:
+            return outcome.problem
+        token = self.node.sync(address, self.now())
+        self._outcomes[token] = outcome
+        self.settle()
+        try:
+            await outcome.known.wait()
+        finally:
+            self._outcomes.pop(token, None)
+        return outcome.problem
+
+    def settle(self) -> None:
+        """Carry out what the node wants after a call into it."""
+        node = self.node
+        for data, address in node.datagrams_to_send():
+            self.transport.send(data, address)
+        if self._nursery is not None:
+            for request in node.requests_to_send():
+                self._nursery.start_soon(self._request, request)
+        events = node.next_events()
+        if events or node.phase is not self._phase:
+            self._phase = node.phase
+            for event in events:
+                _log(node.name, event)
+            self.subscriptions.publish(events)
+            self._changed.unpark_all()
+        if self._idle is not None:
+            self._idle.deadline = self._deadline()
+
+    def _deadline(self) -> float:
+        deadline = self.node.next_deadline()
+        return math.inf if deadline is None else deadline
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(self.node.members(), self.node.leader)
+
+    async def _watch_for_failure(self) -> None:
+        await self.until(lambda: self.node.phase is Phase.FAILED)
+        assert self.node.failure is not None
+        raise self.node.failure
+
+    async def _refresh_seeds(self) -> None:
+        if not self._seeds.texts:
+            return
+        while True:
+            joining = self.node.phase is Phase.JOINING
+            await trio.sleep(_RESOLVE_INTERVAL_JOINING if joining else _RESOLVE_INTERVAL)
+            self.node.set_seeds(await self._seeds.resolve(self.transport.family), self.now())
+            self.settle()
+
+    # --- datagrams and time
+    @trio.lowlevel.enable_ki_protection
+    async def _pump(self) -> None:
+        node = self.node
+        while True:
+            with trio.CancelScope(deadline=self._deadline()) as self._idle:
+                await trio.lowlevel.wait_readable(self.transport.udp)
+            self._idle = None
+            # What has arrived comes before any verdict: after a stall the answers are all there.
+            await self._drain()
+            now = self.now()
+            if self._deadline() <= now:
+                node.handle_timer(now)
+            self.settle()
+
+    async def _drain(self) -> None:
+        for _ in range(_BATCHES_MAX):
+            count = 0
+            for data, source in self.transport.receive(_BATCH):
+                count += 1
+                try:
+                    self.node.receive_datagram(data, source, self.now())
+                except Exception:
+                    self._note_fault(source)
+            for address in self.transport.unreachable(_BATCH):
+                self.node.receive_unreachable(address, self.now())
+            self.settle()
+            if count < _BATCH:
+                return
+            await trio.lowlevel.checkpoint()
+
+    def _note_fault(self, source: Address) -> None:
+        # A bug, but one that a stranger can trigger: it must not be able to stop the node.
+        _logger.exception("%s: internal error while handling input from %s", self.node.name, source)
+        self.transport.traffic.dropped["internal-error"] += 1
+
+    # --- streams
+    def receive_request(self, message: StreamMessage, source: Address) -> bytes | None:
+        """See `swim.streams.Answers`."""
+        try:
+            return self.node.receive_request(message, source, self.now())
+        except Exception:
+            self._note_fault(source)
+            return None
+        finally:
+            self.settle()
+
+    def receive_bad_stream(self, error: DecodeError, source: Address) -> bytes | None:
+        """See `swim.streams.Answers`."""
+        try:
+            return self.node.receive_bad_stream(error, source, self.now())
+        finally:
+            self.settle()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _request(self, request: Request) -> None:
+        answer = await self._streams.request(request)
+        problem: str | None = "internal error"
+        try:
+            problem = self.node.receive_answer(request.token, answer, self.now())
+        except Exception:
+            self._note_fault(request.address)
+        self.settle()
+        outcome = self._outcomes.pop(request.token, None)
+        if outcome is not None:
+            outcome.problem = problem
+            outcome.known.set()
+
+
+@asynccontextmanager
+async def running(driver: Driver, seed_addresses: tuple[Address, ...]) -> AsyncIterator[None]:
+    """Run the driver around the body, from member to farewell.
+
+    The body unwinds first, then the node leaves, whatever the reason. Errors come out as themselves.
+    """
+    try:
+        async with _unwrapped_nursery() as nursery:
+            nursery.start_soon(driver.run, seed_addresses)
+            try:
+                await driver.until(lambda: driver.node.phase is Phase.MEMBER)
+                yield
+            finally:
+                with trio.CancelScope(shield=True):
+                    await driver.leave()
+                driver.stop()
+    finally:
+        driver.close()
+
+
+@asynccontextmanager
+async def _unwrapped_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery from which a single exception comes out as itself, not in a group of one."""
+    alone: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            yield nursery
+    except BaseExceptionGroup as group:
+        errors = [error for error in group.exceptions if not isinstance(error, trio.Cancelled)]
+        if len(errors) != 1:
+            raise
+        alone = errors[0]
+    if alone is not None:
+        # Raised here, outside of the handler, it keeps its own context.
+        raise alone
+
+
+def _log(name: str, event: Event) -> None:
+    match event:
+        case MemberJoined(member):
+            _logger.info("%s: %s joined", name, member)
+        case MemberLeft(member):
+            _logger.info("%s: %s left", name, member)
+        case MemberFailed(member, reason):
+            _logger.info("%s: %s failed (%s)", name, member, reason)
+        case LeaderChanged(leader):
+            _logger.info("%s: the leader is %s", name, leader or "nobody")
+        case _:
+            _logger.debug("%s: %s", name, event)

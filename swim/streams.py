@@ -1,0 +1,205 @@
+"""Exchanges over TCP: one message, at most one answer, then the end. Bounded in number, time and bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Protocol
+
+import trio
+
+from swim.config import Config
+from swim.protocol.node import Request
+from swim.transport import Transport, normal_address
+from swim.types import Address
+from swim.wire import Codec, DecodeError, StreamDecoder
+from swim.wire.messages import StreamMessage
+
+__all__ = ["Answers", "Network", "Streams"]
+
+Network = IPv4Network | IPv6Network
+
+_CHUNK_SIZE = 65_536
+_HELD_MAX = 64 * 1024 * 1024
+"""Bytes of incomplete requests, all streams together."""
+_GOODBYE_PATIENCE = 1.0
+_EXHAUSTED_PAUSE = 0.05
+
+
+class Answers(Protocol):
+    """Who answers what comes in."""
+
+    def receive_request(self, message: StreamMessage, source: Address) -> bytes | None:
+        """A whole message; the answer to it, if there is one."""
+
+    def receive_bad_stream(self, error: DecodeError, source: Address) -> bytes | None:
+        """Something that is no message; what to say to that, if anything."""
+
+
+class Streams:
+    """The TCP side of a node: it serves what others open, and opens what the node asks for."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        codec: Codec,
+        config: Config,
+        networks: tuple[Network, ...],
+        answers: Answers,
+    ) -> None:
+        self._transport = transport
+        self._traffic = transport.traffic
+        self._codec = codec
+        self._config = config
+        self._networks = networks
+        self._answers = answers
+        self._served = 0
+        self._held = 0
+
+    # --- those that others open
+    async def serve(self, nursery: trio.Nursery) -> None:
+        """Accept streams until cancelled; each is served by a task in the nursery."""
+        listener = trio.socket.from_stdlib_socket(self._transport.listener)
+        while True:
+            try:
+                sock, sockaddr = await listener.accept()
+            except OSError as error:
+                # The connection is gone already, or the process has no file descriptor left for it.
+                self._drop(f"accept-{errno.errorcode.get(error.errno or 0, 'error')}")
+                await trio.sleep(_EXHAUSTED_PAUSE)
+                continue
+            source = normal_address(sockaddr)
+            refusal = self._refusal(source)
+            if refusal is not None:
+                self._drop(refusal)
+                sock.close()
+                continue
+            self._served += 1
+            nursery.start_soon(self._serve_one, trio.SocketStream(sock), source)
+
+    def _refusal(self, source: Address) -> str | None:
+        if self._networks:
+            host = ip_address(source.host)
+            if not any(host in network for network in self._networks):
+                return "stream-network"
+        return "streams-max" if self._served >= self._config.streams_max else None
+
+    @trio.lowlevel.enable_ki_protection
+    async def _serve_one(self, stream: trio.SocketStream, source: Address) -> None:
+        try:
+            async with self._open(stream):
+                with trio.move_on_after(self._config.stream_timeout) as scope:
+                    await self._answer(stream, source)
+                if scope.cancelled_caught:
+                    self._drop("stream-timeout")
+        except trio.BrokenResourceError:
+            self._drop("stream-broken")
+        finally:
+            self._served -= 1
+
+    async def _answer(self, stream: trio.SocketStream, source: Address) -> None:
+        try:
+            message = await self._read_request(stream)
+        except DecodeError as error:
+            answer = self._answers.receive_bad_stream(error, source)
+            if answer is not None:
+                await self._write(stream, answer)
+                await self._say_goodbye(stream)
+            return
+        if message is not None:
+            answer = self._answers.receive_request(message, source)
+            if answer is not None:
+                await self._write(stream, answer)
+
+    async def _read_request(self, stream: trio.SocketStream) -> StreamMessage | None:
+        held = 0
+        decoder = self._codec.stream_decoder(answering=False)
+        try:
+            while True:
+                data = await self._read(stream)
+                if not data:
+                    if held:
+                        raise DecodeError("truncated", "closed within a message")
+                    return None  # somebody looked whether we listen
+                held += len(data)
+                self._held += len(data)
+                if self._held > _HELD_MAX:
+                    raise DecodeError("too-large", "too many bytes in incomplete streams")
+                message = decoder.feed(data)
+                if message is not None:
+                    return message
+        finally:
+            self._held -= held
+
+    async def _say_goodbye(self, stream: trio.SocketStream) -> None:
+        # To close with unread input would reset the connection, and the answer might never be read.
+        with trio.move_on_after(_GOODBYE_PATIENCE):
+            await stream.send_eof()
+            for _ in range(64):
+                if not await self._read(stream):
+                    return
+
+    # --- those that the node asks for
+    async def request(self, request: Request) -> StreamMessage | Exception | None:
+        """Connect, send, and read one answer. Returns it, or what went wrong; None when that took too long."""
+        with trio.move_on_after(self._config.stream_timeout):
+            try:
+                return await self._exchange(request)
+            except trio.BrokenResourceError as error:
+                cause = error.__cause__
+                return cause if isinstance(cause, OSError) else ConnectionError(str(error))
+            except (OSError, DecodeError) as error:
+                return error
+        return None
+
+    async def _exchange(self, request: Request) -> StreamMessage:
+        async with self._open(await self._connect(request.address)) as stream:
+            await self._write(stream, request.content)
+            return await self._read_answer(stream, self._codec.stream_decoder(answering=True))
+
+    async def _connect(self, address: Address) -> trio.SocketStream:
+        target = self._transport.socket_address(address)
+        if target is None:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        sock = trio.socket.from_stdlib_socket(self._transport.stream_socket())
+        try:
+            await sock.connect(target)
+        except BaseException:
+            sock.close()
+            raise
+        return trio.SocketStream(sock)
+
+    async def _read_answer(self, stream: trio.SocketStream, decoder: StreamDecoder) -> StreamMessage:
+        while True:
+            data = await self._read(stream)
+            if not data:
+                raise ConnectionError("closed without a whole answer")
+            message = decoder.feed(data)
+            if message is not None:
+                return message
+
+    # --- both
+    @asynccontextmanager
+    async def _open(self, stream: trio.SocketStream) -> AsyncIterator[trio.SocketStream]:
+        self._traffic.streams += 1
+        try:
+            yield stream
+        finally:
+            self._traffic.streams -= 1
+            # `aclose` would be a checkpoint in the way of a cancellation; closing does not wait.
+            stream.socket.close()
+
+    async def _read(self, stream: trio.SocketStream) -> bytes:
+        data = bytes(await stream.receive_some(_CHUNK_SIZE))
+        self._traffic.stream_rx_bytes += len(data)
+        return data
+
+    async def _write(self, stream: trio.SocketStream, data: bytes) -> None:
+        await stream.send_all(data)
+        self._traffic.stream_tx_bytes += len(data)
+
+    def _drop(self, reason: str) -> None:
+        self._traffic.dropped[reason] += 1

@@ -1,0 +1,108 @@
+"""Who reads events, and what waits for them: bounded, so that a slow reader never blocks the protocol."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import trio
+
+from swim.events import Event, Snapshot
+
+__all__ = ["EventStream", "Subscriptions"]
+
+
+class Subscriptions:
+    """The open event streams of a cluster."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot], limit: int) -> None:
+        self._snapshot = snapshot
+        self._limit = limit
+        self._streams: dict[EventStream, None] = {}
+        self._ended = False
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand these events to every stream. What they tell has happened already: see `Snapshot`."""
+        for stream in self._streams:
+            stream._put(events)
+
+    def end(self) -> None:
+        """No more events: readers see the end after what is buffered."""
+        self._ended = True
+        for stream in self._streams:
+            stream._end()
+
+    def _add(self, stream: EventStream) -> None:
+        if self._ended:
+            raise trio.ClosedResourceError("the cluster is closed")
+        self._streams[stream] = None
+
+    def _discard(self, stream: EventStream) -> None:
+        self._streams.pop(stream, None)
+
+
+class EventStream:
+    """An asynchronous iterator of events, open inside ``async with``.
+
+    The first event is a `Snapshot`. When more than `Config.event_buffer` events wait for the reader they are
+    replaced by one fresh `Snapshot`. The iteration ends when the cluster is closed.
+    """
+
+    def __init__(self, subscriptions: Subscriptions) -> None:
+        self._subscriptions = subscriptions
+        self._buffer: deque[Event] = deque()
+        self._readers = trio.lowlevel.ParkingLot()
+        self._ended = False
+        self._closed = False
+
+    async def __aenter__(self) -> EventStream:
+        await trio.lowlevel.checkpoint()
+        self._subscriptions._add(self)
+        self._buffer.append(self._subscriptions._snapshot())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop listening. A task that is waiting for an event gets `trio.ClosedResourceError`."""
+        self._closed = True
+        self._buffer.clear()
+        self._subscriptions._discard(self)
+        self._readers.unpark_all()
+        await trio.lowlevel.checkpoint()
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event. Raises `trio.ClosedResourceError` outside of its ``async with``."""
+        await trio.lowlevel.checkpoint()
+        while not self._buffer:
+            if self._closed:
+                break
+            if self._ended:
+                raise StopAsyncIteration
+            await self._readers.park()
+        if self._closed:
+            raise trio.ClosedResourceError("this event stream is closed")
+        return self._buffer.popleft()
+
+    def _put(self, events: Sequence[Event]) -> None:
+        if len(self._buffer) + len(events) > self._subscriptions._limit:
+            # The snapshot contains what all of these events tell, so none of them may follow it.
+            self._buffer.clear()
+            self._buffer.append(self._subscriptions._snapshot())
+        else:
+            self._buffer.extend(events)
+        self._readers.unpark_all()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._readers.unpark_all()
