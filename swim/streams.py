@@ -144,7 +144,7 @@ class Streams:
 
     # --- those that the node asks for
     async def request(self, request: Request) -> StreamMessage | Exception | None:
-        """Connect, send, and read one answer. Returns it, or what went wrong; None when that took too long."""
+        """Connect, send, and read one answer. Returns it, or what went wrong; None: it took too long."""
         with trio.move_on_after(self._config.stream_timeout):
             try:
                 return await self._exchange(request)
