@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from swim.wire.bodies import encode
-from swim.wire.dialect import CRC, ERROR
+from swim.wire.bodies import encode, packet_message
+from swim.wire.dialect import COMPOUND, COMPRESS, CRC, ERROR
 from swim.wire.errors import DecodeError
 from swim.wire.framing import PacketReader, check_crc, compound, label_header, strip_label
 from swim.wire.keyring import Keyring
@@ -70,6 +70,8 @@ class Codec:
         if data[:1] == bytes((CRC,)):
             data = check_crc(data)
             layers.append("crc")
+        if data and data[0] not in (COMPOUND, COMPRESS, CRC):
+            return Packet(tuple(layers), (packet_message(data),))
         reader = PacketReader(layers)
         reader.read(data)
         return Packet(tuple(reader.layers), tuple(reader.messages), tuple(reader.dropped))

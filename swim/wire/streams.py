@@ -117,30 +117,42 @@ class _Source:
 
     def fields(self, known: frozenset[bytes]) -> Reading[dict[bytes, Any]]:
         """The `known` fields of a map; the others are skipped. "swim" is a map itself."""
-        unpacker = self._unpacker
-        count = yield from self._step(unpacker.read_map_header)
+        try:
+            return (yield from self._fields(known))
+        except DecodeError:
+            raise
+        except UNPACK_ERRORS as error:
+            raise DecodeError("body", str(error)) from None
+
+    def _fields(self, known: frozenset[bytes]) -> Reading[dict[bytes, Any]]:
+        unpack, skip = self._unpacker.unpack, self._unpacker.skip
+        count = yield from self._when_complete(self._unpacker.read_map_header)
         if count > _FIELDS_MAX:
             raise DecodeError("too-large", f"a map of {count} fields")
         found: dict[bytes, Any] = {}
         for _ in range(count):
-            key = yield from self._step(unpacker.unpack)
+            try:  # the common case, without the cost of another generator
+                key = unpack()
+            except msgpack.OutOfData:
+                key = yield from self._when_complete(unpack)
             if type(key) is not bytes or key not in known:
-                yield from self._step(unpacker.skip)
+                yield from self._when_complete(skip)
             elif key == b"swim":
-                found[key] = yield from self.fields(_GREETING_FIELDS)
+                found[key] = yield from self._fields(_GREETING_FIELDS)
             else:
-                found[key] = yield from self._step(unpacker.unpack)
+                try:
+                    found[key] = unpack()
+                except msgpack.OutOfData:
+                    found[key] = yield from self._when_complete(unpack)
         return found
 
-    def _step(self, read: Callable[[], Any]) -> Reading[Any]:
-        """One value, as soon as all of it is there."""
+    def _when_complete(self, read: Callable[[], Any]) -> Reading[Any]:
+        """What `read` gives as soon as all of it is there."""
         while True:
             try:
                 return read()
             except msgpack.OutOfData:
                 yield from self._wait()
-            except UNPACK_ERRORS as error:
-                raise DecodeError("body", str(error)) from None
 
     def _wait(self) -> Reading[None]:
         if self._complete:
