@@ -15,6 +15,7 @@ from swim.events import Event
 from swim.protocol.node import Node, Request
 from swim.simulation.fast import ObjectCodec
 from swim.simulation.host import Host, Life, SimulatedNode
+from swim.simulation.invariants import Invariants
 from swim.simulation.network import Cut, Fabric, Network
 from swim.simulation.schedule import Clock, Schedule
 from swim.simulation.streams import Exchange
@@ -79,6 +80,7 @@ class World:
         self._reserved: dict[str, Address] = {}
         self._exchanges = 0
         self._clocks = self.random("clocks")
+        self.invariants = Invariants(self)
 
     def __repr__(self) -> str:
         return f"World({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"

@@ -1,0 +1,170 @@
+"""What must hold in every world at every time, whatever the faults. The world checks it by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from swim.events import Event, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
+from swim.simulation.trace import Record
+from swim.types import Member
+
+if TYPE_CHECKING:
+    from swim.protocol.node import Node
+    from swim.simulation.host import SimulatedNode
+    from swim.simulation.world import World
+
+__all__ = ["Invariants"]
+
+SAMPLE_INTERVAL = 1.0
+QUEUE_MAX = 100_000
+
+
+class Process(NamedTuple):
+    """One of the processes that a node had: its how-manieth."""
+
+    node: str
+    life: int
+
+
+class _Death(NamedTuple):
+    incarnation: int
+    time: float
+    solo: bool
+
+
+@dataclass(slots=True)
+class _Viewer:
+    """What one process has reported so far."""
+
+    dead: dict[Process, _Death] = field(default_factory=dict)
+    incarnations: dict[Process, int] = field(default_factory=dict)
+    leader: str = ""
+    """The highest leader that it followed, solo periods apart."""
+    floor: str = ""
+
+
+class Invariants:
+    """Watches all nodes' events, and looks into the nodes once a second.
+
+    - A death stands until the member itself answers with a higher incarnation (unless the viewer had
+      reached it alone), so nobody is resurrected by stale news.
+    - Incarnations of one process never go back in anybody's view.
+    - The leader that a process follows never has a lower id than those before, outside solo periods
+      (LEADER.md); nor does its floor ever fall.
+    - What a node keeps queued is bounded.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.false_deaths: list[Record] = []
+        """Members that were given up although their process ran (paused or cut off ones included)."""
+        self._world = world
+        self._viewers: dict[Process, _Viewer] = {}
+        self._worn: dict[str, Process] = {}
+        world.watchers.append(self._watch)
+        world.every(SAMPLE_INTERVAL, self._sample)
+
+    def process_of(self, member: Member) -> Process | None:
+        """Who has worn this id; None for a member without one."""
+        if member.id is None:
+            return None
+        if member.id not in self._worn:
+            for node in self._world.running():
+                self._note_id(node)
+        return self._worn.get(member.id)
+
+    def alive(self, process: Process) -> bool:
+        node = self._world.nodes[process.node]
+        return node.running and node.lives == process.life
+
+    # --- watching
+    def _watch(self, node: SimulatedNode, event: Event) -> None:
+        self._note_id(node)
+        viewer = self._viewers.setdefault(Process(node.name, node.lives), _Viewer())
+        if isinstance(event, LeaderChanged):
+            self._check_leader(node, viewer)
+        elif not isinstance(event, Snapshot):
+            process = self.process_of(event.member)
+            if process is not None:
+                self._check_member(node, viewer, process, event, event.member)
+
+    def _sample(self) -> None:
+        for node in self._world.running():
+            viewer = self._viewers.setdefault(Process(node.name, node.lives), _Viewer())
+            self._check_leader(node, viewer)
+            for queue, size in _queues(node.core).items():
+                if size > QUEUE_MAX:
+                    self._world.fail(f"{node.name} has {size} in {queue}")
+
+    def _note_id(self, node: SimulatedNode) -> None:
+        own_id = node.core.me.id
+        if own_id is not None:
+            self._worn.setdefault(own_id, Process(node.name, node.lives))
+
+    # --- checking
+    def _check_member(
+        self, node: SimulatedNode, viewer: _Viewer, process: Process, event: Event, member: Member
+    ) -> None:
+        about = f"{member.name} ({member.id}, incarnation {member.incarnation})"
+        before = viewer.incarnations.get(process, 0)
+        if member.incarnation < before:
+            self._world.fail(f"{node.name} saw {about} go back from incarnation {before}")
+        viewer.incarnations[process] = member.incarnation
+        if isinstance(event, MemberJoined):
+            death = viewer.dead.pop(process, None)
+            if death is not None and not death.solo and member.incarnation <= death.incarnation:
+                alive = "still runs" if self.alive(process) else "is long gone"
+                self._world.fail(
+                    f"{node.name} resurrected {about}, dead since {death.time:.3f}; its process {alive}"
+                )
+        elif isinstance(event, MemberFailed | MemberLeft):
+            solo = _is_solo(node.core, member.name)
+            viewer.dead[process] = _Death(member.incarnation, self._world.now, solo)
+            if isinstance(event, MemberFailed) and self.alive(process):
+                self.false_deaths.append(Record(self._world.now, node.name, event))
+
+    def _check_leader(self, node: SimulatedNode, viewer: _Viewer) -> None:
+        core = node.core
+        floor = _floor(core)
+        if floor < viewer.floor:
+            self._world.fail(f"{node.name}'s floor fell from {viewer.floor} to {floor}")
+        viewer.floor = floor
+        leader = core.leader.id if core.leader else None
+        if leader is None or _is_pinned(leader):
+            return
+        if leader < viewer.leader:
+            self._world.fail(f"{node.name}'s leader fell from {viewer.leader} to {leader}")
+        if not _in_solo_period(core):
+            viewer.leader = leader
+
+
+# What the core has no public name for.
+
+
+def _is_pinned(member_id: str) -> bool:
+    return len(member_id) != 26
+
+
+def _floor(core: Node) -> str:
+    leadership = getattr(core, "_leadership", None)
+    return leadership.floor if leadership is not None else ""
+
+
+def _is_solo(core: Node, name: str) -> bool:
+    table = getattr(core, "_table", None)
+    record = table.get(name) if table is not None else None
+    return record is not None and record.solo
+
+
+def _in_solo_period(core: Node) -> bool:
+    leadership, table = getattr(core, "_leadership", None), getattr(core, "_table", None)
+    if leadership is None or table is None:
+        return False
+    return leadership.founded_alone or any(record.solo for record in table.dead())
+
+
+def _queues(core: Node) -> dict[str, int]:
+    statistics = getattr(core, "statistics", None)
+    if statistics is None:
+        return {}
+    return {name: value for name, value in statistics().items() if isinstance(value, int)}
