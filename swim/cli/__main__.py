@@ -1,0 +1,3 @@
+from swim.cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""`swim agent`: options, and the process around the nodes (signals, standard input and output)."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import trio
+
+from swim.cli.lines import LineWriter
+from swim.cli.nodes import Agent, CommonOptions
+from swim.cli.options import parse_addresses, parse_config, parse_keys, parse_networks, parse_tags, usage
+from swim.cli.report import as_json, as_text
+from swim.cli.running import RunningNode
+from swim.wire.addresses import parse_address
+
+__all__ = ["command"]
+
+_FLUSH_PATIENCE = 1.0
+
+
+@click.command("agent", short_help="Run a node.")
+@click.option("--name", help="The node's name, unique in the cluster.  [default: host and port]")
+@click.option(
+    "--bind", default="0.0.0.0:7946", show_default=True, metavar="HOST:PORT", help="Port 0: any free one."
+)
+@click.option(
+    "--advertise", metavar="HOST:PORT", help="Where others reach this node, if not where it is bound."
+)
+@click.option(
+    "--join", multiple=True, metavar="HOST:PORT,..", help="Seeds: any members of the cluster. Repeatable."
+)
+@click.option("--profile", type=click.Choice(["lan", "wan", "local"]), default="lan", show_default=True)
+@click.option(
+    "--set", "settings", multiple=True, metavar="OPTION=VALUE", help="Change one setting. Repeatable."
+)
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Shown to all members. Repeatable.")
+@click.option(
+    "--key", "keys", multiple=True, metavar="KEY|@FILE", help="Hex or base64; the first one encrypts."
+)
+@click.option("--label", default="", help="Keeps clusters on one network apart.")
+@click.option("--allow", multiple=True, metavar="CIDR", help="Only talk to these networks. Repeatable.")
+@click.option("--voters", metavar="NAME,..", help="Not available yet.")
+@click.option("--ticks", is_flag=True, help="Not available yet.")
+@click.option("--json", "json_lines", is_flag=True, help="JSON lines on stdout, commands on stdin.")
+@click.option(
+    "--count", type=click.IntRange(1), default=1, help="Run NAME-0, NAME-1, .. on consecutive ports."
+)
+def command(
+    name: str | None,
+    bind: str,
+    advertise: str | None,
+    join: tuple[str, ...],
+    profile: str,
+    settings: tuple[str, ...],
+    tags: tuple[str, ...],
+    keys: tuple[str, ...],
+    label: str,
+    allow: tuple[str, ...],
+    voters: str | None,
+    ticks: bool,
+    json_lines: bool,
+    count: int,
+) -> None:
+    """Run a node (or --count of them) until SIGTERM or Ctrl-C, then leave gracefully.
+
+    \b
+    The first node:   swim agent --name a --bind 127.0.0.1:7946
+    Another:          swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946 --tag role=db
+    For programs:     swim agent --json --name c --bind 127.0.0.1:0 --join 127.0.0.1:7946
+
+    With --json, commands are read from standard input, one a line, and its end means: leave.
+
+    \b
+        join HOST:PORT[,..]   tags [K=V ..]   meta TEXT   keys KEY [KEY ..]   leave   kill-node
+        @NAME COMMAND         for one node of several
+
+    Exit status: 0 after a leave, 1 when the node could not start, 2 for bad options.
+    """
+    if voters is not None:
+        raise click.UsageError("--voters is not available yet; leave it out: the leader is then derived")
+    if ticks:
+        raise click.UsageError("--ticks is not available yet; leave it out")
+    options = CommonOptions(
+        seeds=usage("--join", parse_addresses, join),
+        config=usage("--set", parse_config, profile, settings),
+        tags=usage("--tag", parse_tags, tags),
+        keys=usage("--key", parse_keys, keys),
+        label=label,
+        networks=usage("--allow", parse_networks, allow),
+    )
+    nodes = _nodes(name, bind, advertise, count)
+    sys.exit(_run(options, nodes, json_lines))
+
+
+def _nodes(name: str | None, bind: str, advertise: str | None, count: int) -> list[RunningNode]:
+    """The nodes of the process, none of them running yet."""
+    if name is not None and (not name or any(char.isspace() for char in name)):
+        raise click.UsageError(f"--name: {name!r} must not be empty or have spaces in it")
+    for option, text in (("--bind", bind), ("--advertise", advertise)):
+        if text is not None and usage(option, parse_address, text)[1] + count - 1 > 65535:
+            raise click.UsageError(f"{option}: there are not {count} ports from {text} on")
+    if count == 1:
+        return [RunningNode(name, bind, advertise)]
+    if name is None:
+        raise click.UsageError("--count needs --name: the nodes are called NAME-0, NAME-1, ..")
+    return [
+        RunningNode(f"{name}-{n}", _shifted(bind, n), None if advertise is None else _shifted(advertise, n))
+        for n in range(count)
+    ]
+
+
+def _shifted(address: str, offset: int) -> str:
+    """The same host, so many ports further; port 0 stays what it is: any free one."""
+    host, _, port = address.rpartition(":")
+    return address if int(port) == 0 else f"{host}:{int(port) + offset}"
+
+
+def _run(options: CommonOptions, nodes: list[RunningNode], json_lines: bool) -> int:
+    writer = LineWriter()
+    colour = sys.stdout.isatty()
+
+    def emit(fields: dict[str, object]) -> None:
+        line = as_json(fields) if json_lines else as_text(fields, colour=colour, with_node=len(nodes) > 1)
+        if line is not None:
+            writer.write(line)
+
+    agent = Agent(options, nodes, emit, writer)
+    trio.run(agent.run, json_lines)
+    writer.close(_FLUSH_PATIENCE)
+    if agent.failure is not None:
+        status, message = agent.failure
+        click.echo(f"swim agent: {' '.join(message.split())}", err=True)
+        return status
+    return 0

@@ -1,0 +1,181 @@
+"""The nodes of one agent process: started, observed, told what to do, and stopped."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from swim.cli.commands import Commands
+from swim.cli.lines import LineWriter
+from swim.cli.report import Observer
+from swim.cli.running import RunningNode
+from swim.cli.stdin import read_lines
+from swim.cluster import Cluster, Statistics, open_cluster
+from swim.config import Config
+from swim.errors import SwimError
+from swim.types import Address
+
+__all__ = ["Agent", "CommonOptions"]
+
+_STATS_INTERVAL = 1.0
+_FIGURES = (
+    "tx_packets",
+    "tx_bytes",
+    "rx_packets",
+    "rx_bytes",
+    "stream_tx_bytes",
+    "stream_rx_bytes",
+    "streams",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CommonOptions:
+    """What all nodes of the process have in common."""
+
+    seeds: Sequence[str]
+    config: Config
+    tags: dict[str, str]
+    keys: Sequence[bytes]
+    label: str
+    networks: Sequence[str]
+
+
+class Agent:
+    """All nodes of the process, from the first socket to the last farewell."""
+
+    def __init__(
+        self,
+        options: CommonOptions,
+        nodes: Sequence[RunningNode],
+        emit: Callable[[dict[str, Any]], None],
+        writer: LineWriter,
+    ) -> None:
+        self.failure: tuple[int, str] | None = None
+        """Exit status and message of the first node that could not start, or failed later."""
+        self._options = options
+        self._nodes = nodes
+        self._emit = emit
+        self._writer = writer
+        self._past: list[Statistics] = []
+
+    async def run(self, json_lines: bool) -> None:
+        """Run all nodes until the last of them has stopped."""
+        async with trio.open_nursery() as background:
+            await background.start(self._watch_signals)
+            if json_lines:
+                background.start_soon(self._report_stats)
+                background.start_soon(self._read_commands, background)
+            async with trio.open_nursery() as nursery:
+                for node in self._nodes:
+                    nursery.start_soon(self._run_node, node)
+            background.cancel_scope.cancel()
+
+    def _stop(self) -> None:
+        """Every node leaves."""
+        for node in self._nodes:
+            node.scope.cancel()
+
+    def _report(self, node: RunningNode, fields: dict[str, Any]) -> None:
+        self._emit({"t": time.monotonic(), "node": node.name or node.bind, **fields})
+
+    # --- the life of a node
+    async def _run_node(self, node: RunningNode) -> None:
+        try:
+            with node.scope:
+                await self._be_member(node)
+        except (SwimError, OSError, ValueError) as error:
+            # A bad key, bad tags or an address that makes no sense are bad options: all ValueErrors.
+            if self.failure is None:
+                self.failure = (2 if isinstance(error, ValueError) else 1, str(error))
+            self._stop()
+
+    async def _be_member(self, node: RunningNode) -> None:
+        options = self._options
+
+        def bound(address: Address) -> None:
+            node.name = node.name or str(address)
+            self._report(node, {"event": "bound", "address": str(address)})
+
+        async with open_cluster(
+            node.name,
+            bind=node.bind,
+            advertise=node.advertise,
+            seeds=options.seeds,
+            tags=options.tags,
+            keys=options.keys,
+            label=options.label,
+            allowed_networks=options.networks,
+            config=options.config,
+            on_bound=bound,
+        ) as cluster:
+            node.cluster = cluster
+            try:
+                await self._observe(node, cluster)
+            finally:
+                node.cluster = None
+                final = cluster
+        self._past.append(final.statistics())  # the farewell counts too
+
+    async def _observe(self, node: RunningNode, cluster: Cluster) -> None:
+        observer = Observer(cluster.name)
+        async with cluster.events() as events:
+            me = cluster.me
+            self._report(node, {"event": "started", "address": str(me.address), "id": me.id})
+            async for event in events:
+                for fields in observer.observe(event):
+                    self._report(node, fields)
+
+    # --- the process
+    async def _watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            async for _ in signals:
+                self._stop()
+
+    async def _read_commands(self, nursery: trio.Nursery) -> None:
+        commands = Commands(self._nodes, self._report, nursery)
+        async for line in read_lines(0):
+            commands.obey(line)
+        self._stop()
+
+    # --- figures
+    async def _report_stats(self) -> None:
+        while True:
+            await trio.sleep(_STATS_INTERVAL)
+            self._report(self._nodes[0], {"event": "stats", **self._figures()})
+
+    def _figures(self) -> dict[str, Any]:
+        """Running totals: nodes of the process that have stopped still count."""
+        running = [node.cluster.statistics() for node in self._nodes if node.cluster is not None]
+        everything = [*running, *self._past]
+        dropped = Counter[str]()
+        for statistics in everything:
+            dropped.update(statistics.dropped)
+        if self._writer.dropped:
+            dropped["stdout"] = self._writer.dropped
+        return {
+            "count": len(running),
+            "members": running[0].members if running else 0,
+            "cpu_s": round(time.process_time(), 3),
+            "rss_kib": _rss_kib(),
+            **{name: sum(getattr(statistics, name) for statistics in everything) for name in _FIGURES},
+            "dropped": dict(dropped),
+        }
+
+
+def _rss_kib() -> int:
+    """Memory in use now; its peak where the system tells no more."""
+    try:
+        pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return pages * resource.getpagesize() // 1024

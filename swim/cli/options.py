@@ -1,0 +1,134 @@
+"""Text that people type, as values: addresses, keys, tags, settings. What is wrong is a `ValueError`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import ipaddress
+import math
+import string
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import click
+
+from swim.config import Config
+from swim.wire.addresses import parse_address
+
+__all__ = ["parse_addresses", "parse_config", "parse_key", "parse_keys", "parse_tags", "read_key", "usage"]
+
+_KEY_SIZES = (16, 24, 32)
+_Value = TypeVar("_Value")
+
+
+def usage(option: str, parse: Callable[..., _Value], *values: Any) -> _Value:
+    """`parse(*values)`, whose `ValueError` becomes click's error about this option."""
+    try:
+        return parse(*values)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
+
+
+def parse_addresses(texts: Iterable[str]) -> list[str]:
+    """Addresses separated by commas or spaces, each checked; nothing at all is fine."""
+    found = [part for text in texts for part in text.replace(",", " ").split()]
+    for part in found:
+        parse_address(part)
+    return found
+
+
+def parse_tags(texts: Iterable[str]) -> dict[str, str]:
+    """`KEY=VALUE` each."""
+    tags: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ValueError(f"{text!r} is not KEY=VALUE")
+        if name.startswith("_"):
+            raise ValueError(f"{name!r}: tag names that start with _ are swim's own; choose another")
+        tags[name] = value
+    return tags
+
+
+def parse_key(text: str) -> bytes:
+    """32, 48 or 64 hexadecimal digits are hexadecimal, everything else is base64."""
+    if len(text) in (32, 48, 64) and all(digit in string.hexdigits for digit in text):
+        return bytes.fromhex(text)
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("the key is neither hexadecimal nor base64; make one with: swim keygen") from None
+    if len(key) not in _KEY_SIZES:
+        raise ValueError(f"a key has 16, 24 or 32 bytes, not {len(key)}; make one with: swim keygen")
+    return key
+
+
+def parse_keys(texts: Iterable[str]) -> list[bytes]:
+    """Keys, or `@FILE` for a file with one key a line."""
+    keys: list[bytes] = []
+    for text in texts:
+        if not text.startswith("@"):
+            keys.append(parse_key(text))
+            continue
+        try:
+            lines = Path(text[1:]).read_text("utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            raise ValueError(f"cannot read the key file {text[1:]!r}: {reason}") from None
+        if not lines:
+            raise ValueError(f"the key file {text[1:]!r} is empty")
+        keys.extend(parse_key(line) for line in lines)
+    return keys
+
+
+def parse_networks(texts: Iterable[str]) -> list[str]:
+    """CIDR each, separated by commas or spaces, checked."""
+    found = [part for text in texts for part in text.replace(",", " ").split()]
+    for part in found:
+        ipaddress.ip_network(part)
+    return found
+
+
+def read_key(ctx: click.Context, param: click.Parameter, value: str | None) -> bytes | None:
+    """The callback of a `--key` option that takes one key."""
+    if value is None:
+        return None
+    try:
+        return parse_keys([value])[0]
+    except ValueError as error:
+        raise click.UsageError(f"--key: {error}", ctx) from None
+
+
+def _setting(kind: type, name: str, text: str) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{name} is true or false, not {text!r}")
+        return text.lower() == "true"
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ValueError(
+            f"{name} takes {'a whole number' if kind is int else 'a number'}, not {text!r}"
+        ) from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} takes a finite number, not {text!r}")
+    return value
+
+
+def parse_config(profile: str, settings: Iterable[str]) -> Config:
+    """A profile with some of its fields changed: `OPTION=VALUE` each."""
+    kinds = get_type_hints(Config)
+    names = [field.name for field in dataclasses.fields(Config)]
+    changes: dict[str, Any] = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise ValueError(f"{text!r} is not OPTION=VALUE")
+        if name not in names:
+            raise ValueError(f"there is no setting {name!r}; there are: {', '.join(names)}")
+        changes[name] = _setting(kinds[name], name, value.strip())
+    config: Config = getattr(Config, profile)(**changes)
+    return config

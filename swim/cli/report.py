@@ -1,0 +1,206 @@
+"""What a node observed, as the objects of the agent's JSON lines, and as lines for people."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from swim.events import (
+    Event,
+    LeaderChanged,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    MemberUpdated,
+    Snapshot,
+)
+from swim.types import Member, MemberState
+
+__all__ = ["Observer", "as_json", "as_text", "payload_field", "printable", "shown_tags"]
+
+Fields = dict[str, Any]
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def shown_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The application's tags: names that start with `_` are ours."""
+    return {name: value for name, value in tags.items() if not name.startswith("_")}
+
+
+def payload_field(payload: bytes) -> str | dict[str, str]:
+    """The payload of a message: text where it is text, else base64."""
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(payload).decode()}
+
+
+class Observer:
+    """Turns one node's events into lines, remembering what it has already said.
+
+    A snapshot (the first, or one in place of lost events) becomes the lines that lead from what was
+    said to what is.
+    """
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._me: Member | None = None
+        self._others: dict[str, Member] = {}
+        self._leader: tuple[str, str | None] | None = None
+        self._begun = False
+
+    def observe(self, event: Event) -> Iterator[Fields]:
+        """The lines for one event."""
+        match event:
+            case Snapshot(members, leader):
+                yield from self._snapshot(members, leader)
+            case MemberJoined(member):
+                yield from self._joined(member)
+            case MemberUpdated(member):
+                yield from self._updated(member)
+            case MemberSuspected(member, phi):
+                self._remember(member)
+                measured = phi is not None and math.isfinite(phi)
+                yield {"event": "suspect", "member": member.name, "phi": phi if measured else None}
+            case MemberRecovered(member):
+                self._remember(member)
+                yield {"event": "recover", "member": member.name}
+            case MemberFailed(member, reason):
+                self._others.pop(member.name, None)
+                yield {"event": "dead", "member": member.name, "reason": reason}
+            case MemberLeft(member):
+                self._others.pop(member.name, None)
+                yield {"event": "leave", "member": member.name}
+            case LeaderChanged(leader):
+                yield from self._led_by(leader)
+
+    def _remember(self, member: Member) -> None:
+        if member.name == self._node:
+            self._me = member
+        else:
+            self._others[member.name] = member
+
+    def _joined(self, member: Member) -> Iterator[Fields]:
+        if member.name == self._node:
+            return
+        self._remember(member)
+        yield {
+            "event": "join",
+            "member": member.name,
+            "id": member.id,
+            "address": str(member.address),
+            "tags": shown_tags(member.tags),
+        }
+
+    def _updated(self, member: Member) -> Iterator[Fields]:
+        self._remember(member)
+        yield {"event": "update", "member": member.name, "id": member.id, "tags": shown_tags(member.tags)}
+
+    def _led_by(self, leader: Member | None) -> Iterator[Fields]:
+        self._leader = None if leader is None else (leader.name, leader.id)
+        name, leader_id = self._leader or (None, None)
+        yield {"event": "leader", "leader": name, "id": leader_id, "is_me": name == self._node}
+
+    def _snapshot(self, members: tuple[Member, ...], leader: Member | None) -> Iterator[Fields]:
+        present = {member.name for member in members}
+        for name in [name for name in self._others if name not in present]:
+            # How it went was among the lost events; all that is known is that it is no member now.
+            del self._others[name]
+            yield {"event": "dead", "member": name, "reason": "told"}
+        for member in members:
+            before = self._me if member.name == self._node else self._others.get(member.name)
+            yield from self._difference(before, member)
+        said = None if leader is None else (leader.name, leader.id)
+        if not self._begun or said != self._leader:
+            yield from self._led_by(leader)
+        self._begun = True
+
+    def _difference(self, before: Member | None, member: Member) -> Iterator[Fields]:
+        if before is None:
+            yield from self._joined(member)
+        elif (before.id, shown_tags(before.tags)) != (member.id, shown_tags(member.tags)):
+            yield from self._updated(member)
+        was_suspect = before is not None and before.state is MemberState.SUSPECT
+        is_suspect = member.state is MemberState.SUSPECT
+        self._remember(member)
+        if is_suspect and not was_suspect:
+            yield {"event": "suspect", "member": member.name, "phi": None}
+        elif was_suspect and not is_suspect:
+            yield {"event": "recover", "member": member.name}
+
+
+def _clean(value: Any) -> Any:
+    """Text that was not UTF-8 carries surrogates, which have no place in JSON."""
+    if isinstance(value, str):
+        return _SURROGATES.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {_clean(name): _clean(content) for name, content in value.items()}
+    return value
+
+
+def as_json(fields: Fields) -> str:
+    """One line of JSON, in ASCII so that no reader can break it at an exotic line separator."""
+    return json.dumps(_clean(fields), separators=(",", ":"))
+
+
+def printable(text: str) -> str:
+    """Names and tags come from the network: no control characters on somebody's terminal."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+_COLOURS = {"join": "green", "dead": "red", "suspect": "yellow", "leader": "cyan", "error": "red"}
+
+
+def as_text(fields: Fields, *, colour: bool, with_node: bool) -> str | None:
+    """One line for people; None for what is only of interest to programs."""
+    said = _sentence(fields)
+    if said is None:
+        return None
+    said = printable(said)
+    style = _COLOURS.get(fields["event"])
+    if colour and style:
+        said = click.style(said, fg=style, bold=bool(fields.get("is_me")))
+    node = f"{fields['node']}  " if with_node else ""
+    return f"{time.strftime('%H:%M:%S')}  {node}{said}"
+
+
+def _tags_text(tags: Mapping[str, str]) -> str:
+    return "".join(f"  {name}={value}" for name, value in tags.items())
+
+
+def _sentence(fields: Fields) -> str | None:
+    member = fields.get("member")
+    match fields["event"]:
+        case "bound":
+            return f"  listening on {fields['address']}"
+        case "started":
+            return f"  {fields['node']} is a member, id {fields['id']}"
+        case "join":
+            return f"+ {member} joined from {fields['address']}{_tags_text(fields['tags'])}"
+        case "update":
+            return f"~ {member} changed, id {fields['id'] or 'none'}{_tags_text(fields['tags'])}"
+        case "suspect":
+            phi = fields["phi"]
+            return f"? {member} does not answer" + (f" (phi {phi:.1f})" if phi is not None else "")
+        case "recover":
+            return f"+ {member} answers again"
+        case "dead":
+            return f"x {member} is dead ({fields['reason']})"
+        case "leave":
+            return f"- {member} left"
+        case "leader":
+            who = "nobody" if fields["leader"] is None else fields["leader"]
+            return f"* {who} leads" + (", this node" if fields["is_me"] else "")
+        case "error":
+            return f"! {fields['message']}"
+    return None

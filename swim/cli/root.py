@@ -1,0 +1,103 @@
+"""The group of all commands, and what becomes of their errors: one line on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module, metadata
+from typing import Any, NoReturn
+
+import click
+
+__all__ = ["cli"]
+
+# Imported only when asked for: an agent starts faster without rich, `keygen` without trio.
+_COMMANDS = {
+    "agent": "swim.cli.agent",
+    "decode": "swim.cli.decode",
+    "demo": "swim.cli.demo",
+    "keygen": "swim.cli.keygen",
+    "members": "swim.cli.members",
+}
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    click.echo(" ".join(message.split()), err=True)
+    sys.exit(status)
+
+
+@contextmanager
+def _one_exception() -> Iterator[None]:
+    """What comes out of a nursery is a group; one of it is enough for the one line."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from group
+
+
+class _Commands(click.Group):
+    """Loads commands when they are needed, and prints every error as one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(_COMMANDS[cmd_name]).command
+        return command
+
+    def main(
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, *more: Any, **extra: Any
+    ) -> NoReturn:
+        extra["standalone_mode"] = False
+        try:
+            with _one_exception():
+                status = super().main(args, prog_name, *more, **extra)
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx else "swim"
+            _fail(f"{path}: {error.format_message().rstrip('.')} (see {path} --help)", 2)
+        except click.ClickException as error:
+            _fail(f"swim: {error.format_message()}", error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            sys.exit(130)
+        except BrokenPipeError:
+            # The reader of our output went away (`swim members .. | head -1`). Python would complain
+            # once more when it flushes stdout at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(1)
+        except Exception as error:
+            if os.environ.get("SWIM_DEBUG"):
+                raise
+            _fail(f"swim: internal error: {type(error).__name__}: {error} (SWIM_DEBUG=1 shows where)", 1)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("trio-swim")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "(not installed)"
+
+
+@click.group(
+    cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(_version(), prog_name="swim", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Clusters that manage themselves: membership, failure detection, a leader.
+
+    \b
+    See it work:          swim demo
+    Run a node:           swim agent --name a --bind 127.0.0.1:7946
+    Another that joins:   swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946
+    Look from outside:    swim members 127.0.0.1:7946
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

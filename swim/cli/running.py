@@ -1,0 +1,25 @@
+"""One node of the agent's process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from swim.cluster import Cluster
+
+__all__ = ["RunningNode"]
+
+
+@dataclass(slots=True)
+class RunningNode:
+    """Its options that are not the same for all, and, while it is a member, its cluster."""
+
+    name: str | None
+    """Its advertised address once that is known, where no name was given."""
+    bind: str
+    advertise: str | None = None
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    """Cancelled, the node leaves gracefully."""
+    cluster: Cluster | None = None
+    """Set while the node is a member."""
