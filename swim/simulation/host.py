@@ -27,6 +27,10 @@ STUCK = 10_000
 """Timer calls at one instant before we say that the core's deadline does not advance."""
 
 
+RESOLVE_INTERVAL = 5.0
+"""How often the seeds' names are looked up."""
+
+
 class Life(Enum):
     """What became of the node's process."""
 
@@ -109,15 +113,17 @@ class SimulatedNode:
         return self._now
 
     # --- life
-    def boot(self, core: Node, seeds: tuple[Address, ...]) -> None:
+    def boot(self, core: Node) -> None:
         """A new process begins."""
         self._core = core
         self.life = Life.RUNNING
         self.failure = None
         self._armed = None
         self._now = 0.0
-        core.start(seeds, self.now())
+        core.start(self._resolve(), self.now())
         self.flush()
+        if self.seeds:
+            self.after_timer(RESOLVE_INTERVAL, self._refresh_seeds)
 
     def stop(self, life: Life) -> None:
         """The process ends; the kernel closes its sockets, and its streams with them."""
@@ -138,6 +144,14 @@ class SimulatedNode:
         """The application uses a verb of the core; `now` is added as the last argument."""
         verb(*args, self.now())
         self.flush()
+
+    def _resolve(self) -> tuple[Address, ...]:
+        """Names are looked up afresh each time: a seed may have moved."""
+        return tuple(self.world.address(seed) if isinstance(seed, str) else seed for seed in self.seeds)
+
+    def _refresh_seeds(self) -> None:
+        self.call(self.core.set_seeds, self._resolve())
+        self.after_timer(RESOLVE_INTERVAL, self._refresh_seeds)
 
     # --- faults
     def pause(self, seconds: float) -> None:

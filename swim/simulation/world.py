@@ -426,7 +426,7 @@ class World:
         )
         self._listeners[node.address] = node
         self.note(f"start {node.name} {node.address}")
-        node.boot(core, tuple(self.address(seed) if isinstance(seed, str) else seed for seed in node.seeds))
+        node.boot(core)
 
     def _new_codec(self) -> Codec:
         if self._codec is not None:

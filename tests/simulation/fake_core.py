@@ -55,6 +55,9 @@ class FakeNode:
         self.seeds = list(seeds)
         self.started = now
 
+    def set_seeds(self, seeds: Any, now: float) -> None:
+        self.seeds = list(seeds)
+
     def chatter(self, period: float, peers: list[Address], now: float) -> None:
         """From now on, ping all peers again and again."""
         self.period, self.peers, self.deadline = period, peers, now + period

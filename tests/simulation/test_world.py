@@ -281,6 +281,15 @@ def test_restart_at_a_new_address_leaves_silence_at_the_old_one() -> None:
     assert not core(world, "a").unreachable
 
 
+def test_seeds_are_looked_up_afresh() -> None:
+    world = fake_world(names="a")
+    world.add_node("c", ["a"])
+    assert core(world, "c").seeds == [world.address("a")]
+    world.restart("a", new_address=True)
+    world.run(6.0)
+    assert core(world, "c").seeds == [world.address("a")]
+
+
 def test_a_node_that_has_left_is_gone() -> None:
     world = fake_world()
     world.leave("b")

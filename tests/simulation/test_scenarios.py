@@ -1,0 +1,333 @@
+"""The real core in virtual time: what users are promised, one scenario each."""
+
+from __future__ import annotations
+
+import pytest
+
+from swim.config import Config
+from swim.events import (
+    LeaderChanged,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberSuspected,
+    MemberUpdated,
+)
+from swim.simulation import Network, World
+from swim.simulation.host import Life
+
+DETECTION = 6.0
+"""All others know of a death within this time, whatever its kind (Config.lan)."""
+
+
+def cluster(seed: int, size: int, **options: object) -> World:
+    """Nodes n0, n1, .. that have found each other; n0 leads."""
+    world = World(seed, **options)  # type: ignore[arg-type]
+    world.grow(size)
+    world.run(0.05 * size)
+    world.run_until_converged(30.0)
+    return world
+
+
+def ids(world: World) -> dict[str, str]:
+    return {node.name: node.core.me.id or "" for node in world.running()}
+
+
+def leaders(world: World) -> set[str | None]:
+    return {world.leader(node.name) for node in world.running()}
+
+
+# --- joining
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_five_nodes_find_each_other_and_follow_the_first(seed: int) -> None:
+    world = cluster(seed, 5)
+    assert world.now < 3.0
+    assert leaders(world) == {"n0"}
+    order = ids(world)
+    assert sorted(order, key=order.__getitem__) == [f"n{i}" for i in range(5)]
+    assert [member.name for member in world.nodes["n3"].core.members()] == [f"n{i}" for i in range(5)]
+    for node in world.running():
+        joined = {record.member.name for record in world.events(MemberJoined, at=node.name) if record.member}
+        assert joined >= set(order) - {node.name}
+    assert not world.events((MemberFailed, MemberSuspected))
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_three_nodes_that_name_each_other_and_start_at_once_form_one_cluster(block: int) -> None:
+    for seed in range(25 * block, 25 * block + 25):
+        world = World(seed)
+        names = ["a", "b", "c"]
+        for name in names:
+            world.add_node(name, names)
+        world.run_until_converged(20.0)
+        assert len(world.view("a")) == 3
+        assert not world.events(MemberFailed), seed
+
+
+def test_nodes_that_name_each_other_and_start_one_after_the_other() -> None:
+    for seed in range(20):
+        world = World(seed)
+        names = ["a", "b", "c"]
+        for i, name in enumerate(reversed(names)):
+            world.after(i * 1.7, world.add_node, name, names)
+        world.run(4.0)
+        world.run_until_converged(20.0)
+
+
+def test_two_clusters_founded_apart_become_one() -> None:
+    for seed in range(10):
+        world = World(seed)
+        for name in ("a", "b"):
+            world.add_node(name + "1")
+        for name in ("a", "b"):
+            for number in "23":
+                world.add_node(name + number, [name + "1"])
+        world.run(5.0)
+        assert len(world.view("a1")) == 3
+        world.sync("b2", "a3")
+        world.run_until_converged(10.0)
+        assert len(world.view("a1")) == 6
+        assert not world.events(MemberFailed)
+
+
+def test_a_join_storm() -> None:
+    world = World(1, fast=True)
+    world.add_node("n0")
+    world.grow(63, stagger=0.0)
+    world.run_until_converged(10.0)
+    assert len(world.view("n0")) == 64
+    assert not world.events(MemberFailed)
+
+
+# --- death
+
+
+@pytest.mark.parametrize("how", ["crash", "lose_host"])
+@pytest.mark.parametrize("victim", range(5))
+def test_a_death_is_known_to_all_others(victim: int, how: str) -> None:
+    world = cluster(victim, 5)
+    world.run(3.0)
+    name, start = f"n{victim}", world.now
+    getattr(world, how)(name)
+    world.run(DETECTION)
+    others = [node.name for node in world.running()]
+    for other in others:
+        failures = world.events(MemberFailed, at=other)
+        assert [record.member.name for record in failures if record.member] == [name]
+        assert failures[0].time - start <= DETECTION
+    assert world.converged()
+    assert leaders(world) == {"n1" if victim == 0 else "n0"}
+    assert not world.invariants.false_deaths
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_the_last_survivor_notices(size: int) -> None:
+    for how in ("crash", "lose_host"):
+        world = cluster(size, size)
+        world.run(3.0)
+        for i in range(size - 1):
+            getattr(world, how)(f"n{i}")
+        survivor = f"n{size - 1}"
+        assert world.run_until(lambda: len(world.view(survivor)) == 1, 20.0) is not None  # noqa: B023
+        assert world.leader(survivor) == survivor
+
+
+def test_one_who_leaves_is_not_said_to_have_failed() -> None:
+    world = cluster(1, 5)
+    world.leave("n0")
+    world.run(5.0)
+    assert world.nodes["n0"].life is Life.LEFT
+    assert not world.events(MemberFailed)
+    assert {record.node for record in world.events(MemberLeft, about="n0")} >= {"n1", "n2", "n3", "n4"}
+    assert world.converged()
+    assert leaders(world) == {"n1"}
+
+
+def test_all_leave_one_after_the_other() -> None:
+    world = cluster(1, 5)
+    for i in range(4):
+        world.leave(f"n{i}")
+        world.run(2.0)
+    assert list(world.view("n4")) == ["n4"]
+    assert not world.events(MemberFailed)
+
+
+# --- coming back
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["same address", "new address"])
+@pytest.mark.parametrize("after", [0.0, 0.5, 8.0])
+def test_a_restarted_leader_is_at_the_back(after: float, moved: bool) -> None:
+    for seed in range(5):
+        world = cluster(seed, 5)
+        world.run(3.0)
+        before = ids(world)
+        world.crash("n0")
+        world.run(after)
+        world.restart("n0", seeds=["n1", "n2"], new_address=moved)
+        world.run(DETECTION)
+        world.run_until_converged(15.0)
+        assert ids(world)["n0"] > max(before.values())
+        assert leaders(world) == {"n1"}
+        for other in ("n1", "n2", "n3", "n4"):
+            assert world.events(MemberFailed, at=other, about="n0"), (seed, other)
+
+
+def test_a_leader_that_was_paused_for_long_comes_back_as_a_regular_member() -> None:
+    world = cluster(1, 5)
+    world.run(3.0)
+    world.pause("n0", 20.0)
+    world.run(19.0)
+    assert {world.leader(f"n{i}") for i in range(1, 5)} == {"n1"}
+    world.run(2.0)
+    world.run_until_converged(10.0)
+    assert leaders(world) == {"n1"}
+    assert world.events(MemberUpdated, at="n0", about="n0"), "it took a fresh id"
+
+
+def test_a_short_pause_harms_nobody() -> None:
+    for seed in range(5):
+        world = cluster(seed, 5)
+        world.run(3.0)
+        world.pause(f"n{seed}", 1.5)
+        world.run(10.0)
+        assert not world.events(MemberFailed)
+        assert world.converged()
+
+
+def test_the_whole_cluster_restarts_at_once() -> None:
+    world = cluster(1, 5)
+    names = list(world.nodes)
+    world.run(5.0)
+    for name in names:
+        world.crash(name)
+    world.run(1.0)
+    for name in names:
+        world.restart(name, seeds=names)
+    world.run_until_converged(30.0)
+    assert len(world.view("n0")) == 5
+
+
+def test_two_processes_of_one_name() -> None:
+    world = cluster(1, 3)
+    world.add_node("n1", ["n0"], alias="impostor")
+    world.run(5.0)
+    assert world.nodes["impostor"].life is Life.REFUSED
+    assert "n1" in str(world.nodes["impostor"].failure)
+    assert world.nodes["n1"].running
+    assert world.converged()
+    assert not world.events(MemberFailed)
+
+
+# --- partitions
+
+
+@pytest.mark.parametrize("seconds", [1.0, 10.0, 60.0])
+@pytest.mark.parametrize("groups", [(1, 1), (2, 1), (2, 3), (3, 2), (1, 4)])
+def test_a_partition_heals(groups: tuple[int, int], seconds: float) -> None:
+    for seed in range(3):
+        world = cluster(seed, sum(groups))
+        world.run(3.0)
+        names = list(world.nodes)
+        cut = world.partition(names[: groups[0]], names[groups[0] :])
+        world.run(seconds)
+        world.heal(cut)
+        world.run_until_converged(5.0 + 2 * world.config.reconnect_interval)
+        assert len(world.view("n0")) == sum(groups)
+
+
+@pytest.mark.parametrize("seconds", [10.0, 60.0])
+def test_a_one_way_partition_heals(seconds: float) -> None:
+    for seed in range(6):
+        world = cluster(seed, 5)
+        world.run(3.0)
+        groups = [["n0", "n1"], ["n2", "n3", "n4"]]
+        world.partition(*(groups if seed % 2 else groups[::-1]), one_way=True)
+        world.run(seconds)
+        world.heal()
+        world.run_until_converged(5.0 + 2 * world.config.reconnect_interval)
+
+
+def test_both_sides_of_a_partition_have_a_leader() -> None:
+    world = cluster(1, 5)
+    world.run(3.0)
+    world.partition(["n0", "n1"], ["n2", "n3", "n4"])
+    world.run(30.0)
+    assert {world.leader(name) for name in ("n0", "n1")} == {"n0"}
+    assert {world.leader(name) for name in ("n2", "n3", "n4")} == {"n2"}
+    world.heal()
+    world.run_until_converged(25.0)
+    assert leaders(world) == {"n2"}, "the old leader finds that it is no longer the leader"
+
+
+# --- weather
+
+
+@pytest.mark.parametrize("loss", [0.05, 0.2])
+def test_loss_kills_nobody(loss: float) -> None:
+    world = cluster(1, 8)
+    world.set_loss(loss)
+    world.run(600.0)
+    assert not world.events(MemberFailed)
+    world.set_loss(0.0)
+    world.run_until_converged(10.0)
+
+
+def test_clocks_that_are_off_by_one_percent_harm_nobody() -> None:
+    world = cluster(1, 8, drift=0.01)
+    world.run(120.0)
+    assert not world.events((MemberFailed, MemberSuspected))
+    assert world.converged()
+
+
+def test_several_regions() -> None:
+    world = cluster(1, 10, network=Network.wan())
+    world.run(60.0)
+    assert not world.events(MemberFailed)
+    world.crash("n4")
+    world.run(Config.wan().silence_tolerance + 4.0)
+    assert {record.node for record in world.events(MemberFailed, about="n4")} == set(world.nodes) - {"n4"}
+
+
+# --- news
+
+
+def test_a_change_of_tags_reaches_everybody() -> None:
+    world = cluster(1, 16)
+    world.run(2.0)
+    start = world.now
+    world.set_tags("n3", {"role": "db"})
+    world.run(5.0)
+    others = [record for record in world.events(MemberUpdated, about="n3") if record.node != "n3"]
+    assert {record.node for record in others} == set(world.nodes) - {"n3"}
+    assert all(world.view(name)["n3"].tags == {"role": "db"} for name in world.nodes)
+    assert max(record.time for record in others) - start < 0.1
+    assert not world.events(LeaderChanged, at="n3", about="n3")
+
+
+# --- the world itself, around the real core
+
+
+def eventful(seed: int, fast: bool = False) -> World:
+    world = cluster(seed, 5, network=Network.lan(loss=0.02), fast=fast)
+    world.crash("n0")
+    world.run(10.0)
+    world.restart("n0", seeds=["n1"])
+    world.run(20.0)
+    return world
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_seed_gives_one_trace(fast: bool) -> None:
+    assert eventful(4, fast).trace.digest() == eventful(4, fast).trace.digest()
+
+
+def test_the_fast_mode_counts_about_the_same() -> None:
+    real, fast = cluster(1, 8), cluster(1, 8, fast=True)
+    for world in (real, fast):
+        world.run(60.0)
+    for field in ("packets_sent", "bytes_sent"):
+        counts = [sum(getattr(node.traffic, field) for node in world.running()) for world in (real, fast)]
+        assert counts[1] == pytest.approx(counts[0], rel=0.1), field
