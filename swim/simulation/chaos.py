@@ -134,6 +134,5 @@ def random_world(seed: int, *, nodes: tuple[int, int] = (2, 8), fast: bool = Fal
     network = Network.wan() if rng.random() < 0.3 else Network.lan()
     world = World(seed, network=network, fast=fast, drift=rng.choice([0.0, 0.0001, CLOCK_ERROR]))
     world.grow(rng.randint(*nodes), stagger=rng.uniform(0.0, 0.5))
-    world.run(10.0)
     world.run_until_converged(60.0)
     return world

@@ -127,6 +127,8 @@ class SimulatedNode:
 
     def stop(self, life: Life) -> None:
         """The process ends; the kernel closes its sockets, and its streams with them."""
+        if self._core is not None:
+            self.world.invariants.note_id(self)
         self.life = life
         self._core = None
         self._paused = 0.0

@@ -70,7 +70,7 @@ class Invariants:
             return None
         if member.id not in self._worn:
             for node in self._world.running():
-                self._note_id(node)
+                self.note_id(node)
         return self._worn.get(member.id)
 
     def alive(self, process: Process) -> bool:
@@ -79,7 +79,7 @@ class Invariants:
 
     # --- watching
     def _watch(self, node: SimulatedNode, event: Event) -> None:
-        self._note_id(node)
+        self.note_id(node)
         viewer = self._viewers.setdefault(Process(node.name, node.lives), _Viewer())
         if isinstance(event, LeaderChanged):
             self._check_leader(node, viewer)
@@ -96,7 +96,7 @@ class Invariants:
                 if size > QUEUE_MAX:
                     self._world.fail(f"{node.name} has {size} in {queue}")
 
-    def _note_id(self, node: SimulatedNode) -> None:
+    def note_id(self, node: SimulatedNode) -> None:
         own_id = node.core.me.id
         if own_id is not None:
             self._worn.setdefault(own_id, Process(node.name, node.lives))

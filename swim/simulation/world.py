@@ -78,6 +78,7 @@ class World:
         self._hosts: dict[str, Host] = {}
         self._listeners: dict[Address, SimulatedNode] = {}
         self._reserved: dict[str, Address] = {}
+        self._awaited: dict[str, None] = {}
         self._exchanges = 0
         self._clocks = self.random("clocks")
         self.invariants = Invariants(self)
@@ -159,6 +160,7 @@ class World:
         node = SimulatedNode(self, handle, len(self.nodes), address, host, options)
         node.seeds = tuple(seeds)
         self.nodes[handle] = node
+        self._awaited.pop(handle, None)
         self.fabric.place(handle, region)
         self._boot(node)
         return node
@@ -177,8 +179,9 @@ class World:
         They are started as time passes. Returns their names.
         """
         first = next(iter(self.nodes), f"{prefix}0")
-        names = [f"{prefix}{len(self.nodes) + i}" for i in range(count)]
+        names = [f"{prefix}{len(self.nodes) + len(self._awaited) + i}" for i in range(count)]
         for i, name in enumerate(names):
+            self._awaited[name] = None
             self.schedule.after(i * stagger, self.add_node, name, () if name == first else (first,))
         return names
 
@@ -299,7 +302,7 @@ class World:
     def converged(self) -> bool:
         """All running nodes see exactly each other, as each sees itself, and follow one leader."""
         nodes = [node.core for node in self.running()]
-        if any(core.phase.value != "member" for core in nodes):
+        if self._awaited or any(core.phase.value != "member" for core in nodes):
             return False
         truth = sorted(_essence(core.me) for core in nodes)
         leaders = {core.leader.id if core.leader else None for core in nodes}

@@ -47,6 +47,8 @@ class FakeNode:
         self.deadline: float | None = None
         self.period: float | None = None
         self.peers: list[Address] = []
+        self.leader: Member | None = None
+        self.id = f"{name:0>26}"
         self._out: list[tuple[bytes, Address]] = []
         self._ask: list[Request] = []
         self._events: list[Event] = []
@@ -118,11 +120,7 @@ class FakeNode:
 
     @property
     def me(self) -> Member:
-        return Member(self.name, self.address)
-
-    @property
-    def leader(self) -> Member | None:
-        return None
+        return Member(self.name, self.address, self.id)
 
     def members(self) -> tuple[Member, ...]:
         return (self.me,)

@@ -24,7 +24,6 @@ def cluster(seed: int, size: int, **options: object) -> World:
     """Nodes n0, n1, .. that have found each other; n0 leads."""
     world = World(seed, **options)  # type: ignore[arg-type]
     world.grow(size)
-    world.run(0.05 * size)
     world.run_until_converged(30.0)
     return world
 
