@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from ipaddress import ip_network
 
 import trio
 
 from swim.config import Config
 from swim.driver import Driver, running
 from swim.errors import JoinError, KeyringError
+from swim.protocol.networks import Networks
 from swim.protocol.node import Node
 from swim.resolve import Seeds, advertised_address, require_reachable, resolve_one
 from swim.subscriptions import EventStream
@@ -103,7 +103,7 @@ async def open_cluster(
     config = config or Config.lan()
     keyring = _keyring(keys)
     codec = Codec(label=label, keyring=keyring)
-    networks = tuple(ip_network(network) for network in allowed_networks)
+    networks = Networks(allowed_networks)
     known_seeds = Seeds(seeds)
     with closing(open_transport(*await resolve_one(bind))) as transport:
         seed_addresses = await known_seeds.resolve(transport.family)

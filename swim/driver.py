@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 import trio
 
 from swim.events import Event, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
+from swim.protocol.networks import Networks
 from swim.protocol.node import Node, Phase, Request
 from swim.resolve import Seeds
-from swim.streams import Network, Streams
+from swim.streams import Streams
 from swim.subscriptions import Subscriptions
 from swim.transport import Transport
 from swim.types import Address
@@ -47,7 +48,7 @@ class _Outcome:
 class Driver:
     """Runs one node. All of it is one trio task tree, `run`."""
 
-    def __init__(self, node: Node, transport: Transport, seeds: Seeds, networks: tuple[Network, ...]) -> None:
+    def __init__(self, node: Node, transport: Transport, seeds: Seeds, networks: Networks) -> None:
         self.node = node
         self.transport = transport
         self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
@@ -165,7 +166,8 @@ class Driver:
         return Snapshot(self.node.members(), self.node.leader)
 
     async def _watch_for_failure(self) -> None:
-        await self.until(lambda: self.node.phase is Phase.FAILED)
+        while self.node.phase is not Phase.FAILED:
+            await self._changed.park()
         assert self.node.failure is not None
         raise self.node.failure
 

@@ -6,21 +6,19 @@ import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
 
 import trio
 
 from swim.config import Config
+from swim.protocol.networks import Networks
 from swim.protocol.node import Request
 from swim.transport import Transport, normal_address
 from swim.types import Address
 from swim.wire import Codec, DecodeError, StreamDecoder
 from swim.wire.messages import StreamMessage
 
-__all__ = ["Answers", "Network", "Streams"]
-
-Network = IPv4Network | IPv6Network
+__all__ = ["Answers", "Streams"]
 
 _CHUNK_SIZE = 65_536
 _HELD_MAX = 64 * 1024 * 1024
@@ -47,7 +45,7 @@ class Streams:
         transport: Transport,
         codec: Codec,
         config: Config,
-        networks: tuple[Network, ...],
+        networks: Networks,
         answers: Answers,
     ) -> None:
         self._transport = transport
@@ -81,10 +79,8 @@ class Streams:
             nursery.start_soon(self._serve_one, trio.SocketStream(sock), source)
 
     def _refusal(self, source: Address) -> str | None:
-        if self._networks:
-            host = ip_address(source.host)
-            if not any(host in network for network in self._networks):
-                return "stream-network"
+        if not self._networks.permit(source.host):
+            return "stream-network"
         return "streams-max" if self._served >= self._config.streams_max else None
 
     @trio.lowlevel.enable_ki_protection

@@ -217,9 +217,7 @@ def _bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
     except OSError as error:
         if sock is not None:
             sock.close()
-        raise _explained(
-            error, Address(host, port), "TCP" if kind is socket.SOCK_STREAM else "UDP"
-        ) from error
+        raise _explained(error, Address(host, port), kind) from error
     return sock
 
 
@@ -231,12 +229,12 @@ def _prepare_datagrams(sock: socket.socket) -> None:
             sock.setsockopt(*_IPV6_RECVERR, 1)
 
 
-def _explained(error: OSError, address: Address, protocol: str) -> OSError:
+def _explained(error: OSError, address: Address, kind: socket.SocketKind) -> OSError:
     number = error.errno or 0
     if number == errno.EADDRINUSE:
+        protocol = "TCP" if kind is socket.SOCK_STREAM else "UDP"
         return AddressInUse(
-            number,
-            f"{address} is taken by another process ({protocol}): bind to another port, or to 0 for any",
+            number, f"{address} is taken ({protocol}): bind to another port, or to 0 for any that is free"
         )
     if number == errno.EADDRNOTAVAIL:
         advice = (

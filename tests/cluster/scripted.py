@@ -1,0 +1,153 @@
+"""A node that does what a test tells it and remembers what it was told: for tests of the driver alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from typing import Any, cast
+
+import trio
+
+from swim.config import Config
+from swim.driver import Driver, running
+from swim.events import Event, MemberUpdated
+from swim.protocol.networks import Networks
+from swim.protocol.node import Node, Phase, Request
+from swim.resolve import Seeds
+from swim.transport import open_transport
+from swim.types import Address, Member
+from swim.wire import Codec, DecodeError
+from swim.wire.messages import StreamMessage, UserMessage
+
+Call = tuple[Any, ...]
+
+
+class ScriptedNode:
+    """Notes every call in `calls`; `on` has the test's reaction to a call, by the method's name."""
+
+    def __init__(self, address: Address, *, config: Config | None = None) -> None:
+        self.name = "scripted"
+        self.address = address
+        self.config = config or Config.local(leave_linger=0.05)
+        self.codec = Codec()
+        self.phase = Phase.NEW
+        self.failure: Exception | None = None
+        self.member_at_start = True
+        self.deadline: float | None = None
+        self.calls: list[Call] = []
+        self.on: dict[str, Callable[..., Any]] = {}
+        self.dropped: dict[str, int] = {}
+        self.datagrams: list[tuple[bytes, Address]] = []
+        self.requests: list[Request] = []
+        self.events: list[Event] = []
+        self._token = 0
+        self._heard = trio.lowlevel.ParkingLot()
+
+    @property
+    def me(self) -> Member:
+        return Member(self.name, self.address, id="0" * 26)
+
+    leader = me
+
+    def members(self) -> tuple[Member, ...]:
+        return (self.me,)
+
+    def updated(self) -> Event:
+        """An event to hand out."""
+        return MemberUpdated(self.me, self.me)
+
+    def _note(self, name: str, *arguments: Any) -> Any:
+        self.calls.append((name, *arguments))
+        self._heard.unpark_all()
+        reaction = self.on.get(name)
+        return None if reaction is None else reaction(*arguments)
+
+    async def heard(self, name: str, count: int = 1) -> list[Call]:
+        """Wait until a method was called so often; the calls."""
+        with trio.fail_after(5):
+            while True:
+                calls = [call for call in self.calls if call[0] == name]
+                if len(calls) >= count:
+                    return calls
+                await self._heard.park()
+
+    # --- what the driver calls
+    def start(self, seeds: Any, now: float) -> None:
+        self.phase = Phase.MEMBER if self.member_at_start else Phase.JOINING
+        self._note("start", seeds)
+
+    def set_seeds(self, seeds: Any, now: float) -> None:
+        self._note("set_seeds", seeds)
+
+    def sync(self, address: Address, now: float) -> int:
+        self._token += 1
+        self.requests.append(Request(self._token, address, self.codec.stream(UserMessage(b"sync"))))
+        return self._token
+
+    def leave(self, now: float) -> None:
+        self.phase = Phase.LEAVING
+        self.deadline = now + self.config.leave_linger
+        self._note("leave")
+
+    def set_tags(self, tags: Any, now: float) -> None:
+        self._note("set_tags", tags)
+
+    def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
+        self._note("receive_datagram", data, source)
+
+    def receive_unreachable(self, address: Address, now: float) -> None:
+        self._note("receive_unreachable", address)
+
+    def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:
+        return cast("bytes | None", self._note("receive_request", message))
+
+    def receive_bad_stream(self, error: DecodeError, source: Address, now: float) -> bytes | None:
+        return cast("bytes | None", self._note("receive_bad_stream", error.reason))
+
+    def receive_answer(self, token: int, answer: StreamMessage | Exception | None, now: float) -> str | None:
+        self._note("receive_answer", token, answer)
+        return None if isinstance(answer, UserMessage) else f"{type(answer).__name__}"
+
+    def handle_timer(self, now: float) -> None:
+        self.deadline = None
+        if self.phase is Phase.LEAVING:
+            self.phase = Phase.LEFT
+        self._note("handle_timer")
+
+    def next_deadline(self) -> float | None:
+        return self.deadline
+
+    def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
+        drained, self.datagrams = self.datagrams, []
+        return drained
+
+    def requests_to_send(self) -> list[Request]:
+        drained, self.requests = self.requests, []
+        return drained
+
+    def next_events(self) -> list[Event]:
+        drained, self.events = self.events, []
+        return drained
+
+
+def make_driver(
+    *, host: str = "127.0.0.1", config: Config | None = None, networks: tuple[str, ...] = ()
+) -> tuple[ScriptedNode, Driver]:
+    """A scripted node on sockets of its own, not running yet."""
+    transport = open_transport(host, 0)
+    node = ScriptedNode(transport.address, config=config)
+    return node, Driver(cast(Node, node), transport, Seeds(()), Networks(networks))
+
+
+@asynccontextmanager
+async def driven(**options: Any) -> AsyncIterator[tuple[ScriptedNode, Driver]]:
+    """A scripted node that runs."""
+    node, driver = make_driver(**options)
+    with closing(driver.transport):
+        async with running(driver, ()):
+            yield node, driver
+
+
+def seeded(seed: int = 1) -> random.Random:
+    return random.Random(seed)
