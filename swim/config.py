@@ -59,6 +59,8 @@ class Config:
     """A leaving node goes on answering for this long, so that its farewell arrives."""
 
     # --- limits
+    members_max: int = 65_536
+    """Members that are kept at all, dead ones included."""
     stream_timeout: float = 10.0
     """For a whole exchange over TCP."""
     streams_max: int = 128

@@ -20,7 +20,7 @@ __all__ = [
     "Snapshot",
 ]
 
-FailureReason = Literal["silence", "process-gone", "quality", "told", "replaced"]
+FailureReason = Literal["silence", "process-gone", "quality", "told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ class MemberRecovered:
 class MemberFailed:
     """A member is given up for dead.
 
-    `reason`: "silence" and "quality" are this node's own measurement, "process-gone" is the word
-    of the member's kernel, "told" is another member's word, "replaced" means that a new process
-    came up under the same name.
+    `reason`: "silence" and "quality" are this node's own measurement; "process-gone" means that the
+    member's kernel said so, or that a new process answers under its name; "told" is another
+    member's word.
     """
 
     member: Member

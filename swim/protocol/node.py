@@ -11,17 +11,51 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from swim.config import Config
 from swim.errors import SwimError
 from swim.events import Event
+from swim.protocol.context import Context
+from swim.protocol.dissemination import Dissemination
+from swim.protocol.identity import check_pinned_id
+from swim.protocol.joining import Joining
+from swim.protocol.leadership import Leadership
+from swim.protocol.membership import Membership
+from swim.protocol.myself import Myself
+from swim.protocol.naming import Naming
+from swim.protocol.networks import Networks
+from swim.protocol.outbox import Outbox, Request
+from swim.protocol.probing import Probing
+from swim.protocol.rings import Rings
+from swim.protocol.suspicion import Suspicion
+from swim.protocol.sync import Sync
+from swim.protocol.table import MemberTable, Record
 from swim.types import Address, Member
 from swim.wire import Codec, DecodeError
-from swim.wire.messages import StreamMessage
+from swim.wire.messages import (
+    Ack,
+    Alive,
+    Dead,
+    ErrorMessage,
+    Message,
+    Nack,
+    Ping,
+    PingReq,
+    PushPull,
+    StreamMessage,
+    Suspect,
+    UserMessage,
+)
 
 __all__ = ["Node", "Phase", "Request"]
+
+_LATE_S = 0.05
+_STALL_S = 5.0
+"""A leader that stalled for so long queues at the back: else it could stall again and again and lead."""
+_ALIASES_MAX = 1_024
+_SWEEP_S = 60.0
+_FAREWELLS = (0.05, 0.15)
 
 
 class Phase(Enum):
@@ -35,22 +69,12 @@ class Phase(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A stream that the driver is to open: connect, send `content`, read one answer, close.
-
-    The driver reports the outcome with `Node.receive_answer`, always and once.
-    """
-
-    token: int
-    address: Address
-    content: bytes
-
-
 class Node:
     """The synchronous core. `now` is monotonic seconds of any origin, the same for all calls.
 
     `wall` maps such a `now` to seconds since the epoch (used for ids and for noticing clock skew).
+    `networks`: CIDR text; packets from elsewhere and members elsewhere are dropped. Raises `TagsError`,
+    and ValueError for a bad `pinned_id` or network.
     """
 
     def __init__(
@@ -65,47 +89,256 @@ class Node:
         tags: Mapping[str, str] | None = None,
         pinned_id: str | None = None,
         networks: Sequence[str] = (),
-    ) -> None: ...
+    ) -> None:
+        if pinned_id is not None:
+            check_pinned_id(pinned_id)
+        self.phase = Phase.NEW
+        self.failure: SwimError | None = None
+        self.config = config
+        self.codec = codec
+        self.name = name
+        self.address = address
+        self._attended = float("-inf")
+        self._aliases: dict[Address, str] = {}
+        self._networks = Networks(networks)
+        self._table = MemberTable(Rings(config.rings), config.dead_max)
+        self._outbox = Outbox(codec)
+        self._context = Context(name, config, self._table, self._outbox, rng, wall)
+        self._timers = self._context.timers
+        self._build(tags or {}, pinned_id)
 
-    phase: Phase
-    failure: SwimError | None
-    """Why the node FAILED: `NameConflict`, `JoinError`. The driver raises it."""
-    config: Config
-    codec: Codec
-    name: str
-    address: Address
+    def _build(self, tags: Mapping[str, str], pinned_id: str | None) -> None:
+        """Join the parts. Where two need each other, the earlier one is given a way to the later."""
+        context = self._context
+        self._dissemination = Dissemination(context, lambda name: self._suspicion.suspects(name))
+        self._myself = Myself(context, self._dissemination, self.address, tags, pinned_id)
+        self._membership = Membership(
+            context,
+            self._myself,
+            self._dissemination,
+            self._networks,
+            claimed=lambda record, now: self._naming.claimed(record, now),
+        )
+        self._leadership = Leadership(context, self._myself)
+        self._sync = Sync(context, self._myself, self._membership, self._leadership)
+        self._suspicion = Suspicion(context, self._membership)
+        self._probing = self._suspicion.probing = Probing(
+            context,
+            self._myself,
+            self._dissemination,
+            view_at_rest=self._sync.view,
+            answered=self._suspicion.answered,
+            overdue=self._suspicion.overdue,
+        )
+        self._naming = Naming(context, self._myself, self._probing, self._fail)
+        self._joining = Joining(
+            context,
+            self._myself,
+            self._sync,
+            self._leadership,
+            self._naming,
+            joined=self._joined,
+            failed=self._fail,
+        )
 
     # --- life
+
     def start(self, seeds: Sequence[Address], now: float) -> None:
         """Begin to join. With no seeds the node founds a cluster at once (phase MEMBER on return)."""
+        assert self.phase is Phase.NEW
+        self.phase = Phase.JOINING
+        self._sync.seeds = list(dict.fromkeys(seeds))
+        self._joining.begin(now)
+        self._settle(now)
 
     def set_seeds(self, seeds: Sequence[Address], now: float) -> None:
         """The seeds, resolved afresh. Used while joining, and to find a lost cluster again."""
+        self._sync.seeds = list(dict.fromkeys(seeds))
 
     def sync(self, address: Address, now: float) -> int:
         """Ask for a full exchange with a node at this address; returns the token of the request.
 
         A running node joins another cluster this way: the two become one.
         """
+        return self._sync.ask(address, now, join=True)
 
     def leave(self, now: float) -> None:
-        """Say farewell; phase LEAVING, and LEFT after `Config.leave_linger`."""
+        """Say farewell; phase LEAVING, and LEFT after `Config.leave_linger` (at once when alone)."""
+        if self.phase is not Phase.MEMBER:
+            self._end(Phase.LEFT)
+            return
+        self.phase = Phase.LEAVING
+        self._myself.leaving = True
+        self._timers.clear()
+        self._farewell(now)
+        for delay in _FAREWELLS:
+            self._timers.set(("farewell", delay), now + delay, self._farewell)
+        linger = self.config.leave_linger if self._table.present_count > 1 else 0.0
+        self._timers.set("left", now + linger, lambda at: self._end(Phase.LEFT))
+
+    def _farewell(self, now: float) -> None:
+        self._dissemination.news(self.name, Dead(self.name, self._myself.incarnation, self.name), now)
+        self._dissemination.flood(now)
 
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:
         """Replace the application's tags. Raises `TagsError`."""
+        self._myself.set_tags(tags, now)
+        self._settle(now)
+
+    def _joined(self, now: float) -> None:
+        self.phase = Phase.MEMBER
+        self._sync.begin(now)
+        self._timers.set("sweep", now + _SWEEP_S, self._sweep)
+
+    def _fail(self, failure: SwimError, now: float) -> None:
+        """This node cannot go on. It says nothing more: its name is another's."""
+        self.failure = failure
+        self._end(Phase.FAILED)
+
+    def _end(self, phase: Phase) -> None:
+        self.phase = phase
+        self._timers.clear()
+
+    def _sweep(self, now: float) -> None:
+        self._timers.set("sweep", now + _SWEEP_S, self._sweep)
+        for record in self._table.dead():
+            if now - record.since > self.config.dead_retention:
+                self._table.forget(record.name)
 
     # --- input
+
     def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
         """Any bytes at all; what is not understood is counted in `dropped`."""
+        self._attend(now)
+        if self.phase in (Phase.NEW, Phase.LEFT, Phase.FAILED):
+            return
+        if not self._networks.permit(source.host):
+            self._outbox.drop("network")
+            return
+        try:
+            packet = self.codec.open_packet(data)
+        except DecodeError as error:
+            self._outbox.drop(error.reason)
+            return
+        for reason in packet.dropped:
+            self._outbox.drop(reason)
+        for message in packet.messages:
+            self._receive(message, source, len(data), now)
+        self._settle(now)
+
+    def _receive(self, message: Message, source: Address, size: int, now: float) -> None:
+        sender = self._sender(source)
+        match message:
+            case Ping():
+                self._receive_ping(message, sender, source, size, now)
+            case Ack():
+                name = self._probing.receive_ack(message, now)
+                if name is not None and sender is None:
+                    self._learn_alias(source, name)
+            case Alive() | Suspect() | Dead():
+                self._receive_gossip(message, sender, source, now)
+            case PingReq():
+                if sender is None:
+                    self._outbox.drop("stranger")
+                else:
+                    self._probing.receive_ping_req(message, source, now)
+            case Nack():
+                pass  # we never ask for one
+            case UserMessage():
+                self._outbox.drop("user")
+
+    def _sender(self, source: Address) -> Record | None:
+        """The member that sends from this address."""
+        record = self._table.at(source)
+        if record is None and source in self._aliases:
+            record = self._table.get(self._aliases[source])
+        return record
+
+    def _learn_alias(self, source: Address, name: str) -> None:
+        """A member answered our ping from another address than it advertises (NAT, several cards)."""
+        if len(self._aliases) >= _ALIASES_MAX:
+            del self._aliases[next(iter(self._aliases))]
+        self._aliases[source] = name
+
+    def _receive_ping(
+        self, ping: Ping, sender: Record | None, source: Address, size: int, now: float
+    ) -> None:
+        self._probing.receive_ping(ping, sender, source, size, now)
+        if sender is None or self.phase is not Phase.MEMBER:
+            return
+        if sender.solo:
+            self._membership.answered_after_all(sender.name, now)
+        elif not sender.present:
+            # It does not know that it was given up. Told so, it refutes; by itself it might take long.
+            self._outbox.send(source, sender.as_dead(self.name))
+        else:
+            self._sync.compare(ping.view, sender, now)
+
+    def _receive_gossip(
+        self, news: Alive | Suspect | Dead, sender: Record | None, source: Address, now: float
+    ) -> None:
+        """News is believed from members. A stranger may only introduce itself, and must answer a ping."""
+        if self._myself.record is None:
+            return
+        if sender is None:
+            self._introduced(news, source, now)
+        elif isinstance(news, Alive):
+            self._membership.alive(news, now, source)
+        elif isinstance(news, Suspect):
+            self._membership.suspect(news, now)
+        else:
+            self._membership.dead(news, now)
+
+    def _introduced(self, news: Alive | Suspect | Dead, source: Address, now: float) -> None:
+        if not isinstance(news, Alive) or self._membership.address_of(news) != source:
+            self._outbox.drop("stranger")
+            return
+
+        def answered(ack: Ack, at: float) -> None:
+            self._membership.alive(news, at, source)
+
+        self._probing.ask(news.node, source, now, answered, None)
 
     def receive_unreachable(self, address: Address, now: float) -> None:
         """The kernel says that no process listens at this address (ICMP, ECONNREFUSED)."""
+        self._attend(now)
+        record = self._table.at(address)
+        if record is not None and record.present and self.phase is Phase.MEMBER:
+            self._suspicion.unreachable(record.name, now)
+            self._settle(now)
 
     def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:
         """A whole message arrived on a stream that `source` opened; the answer to send, if any."""
+        self._attend(now)
+        if self.phase in (Phase.NEW, Phase.LEFT, Phase.FAILED) or not self._networks.permit(source.host):
+            return None
+        match message:
+            case PushPull():
+                return self.codec.stream(self._exchange(message, now), answering=True)
+            case Ping() if message.node in ("", self.name):
+                return self.codec.stream(Ack(message.seq), answering=True)
+            case UserMessage():
+                self._outbox.drop("user")
+        return None
+
+    def _exchange(self, theirs: PushPull, now: float) -> PushPull:
+        if self.phase is Phase.JOINING:
+            answer = self._joining.asked_by(theirs.greeting, now)
+        else:
+            answer = self._sync.state(now, join=theirs.join)  # before the merge, as memberlist does it
+            self._sync.merge(theirs, now)
+        self._settle(now)
+        return answer
 
     def receive_bad_stream(self, error: DecodeError, source: Address, now: float) -> bytes | None:
-        """A stream could not be decoded: count it; the answer to send before closing, if any."""
+        """A stream could not be decoded: count it; the answer to send before closing, if any.
+
+        A node with a keyring says nothing: whatever it said would be in clear.
+        """
+        self._outbox.drop(f"stream-{error.reason}")
+        if self.codec.keyed:
+            return None
+        return self.codec.stream(ErrorMessage(str(error)), answering=True)
 
     def receive_answer(self, token: int, answer: StreamMessage | Exception | None, now: float) -> str | None:
         """The outcome of a `Request`: the decoded answer, or why there was none.
@@ -113,32 +346,99 @@ class Node:
         (An OSError such as ConnectionRefusedError, a DecodeError, or None for a time-out.)
         Returns None when the exchange succeeded, else one line that says what was wrong.
         """
+        self._attend(now)
+        problem = None if isinstance(answer, PushPull) else _problem(answer)
+        if self._joining.receive_answer(token, answer, now):
+            self._settle(now)
+        elif isinstance(answer, PushPull) and self.phase is Phase.MEMBER:
+            problem = self._sync.merge(answer, now)
+            self._settle(now)
+        if isinstance(answer, DecodeError):
+            self._outbox.drop(f"stream-{answer.reason}")
+        return problem
 
     def handle_timer(self, now: float) -> None:
         """Do what is due. Drain the sockets before calling this."""
+        self._attend(now)
+        self._timers.run(now)
+        self._settle(now)
+
+    # --- time and consequences
+
+    def _attend(self, now: float) -> None:
+        deadline = self._timers.next_deadline()
+        if deadline is not None:
+            late = now - max(deadline, self._attended)
+            if late > _LATE_S:
+                self._context.lost += late
+            if late > _STALL_S and self.phase is Phase.MEMBER:
+                self._leadership.step_back(now)
+        self._attended = now
+
+    def _settle(self, now: float) -> None:
+        """After every input: let the parts follow the table."""
+        if self.phase is Phase.MEMBER:
+            self._leadership.update(now)
+            self._probing.refresh(now)
+            self._suspicion.refresh()
 
     # --- output
+
     def next_deadline(self) -> float | None:
         """When `handle_timer` is to be called next."""
+        return self._timers.next_deadline()
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """Drain the datagrams."""
+        drained, self._outbox.datagrams = self._outbox.datagrams, []
+        return drained
 
     def requests_to_send(self) -> list[Request]:
         """Drain the streams to open."""
+        drained, self._outbox.requests = self._outbox.requests, []
+        return drained
 
     def next_events(self) -> list[Event]:
         """Drain what happened, in order (never a `Snapshot`: the driver makes those)."""
+        drained, self._outbox.events = self._outbox.events, []
+        return drained
 
     # --- views
-    @property
-    def me(self) -> Member: ...
 
     @property
-    def leader(self) -> Member | None: ...
+    def me(self) -> Member:
+        record = self._myself.record
+        if record is not None:
+            return record.member
+        return Member(self.name, self.address, None, dict(self._myself.tags))
+
+    @property
+    def leader(self) -> Member | None:
+        return self._leadership.leader
+
+    @property
+    def floor(self) -> str:
+        """The newest leader's id that this node has followed or heard of (LEADER.md)."""
+        return self._leadership.floor
 
     def members(self) -> tuple[Member, ...]:
         """Present members, this node included, in the order of joining; foreign ones last."""
+        present = [record.member for record in self._table.present()]
+        return tuple(sorted(present, key=lambda member: (member.id is None, member.id or "", member.name)))
 
-    dropped: dict[str, int]
-    """What was dropped, by reason."""
+    def phi(self, name: str, now: float) -> float:
+        """The accrual level of a member that this node observes; 0 while nothing is overdue."""
+        return self._suspicion.phi(name, now)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """What was dropped, by reason."""
+        return self._outbox.dropped
+
+
+def _problem(answer: StreamMessage | Exception | None) -> str:
+    if answer is None:
+        return "no answer in time"
+    if isinstance(answer, ErrorMessage):
+        return answer.text
+    return str(answer) or type(answer).__name__

@@ -38,6 +38,11 @@ class Codec:
         self._keyring = keyring
 
     @property
+    def keyed(self) -> bool:
+        """Is everything that is written sealed?"""
+        return self._keyring is not None
+
+    @property
     def packet_overhead(self) -> int:
         """The most bytes that label and encryption add to a packet."""
         return len(self._header) + (self._keyring.overhead if self._keyring is not None else 0)

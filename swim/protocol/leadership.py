@@ -1,0 +1,84 @@
+"""Who leads: a pure function of the table and the floor (LEADER.md)."""
+
+from __future__ import annotations
+
+from swim.events import LeaderChanged
+from swim.protocol.context import Context, Part
+from swim.protocol.identity import is_minted
+from swim.protocol.myself import Myself
+from swim.protocol.table import Record, hash_text
+from swim.types import Member
+
+__all__ = ["Leadership"]
+
+
+class Leadership(Part):
+    """The leader is the lowest id, not below the floor, among members alive or suspected.
+
+    The floor is the newest leader that this node has followed or heard of. A member that finds
+    itself below the floor takes a fresh id and queues at the back, so leadership only ever moves to a
+    higher id. What rests on a solo verdict (or on having founded alone) does not raise the floor.
+    """
+
+    def __init__(self, context: Context, myself: Myself) -> None:
+        super().__init__(context)
+        self.floor = ""
+        self.founded_alone = False
+        self.leader: Member | None = None
+        self._myself = myself
+
+    @property
+    def view_hash(self) -> int:
+        """Equal at two members exactly when they agree on the members and the floor."""
+        return self._table.view_hash ^ hash_text(self.floor)
+
+    def hear_floor(self, floor: str, now: float) -> None:
+        """Another member's floor. Its records have been merged before, that of its leader among them."""
+        if is_minted(floor) and floor > self.floor:
+            self.floor = floor
+            self._table.changed_at = now
+
+    def meet(self, floor: str, now: float) -> None:
+        """A node that founded alone, although it was given seeds, meets others.
+
+        Theirs is the older cluster when they have followed a leader before: queue behind them.
+        """
+        if not self.founded_alone:
+            return
+        self.founded_alone = False
+        if floor and not self._myself.pinned:
+            self._myself.fresh_id(now, floor)
+
+    def step_back(self, now: float) -> None:
+        """This node stalled for so long that others may have moved on: queue at the back."""
+        if self.leader is not None and self.leader.name == self._name and not self._myself.pinned:
+            self._myself.fresh_id(now, self.floor)
+
+    def update(self, now: float) -> None:
+        """Follow the table."""
+        me = self._myself.record
+        if me is None or not me.present:
+            return
+        if me.id is not None and is_minted(me.id) and me.id < self.floor:
+            self._myself.fresh_id(now, self.floor)
+        name = self._table.lowest_id(self.floor)
+        record = None if name is None else self._table.get(name)
+        if record is not None and record.id is not None and self._raises_floor(record):
+            self.hear_floor(record.id, now)
+        leader = None if record is None else record.member
+        previous, self.leader = self.leader, leader
+        if _identity(leader) != _identity(previous):
+            self._outbox.events.append(LeaderChanged(leader, previous))
+
+    def _raises_floor(self, leader: Record) -> bool:
+        assert leader.id is not None
+        if not is_minted(leader.id) or leader.id <= self.floor or self.founded_alone:
+            return False
+        return not any(
+            record.solo and record.id is not None and self.floor <= record.id < leader.id
+            for record in self._table.dead()
+        )
+
+
+def _identity(member: Member | None) -> tuple[str, str | None] | None:
+    return None if member is None else (member.name, member.id)

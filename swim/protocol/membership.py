@@ -1,0 +1,255 @@
+"""What this node does with news of a member: the rules on receipt (WIRE section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from swim.events import (
+    FailureReason,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    MemberUpdated,
+)
+from swim.protocol.context import Context, Part
+from swim.protocol.dissemination import Dissemination
+from swim.protocol.identity import id_milliseconds, is_minted
+from swim.protocol.myself import Myself
+from swim.protocol.networks import Networks
+from swim.protocol.precedence import can_change
+from swim.protocol.table import Record
+from swim.types import Address, MemberState
+from swim.wire import unpack_address
+from swim.wire.messages import Alive, Dead, Suspect
+
+__all__ = ["Membership"]
+
+_INCARNATION_MAX = 1 << 31
+_INCARNATION_JUMP_MAX = 1 << 20
+"""An incarnation grows by refuting, a few a second at most: a greater leap is nonsense that would,
+if it were taken over, soon leave the member no higher number to refute with."""
+_FUTURE_MS_MAX = 3_600_000
+_HEARSAY_TOLERANCES = 4
+
+
+class Membership(Part):
+    """Applies news to the table by precedence, reports what changed, and passes the news on."""
+
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        dissemination: Dissemination,
+        networks: Networks,
+        claimed: Callable[[Record, float], None],
+    ) -> None:
+        super().__init__(context)
+        self._myself = myself
+        self._dissemination = dissemination
+        self._networks = networks
+        self._claimed = claimed
+
+    # --- news from others
+
+    def alive(self, news: Alive, now: float, source: Address | None = None, *, spread: bool = True) -> None:
+        """`source`: where the packet came from, when it came in a packet.
+
+        Without `spread` the news is not passed on: whoever joins learns nothing that is news to others.
+        """
+        record = self._read(news, now)
+        if record is None:
+            return
+        if record.name == self._name:
+            self._about_me(record, now)
+            return
+        old = self._table.get(record.name)
+        if old is None:
+            if len(self._table) >= self._config.members_max:
+                self._outbox.drop("members-max")
+                return
+        elif not self._newer(old, record):
+            if source == record.address and old.own and old.boot != record.boot:
+                self._outbox.send(source, old.as_alive())  # its name has been taken: let it find out
+            return
+        elif self._in_conflict(old, record):
+            self._outbox.drop("name-conflict")
+            self._outbox.send(record.address, old.as_alive())  # it asks the other, and gives way or insists
+            return
+        self._change(old, record, now)
+        if spread:
+            self._dissemination.news(record.name, record.as_alive(), now)
+
+    def _newer(self, old: Record, new: Record) -> bool:
+        if old.boot == new.boot:
+            if old.solo:
+                return new.incarnation >= old.incarnation
+            if not new.own and old.state is MemberState.LEFT and old.address != new.address:
+                return True  # memberlist reclaims a name that left, whatever the incarnation
+            return can_change(old.state, old.incarnation, MemberState.ALIVE, new.incarnation)
+        if old.id is not None and new.id is not None and is_minted(old.id) and is_minted(new.id):
+            return new.id > old.id  # another process: the later one, even if it lost its incarnation
+        return new.incarnation > old.incarnation
+
+    def _in_conflict(self, old: Record, new: Record) -> bool:
+        """Another process claims the name and address of one that is not yet given up."""
+        if not old.present or old.address == new.address:
+            return False
+        return not new.own or old.boot != new.boot
+
+    def _about_me(self, record: Record, now: float) -> None:
+        mine = self._myself.record
+        if mine is None:
+            return
+        if record.boot != mine.boot and record.address != mine.address:
+            self._claimed(record, now)
+        elif record.incarnation > mine.incarnation or (
+            record.incarnation == mine.incarnation and record.meta != mine.meta
+        ):
+            self._myself.refute(record.incarnation, now)
+
+    def suspect(self, news: Suspect, now: float) -> None:
+        """Somebody's word that a member does not answer."""
+        if not self._sane(news.node, news.incarnation):
+            return
+        if news.node == self._name:
+            if news.incarnation >= self._myself.incarnation:
+                self._myself.refute(news.incarnation, now)
+            return
+        old = self._table.get(news.node)
+        if old is None or not can_change(old.state, old.incarnation, MemberState.SUSPECT, news.incarnation):
+            return
+        self._change(old, old.become(MemberState.SUSPECT, now, news.incarnation), now)
+        self._dissemination.news(news.node, news, now)
+        self._outbox.send(old.address, news)  # so that it can refute at once
+        patience = _HEARSAY_TOLERANCES * self._config.silence_tolerance
+        self._timers.set(("hearsay", news.node), now + patience, lambda at: self.recover(news.node, at))
+
+    def dead(self, news: Dead, now: float) -> None:
+        """Somebody's word that a member is dead, or its own that it leaves."""
+        if not self._sane(news.node, news.incarnation):
+            return
+        if news.node == self._name:
+            if news.incarnation >= self._myself.incarnation:
+                self._myself.refute(news.incarnation, now)
+            return
+        state = MemberState.LEFT if news.sender == news.node else MemberState.DEAD
+        old = self._table.get(news.node)
+        if old is None or news.incarnation < old.incarnation:
+            return
+        if old.solo:
+            self._table.put(old.become(state, now, news.incarnation), now)  # now others say so too
+        elif can_change(old.state, old.incarnation, state, news.incarnation):
+            self._change(old, old.become(state, now, news.incarnation), now, reason="told")
+        else:
+            return
+        self._dissemination.news(news.node, news, now)
+        if state is MemberState.DEAD:
+            self._outbox.send(old.address, news)  # so that it can refute at once
+
+    def remember_dead(self, record: Record, now: float) -> None:
+        """A dead member that this node has never known alive: remembered, not reported."""
+        if self._table.get(record.name) is None and record.name != self._name:
+            self._table.put(record, now)
+
+    # --- what this node found out itself
+
+    def suspect_silent(self, name: str, phi: float, now: float) -> None:
+        old = self._table.get(name)
+        if old is not None and old.state is MemberState.ALIVE:
+            self._change(old, old.become(MemberState.SUSPECT, now), now, phi=phi)
+
+    def recover(self, name: str, now: float) -> None:
+        """It answered, or the accusation that this node was told of came to nothing."""
+        self._timers.cancel(("hearsay", name))
+        old = self._table.get(name)
+        if old is not None and old.state is MemberState.SUSPECT:
+            self._change(old, old.become(MemberState.ALIVE, now), now)
+
+    def declare_dead(self, name: str, reason: FailureReason, now: float, *, solo: bool = False) -> None:
+        """This node's own verdict; a solo one stays with this node."""
+        old = self._table.get(name)
+        if old is None or not old.present:
+            return
+        record = old.become(MemberState.DEAD, now, solo=solo)
+        self._change(old, record, now, reason=reason)
+        if not solo:
+            news = record.as_dead(self._name)
+            self._dissemination.news(name, news, now)
+            self._outbox.send(old.address, news)
+
+    def answered_after_all(self, name: str, now: float) -> None:
+        """Word from a member that this node alone had given up."""
+        old = self._table.get(name)
+        if old is not None and old.solo:
+            self._change(old, old.become(MemberState.ALIVE, now), now)
+
+    # --- reading and reporting
+
+    def address_of(self, news: Alive) -> Address:
+        return unpack_address(news.address, news.port)
+
+    def _sane(self, name: str, incarnation: int) -> bool:
+        known = self._table.get(name)
+        limit = _INCARNATION_MAX if known is None else known.incarnation + _INCARNATION_JUMP_MAX
+        if 0 < incarnation <= limit:
+            return True
+        self._outbox.drop("incarnation")
+        return False
+
+    def _read(self, news: Alive, now: float) -> Record | None:
+        """The record that the news describes, or None (and counted) if it cannot be."""
+        versions = news.versions
+        if len(versions) >= 3 and not (0 < versions[0] <= versions[1]):
+            self._outbox.drop("version")
+            return None
+        if not self._sane(news.node, news.incarnation):
+            return None
+        address = self.address_of(news)
+        if not address.port or not self._networks.permit(address.host):
+            self._outbox.drop("address")
+            return None
+        record = Record.make(
+            news.node, address, news.incarnation, MemberState.ALIVE, news.meta, versions, now
+        )
+        if record.id is not None and is_minted(record.id):
+            ahead = id_milliseconds(record.id) - self._wall(now) * 1000
+            if ahead > _FUTURE_MS_MAX:
+                self._outbox.drop("future-id")
+                return None
+        return record
+
+    def _change(
+        self,
+        old: Record | None,
+        new: Record,
+        now: float,
+        *,
+        reason: FailureReason = "told",
+        phi: float | None = None,
+    ) -> None:
+        self._table.put(new, now)
+        if new.state is not MemberState.SUSPECT:
+            self._timers.cancel(("hearsay", new.name))
+        events = self._outbox.events
+        was = old is not None and old.present
+        if not new.present:
+            if was:
+                left = new.state is MemberState.LEFT
+                events.append(MemberLeft(new.member) if left else MemberFailed(new.member, reason))
+            return
+        if not was:
+            events.append(MemberJoined(new.member))
+            return
+        assert old is not None
+        if old.boot != new.boot:
+            gone = old.become(MemberState.DEAD, now)
+            events += [MemberFailed(gone.member, "process-gone"), MemberJoined(new.member)]
+            return
+        if old.state is not new.state:
+            suspected = new.state is MemberState.SUSPECT
+            events.append(MemberSuspected(new.member, phi) if suspected else MemberRecovered(new.member))
+        before, after = old.member, new.member
+        if (before.id, before.tags, before.address) != (after.id, after.tags, after.address):
+            events.append(MemberUpdated(after, before))

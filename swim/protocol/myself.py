@@ -1,0 +1,136 @@
+"""This node's own record: its incarnation and id, its tags, and its answer to false accusations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swim.errors import TagsError
+from swim.events import MemberUpdated
+from swim.protocol.context import Context, Part
+from swim.protocol.dissemination import Dissemination
+from swim.protocol.identity import id_milliseconds, is_minted, mint_boot, mint_id
+from swim.protocol.limits import TokenBucket
+from swim.protocol.table import Record, encode_meta
+from swim.types import Address, MemberState
+
+__all__ = ["META_SIZE_MAX", "Myself", "check_tags"]
+
+META_SIZE_MAX = 512  # memberlist's limit (WIRE section 7)
+_PROTOCOL_VERSIONS = bytes((1, 5, 2))
+_SERF_VERSIONS = bytes((2, 5, 5))
+_REFUTATIONS_PER_S, _REFUTATIONS_BURST = 5.0, 10
+
+
+def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags as they can be carried. Raises `TagsError`, which says how many bytes there are."""
+    for key, value in tags.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TagsError(f"tag {key!r}={value!r}: names and values must be text (str)")
+        if not key or key.startswith("_"):
+            raise TagsError(
+                f"tag name {key!r}: names must not be empty or start with '_' (those are swim's own)"
+            )
+        try:
+            (key + value).encode()
+        except UnicodeEncodeError:
+            raise TagsError(f"tag {key!r}={value!r}: not valid Unicode text") from None
+    size = len(encode_meta(dict(tags), "0" * 26, "0" * 8))
+    if size > META_SIZE_MAX:
+        empty = len(encode_meta({}, "0" * 26, "0" * 8))
+        raise TagsError(
+            f"these tags need {size - empty} bytes, and {META_SIZE_MAX - empty} of Serf's {META_SIZE_MAX} "
+            f"are left for the application's tags: shorten them by {size - META_SIZE_MAX} bytes"
+        )
+    return dict(tags)
+
+
+class Myself(Part):
+    """Owns everything that only this node may change: nobody else raises its incarnation."""
+
+    def __init__(
+        self,
+        context: Context,
+        dissemination: Dissemination,
+        address: Address,
+        tags: Mapping[str, str],
+        pinned_id: str | None,
+    ) -> None:
+        super().__init__(context)
+        self.name = context.name
+        self.address = address
+        self.boot = mint_boot(context.rng)
+        self.id: str | None = None
+        self.incarnation = 1
+        self.versions = _PROTOCOL_VERSIONS + _SERF_VERSIONS
+        self.leaving = False
+        self.tags = check_tags(tags)
+        self._pinned_id = pinned_id
+        self._dissemination = dissemination
+        self._bucket = TokenBucket(_REFUTATIONS_PER_S, _REFUTATIONS_BURST)
+
+    @property
+    def record(self) -> Record | None:
+        return self._table.get(self.name)
+
+    @property
+    def pinned(self) -> bool:
+        return self._pinned_id is not None
+
+    def adopt_versions(self, versions: bytes) -> None:
+        """Speak the delegate protocol of the cluster that is being joined (plain memberlist: 0,0,0)."""
+        self.versions = _PROTOCOL_VERSIONS + bytes((versions[5],)) * 3
+
+    def speaks_serf(self) -> bool:
+        return self.versions[5] != 0
+
+    def mint(self, now: float, newest: str) -> None:
+        """Take an id, above every one seen: a clock that runs behind cannot jump the queue."""
+        if self._pinned_id is not None:
+            self.id = self._pinned_id
+            return
+        newest = max(newest, self._table.newest_minted)
+        milliseconds = int(self._wall(now) * 1000)
+        if is_minted(newest):
+            milliseconds = max(milliseconds, id_milliseconds(newest) + 1)
+        self.id = mint_id(milliseconds, self._rng)
+
+    def publish(self, now: float) -> None:
+        """Put the own record into the table and tell everybody."""
+        assert self.id is not None
+        old = self.record
+        meta = encode_meta(self.tags, self.id, self.boot)
+        record = Record.make(
+            self.name, self.address, self.incarnation, MemberState.ALIVE, meta, self.versions, now
+        )
+        self._table.put(record, now)
+        self._dissemination.news(self.name, record.as_alive(), now)
+        if old is not None and (old.id != record.id or old.member.tags != record.member.tags):
+            self._outbox.events.append(MemberUpdated(record.member, old.member))
+
+    def set_tags(self, tags: Mapping[str, str], now: float) -> None:
+        """Raises `TagsError`."""
+        self.tags = check_tags(tags)
+        if self.record is not None:
+            self.incarnation += 1
+            self.publish(now)
+
+    def fresh_id(self, now: float, newest: str) -> None:
+        """Go to the back of the queue (LEADER.md): a new id for the same process."""
+        self.mint(now, newest)
+        self.incarnation += 1
+        self.publish(now)
+
+    def refute(self, incarnation: int, now: float) -> None:
+        """Somebody says something wrong about this node at `incarnation`: outbid it."""
+        if self.leaving or self.record is None:
+            return
+        self.incarnation = max(self.incarnation, incarnation) + 1
+        if self._bucket.take(now):
+            self.publish(now)
+        else:
+            self._outbox.drop("refutation-delayed")
+            self._timers.set_if_unset("refute", now + self._bucket.wait(now), self._refute_late)
+
+    def _refute_late(self, now: float) -> None:
+        self._bucket.take(now)
+        self.publish(now)

@@ -1,0 +1,38 @@
+"""Which addresses this node deals with at all."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+__all__ = ["Networks"]
+
+_CACHE_MAX = 4_096
+
+
+class Networks:
+    """Allowed networks in CIDR form; with none given, everything that can be a host is allowed."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        """Raises ValueError for text that is not a network."""
+        self._networks = [ipaddress.ip_network(text, strict=False) for text in networks]
+        self._known: dict[str, bool] = {}
+
+    def permit(self, host: str) -> bool:
+        known = self._known.get(host)
+        if known is None:
+            if len(self._known) >= _CACHE_MAX:
+                self._known.clear()
+            known = self._known[host] = self._judge(host)
+        return known
+
+    def _judge(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        if address.is_unspecified or address.is_multicast:
+            return False
+        return not self._networks or any(
+            address.version == network.version and address in network for network in self._networks
+        )

@@ -1,0 +1,50 @@
+"""What a node puts out: datagrams, requests for streams, events, and the count of what it dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swim.events import Event
+from swim.types import Address
+from swim.wire import Codec
+from swim.wire.messages import Message, StreamMessage
+
+__all__ = ["Outbox", "Request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A stream that the driver is to open: connect, send `content`, read one answer, close.
+
+    The driver reports the outcome with `Node.receive_answer`, always and once.
+    """
+
+    token: int
+    address: Address
+    content: bytes
+
+
+class Outbox:
+    """Collects output until the driver drains it."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self.datagrams: list[tuple[bytes, Address]] = []
+        self.requests: list[Request] = []
+        self.events: list[Event] = []
+        self.dropped: dict[str, int] = {}
+        self._token = 0
+
+    def drop(self, reason: str) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def send(self, address: Address, *messages: Message) -> None:
+        """One datagram with these messages."""
+        codec = self.codec
+        self.datagrams.append((codec.packet([codec.part(message) for message in messages]), address))
+
+    def request(self, address: Address, message: StreamMessage) -> int:
+        """Ask the driver for a stream; returns the token under which its outcome will come back."""
+        self._token += 1
+        self.requests.append(Request(self._token, address, self.codec.stream(message)))
+        return self._token

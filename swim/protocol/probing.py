@@ -1,0 +1,270 @@
+"""Pings, acks and ping-reqs: who is asked when, and what the answers say (SWIM section 3.1).
+
+Whom a member pings is decided by the rings; when, by the subject: in each ack it tells the observer
+how long to wait until its next turn, so that the pings of all observers reach it one `probe_interval`
+apart, whatever the phases they started with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from swim.protocol.accrual import LossEstimate, RoundTrip
+from swim.protocol.context import Context, Part
+from swim.protocol.dissemination import Dissemination
+from swim.protocol.identity import pack_id
+from swim.protocol.myself import Myself
+from swim.protocol.table import Record
+from swim.types import Address
+from swim.wire import pack_host, unpack_address
+from swim.wire.messages import Ack, Nack, Ping, PingReq
+
+__all__ = ["Probing", "Subject"]
+
+_SEQ_MASK = 0xFFFFFFFF
+_NACK_AFTER = 0.5
+_RELAYS_MAX = 1_024
+_ASKED_MAX = 256
+_WAIT_MIN, _WAIT_MAX = 0.25, 1.75  # of the period: a subject cannot shake its observers off
+
+Answered = Callable[[Ack, float], None]
+Silent = Callable[[float], None]
+
+
+class Subject:
+    """A member that this node observes, and what it has measured of it."""
+
+    __slots__ = ("heard", "loss", "pinged", "round_trip")
+
+    def __init__(self) -> None:
+        self.round_trip = RoundTrip()
+        self.loss = LossEstimate()
+        self.heard: float | None = None
+        self.pinged: tuple[int, float] | None = None
+        """The regular ping that is not answered yet: its number, and when (by the attention clock)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A ping or ping-req that is not answered yet; `sent` by the attention clock."""
+
+    name: str
+    sent: float
+    indirect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Relay:
+    """A ping sent on behalf of another member."""
+
+    requester: Address
+    seq: int
+
+
+class Probing(Part):
+    """Sends the probes and reads the answers; what silence means is decided by `Suspicion`."""
+
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        dissemination: Dissemination,
+        *,
+        view_at_rest: Callable[[float], bytes],
+        answered: Callable[[str, int, Ack, float], None],
+        overdue: Callable[[str, float], None],
+    ) -> None:
+        super().__init__(context)
+        self.subjects: dict[str, Subject] = {}
+        self._myself = myself
+        self._dissemination = dissemination
+        self._view_at_rest = view_at_rest
+        self._answered = answered
+        self._overdue = overdue
+        self._seq = context.rng.getrandbits(32)  # not to be guessed by whoever would forge an ack
+        self._flights: dict[int, _Flight] = {}
+        self._relays: dict[int, _Relay] = {}
+        self._asked: dict[int, tuple[Answered, Silent | None]] = {}
+        self._rings_version = -1
+
+    # --- whom
+
+    def refresh(self, now: float) -> None:
+        """Follow the rings: take up new subjects, let go of those that others observe now."""
+        rings = self._table.rings
+        if rings.version == self._rings_version:
+            return
+        self._rings_version = rings.version
+        names = rings.subjects(self._name) if self._name in rings else ()
+        for name in [name for name in self.subjects if name not in names]:
+            pinged = self.subjects.pop(name).pinged
+            if pinged is not None:
+                self.forget([pinged[0]])
+            self._timers.cancel(("ping", name))
+            self._timers.cancel(("case", name))
+        for name in names:
+            if name not in self.subjects:
+                self.subjects[name] = Subject()
+                first = now + self._rng.random() * self._config.probe_interval
+                self._timers.set(("ping", name), first, partial(self.ping, name))
+
+    def _period(self, record: Record) -> float:
+        """Between two pings of this node to one subject.
+
+        The observers of one of our own take turns; foreign members cannot tell us our turn and share
+        this node's one ping per interval.
+        """
+        own = len(self._table.rings.observers(record.name)) if record.own else len(self.subjects)
+        return self._config.probe_interval * max(1, own)
+
+    def timeout(self, name: str) -> float:
+        """Seconds in which an ack of this subject can be expected."""
+        return self.subjects[name].round_trip.timeout(self._config.rtt_min, self._config.rtt_max)
+
+    # --- asking
+
+    def ping(self, name: str, now: float) -> None:
+        """The regular ping of a subject; `Suspicion` hears of it if it is not answered in time."""
+        record, subject = self._table.get(name), self.subjects.get(name)
+        if record is None or subject is None:
+            return
+        self._timers.set(("ping", name), now + self._period(record), partial(self.ping, name))
+        if self._timers.when(("case", name)) is None:  # else its case does the probing
+            subject.pinged = (self.probe(record, now), self._attention(now))
+            self._timers.set(("case", name), now + self.timeout(name), lambda at: self._overdue(name, at))
+
+    def probe(self, record: Record, now: float) -> int:
+        """One direct ping; returns its number."""
+        seq = self._fly(record.name, now, indirect=False)
+        self._dissemination.send(record.address, self._make_ping(seq, record, now))
+        return seq
+
+    def probe_through(self, record: Record, helper: Record, now: float) -> int:
+        """One ping-req; returns its number."""
+        seq = self._fly(record.name, now, indirect=True)
+        target, port = pack_host(record.address.host), record.address.port
+        self._dissemination.send(helper.address, PingReq(seq, record.name, target, port))
+        return seq
+
+    def forget(self, seqs: list[int]) -> None:
+        """Answers to these will not be waited for any more."""
+        for seq in seqs:
+            self._flights.pop(seq, None)
+
+    def ask(self, name: str, address: Address, now: float, answered: Answered, silent: Silent | None) -> None:
+        """Ping an address that need not be a member's; one of the two is called within `rtt_max`."""
+        if len(self._asked) >= _ASKED_MAX:
+            self._outbox.drop("asked-max")
+            return
+        seq = self._next_seq()
+        self._asked[seq] = (answered, silent)
+        self._timers.set(("asked", seq), now + self._config.rtt_max, lambda at: self._unanswered(seq, at))
+        # A stranger is answered with no more than it sent: naming ourselves leaves room for the answer.
+        sender = bytes(16) if self._myself.id is None else pack_id(self._myself.id)
+        self._outbox.send(address, Ping(seq, name, source_node=self._name, sender_id=sender))
+
+    def _unanswered(self, seq: int, now: float) -> None:
+        silent = self._asked.pop(seq)[1]
+        if silent is not None:
+            silent(now)
+
+    def _fly(self, name: str, now: float, *, indirect: bool) -> int:
+        seq = self._next_seq()
+        self._flights[seq] = _Flight(name, self._attention(now), indirect)
+        return seq
+
+    def _next_seq(self) -> int:
+        self._seq = (self._seq + 1) & _SEQ_MASK
+        return self._seq
+
+    def _make_ping(self, seq: int, record: Record, now: float) -> Ping:
+        if not record.own or self._myself.id is None:
+            return Ping(seq, record.name)
+        return Ping(seq, record.name, sender_id=pack_id(self._myself.id), view=self._view_at_rest(now))
+
+    # --- answering
+
+    def receive_ping(self, ping: Ping, sender: Record | None, source: Address, size: int, now: float) -> None:
+        """Acks go to where the ping came from, never to an address that it names (memberlist#371)."""
+        if ping.node not in ("", self._name):
+            self._outbox.drop("ping-name")
+            return
+        ack = Ack(ping.seq)
+        if ping.sender_id:
+            own_id = self._myself.id
+            ack = Ack(
+                ping.seq,
+                sender_id=b"" if own_id is None else pack_id(own_id),
+                boot=self._myself.boot.encode(),
+                wait_ms=0 if sender is None else self._wait_ms(sender.name, now),
+                bare=True,
+            )
+        if sender is not None:
+            self._dissemination.send(source, ack)
+            return
+        for answer in (ack, Ack(ping.seq, bare=True)):  # a stranger gets no more than it sent
+            if len(packet := self._outbox.codec.packet([self._outbox.codec.part(answer)])) <= size:
+                self._outbox.datagrams.append((packet, source))
+                return
+        self._outbox.drop("amplification")
+
+    def _wait_ms(self, observer: str, now: float) -> int:
+        """Until this observer's next turn, by this node's clock."""
+        observers = self._table.rings.observers(self._name)
+        if observer not in observers:
+            return 0
+        interval = self._config.probe_interval
+        period = interval * len(observers)
+        wait = (observers.index(observer) * interval - now) % period
+        if wait < interval / 2:
+            wait += period
+        return max(1, int(wait * 1000))
+
+    def receive_ping_req(self, request: PingReq, requester: Address, now: float) -> None:
+        """Only for members, about members: nobody can make this node ping a stranger."""
+        target = self._table.at(unpack_address(request.target, request.port))
+        if target is None or len(self._relays) >= _RELAYS_MAX:
+            self._outbox.drop("ping-req-target" if target is None else "relays-max")
+            return
+        seq = self._next_seq()
+        self._relays[seq] = _Relay(requester, request.seq)
+        self._outbox.send(target.address, self._make_ping(seq, target, now))
+        self._timers.set(("relay", seq), now + _NACK_AFTER, lambda at: self._give_up(seq, request.nack))
+
+    def _give_up(self, seq: int, nack: bool) -> None:
+        relay = self._relays.pop(seq)
+        if nack:
+            self._outbox.send(relay.requester, Nack(relay.seq))
+
+    def receive_ack(self, ack: Ack, now: float) -> str | None:
+        """Returns the name of the member whose own answer to a direct ping this is."""
+        if (flight := self._flights.pop(ack.seq, None)) is not None:
+            self._landed(flight, ack, now)
+            return None if flight.indirect else flight.name
+        if (relay := self._relays.pop(ack.seq, None)) is not None:
+            self._timers.cancel(("relay", ack.seq))
+            self._outbox.send(relay.requester, replace(ack, seq=relay.seq, payload=None, wait_ms=0))
+        elif (asked := self._asked.pop(ack.seq, None)) is not None:
+            self._timers.cancel(("asked", ack.seq))
+            asked[0](ack, now)
+        return None
+
+    def _landed(self, flight: _Flight, ack: Ack, now: float) -> None:
+        subject = self.subjects.get(flight.name)
+        if subject is None:
+            return
+        subject.heard, subject.pinged = now, None
+        if not flight.indirect:
+            subject.round_trip.add(max(0.0, self._attention(now) - flight.sent))
+            self._follow_turn(flight.name, ack.wait_ms / 1000, now)
+        self._answered(flight.name, ack.seq, ack, now)
+
+    def _follow_turn(self, name: str, wait: float, now: float) -> None:
+        record = self._table.get(name)
+        if record is None or not wait:
+            return
+        period = self._period(record)
+        wait = min(max(wait, _WAIT_MIN * period), _WAIT_MAX * period)
+        self._timers.set(("ping", name), now + wait, partial(self.ping, name))

@@ -1,0 +1,171 @@
+"""Push/pull: two nodes tell each other everything, so that what the floods missed is repaired."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from swim.protocol.context import Context, Part
+from swim.protocol.identity import pack_id, unpack_id
+from swim.protocol.leadership import Leadership
+from swim.protocol.limits import TokenBucket
+from swim.protocol.membership import Membership
+from swim.protocol.myself import Myself
+from swim.protocol.table import Record
+from swim.types import Address, MemberState
+from swim.wire import unpack_address
+from swim.wire.messages import Alive, Dead, Greeting, NodeState, PushPull, Suspect, WireState
+
+__all__ = ["Sync", "delegate_clash"]
+
+REST_S = 0.4
+"""A view that has not changed for so long is worth comparing (DETECTOR.md section 3)."""
+_SMALL_CLUSTER = 32
+_MISMATCH_PER_S, _MISMATCH_BURST = 1.0, 3
+_EAGER_S, _EAGER_INTERVAL = 30.0, 1.0
+
+
+def delegate_clash(versions: Iterable[bytes]) -> str | None:
+    """Can members that speak these versions be in one cluster (memberlist's rule for a merge)?"""
+    usable = [v for v in versions if len(v) >= 6]
+    for low, high, current, what in ((0, 1, 2, "protocol"), (3, 4, 5, "delegate protocol")):
+        lowest = max((v[low] for v in usable), default=0)
+        highest = min((v[high] for v in usable), default=0)
+        for v in usable:
+            if not lowest <= v[current] <= highest:
+                return f"{what} version ({v[current]}) is incompatible: [{lowest}, {highest}]"
+    return None
+
+
+class Sync(Part):
+    """Builds and merges full states, and decides when to ask whom for one."""
+
+    def __init__(
+        self, context: Context, myself: Myself, membership: Membership, leadership: Leadership
+    ) -> None:
+        super().__init__(context)
+        self.seeds: list[Address] = []
+        self._myself = myself
+        self._membership = membership
+        self._leadership = leadership
+        self._mismatch = TokenBucket(_MISMATCH_PER_S, _MISMATCH_BURST)
+        self._eager_until = 0.0
+
+    # --- when
+
+    def begin(self, now: float) -> None:
+        """This node has become a member."""
+        self._eager_until = now + _EAGER_S
+        self._timers.set("sync", now + self._rng.random() * self._interval(), self._regular)
+        self._timers.set("reconnect", now + _EAGER_INTERVAL, self._reconnect)
+
+    def _interval(self) -> float:
+        """Grows with the cluster, so that no member is asked more often (memberlist's formula)."""
+        count = self._table.present_count
+        scale = 1 if count <= _SMALL_CLUSTER else math.ceil(math.log2(count) - math.log2(_SMALL_CLUSTER)) + 1
+        return self._config.push_pull_interval * scale
+
+    def _regular(self, now: float) -> None:
+        self._timers.set("sync", now + self._interval(), self._regular)
+        for name in self._table.rings.pick(self._rng, 1, lambda other: other != self._name):
+            record = self._table.get(name)
+            assert record is not None
+            self.ask(record.address, now)
+
+    def _reconnect(self, now: float) -> None:
+        """Look for members that were given up, and for seeds that are not in this cluster.
+
+        Halves of a healed partition find each other again by this, and so do clusters that were
+        founded apart; right after the start it is done more often.
+        """
+        eager = now < self._eager_until
+        self._timers.set(
+            "reconnect",
+            now + (_EAGER_INTERVAL if eager else self._config.reconnect_interval),
+            self._reconnect,
+        )
+        dead = [record.address for record in self._table.dead() if record.state is MemberState.DEAD]
+        lost = [seed for seed in self.seeds if not self._inside(seed)]
+        for addresses in (dead, lost):
+            if addresses:
+                self.ask(self._rng.choice(addresses), now)
+
+    def _inside(self, address: Address) -> bool:
+        record = self._table.at(address)
+        return address == self._myself.address or (record is not None and record.present)
+
+    def compare(self, view: bytes, sender: Record, now: float) -> None:
+        """A ping carried the view hash of a member whose view is at rest."""
+        if not view or view == self.view(now) or not self.view(now):
+            return
+        if self._mismatch.take(now):
+            self.ask(sender.address, now)
+
+    def view(self, now: float) -> bytes:
+        """This node's view hash, or nothing while its view is changing."""
+        if now - self._table.changed_at < REST_S:
+            return b""
+        return self._leadership.view_hash.to_bytes(8, "big")
+
+    def ask(self, address: Address, now: float, *, join: bool = False) -> int:
+        return self._outbox.request(address, self.state(now, join=join))
+
+    # --- what
+
+    def greeting(self, now: float, *, joining: bool = False) -> Greeting:
+        floor = self._leadership.floor
+        return Greeting(
+            self._name,
+            self._myself.boot.encode(),
+            self._myself.address.port,
+            int(self._wall(now) * 1000),
+            joining,
+            pack_id(floor) if floor else b"",
+        )
+
+    def state(self, now: float, *, join: bool = False) -> PushPull:
+        """Everything this node knows, but not what it concluded alone."""
+        nodes = tuple(record.as_node_state() for record in self._table if not record.solo)
+        return PushPull(nodes, join, b"", self.greeting(now))
+
+    def merge(self, theirs: PushPull, now: float, *, spread: bool = True) -> str | None:
+        """Apply another node's state; returns why it was refused, if it was."""
+        if self._myself.record is None or not theirs.nodes:
+            return None
+        alive = [node.versions for node in theirs.nodes if node.state is WireState.ALIVE]
+        clash = delegate_clash(alive + [record.versions for record in self._table.present()])
+        if clash is not None:
+            self._outbox.drop("merge-version")
+            return clash
+        for node in theirs.nodes:
+            self._merge_node(node, theirs.greeting, now, spread)
+        if theirs.greeting is not None:
+            floor = unpack_id(theirs.greeting.floor) or ""
+            if any(record.own and record.name != self._name for record in self._table.present()):
+                self._leadership.meet(floor, now)
+            self._leadership.hear_floor(floor, now)
+        return None
+
+    def _merge_node(self, node: NodeState, greeting: Greeting | None, now: float, spread: bool) -> None:
+        if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None):
+            # What one of our own suspects is its own affair until it is sure.
+            self._membership.alive(_alive(node), now, spread=spread)
+        elif node.state is WireState.LEFT:
+            self._membership.dead(Dead(node.name, node.incarnation, node.name), now)
+        elif greeting is None:
+            # A foreign member's suspect or dead is a suspicion, as between memberlists: it can be refuted.
+            self._membership.suspect(Suspect(node.name, node.incarnation, self._name), now)
+        elif self._table.get(node.name) is not None:
+            self._membership.dead(Dead(node.name, node.incarnation, greeting.name), now)
+        else:
+            address = unpack_address(node.address, node.port)
+            self._membership.remember_dead(
+                Record.make(
+                    node.name, address, node.incarnation, MemberState.DEAD, node.meta, node.versions, now
+                ),
+                now,
+            )
+
+
+def _alive(node: NodeState) -> Alive:
+    return Alive(node.name, node.incarnation, node.address, node.port, node.meta, node.versions)

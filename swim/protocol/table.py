@@ -1,0 +1,212 @@
+"""The member table: what this node knows of every member, and the indexes that the parts need."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from swim.protocol.identity import is_minted, valid_boot, valid_id
+from swim.protocol.rings import Rings
+from swim.types import Address, Member, MemberState
+from swim.wire import pack_host
+from swim.wire.messages import Alive, Dead, NodeState, WireState
+from swim.wire.serf import decode_tags, encode_tags
+
+__all__ = ["BOOT_TAG", "ID_TAG", "MemberTable", "Record", "encode_meta", "hash_text"]
+
+ID_TAG, BOOT_TAG = "_id", "_boot"
+_WIRE_STATES = {
+    MemberState.ALIVE: WireState.ALIVE,
+    MemberState.SUSPECT: WireState.SUSPECT,
+    MemberState.DEAD: WireState.DEAD,
+    MemberState.LEFT: WireState.LEFT,
+}
+
+
+def encode_meta(tags: dict[str, str], id: str, boot: str) -> bytes:
+    """A member's meta data: the application's tags and ours, as Serf tags."""
+    return encode_tags({**tags, BOOT_TAG: boot, ID_TAG: id})
+
+
+def hash_text(*fields: Any) -> int:
+    """64 bits for a tuple of plain values."""
+    return int.from_bytes(blake2b(repr(fields).encode(), digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of one member. Replaced as a whole when something changes.
+
+    `solo` marks a death that this node concluded alone, from silence: it is not sent, and any word
+    that the member lives cancels it (LEADER.md). `view` is the record's share of the view hash.
+    """
+
+    name: str
+    address: Address
+    incarnation: int
+    state: MemberState
+    meta: bytes
+    versions: bytes
+    since: float
+    solo: bool
+    id: str | None
+    boot: str | None
+    view: int
+    member: Member
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        address: Address,
+        incarnation: int,
+        state: MemberState,
+        meta: bytes,
+        versions: bytes,
+        since: float,
+        solo: bool = False,
+    ) -> Record:
+        tags = decode_tags(meta)
+        id, boot = tags.get(ID_TAG), tags.get(BOOT_TAG)
+        if id is None or boot is None or not valid_id(id) or not valid_boot(boot):
+            id = boot = None  # a foreign member
+        visible = {key: value for key, value in tags.items() if not key.startswith("_")}
+        view = hash_text(name, address.host, address.port, incarnation, meta) if state.present else 0
+        member = Member(name, address, id, visible, state, incarnation)
+        return cls(name, address, incarnation, state, meta, versions, since, solo, id, boot, view, member)
+
+    @property
+    def own(self) -> bool:
+        """One of ours (not a foreign member: plain memberlist, Serf)."""
+        return self.boot is not None
+
+    @property
+    def present(self) -> bool:
+        return self.state.present
+
+    def become(
+        self, state: MemberState, since: float, incarnation: int | None = None, *, solo: bool = False
+    ) -> Record:
+        """The same member in another state."""
+        number = self.incarnation if incarnation is None else incarnation
+        return Record.make(self.name, self.address, number, state, self.meta, self.versions, since, solo)
+
+    def as_alive(self) -> Alive:
+        return Alive(
+            self.name,
+            self.incarnation,
+            pack_host(self.address.host),
+            self.address.port,
+            self.meta,
+            self.versions,
+        )
+
+    def as_dead(self, sender: str) -> Dead:
+        """`sender` is the member itself when it left."""
+        left = self.state is MemberState.LEFT
+        return Dead(self.name, self.incarnation, self.name if left else sender)
+
+    def as_node_state(self) -> NodeState:
+        return NodeState(
+            self.name,
+            self.incarnation,
+            pack_host(self.address.host),
+            self.address.port,
+            self.meta,
+            _WIRE_STATES[self.state],
+            self.versions,
+        )
+
+
+class MemberTable:
+    """All records by name, with the present members also on the rings, by id and in the view hash."""
+
+    def __init__(self, rings: Rings, dead_max: int) -> None:
+        self.rings = rings
+        self.view_hash = 0
+        self.changed_at = float("-inf")
+        self.newest_minted = ""
+        self._records: dict[str, Record] = {}
+        self._names: dict[Address, str] = {}
+        self._ids: list[tuple[str, str]] = []
+        self._pinned: list[tuple[str, str]] = []
+        self._dead: dict[str, None] = {}
+        self._dead_max = dead_max
+
+    def get(self, name: str) -> Record | None:
+        return self._records.get(name)
+
+    def at(self, address: Address) -> Record | None:
+        """The member that was last known to be at this address."""
+        name = self._names.get(address)
+        return None if name is None else self._records.get(name)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records.values())
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def present_count(self) -> int:
+        return len(self._records) - len(self._dead)
+
+    def present(self) -> list[Record]:
+        return [record for record in self._records.values() if record.present]
+
+    def dead(self) -> list[Record]:
+        """Dead and left members, longest gone first."""
+        return [self._records[name] for name in self._dead]
+
+    def lowest_id(self, floor: str) -> str | None:
+        """The name of the present member with the lowest id; minted ids count from the floor up."""
+        place = bisect_left(self._ids, (floor, ""))
+        candidates = self._pinned[:1] + self._ids[place : place + 1]
+        return min(candidates)[1] if candidates else None
+
+    def put(self, record: Record, now: float) -> None:
+        """Insert or replace a record, and forget the longest dead if there are too many."""
+        old = self._records.get(record.name)
+        if old is not None:
+            self._unindex(old)
+        self._records[record.name] = record
+        self._index(record)
+        if old is None or old.view != record.view:
+            self.changed_at = now
+        while len(self._dead) > self._dead_max:
+            self.forget(next(iter(self._dead)))
+
+    def forget(self, name: str) -> None:
+        self._unindex(self._records.pop(name))
+
+    def _index(self, record: Record) -> None:
+        known = self.at(record.address)
+        if record.present or known is None or not known.present:
+            self._names[record.address] = record.name
+        if record.id is not None and is_minted(record.id) and record.id > self.newest_minted:
+            self.newest_minted = record.id
+        if not record.present:
+            self._dead[record.name] = None
+            self.rings.remove(record.name)
+            return
+        self.view_hash ^= record.view
+        self.rings.add(record.name, record.own)
+        if record.id is not None:
+            insort(self._electable(record.id), (record.id, record.name))
+
+    def _unindex(self, record: Record) -> None:
+        if self._names.get(record.address) == record.name:
+            del self._names[record.address]
+        if not record.present:
+            del self._dead[record.name]
+            return
+        self.view_hash ^= record.view
+        if record.id is not None:
+            ids = self._electable(record.id)
+            del ids[bisect_left(ids, (record.id, record.name))]
+
+    def _electable(self, id: str) -> list[tuple[str, str]]:
+        return self._ids if is_minted(id) else self._pinned

@@ -1,0 +1,65 @@
+"""Many timers inside, one deadline outside."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Hashable
+
+__all__ = ["Timers"]
+
+Action = Callable[[float], None]
+
+
+class Timers:
+    """Named timers. Setting one again moves it; each fires once, in order of time."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int]] = []
+        self._armed: dict[Hashable, tuple[float, int, Action]] = {}
+        self._keys: dict[int, Hashable] = {}
+        self._count = 0
+
+    def set(self, key: Hashable, when: float, action: Action) -> None:
+        self.cancel(key)
+        self._count += 1
+        self._armed[key] = (when, self._count, action)
+        self._keys[self._count] = key
+        heapq.heappush(self._heap, (when, self._count))
+
+    def set_if_unset(self, key: Hashable, when: float, action: Action) -> None:
+        if key not in self._armed:
+            self.set(key, when, action)
+
+    def cancel(self, key: Hashable) -> None:
+        armed = self._armed.pop(key, None)
+        if armed is not None:
+            del self._keys[armed[1]]
+
+    def clear(self) -> None:
+        self._heap.clear()
+        self._armed.clear()
+        self._keys.clear()
+
+    def when(self, key: Hashable) -> float | None:
+        armed = self._armed.get(key)
+        return None if armed is None else armed[0]
+
+    def next_deadline(self) -> float | None:
+        heap = self._heap
+        while heap and heap[0][1] not in self._keys:
+            heapq.heappop(heap)  # cancelled or moved
+        return heap[0][0] if heap else None
+
+    def run(self, now: float) -> None:
+        """Fire what is due at `now`. What is set anew while this runs waits for the next call."""
+        newest = self._count
+        later: list[tuple[float, int]] = []
+        while (deadline := self.next_deadline()) is not None and deadline <= now:
+            entry = heapq.heappop(self._heap)
+            if entry[1] > newest:
+                later.append(entry)
+                continue
+            action = self._armed.pop(self._keys.pop(entry[1]))[2]
+            action(now)
+        for entry in later:
+            heapq.heappush(self._heap, entry)
