@@ -12,6 +12,8 @@ first / half / all: seconds until the first, half and all of the observers had r
 - tag change: from the command until the others report `update` with it.
 - graceful leave: from the command until the others report `leave` (a `dead` instead does not count).
 - SIGKILL: from the signal until the others report `dead`; first suspicion: the first `suspect` anywhere.
+  The table says on what grounds: on a machine that lives on, a closed port tells of the death at once
+  (`process-gone`), which memberlist does not use; a machine that vanishes is noticed by silence only.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import signal
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +39,8 @@ import trio
 from benchmarks.driver import Agent, Fleet, Spread, Watch, open_fleet, reports
 from benchmarks.peers import Absent, Peer, find_peer
 
-SCENARIOS = ("join storm", "one node joins", "tag change", "graceful leave", "SIGKILL", "first suspicion")
+SUSPICION = "first suspicion"
+SCENARIOS = ("join storm", "one node joins", "tag change", "graceful leave", "SIGKILL", SUSPICION)
 PATIENCE = 60.0
 """Seconds after which a scenario is over, whoever has not reported."""
 GROUPS = 2
@@ -64,7 +68,7 @@ async def one_run(peer: Peer, nodes: int, rng: random.Random) -> Figures:
         ):
             killed = victim.kill()
             figures["SIGKILL"] = await _spread(deaths, killed)
-            figures["first suspicion"] = suspicions.after(killed)
+            figures[SUSPICION] = suspicions.after(killed)
     return figures
 
 
@@ -113,10 +117,10 @@ def _numbers(spreads: Iterable[Spread], which: str) -> tuple[list[float], int]:
 
 def _cell(spreads: list[Spread], which: str, scenario: str) -> str:
     numbers, missing = _numbers(spreads, which)
-    if scenario == "first suspicion" and which != "first":
+    if scenario == SUSPICION and which != "first":
         return ""
     if not numbers:
-        return f"never in {PATIENCE:.0f} s"
+        return "none before the verdict" if scenario == SUSPICION else f"never in {PATIENCE:.0f} s"
     text = f"{_short(statistics.median(numbers))} ({_short(min(numbers))}-{_short(max(numbers))})"
     return text + (f", {missing} of {len(spreads)} never" if missing else "")
 
@@ -141,7 +145,7 @@ def print_table(results: dict[tuple[str, int], list[Figures]], peers: list[str],
     for column in ("", "N", "peer", "first", "half", "all", f"{peers[0]} / peer"):
         table.add_column(column, no_wrap=True)
     for scenario in SCENARIOS:
-        which = "first" if scenario == "first suspicion" else "all"
+        which = "first" if scenario == SUSPICION else "all"
         for nodes in sizes:
             ours = [figures[scenario] for figures in results[peers[0], nodes]]
             for peer in peers:
@@ -150,7 +154,15 @@ def print_table(results: dict[tuple[str, int], list[Figures]], peers: list[str],
                 ratio = "" if peer == peers[0] else _ratio(ours, spreads, which)
                 table.add_row(scenario, str(nodes), peer, *cells, ratio)
         table.add_section()
-    Console(width=max(140, Console().width)).print(table)
+    console = Console(width=max(140, Console().width))
+    console.print(table)
+    for peer in peers:
+        reasons = Counter[str]()
+        for nodes in sizes:
+            for figures in results[peer, nodes]:
+                reasons.update(figures["SIGKILL"].reasons)
+        told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+        console.print(f"{peer}: grounds for the verdict after SIGKILL (observers): {told or 'none'}")
 
 
 # --- the record

@@ -22,7 +22,7 @@ import math
 import os
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -120,6 +120,8 @@ class Spread:
     all: float | None
     seen: int
     of: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """How many observers gave which `reason`, where the event has one."""
 
 
 class Watch:
@@ -128,6 +130,7 @@ class Watch:
     def __init__(self, matches: Matcher, observers: Iterable[str]) -> None:
         self._matches = matches
         self.times: dict[str, float] = {}
+        self.reasons: Counter[str] = Counter()
         self.pending = set(observers)
         self._count = len(self.pending)
         self._done = trio.Event()
@@ -136,6 +139,8 @@ class Watch:
     def offer(self, line: Line) -> None:
         if line["node"] in self.pending and self._matches(line):
             self.note(line["node"], line["t"])
+            if "reason" in line:
+                self.reasons[line["reason"]] += 1
 
     def note(self, observer: str, when: float) -> None:
         self.times[observer] = when
@@ -159,7 +164,8 @@ class Watch:
         def nth(number: int) -> float | None:
             return times[number - 1] if 0 < number <= len(times) else None
 
-        return Spread(nth(1), nth(math.ceil(self._count / 2)), nth(self._count), len(times), self._count)
+        half, count = math.ceil(self._count / 2), self._count
+        return Spread(nth(1), nth(half), nth(count), len(times), count, dict(self.reasons))
 
 
 class Fleet:
