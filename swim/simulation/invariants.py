@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Invariants"]
 
 SAMPLE_INTERVAL = 1.0
-QUEUE_MAX = 100_000
+QUEUE_MAX, QUEUE_MAX_PER_MEMBER = 3_000, 20
 
 
 class Process(NamedTuple):
@@ -89,11 +90,12 @@ class Invariants:
                 self._check_member(node, viewer, process, event, event.member)
 
     def _sample(self) -> None:
+        most = QUEUE_MAX + QUEUE_MAX_PER_MEMBER * len(self._world.nodes)
         for node in self._world.running():
             viewer = self._viewers.setdefault(Process(node.name, node.lives), _Viewer())
             self._check_leader(node, viewer)
             for queue, size in _queues(node.core).items():
-                if size > QUEUE_MAX:
+                if size > most:
                     self._world.fail(f"{node.name} has {size} in {queue}")
 
     def note_id(self, node: SimulatedNode) -> None:
@@ -164,7 +166,11 @@ def _in_solo_period(core: Node) -> bool:
 
 
 def _queues(core: Node) -> dict[str, int]:
-    statistics = getattr(core, "statistics", None)
-    if statistics is None:
-        return {}
-    return {name: value for name, value in statistics().items() if isinstance(value, int)}
+    """The sizes of everything in the core, and in its parts, that can grow."""
+    sizes = {}
+    for part_name, part in vars(core).items():
+        if type(part).__module__.startswith("swim.protocol") and hasattr(part, "__dict__"):
+            for name, value in vars(part).items():
+                if isinstance(value, dict | list | set | deque):
+                    sizes[f"{part_name}.{name}"] = len(value)
+    return sizes
