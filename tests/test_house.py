@@ -68,6 +68,7 @@ PUBLIC = [
     "MemberUpdated",
     "NameConflict",
     "Snapshot",
+    "Statistics",
     "SwimError",
     "TagsError",
     "open_cluster",
