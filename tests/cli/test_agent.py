@@ -1,0 +1,316 @@
+"""`swim agent --json` as the black box that AGENT.md describes: real processes, real sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from tests.cli.agents import PATIENCE, Agent, environment, swim, terminate
+
+Start = Callable[..., Agent]
+KEY = "00" * 32
+OTHER_KEY = "11" * 32
+
+
+def three(start: Start, *options: str) -> list[Agent]:
+    """Three agents that see each other; the first leads."""
+    first = start("a", *options)
+    rest = [start(name, *options, join=first.address) for name in ("b", "c")]
+    found = [first, *rest]
+    for agent in found:
+        for other in found:
+            if other is not agent:
+                agent.wait("join", member=other.name)
+        agent.wait("leader", leader="a", is_me=agent is first)
+    return found
+
+
+def test_three_nodes_tell_of_each_other_and_leave(start: Start) -> None:
+    first = start("a", "--tag", "role=db")
+    bound, started = first.wait("bound"), first.wait("started")
+    assert bound["address"] == started["address"]
+    assert len(started["id"]) == 26
+    assert bound["node"] == "a"
+    assert abs(time.monotonic() - started["t"]) < PATIENCE
+
+    second = start("b", join=first.address)
+    third = start("c", join=f"{second.address},{first.address}")
+    joined = third.wait("join", member="a")
+    assert joined["id"] == started["id"]
+    assert joined["address"] == first.address
+    assert joined["tags"] == {"role": "db"}
+    third.wait("join", member="b")
+    first.wait("join", member="c")
+    second.wait("join", member="c")
+    assert first.wait("leader", leader="a")["is_me"] is True
+    assert third.wait("leader", leader="a")["is_me"] is False
+    assert not first.all("join", member="a")
+
+    assert terminate(first) == 0
+    for agent in (second, third):
+        agent.wait("leave", member="a")
+        agent.wait("leader", leader="b", is_me=agent is second)
+        assert not agent.all("dead")
+    third.end_input()
+    assert third.ended() == 0
+    second.wait("leave", member="c")
+    second.process.send_signal(signal.SIGINT)
+    assert second.ended() == 0
+    assert [agent.errors for agent in (first, second, third)] == [b""] * 3
+
+
+def test_a_killed_leader_is_replaced_and_comes_back_at_the_back_of_the_queue(start: Start) -> None:
+    first, second, third = three(start)
+    address, old_id = first.address, first.wait("started")["id"]
+    first.process.kill()
+    for agent in (second, third):
+        assert agent.wait("dead", member="a")["reason"] in ("silence", "process-gone", "quality", "told")
+        agent.wait("leader", leader="b")
+    again = start("a", bind=address, join=second.address)
+    new_id = again.wait("started")["id"]
+    assert new_id > max(old_id, second.wait("started")["id"], third.wait("started")["id"])
+    again.wait("leader", leader="b", is_me=False)
+    for agent in (second, third):
+        agent.wait("join", member="a", id=new_id)
+        assert agent.all("leader")[-1]["leader"] == "b"
+
+
+def test_commands(start: Start) -> None:
+    first, second, _ = three(start)
+    first.tell("tags role=db zone=1")
+    second.wait("update", member="a", tags={"role": "db", "zone": "1"})
+    first.tell("meta hello there")
+    second.wait("update", member="a", tags={"role": "db", "zone": "1", "meta": "hello there"})
+    first.tell("tags")
+    second.wait("update", member="a", tags={})
+
+    for command, complaint in {
+        "frobnicate": "there is no command 'frobnicate'",
+        "tags role": "'role' is not KEY=VALUE",
+        "tags _id=7": "swim's own",
+        f"tags big={'x' * 600}": "tags: ",
+        "join": "no address given",
+        "join nowhere": "'nowhere' is not an address",
+        "join 127.0.0.1:1": "join: ",
+        "keys": "no key given",
+        "keys secret": "keys: ",
+        "send b hello": "not available yet",
+        "broadcast news hello": "not available yet",
+        "@nobody leave": "there is no node 'nobody' here",
+    }.items():
+        before = len(first.lines)
+        first.tell(command)
+        assert complaint in first.wait("error", after=before)["message"]
+    first.tell("")
+    first.tell("leave")
+    assert first.ended() == 0
+    second.wait("leave", member="a")
+
+
+def test_two_clusters_become_one(start: Start) -> None:
+    first, second = start("a"), start("b")
+    first.wait("leader", leader="a")
+    second.wait("leader", leader="b")
+    second.tell(f"join {first.address}")
+    first.wait("join", member="b")
+    second.wait("join", member="a")
+
+
+def test_several_nodes_in_one_process(start: Start) -> None:
+    many = start("n", "--count", "3")
+    addresses = {name: many.wait("started", node=name)["address"] for name in ("n-0", "n-1", "n-2")}
+    assert len(set(addresses.values())) == 3
+    many.tell(f"join {addresses['n-0']}")  # to itself as well, which is refused
+    assert many.wait("error", node="n-0")["message"].startswith("join: ")
+    for node in addresses:
+        for other in addresses:
+            if other != node:
+                many.wait("join", node=node, member=other)
+    many.tell("@n-1 tags role=db")
+    many.wait("update", node="n-0", member="n-1", tags={"role": "db"})
+    many.wait("update", node="n-2", member="n-1", tags={"role": "db"})
+    stats = many.wait("stats", after=len(many.lines))
+    assert (stats["node"], stats["count"], stats["members"]) == ("n-0", 3, 3)
+
+    before = len(many.lines)
+    many.tell("@n-1 leave")
+    many.wait("leave", node="n-0", member="n-1")
+    many.tell("@n-2 kill-node")
+    many.wait("dead", after=before, node="n-0", member="n-2")
+    assert not many.all("leave", member="n-2")
+    fewer = many.wait("stats", after=len(many.lines), count=1, members=1)
+    assert fewer["tx_packets"] >= stats["tx_packets"]
+    many.tell("@n-2 tags")
+    many.wait("error", node="n-2")
+    assert terminate(many) == 0
+
+
+def test_consecutive_ports(start: Start) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    seed = f"127.0.0.1:{port}"
+    many = start("n", "--count", "2", bind=seed, join=seed)
+    assert many.wait("started", node="n-0")["address"] == seed
+    assert many.wait("started", node="n-1")["address"] == f"127.0.0.1:{port + 1}"
+    many.wait("join", node="n-0", member="n-1")
+
+
+def test_statistics_once_a_second(start: Start) -> None:
+    agent = start("a")
+    agent.wait("stats")
+    stats = agent.wait("stats", after=len(agent.lines))
+    assert set(stats) == {
+        *("t", "node", "event", "count", "members", "cpu_s", "rss_kib", "tx_packets", "tx_bytes"),
+        *("rx_packets", "rx_bytes", "stream_tx_bytes", "stream_rx_bytes", "streams", "dropped"),
+    }
+    assert (stats["count"], stats["members"]) == (1, 1)
+    assert stats["cpu_s"] > 0
+    assert stats["rss_kib"] > 1000
+    assert isinstance(stats["dropped"], dict)
+
+
+def test_keys_are_rotated_on_a_running_cluster(start: Start) -> None:
+    found = three(start, "--key", KEY)
+    for keys in (f"{KEY} {OTHER_KEY}", f"{OTHER_KEY} {KEY}", OTHER_KEY):
+        for agent in found:
+            agent.tell(f"keys {keys}")
+    found[2].tell("meta rotated")
+    for agent in found[:2]:
+        agent.wait("update", member="c", tags={"meta": "rotated"})
+        assert not agent.all("dead")
+        assert not agent.all("error")
+    newcomer = start("d", "--key", OTHER_KEY, join=found[0].address)
+    newcomer.wait("leader", leader="a")
+
+
+def test_a_node_that_still_looks_for_its_seeds_can_be_told_to_go(start: Start) -> None:
+    for stop in ("signal", "leave", "kill-node", "eof"):
+        agent = start("a", join="127.0.0.1:1")
+        agent.wait("bound")
+        agent.tell("tags role=db")
+        agent.wait("error")
+        if stop == "signal":
+            agent.process.send_signal(signal.SIGTERM)
+        elif stop == "eof":
+            agent.end_input()
+        else:
+            agent.tell(stop)
+        assert agent.ended() == 0
+        assert not agent.all("started")
+        assert agent.errors == b""
+
+
+# --- what goes wrong at the start
+
+
+def test_an_address_in_use_is_status_1_and_one_line(start: Start) -> None:
+    agent = start("a")
+    done = swim("agent", "--json", "--name", "b", "--bind", agent.address)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert agent.address in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_taken_is_status_1_and_one_line(start: Start) -> None:
+    agent = start("a")
+    second = start("a", join=agent.address)
+    assert second.ended() == 1
+    assert second.errors.count(b"\n") == 1
+    assert b"'a'" in second.errors or b" a " in second.errors
+    assert not second.all("started")
+    assert not agent.all("dead")
+
+
+def test_one_bad_node_of_several_ends_the_process(start: Start) -> None:
+    agent = start("n-1")
+    many = start("n", "--count", "3", join=agent.address)
+    assert many.ended() == 1
+    assert many.errors.count(b"\n") == 1
+    assert b"Traceback" not in many.errors
+
+
+def test_tags_too_large_are_bad_options() -> None:
+    done = swim("agent", "--json", "--bind", "127.0.0.1:0", "--tag", f"big={'x' * 600}")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_seed_that_does_not_resolve_is_status_1() -> None:
+    done = swim("agent", "--json", "--bind", "127.0.0.1:0", "--join", "no-such-host.invalid:7946")
+    assert done.returncode == 1
+    assert "no-such-host.invalid" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# --- standard input and output
+
+
+def test_without_json_standard_input_is_not_read() -> None:
+    command = [sys.executable, "-m", "swim", "agent", "--name", "solo", "--bind", "127.0.0.1:0"]
+    with subprocess.Popen(
+        command,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            lines = [process.stdout.readline() for _ in range(3)]
+            assert "listening on 127.0.0.1:" in lines[0]
+            assert "solo is a member" in lines[1]
+            assert "* solo leads, this node" in lines[2]
+            time.sleep(0.5)
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+            assert process.stdout.read() == ""
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
+
+
+def test_an_end_of_input_at_once_is_a_leave() -> None:
+    done = swim("agent", "--json", "--name", "a", "--bind", "127.0.0.1:0")
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_a_reader_that_stops_reading_does_not_stall_the_node(start: Start) -> None:
+    # `deaf` gets a standard output that nobody reads, and much to say: tags that change all the time.
+    seed = start("a")
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", "swim", "agent", "--json", "--profile", "local", "--name", "deaf"]
+    deaf = subprocess.Popen(
+        [*command, "--bind", "127.0.0.1:0", "--join", seed.address],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=writer,
+    )
+    os.close(writer)
+    assert deaf.stdin is not None
+    try:
+        seed.wait("join", member="deaf")
+        deaf.stdin.write(b"frobnicate\n" * 50_000)  # each an error line: more than pipe and queue can hold
+        deaf.stdin.write(b"meta still-here\n")
+        deaf.stdin.flush()
+        seed.wait("update", member="deaf", tags={"meta": "still-here"})
+        time.sleep(3)
+        assert not seed.all("dead")
+        deaf.stdin.close()
+        assert deaf.wait(PATIENCE) == 0
+        seed.wait("leave", member="deaf")
+    finally:
+        deaf.kill()
+        deaf.wait()
+        os.close(reader)

@@ -1,0 +1,77 @@
+"""`swim members`: a look from outside."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+
+from tests.cli.agents import Agent, swim
+
+Start = Callable[..., Agent]
+KEY = "00" * 32
+
+
+def test_the_members_as_a_node_sees_them_and_nobody_joins(start: Start) -> None:
+    first = start("a", "--tag", "role=db")
+    second = start("b", join=first.address)
+    first.wait("join", member="b")
+    second.wait("join", member="a")
+    done = swim("members", second.address, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert found == [
+        {
+            "name": agent.name,
+            "address": agent.address,
+            "state": "alive",
+            "id": agent.wait("started")["id"],
+            "tags": {"role": "db"} if agent is first else {},
+            "leader": agent is first,
+        }
+        for agent in (first, second)
+    ]
+    table = swim("members", first.address).stdout
+    rows = {row.split()[0]: row for row in table.splitlines() if row.strip()}
+    assert "leader" in rows["a"]
+    assert "role=db" in rows["a"]
+    assert "leader" not in rows["b"]
+    assert len(first.all("join")) == 1
+    assert not first.all("error")
+
+
+def test_with_key_and_label(start: Start) -> None:
+    agent = start("a", "--key", KEY, "--label", "blue")
+    address = agent.address
+    done = swim("members", address, "--json", "--key", KEY, "--label", "blue")
+    assert json.loads(done.stdout)["name"] == "a"
+    for options in ([], ["--key", KEY], ["--label", "blue"], ["--key", "11" * 32, "--label", "blue"]):
+        wrong = swim("members", address, *options)
+        assert wrong.returncode == 1
+        assert wrong.stdout == ""
+        assert wrong.stderr.count("\n") == 1
+
+
+def test_nobody_there() -> None:
+    done = swim("members", "127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stderr == "swim: 127.0.0.1:1: cannot connect: Connection refused; is a node running there?\n"
+
+
+def test_somebody_else_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"220 mail.example ESMTP\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = swim("members", f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+    assert done.returncode == 1
+    assert "cannot be read" in done.stderr
+    assert done.stderr.count("\n") == 1
