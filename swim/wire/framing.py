@@ -29,7 +29,7 @@ COMPOUND_PARTS_MAX = 127  # memberlist 0.2.2 counts in eight bits, twice, and lo
 
 _LAYERS_MAX = 8
 _EXPANDED_SIZE_MAX = 65_536  # of one packet, all its layers together
-_MESSAGES_MAX = 512  # of one packet; so that a small packet cannot ask for thousands of answers
+_PARTS_MAX = 512  # of one packet; so that a small one cannot ask for thousands of answers
 _PART_SIZE_MAX = 0xFFFF
 
 
@@ -79,7 +79,10 @@ def expand(body: Mapping[bytes, Any], size_max: int) -> bytes:
     """The message within a compressed one."""
     if number(body, b"Algo", 0xFF):
         raise DecodeError("lzw", "another algorithm")
-    content = lzw.decompress(raw(body, b"Buf", size_max), size_max)
+    buffer = raw(body, b"Buf")
+    if len(buffer) > size_max + size_max // 2:  # LZW never adds more than half
+        raise DecodeError("too-large", f"{len(buffer)} compressed bytes")
+    content = lzw.decompress(buffer, size_max)
     if not content:
         raise DecodeError("truncated", "nothing is compressed")
     return content
@@ -109,8 +112,6 @@ class PacketReader:
             self.read(content, depth + 1)
         elif kind == CRC:
             raise DecodeError("crc", "a checksum within another layer")
-        elif len(self.messages) >= _MESSAGES_MAX:
-            raise DecodeError("too-large", f"more than {_MESSAGES_MAX} messages")
         else:
             self.messages.append(packet_message(data))
 
@@ -126,6 +127,9 @@ class PacketReader:
         if len(data) < start:
             raise DecodeError("truncated", "a compound without its lengths")
         for (length,) in struct.iter_unpack(">H", data[2:start]):
+            if len(self.messages) + len(self.dropped) >= _PARTS_MAX:
+                self.dropped.append("too-large")
+                return
             end = start + length
             if end > len(data):
                 # The lengths say how to find the parts, so with one cut short the rest is lost too.

@@ -45,7 +45,8 @@ __all__ = ["NODES_MAX", "StreamDecoder", "seal_stream", "stream_content"]
 
 _CONTENT_SIZE_MAX = 20 * 1024 * 1024  # memberlist's limit
 _STREAM_SIZE_MAX = _CONTENT_SIZE_MAX + 1024  # with label and encryption
-_EXPANDED_SIZE_MAX = 8 * 1024 * 1024  # memberlist's is 40 MiB; in Python that would block for half a minute
+# memberlist's limit is 40 MiB; in Python that could take ten seconds. This is enough for 30,000 members.
+_EXPANDED_SIZE_MAX = 4 * 1024 * 1024
 NODES_MAX = 65_536
 _FIELDS_MAX = 64  # of one map
 

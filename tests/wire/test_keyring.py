@@ -76,7 +76,7 @@ def test_the_right_key_is_found_among_many() -> None:
 
 @pytest.mark.parametrize("keys", [(), (b"",), (b"k" * 15,), (OLD, b"k" * 33)])
 def test_a_wrong_key_is_refused_with_advice(keys: tuple[bytes, ...]) -> None:
-    with pytest.raises(KeyringError, match="16, 24 or 32 bytes|at least one key"):
+    with pytest.raises(KeyringError, match=r"16, 24 or 32 bytes|at least one key"):
         keyring(*keys)
 
 

@@ -31,16 +31,16 @@ def test_round_trip_through_full_tables(kind: str) -> None:
     data = {
         "random": rng.randbytes(30_000),
         "text": b" ".join(b"node-%d" % rng.randrange(5000) for _ in range(20_000)),
-        "zeros": bytes(1_000_000),
+        "zeros": bytes(200_000),
     }[kind]
     assert lzw.decompress(lzw.compress(data), len(data)) == data
 
 
 def test_every_length_around_the_first_full_table() -> None:
-    # The table fills after 3837 codes; random bytes take about one code each. Whatever the
+    # The table fills after 3837 codes; random bytes take a little less than one code each. Whatever the
     # encoder does on its last code there (a wider end code, a clear code) must be understood.
     data = random.Random(7).randbytes(4000)
-    for length in (*range(250, 260), *range(3820, 3960)):
+    for length in (*range(250, 260), *range(3830, 4000)):
         assert lzw.decompress(lzw.compress(data[:length]), length) == data[:length]
 
 
@@ -81,9 +81,9 @@ def test_what_cannot_be_expanded(data: bytes) -> None:
 
 
 def test_a_bomb_is_stopped_at_the_limit() -> None:
-    bomb = lzw.compress(bytes(5_000_000))
-    assert len(bomb) < 6_000
-    assert len(lzw.decompress(bomb, 5_000_000)) == 5_000_000
+    bomb = lzw.compress(bytes(1_000_000))
+    assert len(bomb) < 2_500
+    assert len(lzw.decompress(bomb, 1_000_000)) == 1_000_000
     with pytest.raises(DecodeError) as caught:
-        lzw.decompress(bomb, 4_999_999)
+        lzw.decompress(bomb, 999_999)
     assert caught.value.reason == "too-large"

@@ -14,6 +14,24 @@ COMPRESSED = [vector for vector in VECTORS if "compress" in vector["decoded"]["l
 
 
 @every_vector
+def test_decodes_to_what_was_recorded(vector: Vector) -> None:
+    described = describe(
+        bytes.fromhex(vector["bytes"]),
+        transport=vector["transport"],
+        key=bytes.fromhex(vector["key"]) if vector["key"] else None,
+        label=vector["label"] or "",
+        stream_role=vector.get("stream_role"),
+        serf=vector["serf"],
+    )
+    assert described == vector["decoded"]
+
+
+@every_vector
+def test_serf_is_recognised_without_being_told(vector: Vector) -> None:
+    assert describe_record(vector) == vector["decoded"]
+
+
+@every_vector
 def test_every_message_is_encoded_to_the_same_bytes(vector: Vector) -> None:
     data, expected = bytes.fromhex(vector["bytes"]), content(vector)
     codec, plain = codec_for(vector), Codec()
