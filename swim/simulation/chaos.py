@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from swim.protocol.node import Phase
 from swim.simulation.network import Network
 from swim.simulation.world import World
 
@@ -18,7 +19,7 @@ CLOCK_ERROR = 0.01
 class Chaos:
     """Does random things to the nodes of a world, and undoes all of them at the end.
 
-    The first node is crashed and restarted like the others, but there is always one that runs.
+    The first node is crashed and restarted like the others, but there is always a member that runs.
     """
 
     def __init__(self, world: World) -> None:
@@ -42,6 +43,7 @@ class Chaos:
         world = self.world
         world.heal()
         world.set_loss(0.0, links=dict.fromkeys(world.fabric.links, 0.0))
+        world.run_until(lambda: all(node.core.phase is not Phase.LEAVING for node in world.running()), 60.0)
         for name in world.nodes:
             self._revive(name)
 
@@ -77,23 +79,24 @@ class Chaos:
             moves = self._rng.random() < 0.3
             self.world.restart(name, new_address=moves, seeds=self._rng.sample(others, min(2, len(others))))
 
-    def _spare(self) -> bool:
-        """Is there more than one that runs?"""
-        return len(self.world.running()) > 1
+    def _spare(self, name: str) -> bool:
+        """Is there a member besides this one?"""
+        members = [node.name for node in self.world.running() if node.core.phase is Phase.MEMBER]
+        return any(member != name for member in members)
 
     # --- faults
     def _crash(self, name: str) -> None:
-        if self._spare():
+        if self._spare(name):
             self.world.crash(name)
             self._later(self._revive, name)
 
     def _lose_host(self, name: str) -> None:
-        if self._spare():
+        if self._spare(name):
             self.world.lose_host(name)
             self._later(self._revive, name)
 
     def _leave(self, name: str) -> None:
-        if self._spare():
+        if self._spare(name):
             self.world.leave(name)
             self._later(self._revive, name)
 
@@ -124,7 +127,7 @@ class Chaos:
         self.world.set_clock_rate(name, 1.0 + self._rng.uniform(-CLOCK_ERROR, CLOCK_ERROR))
 
     def _retag(self, name: str) -> None:
-        if self.world.nodes[name].core.phase.value == "member":
+        if self.world.nodes[name].core.phase is Phase.MEMBER:
             self.world.set_tags(name, {"load": str(self._rng.randrange(100))})
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from swim.protocol.node import Node, Phase
 from swim.simulation.schedule import Clock
 from swim.simulation.trace import Traffic
 from swim.types import Address
 
 if TYPE_CHECKING:
     from swim.errors import SwimError
-    from swim.protocol.node import Node
     from swim.simulation.streams import Exchange
     from swim.simulation.world import World
 
@@ -215,7 +215,7 @@ class SimulatedNode:
             world.happened(self, event)
         if self._core is not core:  # an observer of the events ended this process
             return
-        if core.phase.value in ("left", "failed"):
+        if core.phase in (Phase.LEFT, Phase.FAILED):
             self.failure = core.failure
             self.stop(Life.LEFT if core.failure is None else Life.REFUSED)
             world.note(f"{self.name} {self.life.value} {self.failure or ''}".rstrip())

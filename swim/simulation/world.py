@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from swim.config import Config
 from swim.events import Event
-from swim.protocol.node import Node, Request
+from swim.protocol.node import Node, Phase, Request
 from swim.simulation.fast import ObjectCodec
 from swim.simulation.host import Host, Life, SimulatedNode
 from swim.simulation.invariants import Invariants
@@ -302,7 +302,7 @@ class World:
     def converged(self) -> bool:
         """All running nodes see exactly each other, as each sees itself, and follow one leader."""
         nodes = [node.core for node in self.running()]
-        if self._awaited or any(core.phase.value != "member" for core in nodes):
+        if self._awaited or any(core.phase is not Phase.MEMBER for core in nodes):
             return False
         truth = sorted(_essence(core.me) for core in nodes)
         leaders = {core.leader.id if core.leader else None for core in nodes}
