@@ -67,9 +67,15 @@ async def open_cluster(
 ) -> AsyncIterator[Cluster]:
     """Become a member of a cluster for as long as the body runs, then leave gracefully.
 
-    Entering waits until this node is a member, for ever if need be: bound it with a cancel scope. When the
-    body ends, for whatever reason, the node says farewell (shielded, at most `Config.leave_linger` and one
-    second). A single exception of the body emerges as itself.
+    Entering waits until this node is a member, for ever if need be. To give up after a while::
+
+        with trio.fail_after(30) as scope:
+            async with swim.open_cluster(seeds=["swim.internal"]) as cluster:
+                scope.deadline = math.inf  # a member: from here on take your time
+                ...
+
+    When the body ends, for whatever reason, the node says farewell (shielded, at most `Config.leave_linger`
+    and one second). A single exception of the body emerges as itself.
 
     Args:
         name: Unique in the cluster. By default the advertised address.

@@ -61,6 +61,7 @@ class Driver:
         self._outcomes: dict[int, _Outcome] = {}
         self._nursery: trio.Nursery | None = None
         self._closed = False
+        self._told: dict[Address, str] = {}
 
     def now(self) -> float:
         """The time that the node is told."""
@@ -86,6 +87,7 @@ class Driver:
         finally:
             self._nursery = None
             self._closed = True
+            self.transport.close()
         # Not after an error: then the body is cancelled, which says more than "closed" would.
         self.close()
 
@@ -243,10 +245,17 @@ class Driver:
         except Exception:
             self._note_fault(request.address)
         self.settle()
+        self._explain_waiting(request.address, problem)
         outcome = self._outcomes.pop(request.token, None)
         if outcome is not None:
             outcome.problem = problem
             outcome.known.set()
+
+    def _explain_waiting(self, address: Address, problem: str | None) -> None:
+        """A node that cannot join yet just goes on trying: say why, once for each reason."""
+        if problem is not None and self.node.phase is Phase.JOINING and self._told.get(address) != problem:
+            self._told[address] = problem
+            _logger.info("%s: not joined by way of %s yet: %s", self.node.name, address, problem)
 
 
 @asynccontextmanager

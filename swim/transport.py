@@ -55,6 +55,8 @@ class Transport:
     def __init__(self, udp: socket.socket, listener: socket.socket) -> None:
         self.listener = listener
         self.traffic = Traffic()
+        self.address = normal_address(udp.getsockname())
+        """Where the sockets are bound; the host may be a wildcard."""
         self._udp = udp
         self._dual_stack = _is_dual_stack(udp)
 
@@ -62,11 +64,6 @@ class Transport:
     def udp(self) -> socket.socket:
         """The UDP socket, to wait for."""
         return self._udp
-
-    @property
-    def address(self) -> Address:
-        """Where the sockets are bound; the host may be a wildcard."""
-        return normal_address(self._udp.getsockname())
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -132,11 +129,10 @@ class Transport:
         """A socket to connect with. It comes from the address that this node is bound to."""
         sock = socket.socket(self._udp.family, socket.SOCK_STREAM)
         try:
-            host = self._udp.getsockname()[0]
             if self._dual_stack:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            if not is_wildcard(host):
-                sock.bind((host, 0))
+            if not is_wildcard(self.address.host):
+                sock.bind((self.address.host, 0))
             sock.setblocking(False)
         except BaseException:
             sock.close()

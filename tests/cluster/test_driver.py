@@ -192,7 +192,7 @@ async def test_a_stream_from_a_network_that_is_not_allowed() -> None:
         assert not [call for call in node.calls if call[0] == "receive_request"]
 
 
-async def test_a_fault_while_answering_a_stream() -> None:
+async def test_a_fault_while_answering_a_stream(caplog: pytest.LogCaptureFixture) -> None:
     async with driven() as (node, driver):
 
         def stumble(message: object) -> bytes:
@@ -204,6 +204,7 @@ async def test_a_fault_while_answering_a_stream() -> None:
         assert await read_all(stream) == b""
         await stream.aclose()
         assert driver.transport.traffic.dropped == {"internal-error": 1}
+    assert "ZeroDivisionError" in caplog.text
 
 
 # --- streams that the node asks for
