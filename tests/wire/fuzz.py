@@ -184,9 +184,8 @@ class Fuzzer:
         seconds = time.process_time() - started
         if seconds > report.slowest:
             report.slowest = seconds
-            report.slowest_input = (
-                f"{'stream' if stream else 'packet'} of {len(data)} bytes: {data[:40].hex()}"
-            )
+            what = f"{'stream' if stream else 'packet'} of {len(data)} bytes"
+            report.slowest_input = f"input {report.count}, a {what}"
         report.count += 1
         report.outcomes[f"{'stream' if stream else 'packet'} {outcome}"] += 1
 
