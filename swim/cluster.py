@@ -28,6 +28,8 @@ __all__ = ["Cluster", "Statistics", "open_cluster"]
 
 _logger = logging.getLogger("swim")
 
+_NAME_SIZE_MAX = 128  # Serf's limit
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -78,7 +80,7 @@ async def open_cluster(
     and one second). A single exception of the body emerges as itself.
 
     Args:
-        name: Unique in the cluster. By default the advertised address.
+        name: Unique in the cluster, at most 128 bytes. By default the advertised address.
         bind: ``host:port`` or ``[IPv6]:port`` for UDP and TCP; port 0 takes any that is free for both;
             ``[::]:port`` serves IPv4 as well.
         seeds: Any members of the cluster, ``host[:port]``; names are resolved to all their addresses, again
@@ -104,9 +106,10 @@ async def open_cluster(
             the body is cancelled.
         KeyringError: A key of the wrong length, or no `cryptography` package.
         TagsError: The tags cannot be carried.
-        ValueError: An address, network or label that is none.
+        ValueError: A name, address, network or label that is none.
     """
     config = config or Config.lan()
+    _check_name(name)
     keyring = _keyring(keys)
     codec = Codec(label=label, keyring=keyring)
     networks = Networks(allowed_networks)
@@ -118,7 +121,7 @@ async def open_cluster(
         address = await advertised_address(advertise, transport, seed_addresses)
         require_reachable(address, seed_addresses)
         node = Node(
-            name or str(address),
+            str(address) if name is None else name,
             address,
             config=config,
             codec=codec,
@@ -281,6 +284,11 @@ class Cluster:
     def abort(self) -> None:
         """Stop at once without a word, as if the process had been killed. For tests and drills."""
         self._driver.stop()
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not 0 < len(name.encode()) <= _NAME_SIZE_MAX:
+        raise ValueError(f"a name has 1 to {_NAME_SIZE_MAX} bytes, not {len(name.encode())}")
 
 
 def _keyring(keys: Sequence[bytes]) -> Keyring | None:

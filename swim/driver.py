@@ -167,12 +167,14 @@ class Driver:
     def _snapshot(self) -> Snapshot:
         return Snapshot(self.node.members(), self.node.leader)
 
+    @trio.lowlevel.enable_ki_protection
     async def _watch_for_failure(self) -> None:
         while self.node.phase is not Phase.FAILED:
             await self._changed.park()
         assert self.node.failure is not None
         raise self.node.failure
 
+    @trio.lowlevel.enable_ki_protection
     async def _refresh_seeds(self) -> None:
         if not self._seeds.texts:
             return

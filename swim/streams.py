@@ -58,6 +58,7 @@ class Streams:
         self._held = 0
 
     # --- those that others open
+    @trio.lowlevel.enable_ki_protection
     async def serve(self, nursery: trio.Nursery) -> None:
         """Accept streams until cancelled; each is served by a task in the nursery."""
         listener = trio.socket.from_stdlib_socket(self._transport.listener)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 import time
@@ -382,3 +383,20 @@ async def test_cancelled_while_joining(joining: Scripted) -> None:
             pytest.fail("not a member")
     assert scope.cancelled_caught
     assert [call[0] for call in node.calls] == ["start"]
+
+
+def test_ctrl_c_reaches_the_body_and_the_node_still_leaves() -> None:
+    nodes: list[ScriptedNode] = []
+
+    async def main() -> None:
+        async with driven() as (node, _):
+            nodes.append(node)
+            # It arrives while the driver is at work.
+            node.on["receive_datagram"] = lambda data, source: signal.raise_signal(signal.SIGINT)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+                peer.sendto(b"x", node.address)
+            await trio.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert nodes[0].phase is Phase.LEFT

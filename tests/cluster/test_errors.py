@@ -63,6 +63,8 @@ async def test_the_address_is_in_use() -> None:
         ({"advertise": "0.0.0.0:1"}, "wildcard"),
         ({"allowed_networks": ["10.0.0.0/99"]}, "10.0.0.0/99"),
         ({"label": "x" * 300}, "label"),
+        ({"name": ""}, "1 to 128 bytes"),
+        ({"name": "x" * 129}, "1 to 128 bytes"),
         ({"id": "not ok!"}, "id"),
     ],
     ids=lambda value: str(value)[:30],
