@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import click
 import trio
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -179,14 +178,14 @@ class _Demo:
 
     # --- telling
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def _saw(self, text: str) -> None:
         self._observed.append(text)
-        self._console.print(text, style="bold", markup=False)
+        self._console.print(text, style="bold", markup=False, soft_wrap=True)
 
     def _print_table(self) -> None:
-        table = Table(box=box.SIMPLE, pad_edge=False)
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         for heading in ("QUEUE", "NAME", "ADDRESS", "ID", "SEES", ""):
             table.add_column(heading, justify="right" if heading in ("QUEUE", "SEES") else "left")
         for place, agent in enumerate(self._queue(), 1):
@@ -198,7 +197,7 @@ class _Demo:
     def _summary(self, missing: str | None) -> int:
         self._say(f"Seen in {time.monotonic() - self._begun:.1f} s:")
         for text in self._observed:
-            self._console.print(f"  yes  {text}", style="green", markup=False)
+            self._console.print(f"  yes  {text}", style="green", markup=False, soft_wrap=True)
         if missing is not None:
-            self._console.print(f"  NO   {missing}", style="red", markup=False)
+            self._console.print(f"  NO   {missing}", style="red", markup=False, soft_wrap=True)
         return 0 if missing is None else 1

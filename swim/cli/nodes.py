@@ -18,7 +18,7 @@ from swim.cli.lines import LineWriter
 from swim.cli.report import Observer
 from swim.cli.running import RunningNode
 from swim.cli.stdin import read_lines
-from swim.cluster import Cluster, Statistics, open_cluster
+from swim.cluster import Cluster, open_cluster
 from swim.config import Config
 from swim.errors import SwimError
 from swim.types import Address
@@ -65,7 +65,7 @@ class Agent:
         self._nodes = nodes
         self._emit = emit
         self._writer = writer
-        self._past: list[Statistics] = []
+        self._clusters: list[Cluster] = []
 
     async def run(self, json_lines: bool) -> None:
         """Run all nodes until the last of them has stopped."""
@@ -118,12 +118,11 @@ class Agent:
             on_bound=bound,
         ) as cluster:
             node.cluster = cluster
+            self._clusters.append(cluster)
             try:
                 await self._observe(node, cluster)
             finally:
                 node.cluster = None
-                final = cluster
-        self._past.append(final.statistics())  # the farewell counts too
 
     async def _observe(self, node: RunningNode, cluster: Cluster) -> None:
         observer = Observer(cluster.name)
@@ -155,8 +154,8 @@ class Agent:
 
     def _figures(self) -> dict[str, Any]:
         """Running totals: nodes of the process that have stopped still count."""
-        running = [node.cluster.statistics() for node in self._nodes if node.cluster is not None]
-        everything = [*running, *self._past]
+        running = [node.cluster for node in self._nodes if node.cluster is not None]
+        everything = [cluster.statistics() for cluster in self._clusters]
         dropped = Counter[str]()
         for statistics in everything:
             dropped.update(statistics.dropped)
@@ -164,7 +163,7 @@ class Agent:
             dropped["stdout"] = self._writer.dropped
         return {
             "count": len(running),
-            "members": running[0].members if running else 0,
+            "members": len(running[0].members()) if running else 0,
             "cpu_s": round(time.process_time(), 3),
             "rss_kib": _rss_kib(),
             **{name: sum(getattr(statistics, name) for statistics in everything) for name in _FIGURES},

@@ -45,7 +45,7 @@ def test_settings_of_the_wrong_type_are_refused(setting: str) -> None:
 
 
 def test_an_unknown_setting_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="there is no setting 'patience'.*silence_tolerance"):
+    with pytest.raises(ValueError, match=r"there is no setting 'patience'.*silence_tolerance"):
         parse_config("lan", ["patience=3"])
 
 
