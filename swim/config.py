@@ -19,8 +19,13 @@ class Config:
     # --- failure detection
     probe_interval: float = 1.0
     """Every member is pinged once in this time by one of its observers."""
-    silence_tolerance: float = 3.0
-    """How long a member may be silent before it is given up for dead."""
+    silence_tolerance: float = 2.0
+    """How long a host may be silent before its members are given up for dead.
+
+    Half as much again where it cannot be told whether the host or only the process is silent.
+    """
+    pause_tolerance: float = 15.0
+    """How long a process may be silent while its host's kernel answers."""
     rtt_min: float = 0.01
     """An ack is never expected sooner than this, whatever was measured."""
     rtt_max: float = 1.0
@@ -29,6 +34,8 @@ class Config:
     """Hash rings that decide who observes whom: each member has up to this many observers."""
     indirect_probes: int = 2
     """Members asked to ping a silent one in each round (SWIM's k)."""
+    round_max: float = 0.2
+    """The longest wait between two rounds of probes of a silent member."""
 
     # --- dissemination
     fanout: int = 4
@@ -84,9 +91,9 @@ class Config:
     @classmethod
     def wan(cls, **changes: Any) -> Config:
         """Several regions: round trips of 30 to 300 ms."""
-        return replace(cls(rtt_min=0.05, silence_tolerance=5.0, leave_linger=1.0), **changes)
+        return replace(cls(rtt_min=0.05, silence_tolerance=3.0, leave_linger=1.0), **changes)
 
     @classmethod
     def local(cls, **changes: Any) -> Config:
         """Processes on one machine: as lan, with less patience."""
-        return replace(cls(silence_tolerance=2.0, push_pull_interval=15.0), **changes)
+        return replace(cls(silence_tolerance=1.0, push_pull_interval=15.0), **changes)

@@ -11,6 +11,7 @@ only if it is paused, or if every one of these probes or its ack was lost (DETEC
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 
 __all__ = ["PHI_DEAD", "PHI_SUSPECT", "LossEstimate", "RoundTrip", "phi"]
@@ -22,6 +23,9 @@ _PAUSE_SCALE = 0.05
 """Seconds. Pauses of this order are nothing special; longer ones follow a power law."""
 _PHI_MAX = 300.0
 _LOSS_MIN, _LOSS_MAX = 0.005, 0.9
+_LOSS_WEIGHT = 1 / 16
+_RECENT, _RECENT_MIN = 20, 16
+_REMARKABLE = 0.55
 
 
 def phi(silence: float, tolerance: float, losses: Iterable[float]) -> float:
@@ -38,20 +42,28 @@ def phi(silence: float, tolerance: float, losses: Iterable[float]) -> float:
 
 
 class LossEstimate:
-    """The share of probes that were lost, as a moving average."""
+    """The share of probes that were lost: as a moving average, and among the last twenty."""
 
-    __slots__ = ("_share", "_weight")
+    __slots__ = ("_recent", "_share")
 
-    def __init__(self, weight: float = 1 / 16) -> None:
+    def __init__(self) -> None:
         self._share = _LOSS_MIN
-        self._weight = weight
+        self._recent: deque[bool] = deque(maxlen=_RECENT)
 
     @property
     def share(self) -> float:
         return min(_LOSS_MAX, max(_LOSS_MIN, self._share))
 
     def add(self, lost: bool) -> None:
-        self._share += self._weight * (lost - self._share)
+        self._share += _LOSS_WEIGHT * (lost - self._share)
+        self._recent.append(lost)
+
+    def remarkable(self, usual: float) -> bool:
+        """Most of the recent probes were lost, and that is not how it goes with the others."""
+        if len(self._recent) < _RECENT_MIN:
+            return False
+        lost = sum(self._recent) / len(self._recent)
+        return lost >= _REMARKABLE and usual < lost / 3
 
 
 class RoundTrip:

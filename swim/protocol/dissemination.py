@@ -20,14 +20,16 @@ _PART_OVERHEAD = 2  # of each part in a compound (WIRE section 1)
 _COMPOUND_OVERHEAD = 2
 _PARTS_MAX = 127  # memberlist 0.2.2 breaks on more (WIRE section 7a)
 _PIGGYBACK_PARTS = 8
+_SOME_LOSS, _MUCH_LOSS = 0.02, 0.1
 
 
 class Dissemination(Part):
     """The news that this node still has to pass on; at most one piece about each member."""
 
-    def __init__(self, context: Context, suspected: Callable[[str], bool]) -> None:
+    def __init__(self, context: Context, suspected: Callable[[str], bool], loss: Callable[[], float]) -> None:
         super().__init__(context)
         self._suspected = suspected
+        self._loss = loss
         self._held: dict[str, bytes] = {}
         self._riding: dict[str, tuple[bytes, int]] = {}
 
@@ -88,6 +90,12 @@ class Dissemination(Part):
         if batch:
             yield codec.packet(batch)
 
+    def _fanout(self) -> int:
+        """More rings where packets get lost (DETECTOR.md, table F)."""
+        loss, fanout = self._loss(), self._config.fanout
+        extra = 0 if loss < _SOME_LOSS else fanout // 2 if loss < _MUCH_LOSS else fanout
+        return min(fanout + extra, self._config.rings)
+
     def _successors(self) -> list[Address]:
         """The first own successor of each flood ring, and the foreign members before it.
 
@@ -95,7 +103,7 @@ class Dissemination(Part):
         end at a dead member.
         """
         rings, found = self._table.rings, dict[str, None]()
-        for ring in range(self._config.fanout):
+        for ring in range(self._fanout()):
             for name in rings.foreign_successors(self._name, ring):
                 found[name] = None
             for name in rings.successors(self._name, ring):

@@ -19,6 +19,7 @@ from swim.protocol.identity import id_milliseconds, is_minted
 from swim.protocol.myself import Myself
 from swim.protocol.networks import Networks
 from swim.protocol.precedence import can_change
+from swim.protocol.readmission import Readmission
 from swim.protocol.table import Record
 from swim.types import Address, MemberState
 from swim.wire import unpack_address
@@ -50,6 +51,7 @@ class Membership(Part):
         self._dissemination = dissemination
         self._networks = networks
         self._claimed = claimed
+        self._readmission = Readmission()
 
     # --- news from others
 
@@ -77,6 +79,9 @@ class Membership(Part):
             self._outbox.drop("name-conflict")
             self._outbox.send(record.address, old.as_alive())  # it asks the other, and gives way or insists
             return
+        elif self._held_down(old, record, now):
+            self._outbox.drop("held-down")
+            return
         self._change(old, record, now)
         if spread:
             self._dissemination.news(record.name, record.as_alive(), now)
@@ -91,6 +96,11 @@ class Membership(Part):
         if old.id is not None and new.id is not None and is_minted(old.id) and is_minted(new.id):
             return new.id > old.id  # another process: the later one, even if it lost its incarnation
         return new.incarnation > old.incarnation
+
+    def _held_down(self, old: Record, new: Record, now: float) -> bool:
+        if old.state is not MemberState.DEAD or old.solo or new.boot is None:
+            return False
+        return self._readmission.wait(new.name, new.boot, now) > 0
 
     def _in_conflict(self, old: Record, new: Record) -> bool:
         """Another process claims the name and address of one that is not yet given up."""
@@ -146,6 +156,7 @@ class Membership(Part):
             return
         self._dissemination.news(news.node, news, now)
         if state is MemberState.DEAD:
+            self._hold_down(old, news, now)
             self._outbox.send(old.address, news)  # so that it can refute at once
 
     def remember_dead(self, record: Record, now: float) -> None:
@@ -155,7 +166,7 @@ class Membership(Part):
 
     # --- what this node found out itself
 
-    def suspect_silent(self, name: str, phi: float, now: float) -> None:
+    def suspect_silent(self, name: str, phi: float | None, now: float) -> None:
         old = self._table.get(name)
         if old is not None and old.state is MemberState.ALIVE:
             self._change(old, old.become(MemberState.SUSPECT, now), now, phi=phi)
@@ -175,9 +186,14 @@ class Membership(Part):
         record = old.become(MemberState.DEAD, now, solo=solo)
         self._change(old, record, now, reason=reason)
         if not solo:
-            news = record.as_dead(self._name)
+            news = Dead(name, record.incarnation, self._name, lossy=reason == "quality")
+            self._hold_down(old, news, now)
             self._dissemination.news(name, news, now)
             self._outbox.send(old.address, news)
+
+    def _hold_down(self, record: Record, news: Dead, now: float) -> None:
+        if record.boot is not None:
+            self._readmission.died(record.name, record.boot, news.lossy, now)
 
     def answered_after_all(self, name: str, now: float) -> None:
         """Word from a member that this node alone had given up."""

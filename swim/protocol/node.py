@@ -31,6 +31,7 @@ from swim.protocol.rings import Rings
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
 from swim.protocol.table import MemberTable, Record
+from swim.protocol.verdicts import Verdicts
 from swim.types import Address, Member
 from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
@@ -40,6 +41,8 @@ from swim.wire.messages import (
     ErrorMessage,
     Message,
     Nack,
+    Opinion,
+    OpinionKind,
     Ping,
     PingReq,
     PushPull,
@@ -55,6 +58,7 @@ _STALL_S = 5.0
 """A leader that stalled for so long queues at the back: else it could stall again and again and lead."""
 _ALIASES_MAX = 1_024
 _SWEEP_S = 60.0
+_STABLE_S = 1.0
 _FAREWELLS = (0.05, 0.15)
 
 
@@ -110,7 +114,11 @@ class Node:
     def _build(self, tags: Mapping[str, str], pinned_id: str | None) -> None:
         """Join the parts. Where two need each other, the earlier one is given a way to the later."""
         context = self._context
-        self._dissemination = Dissemination(context, lambda name: self._suspicion.suspects(name))
+        self._dissemination = Dissemination(
+            context,
+            suspected=lambda name: self._suspicion.suspects(name),
+            loss=lambda: self._suspicion.usual_loss(),
+        )
         self._myself = Myself(context, self._dissemination, self.address, tags, pinned_id)
         self._membership = Membership(
             context,
@@ -121,7 +129,8 @@ class Node:
         )
         self._leadership = Leadership(context, self._myself)
         self._sync = Sync(context, self._myself, self._membership, self._leadership)
-        self._suspicion = Suspicion(context, self._membership)
+        self._verdicts = Verdicts(context, self._membership)
+        self._suspicion = Suspicion(context, self._membership, self._verdicts)
         self._probing = self._suspicion.probing = Probing(
             context,
             self._myself,
@@ -242,6 +251,8 @@ class Node:
                     self._outbox.drop("stranger")
                 else:
                     self._probing.receive_ping_req(message, source, now)
+            case Opinion():
+                self._receive_opinion(message, sender, source, now)
             case Nack():
                 pass  # we never ask for one
             case UserMessage():
@@ -274,6 +285,27 @@ class Node:
         else:
             self._sync.compare(ping.view, sender, now)
 
+    def _receive_opinion(self, opinion: Opinion, sender: Record | None, source: Address, now: float) -> None:
+        about = self._table.get(opinion.node)
+        if sender is None or not sender.own or self.phase is not Phase.MEMBER:
+            self._outbox.drop("stranger")
+            return
+        if about is None or opinion.incarnation < about.incarnation:
+            return
+        if not about.present:
+            if not about.solo:
+                self._outbox.send(source, about.as_dead(self.name))  # it is settled already
+            return
+        match opinion.kind:
+            case OpinionKind.HINT:
+                self._suspicion.hint(opinion, now)
+            case OpinionKind.POLL:
+                self._suspicion.polled(sender.name, opinion, now)
+            case OpinionKind.LOSSY:
+                self._verdicts.heard_lossy(sender.name, opinion, now)
+            case OpinionKind.AGREE | OpinionKind.VETO:
+                self._verdicts.heard(sender.name, opinion, now)
+
     def _receive_gossip(
         self, news: Alive | Suspect | Dead, sender: Record | None, source: Address, now: float
     ) -> None:
@@ -305,6 +337,21 @@ class Node:
         record = self._table.at(address)
         if record is not None and record.present and self.phase is Phase.MEMBER:
             self._suspicion.unreachable(record.name, now)
+            self._settle(now)
+
+    def receive_kernel_answer(self, address: Address, now: float) -> None:
+        """The kernel at this address took something from us (`kernel_probes`, or a kept stream)."""
+        self._attend(now)
+        record = self._table.at(address)
+        if record is not None and self.phase is Phase.MEMBER:
+            self._suspicion.kernel_answered(record.name, now)
+
+    def receive_stream_closed(self, address: Address, now: float) -> None:
+        """The stream that was kept open to this address was closed by the other side."""
+        self._attend(now)
+        record = self._table.at(address)
+        if record is not None and record.present and self.phase is Phase.MEMBER:
+            self._suspicion.stream_closed(record.name, now)
             self._settle(now)
 
     def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:
@@ -397,6 +444,25 @@ class Node:
         """Drain the streams to open."""
         drained, self._outbox.requests = self._outbox.requests, []
         return drained
+
+    def kernel_probes(self) -> list[Address]:
+        """Drain the addresses whose kernels are to be asked whether they still answer.
+
+        The driver writes to the kept stream and looks whether that is acknowledged, or opens a
+        connection; it reports `receive_kernel_answer`, `receive_unreachable`, or nothing.
+        """
+        drained, self._suspicion.kernel_probes = self._suspicion.kernel_probes, []
+        return drained
+
+    def streams_to_keep(self, now: float) -> tuple[Address, ...]:
+        """Where the driver should keep a stream open: to the own members that this node observes.
+
+        So that the death of their process is noticed when their kernel closes it.
+        """
+        if self.phase is not Phase.MEMBER:
+            return ()
+        observed = self._probing.observed_for(_STABLE_S, now)
+        return tuple(record.address for record in observed if record.own)
 
     def next_events(self) -> list[Event]:
         """Drain what happened, in order (never a `Snapshot`: the driver makes those)."""

@@ -7,6 +7,7 @@ apart, whatever the phases they started with.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,12 +37,17 @@ Silent = Callable[[float], None]
 class Subject:
     """A member that this node observes, and what it has measured of it."""
 
-    __slots__ = ("heard", "loss", "pinged", "round_trip")
+    __slots__ = ("heard", "kernel_known", "loss", "pinged", "round_trip", "since")
 
-    def __init__(self) -> None:
+    def __init__(self, since: float) -> None:
         self.round_trip = RoundTrip()
         self.loss = LossEstimate()
-        self.heard: float | None = None
+        self.since = since
+        """When this node began to observe it."""
+        self.heard = -math.inf
+        """The last ack, by the attention clock."""
+        self.kernel_known = False
+        """Its kernel has answered us before, so that its silence would mean something."""
         self.pinged: tuple[int, float] | None = None
         """The regular ping that is not answered yet: its number, and when (by the attention clock)."""
 
@@ -106,9 +112,14 @@ class Probing(Part):
             self._timers.cancel(("case", name))
         for name in names:
             if name not in self.subjects:
-                self.subjects[name] = Subject()
+                self.subjects[name] = Subject(now)
                 first = now + self._rng.random() * self._config.probe_interval
                 self._timers.set(("ping", name), first, partial(self.ping, name))
+
+    def observed_for(self, seconds: float, now: float) -> list[Record]:
+        """The subjects that have been this node's for so long."""
+        names = [name for name, subject in self.subjects.items() if now - subject.since >= seconds]
+        return [record for record in map(self._table.get, names) if record is not None]
 
     def _period(self, record: Record) -> float:
         """Between two pings of this node to one subject.
@@ -255,7 +266,7 @@ class Probing(Part):
         subject = self.subjects.get(flight.name)
         if subject is None:
             return
-        subject.heard, subject.pinged = now, None
+        subject.heard, subject.pinged = self._attention(now), None
         if not flight.indirect:
             subject.round_trip.add(max(0.0, self._attention(now) - flight.sent))
             self._follow_turn(flight.name, ack.wait_ms / 1000, now)

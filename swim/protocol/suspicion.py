@@ -2,7 +2,14 @@
 
 A case is opened when a regular ping is not answered in time. Its silence counts from the sending of
 that first unanswered probe, never from the last sign of life: idle time between pings is not
-silence. Each round probes again, directly and through others, and weighs phi.
+silence. Each round probes again, directly, through others and at the member's kernel, and weighs phi:
+
+    phi >= 3  suspected here, and the other observers are told to look (a hint)
+    phi >= 8  this observer would declare the member dead: see `Verdicts`
+
+How much silence makes phi 8 depends on what the member's kernel says (*triage*): it answers while the
+process does not, so the process is paused (long tolerance); it is silent as well, so the host or the way
+to it is lost (short tolerance); it refuses, so the process is gone (no tolerance).
 """
 
 from __future__ import annotations
@@ -15,34 +22,49 @@ from swim.protocol.context import Context, Part
 from swim.protocol.membership import Membership
 from swim.protocol.probing import Probing
 from swim.protocol.table import Record
-from swim.wire.messages import Ack
+from swim.protocol.verdicts import Verdicts
+from swim.types import Address
+from swim.wire.messages import Ack, Opinion, OpinionKind
 
 __all__ = ["Suspicion"]
 
 _ROUND_GROWTH = 1.6
-_ROUND_MAX = 0.5
 _PROBES_MAX = 64
+_LATE_NOT_LOST_S = 0.5
+_KERNEL_FRESH_S = 0.6
+_UNTRIAGED = 1.5
+"""Of the silence tolerance: where the kernel was never heard, its silence says nothing."""
 _MUTE_SHARE, _MUTE_SUBJECTS = 0.6, 4
 _REFUSALS_NEEDED = 2
+_ASKERS_MAX = 16
 
 
 @dataclass(slots=True)
 class _Case:
+    """One silent subject. Times are of the attention clock."""
+
     since: float
     probes: list[tuple[int, float, bool]] = field(default_factory=list)
     round: int = 0
     suspected: bool = False
     refusals: int = 0
+    kernel_answered: float = float("-inf")
+    askers: dict[str, Opinion] = field(default_factory=dict)
+    """Observers whose poll waits for this one's conclusion."""
 
 
 class Suspicion(Part):
     """This node's own judgement of its subjects."""
 
-    def __init__(self, context: Context, membership: Membership) -> None:
+    def __init__(self, context: Context, membership: Membership, verdicts: Verdicts) -> None:
         super().__init__(context)
         self.probing: Probing  # set by Node: each of the two needs the other
+        self.kernel_probes: list[Address] = []
         self._membership = membership
+        self._verdicts = verdicts
         self._cases: dict[str, _Case] = {}
+
+    # --- what others may ask
 
     def suspects(self, name: str) -> bool:
         case = self._cases.get(name)
@@ -53,12 +75,17 @@ class Suspicion(Part):
         case = self._cases.get(name)
         return 0.0 if case is None else self._phi(name, case, now)
 
+    def usual_loss(self, without: str = "") -> float:
+        """The share of probes that this node's other subjects do not answer."""
+        others = [subject.loss.share for name, subject in self.probing.subjects.items() if name != without]
+        return median(others) if others else LossEstimate().share
+
     def refresh(self) -> None:
         """Drop the cases of members that are observed by others now."""
         for name in [name for name in self._cases if name not in self.probing.subjects]:
             self._close(name)
 
-    # --- evidence
+    # --- evidence of life
 
     def answered(self, name: str, seq: int, ack: Ack, now: float) -> None:
         """An ack, and only an ack, closes a case: a deaf member goes on sending."""
@@ -70,22 +97,38 @@ class Suspicion(Part):
         if ack.boot and record.own and ack.boot.decode("ascii", "replace") != record.boot:
             self._membership.declare_dead(name, "process-gone", now)
             return
-        loss = self.probing.subjects[name].loss
         if case is not None:
-            self._count_losses(case, seq, loss, now)
-        loss.add(False)
+            self._verdicts.withdraw(name)
+            for asker, poll in case.askers.items():
+                self._verdicts.answer(asker, poll, OpinionKind.VETO)
+            self._count_losses(name, case, seq, now)
+        self.probing.subjects[name].loss.add(False)
         self._membership.recover(name, now)
 
-    def _count_losses(self, case: _Case, seq: int, loss: LossEstimate, now: float) -> None:
+    def _count_losses(self, name: str, case: _Case, seq: int, now: float) -> None:
         """Probes that stayed unanswered, once another was answered, were lost on the way.
 
         After a long silence only one counts: the member was paused, and a late ack is not a lost one.
         """
+        subject = self.probing.subjects[name]
         lost = sum(1 for number, _, indirect in case.probes if not indirect and number != seq)
-        if self._attention(now) - case.since > _ROUND_MAX:
+        if self._attention(now) - case.since > _LATE_NOT_LOST_S:
             lost = min(lost, 1)
         for _ in range(lost):
-            loss.add(True)
+            subject.loss.add(True)
+        record = self._table.get(name)
+        if lost and record is not None and subject.loss.remarkable(self.usual_loss(name)):
+            self._verdicts.lossy(record, now)
+
+    def kernel_answered(self, name: str, now: float) -> None:
+        """The member's kernel took something from us: if the process is silent, it is paused."""
+        subject = self.probing.subjects.get(name)
+        if subject is not None:
+            subject.kernel_known = True
+            if (case := self._cases.get(name)) is not None:
+                case.kernel_answered = self._attention(now)
+
+    # --- evidence of death
 
     def unreachable(self, name: str, now: float) -> None:
         """The kernel of the member's host says that no process listens there."""
@@ -96,10 +139,49 @@ class Suspicion(Part):
         soon = now if case.refusals >= _REFUSALS_NEEDED else now + self._config.rtt_min
         self._timers.set(("case", name), soon, lambda at: self._step(name, at))
 
+    def stream_closed(self, name: str, now: float) -> None:
+        """The stream that is kept open to it was closed: its process may be gone, so ask at once."""
+        if name in self.probing.subjects and name not in self._cases:
+            self._open(name, now)
+            self._step(name, now)
+
     def overdue(self, name: str, now: float) -> None:
         """A regular ping was not answered in time."""
         self._open(name, now)
         self._step(name, now)
+
+    def hint(self, hint: Opinion, now: float) -> None:
+        """Another observer hears nothing from it: look, and count the silence from when that began."""
+        subject = self.probing.subjects.get(hint.node)
+        if subject is None:
+            return
+        began = max(self._attention(now) - hint.age_ms / 1000, subject.heard)
+        fresh = hint.node not in self._cases
+        case = self._open(hint.node, now)
+        case.since = min(case.since, began)
+        if fresh:
+            self._step(hint.node, now)
+
+    def polled(self, asker: str, poll: Opinion, now: float) -> None:
+        """Another observer wants to declare it dead: agree, veto, or look and answer then."""
+        subject = self.probing.subjects.get(poll.node)
+        if subject is None:
+            return
+        case = self._cases.get(poll.node)
+        silent = case is not None and case.suspected
+        recently = self._attention(now) - subject.heard < self._config.silence_tolerance / 2
+        if recently and not silent and not poll.certain:
+            self._verdicts.answer(asker, poll, OpinionKind.VETO)
+            return
+        if case is not None and self._convinced(poll.node, case, now):
+            self._verdicts.answer(asker, poll, OpinionKind.AGREE)
+            return
+        fresh = case is None
+        case = self._open(poll.node, now)
+        if len(case.askers) < _ASKERS_MAX:
+            case.askers[asker] = poll
+        if fresh:
+            self._step(poll.node, now)
 
     def _open(self, name: str, now: float) -> _Case:
         case = self._cases.get(name)
@@ -116,29 +198,41 @@ class Suspicion(Part):
         if case is None or record is None or not record.present:
             self._close(name)
             return
-        if case.refusals >= _REFUSALS_NEEDED:
-            self._verdict(record, "process-gone", now)
-            return
         level = self._phi(name, case, now)
-        if level >= PHI_SUSPECT and not case.suspected:
+        if (level >= PHI_SUSPECT or case.refusals >= _REFUSALS_NEEDED) and not case.suspected:
             case.suspected = True
-            self._membership.suspect_silent(name, level, now)
-        if level >= PHI_DEAD and not self._mute():
-            self._verdict(record, "silence", now)
-            return
-        self._probe_again(record, case, now)
+            self._membership.suspect_silent(name, None if case.refusals else level, now)
+            self._verdicts.hint(record, self._attention(now) - case.since)
+        if self._convinced(name, case, now):
+            for asker, poll in case.askers.items():
+                self._verdicts.answer(asker, poll, OpinionKind.AGREE)
+            case.askers.clear()
+            patience = max(map(self.probing.timeout, self.probing.subjects))
+            self._verdicts.poll(record, case.refusals >= _REFUSALS_NEEDED, patience, now)
+        self._conclude_alone(record, case, now)
+        if name in self._cases:
+            self._probe_again(record, case, now)
 
-    def _verdict(self, record: Record, reason: str, now: float) -> None:
-        self._close(record.name)
-        gone = reason == "process-gone"
-        alone = not gone and len(self._table.rings.observers(record.name)) < 2
-        self._membership.declare_dead(record.name, "process-gone" if gone else "silence", now, solo=alone)
+    def _convinced(self, name: str, case: _Case, now: float) -> bool:
+        """Would this observer declare it dead?"""
+        if case.refusals >= _REFUSALS_NEEDED:
+            return True
+        return self._phi(name, case, now) >= PHI_DEAD and not self._mute()
 
     def _mute(self) -> bool:
         """When most of its subjects are silent, it is the observer that has the problem."""
         subjects = self.probing.subjects
         suspected = sum(map(self.suspects, subjects))
         return len(subjects) >= _MUTE_SUBJECTS and suspected > _MUTE_SHARE * len(subjects)
+
+    def _conclude_alone(self, record: Record, case: _Case, now: float) -> None:
+        """Observers that died together must not leave a survivor waiting for their votes for ever."""
+        if self._attention(now) - case.since < self._config.pause_tolerance:
+            return
+        observers = self._table.rings.observers(record.name)
+        able = [name for name in observers if not self.suspects(name)]
+        if len(able) < self._verdicts.needed(len(observers)):
+            self._membership.declare_dead(record.name, "silence", now, solo=True)
 
     def _probe_again(self, record: Record, case: _Case, now: float) -> None:
         attention = self._attention(now)
@@ -147,11 +241,13 @@ class Suspicion(Part):
             case.probes.append((self.probing.probe_through(record, helper, now), attention, True))
         self.probing.forget([seq for seq, _, _ in case.probes[:-_PROBES_MAX]])
         del case.probes[:-_PROBES_MAX]
-        wait = min(_ROUND_MAX, self.probing.timeout(record.name) * _ROUND_GROWTH**case.round)
+        if case.round and record.own:
+            self.kernel_probes.append(record.address)
+        wait = min(self._config.round_max, self.probing.timeout(record.name) * _ROUND_GROWTH**case.round)
         case.round = min(case.round + 1, 32)
-        left = case.since + self._config.silence_tolerance - attention
+        left = case.since + self._tolerance(record.name, case, now) - attention
         if 0 < left < wait:
-            wait = left + 1e-4  # wake when phi gets there, not half a second later
+            wait = left + 1e-4  # wake when phi gets there, not a round later
         self._timers.set(("case", record.name), now + wait, lambda at: self._step(record.name, at))
 
     def _helpers(self, name: str) -> list[Record]:
@@ -165,21 +261,24 @@ class Suspicion(Part):
         names = self._table.rings.pick(self._rng, self._config.indirect_probes, useful)
         return [record for record in map(self._table.get, names) if record is not None]
 
+    def _tolerance(self, name: str, case: _Case, now: float) -> float:
+        """Seconds of silence until phi is `PHI_DEAD`, by what its kernel says."""
+        if self._attention(now) - case.kernel_answered < _KERNEL_FRESH_S:
+            return self._config.pause_tolerance
+        known = self.probing.subjects[name].kernel_known
+        return self._config.silence_tolerance * (1.0 if known else _UNTRIAGED)
+
     def _phi(self, name: str, case: _Case, now: float) -> float:
         attention, timeout = self._attention(now), self.probing.timeout(name)
-        direct = max(self._usual_loss(name), self.probing.subjects[name].loss.share)
-        through = 1 - (1 - direct) * (1 - self._usual_loss(name))
+        usual = self.usual_loss(name)
+        direct = max(usual, self.probing.subjects[name].loss.share)
+        through = 1 - (1 - direct) * (1 - usual)
         overdue = [
             through if indirect else direct
             for _, sent, indirect in case.probes
             if attention - sent > (2 * timeout if indirect else timeout)
         ]
-        return phi(attention - case.since, self._config.silence_tolerance, overdue)
-
-    def _usual_loss(self, name: str) -> float:
-        """What this node's other subjects lose."""
-        others = [subject.loss.share for other, subject in self.probing.subjects.items() if other != name]
-        return median(others) if others else LossEstimate().share
+        return phi(attention - case.since, self._tolerance(name, case, now), overdue)
 
     def _close(self, name: str) -> _Case | None:
         case = self._cases.pop(name, None)

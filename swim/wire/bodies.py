@@ -40,6 +40,8 @@ from swim.wire.messages import (
     Message,
     Nack,
     NodeState,
+    Opinion,
+    OpinionKind,
     Ping,
     PingReq,
     StreamMessage,
@@ -62,6 +64,8 @@ __all__ = [
 
 _EXTRA_SIZE_MAX = 64  # of our own byte fields
 _STATES = tuple(WireState)
+_OPINIONS = tuple(OpinionKind)
+OPINION_MARK = 0x73  # Serf's user messages begin with 0 to 9
 _VERSIONS_SIZE_MIN = 6  # memberlist 0.2.2 crashes on one to five
 
 # --- bytes to values
@@ -119,7 +123,8 @@ def _suspect(body: Body) -> Suspect:
 
 
 def _dead(body: Body) -> Dead:
-    return Dead(name(body, b"Node"), number(body, b"Incarnation", U32), text(body, b"From"))
+    node, incarnation = name(body, b"Node"), number(body, b"Incarnation", U32)
+    return Dead(node, incarnation, text(body, b"From"), flag(body, b"q"))
 
 
 def _alive(body: Body) -> Alive:
@@ -156,6 +161,17 @@ def greeting(body: Body) -> Greeting:
     )
 
 
+def _opinion(body: Body) -> Opinion:
+    return Opinion(
+        _OPINIONS[number(body, b"k", len(_OPINIONS) - 1)],
+        name(body, b"n"),
+        number(body, b"c", U32),
+        number(body, b"a", U32),
+        number(body, b"r", U32),
+        flag(body, b"x"),
+    )
+
+
 def error_message(body: Body) -> ErrorMessage:
     return ErrorMessage(raw(body, b"Error").decode(errors="replace"))
 
@@ -177,6 +193,8 @@ def packet_message(data: bytes) -> Message:
     if decode is not None:
         return decode(unpack(data[1:]))
     if data[0] == USER:
+        if data[1:2] == bytes((OPINION_MARK,)):
+            return _opinion(unpack(data[2:]))
         return UserMessage(data[1:])
     raise DecodeError("type", f"message type {data[0]} in a packet")
 
@@ -240,7 +258,13 @@ def _pack_suspect(message: Suspect) -> bytes:
 
 
 def _pack_dead(message: Dead) -> bytes:
-    body = {"From": message.sender, "Incarnation": message.incarnation, "Node": message.node}
+    body: dict[str, object] = {
+        "From": message.sender,
+        "Incarnation": message.incarnation,
+        "Node": message.node,
+    }
+    if message.lossy:
+        body["q"] = True
     return b"\x05" + pack(body)
 
 
@@ -258,6 +282,18 @@ def _pack_alive(message: Alive) -> bytes:
 
 def _pack_user(message: UserMessage) -> bytes:
     return b"\x08" + message.payload
+
+
+def _pack_opinion(message: Opinion) -> bytes:
+    fields = {
+        "a": message.age_ms,
+        "c": message.incarnation,
+        "k": message.kind,
+        "n": message.node,
+        "r": message.round,
+        "x": message.certain,
+    }
+    return bytes((USER, OPINION_MARK)) + pack({key: value for key, value in fields.items() if value})
 
 
 def _pack_error(message: ErrorMessage) -> bytes:
@@ -301,6 +337,7 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     Dead: _pack_dead,
     Alive: _pack_alive,
     UserMessage: _pack_user,
+    Opinion: _pack_opinion,
     ErrorMessage: _pack_error,
 }
 

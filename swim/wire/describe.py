@@ -16,6 +16,7 @@ from swim.wire.messages import (
     Message,
     Nack,
     NodeState,
+    Opinion,
     Ping,
     PingReq,
     PushPull,
@@ -163,8 +164,13 @@ def _nack(nack: Nack, _: object) -> dict[str, Any]:
     return {"SeqNo": nack.seq}
 
 
-def _accusation(message: Suspect | Dead, _: object) -> dict[str, Any]:
-    return {"From": message.sender, "Incarnation": message.incarnation, "Node": message.node}
+def _suspect(suspect: Suspect, _: object) -> dict[str, Any]:
+    return {"From": suspect.sender, "Incarnation": suspect.incarnation, "Node": suspect.node}
+
+
+def _dead(dead: Dead, _: object) -> dict[str, Any]:
+    body = {"From": dead.sender, "Incarnation": dead.incarnation, "Node": dead.node}
+    return body | _extras(q=dead.lossy)
 
 
 def _entry(node: Alive | NodeState) -> dict[str, Any]:
@@ -183,6 +189,11 @@ def _alive(alive: Alive, _: object) -> dict[str, Any]:
 
 def _user(message: UserMessage, payload: Callable[[bytes], Any]) -> dict[str, Any]:
     return {"user": payload(message.payload)}
+
+
+def _opinion(opinion: Opinion, _: object) -> dict[str, Any]:
+    body = {"k": opinion.kind.name.lower(), "n": opinion.node, "c": opinion.incarnation}
+    return {"user": {"swim": body | _extras(a=opinion.age_ms, r=opinion.round, x=opinion.certain)}}
 
 
 def _error(message: ErrorMessage, _: object) -> dict[str, Any]:
@@ -211,11 +222,12 @@ _DESCRIBERS: dict[type, tuple[int, str, Callable[[Any, Callable[[bytes], Any]], 
     Ping: (0, "ping", _ping),
     PingReq: (1, "indirectPing", _ping_req),
     Ack: (2, "ackResp", _ack),
-    Suspect: (3, "suspect", _accusation),
+    Suspect: (3, "suspect", _suspect),
     Alive: (4, "alive", _alive),
-    Dead: (5, "dead", _accusation),
+    Dead: (5, "dead", _dead),
     PushPull: (6, "pushPull", _push_pull),
     UserMessage: (8, "user", _user),
+    Opinion: (8, "user", _opinion),
     Nack: (11, "nackResp", _nack),
     ErrorMessage: (13, "err", _error),
 }

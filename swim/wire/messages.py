@@ -18,6 +18,8 @@ __all__ = [
     "Message",
     "Nack",
     "NodeState",
+    "Opinion",
+    "OpinionKind",
     "Ping",
     "PingReq",
     "PushPull",
@@ -102,6 +104,7 @@ class Dead:
     node: str
     incarnation: int
     sender: str
+    lossy: bool = False  # ours, "q": removed because most of its packets get lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +156,36 @@ class PushPull:
 
 @dataclass(frozen=True, slots=True)
 class UserMessage:
-    """Bytes for the layer above (Serf, or ours), in a packet or on a stream."""
+    """Bytes for the layer above (Serf), in a packet or on a stream."""
 
     payload: bytes
+
+
+class OpinionKind(IntEnum):
+    """What one observer of a member says to another."""
+
+    HINT = 0
+    """It has been silent towards me for `age_ms`: look yourself."""
+    POLL = 1
+    """I want to declare it dead: what do you say? (`round` names the question.)"""
+    AGREE = 2
+    """To a poll: I have come to the same conclusion."""
+    VETO = 3
+    """To a poll: it answers me."""
+    LOSSY = 4
+    """It answers, but most of my packets to it, or of its answers, get lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """Ours, between the observers of `node`: a user message that begins with `OPINION_MARK`."""
+
+    kind: OpinionKind
+    node: str
+    incarnation: int
+    age_ms: int = 0
+    round: int = 0
+    certain: bool = False  # of a poll: the member's kernel says that the process is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,5 +195,5 @@ class ErrorMessage:
     text: str
 
 
-Message = Ping | PingReq | Ack | Nack | Suspect | Alive | Dead | UserMessage
+Message = Ping | PingReq | Ack | Nack | Suspect | Alive | Dead | UserMessage | Opinion
 StreamMessage = PushPull | Ping | Ack | UserMessage | ErrorMessage
