@@ -75,14 +75,14 @@ def compress(content: bytes) -> bytes:
     return bytes((COMPRESS,)) + pack({"Algo": 0, "Buf": lzw.compress(content)})
 
 
-def expand(body: Mapping[bytes, Any], size_max: int) -> bytes:
-    """The message within a compressed one."""
+def expand(body: Mapping[bytes, Any], size_max: int, compressed_size_max: int = _EXPANDED_SIZE_MAX) -> bytes:
+    """The message within a compressed one. One limit is for memory, the other for time."""
     if number(body, b"Algo", 0xFF):
         raise DecodeError("lzw", "another algorithm")
-    buffer = raw(body, b"Buf")
-    if len(buffer) > size_max + size_max // 2:  # LZW never adds more than half
-        raise DecodeError("too-large", f"{len(buffer)} compressed bytes")
-    content = lzw.decompress(buffer, size_max)
+    compressed = raw(body, b"Buf")
+    if len(compressed) > compressed_size_max:
+        raise DecodeError("too-large", f"{len(compressed)} compressed bytes")
+    content = lzw.decompress(compressed, size_max)
     if not content:
         raise DecodeError("truncated", "nothing is compressed")
     return content

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.wire.fuzz import fuzz
 
 SEED = 20_240
-COUNT = 12_000
+COUNT = 8_000
 
 
 def test_nothing_but_decode_errors() -> None:

@@ -18,6 +18,8 @@ from swim.wire.messages import (
     Greeting,
     Nack,
     NodeState,
+    Opinion,
+    OpinionKind,
     Ping,
     PingReq,
     PushPull,
@@ -44,15 +46,18 @@ pings = st.builds(Ping, u32, text, source, u16, text, extra, extra)
 acks = st.builds(Ack, u32, st.none() | raw, extra, extra, u32) | st.builds(
     Ack, u32, st.none(), extra, extra, u32, st.just(True)
 )
-users = st.builds(UserMessage, raw)
+# What begins with OPINION_MARK is one of ours in a packet, and not Serf's.
+users = st.builds(UserMessage, raw.filter(lambda payload: not payload.startswith(b"s")))
+opinions = st.builds(Opinion, st.sampled_from(OpinionKind), name, u32, u32, u32, st.booleans())
 messages = st.one_of(
     pings,
     acks,
     users,
+    opinions,
     st.builds(PingReq, u32, text, host, u16, st.booleans(), source, u16, text),
     st.builds(Nack, u32),
     st.builds(Suspect, name, u32, text),
-    st.builds(Dead, name, u32, text),
+    st.builds(Dead, name, u32, text, st.booleans()),
     st.builds(Alive, name, u32, host, u16, raw, versions),
 )
 nodes = st.builds(NodeState, name, u32, host, u16, raw, st.sampled_from(WireState), versions)

@@ -1,0 +1,84 @@
+"""What people are shown of a message; the recorded vectors hold the form against foreign messages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from swim.wire import Codec, DecodeError
+from swim.wire.describe import describe, describe_record
+from swim.wire.messages import (
+    Ack,
+    Alive,
+    Dead,
+    Greeting,
+    Message,
+    Opinion,
+    OpinionKind,
+    Ping,
+    PushPull,
+    UserMessage,
+)
+from swim.wire.serf import SerfType, encode_message
+
+CODEC = Codec()
+
+
+def body(message: Message, **options: Any) -> Any:
+    described = describe(CODEC.packet([CODEC.part(message)]), transport="udp", **options)
+    json.dumps(described)
+    return described["messages"][0]["body"]
+
+
+def test_our_own_fields_are_shown_where_they_are_used() -> None:
+    ping = Ping(7, "a", sender_id=b"\x01", view=b"\x02")
+    assert body(ping) == {"Node": "a", "SeqNo": 7, "i": {"$hex": "01"}, "v": {"$hex": "02"}}
+    ack = Ack(7, sender_id=b"\x01", boot=b"\x03", wait_ms=250, bare=True)
+    assert body(ack) == {"SeqNo": 7, "b": {"$hex": "03"}, "i": {"$hex": "01"}, "w": 250}
+    assert body(Dead("a", 1, "b", lossy=True)) == {"From": "b", "Incarnation": 1, "Node": "a", "q": True}
+    assert body(Alive("a", 1, bytes(4), 1, b"", bytes(6)))["Meta"] is None
+
+
+def test_opinions_are_spelled_out() -> None:
+    opinion = Opinion(OpinionKind.POLL, "a", 3, round=9)
+    assert body(opinion) == {"user": {"swim": {"k": "poll", "n": "a", "c": 3, "r": 9}}}
+
+
+def test_a_greeting_is_spelled_out() -> None:
+    greeting = Greeting("me", b"\x01", 7946, 123, True, b"\x02")
+    described = describe(
+        CODEC.stream(PushPull((), greeting=greeting)), transport="tcp", stream_role="request"
+    )
+    shown = {"b": {"$hex": "01"}, "c": 123, "f": {"$hex": "02"}, "j": True, "n": "me", "p": 7946}
+    assert described["messages"][0]["body"]["swim"] == shown
+
+
+def test_a_relayed_message_is_shown_in_hex() -> None:
+    header = {"DestAddr": {"IP": bytes(4), "Port": 1, "Zone": ""}, "DestName": "b"}
+    shown = body(UserMessage(encode_message(SerfType.RELAY, header) + b"\x01"))["user"]
+    assert (shown["serf_name"], shown["relayed"]) == ("relay", {"$hex": "01"})
+    assert shown["body"]["DestAddr"]["IP"] == {"$hex": "00000000"}
+
+
+def test_serf_may_be_left_alone() -> None:
+    payload = encode_message(SerfType.JOIN, {"LTime": 1, "Node": "a"})
+    assert body(UserMessage(payload), serf=False) == {"user": {"$hex": payload.hex()}}
+
+
+def test_what_was_dropped_is_told() -> None:
+    data = CODEC.packet([CODEC.part(Ping(1)), b"\x63"])
+    assert describe(data, transport="udp")["dropped"] == ["type"]
+
+
+def test_a_stream_cut_short() -> None:
+    with pytest.raises(DecodeError, match="the stream ends within a message"):
+        describe(CODEC.stream(UserMessage(b"abc"))[:-1], transport="tcp")
+
+
+def test_a_record_needs_only_bytes_and_transport() -> None:
+    described = describe_record({"bytes": "0b81a55365714e6f07", "transport": "udp"})
+    assert described == {"layers": [], "messages": [{"type": 11, "name": "nackResp", "body": {"SeqNo": 7}}]}
+    with pytest.raises(ValueError, match="udp or tcp"):
+        describe_record({"bytes": "0b", "transport": "quic"})
