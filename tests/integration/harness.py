@@ -65,9 +65,11 @@ class Nodes:
     def others(self, *names: str) -> list[str]:
         return [name for name in self.agents if name not in names]
 
-    async def start(self, name: str, *, kind: str = "swim", wait: bool = True, **how: Any) -> Agent:
+    async def start(
+        self, name: str, *, kind: str = "swim", peer: Peer | None = None, wait: bool = True, **how: Any
+    ) -> Agent:
         """Start a process (see `Fleet.start`) and wait until its nodes listen."""
-        agent = await self.fleet.start(required_peer(kind), name, **how)
+        agent = await self.fleet.start(peer or required_peer(kind), name, **how)
         self.agents.update(dict.fromkeys(agent.names, agent))
         if wait:
             await self.fleet.until_bound(agent)
@@ -182,8 +184,9 @@ class Nodes:
 
 
 def noises(agents: Iterable[Agent]) -> list[str]:
-    """Whatever the processes have written to standard error, and lines that were none."""
-    return [f"{agent.name}: {text}" for agent in agents for text in agent.complaints]
+    """Whatever our processes have written to standard error, and lines that were none."""
+    ours = [agent for agent in agents if agent.peer.kind == "swim"]
+    return [f"{agent.name}: {text}" for agent in ours for text in agent.complaints]
 
 
 @asynccontextmanager
