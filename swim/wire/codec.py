@@ -68,7 +68,7 @@ class Codec:
             layers.append("label")
         if self._keyring is not None:
             # Types 0 and 1 look like versions of the encryption: those fail to open instead.
-            if 1 < data[0] <= ERROR:
+            if data and 1 < data[0] <= ERROR:
                 raise DecodeError("plaintext", "not encrypted, and this node has a key")
             data = self._keyring.open(data, self._label)
             layers.append("encrypt")

@@ -2,8 +2,8 @@
 
     python -m tests.wire.fuzz --count 1000000 --seed 1
 
-Recorded packets and streams, and some built from scratch, are mutated: at the outside, and within
-encryption, checksum and compression, which are then put on again so that the damage gets through.
+Recorded packets and streams, and our own, are mutated, and others are built from scratch. The damage is done
+at the outside, and within encryption, checksum and compression, which are then put on again around it.
 Anything raised but DecodeError is a bug; it is printed with the input and the seed. So are the rate,
 the slowest input, how much memory was needed, and what came of the inputs.
 """
@@ -25,6 +25,7 @@ import msgpack
 from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.dialect import ENCRYPT
 from swim.wire.framing import compress
+from swim.wire.messages import Ack, Dead, Greeting, Opinion, OpinionKind, Ping, PushPull
 from swim.wire.serf import decode_message, decode_tags
 from tests.wire.test_packets import crc, many
 from tests.wire.vectors import VECTORS, answering, content, opened
@@ -59,13 +60,28 @@ class Sample:
     answering: bool = False
 
 
+def ours() -> set[Sample]:
+    """What only our own members send."""
+    codec = Codec()
+    parts = [
+        Ping(70_000, "a", sender_id=b"i" * 16, view=b"v" * 8),
+        Ack(70_000, sender_id=b"i" * 16, boot=b"b" * 8, wait_ms=250, bare=True),
+        Dead("a", 3, "b", lossy=True),
+        Opinion(OpinionKind.POLL, "a", 3, 250, 7, True),
+    ]
+    greeting = Greeting("a", b"b" * 8, 7946, 1_700_000_000_000, True, b"f" * 16)
+    return {Sample(codec.part(message), stream=False) for message in parts} | {
+        Sample(codec.stream(PushPull((), greeting=greeting)), stream=True)
+    }
+
+
 def samples() -> list[Sample]:
-    found = {
+    recorded = {
         Sample(data, vector["transport"] == "tcp", answering(vector))
         for vector in VECTORS
         for data in (opened(vector), content(vector))
     }
-    return sorted(found, key=lambda sample: (sample.stream, sample.answering, sample.data))
+    return sorted(recorded | ours(), key=lambda sample: (sample.stream, sample.answering, sample.data))
 
 
 class Fuzzer:

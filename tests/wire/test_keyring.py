@@ -149,6 +149,16 @@ def test_plaintext_is_refused_by_a_node_with_a_key() -> None:
     assert caught.value.reason == "decrypt"
 
 
+@pytest.mark.parametrize("label", ["", "blue"])
+def test_nothing_at_all_and_nothing_sealed(label: str) -> None:
+    codec = Codec(label=label, keyring=keyring(OLD))
+    header = Codec(label=label).packet([b""])
+    for data in (header, codec.packet([b""])):
+        with pytest.raises(DecodeError) as caught:
+            codec.open_packet(data)
+        assert caught.value.reason == "truncated"
+
+
 def test_encrypted_packets_mean_nothing_to_a_node_without_keys() -> None:
     with pytest.raises(DecodeError) as caught:
         Codec().open_packet(packet(Codec(keyring=keyring(OLD))))
