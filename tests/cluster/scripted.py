@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from typing import Any, cast
 
@@ -132,12 +131,16 @@ class ScriptedNode:
 
 
 def make_driver(
-    *, host: str = "127.0.0.1", config: Config | None = None, networks: tuple[str, ...] = ()
+    *,
+    host: str = "127.0.0.1",
+    config: Config | None = None,
+    networks: Sequence[str] = (),
+    seeds: Sequence[str] = (),
 ) -> tuple[ScriptedNode, Driver]:
     """A scripted node on sockets of its own, not running yet."""
     transport = open_transport(host, 0)
     node = ScriptedNode(transport.address, config=config)
-    return node, Driver(cast(Node, node), transport, Seeds(()), Networks(networks))
+    return node, Driver(cast(Node, node), transport, Seeds(seeds), Networks(networks))
 
 
 @asynccontextmanager
@@ -147,7 +150,3 @@ async def driven(**options: Any) -> AsyncIterator[tuple[ScriptedNode, Driver]]:
     with closing(driver.transport):
         async with running(driver, ()):
             yield node, driver
-
-
-def seeded(seed: int = 1) -> random.Random:
-    return random.Random(seed)

@@ -24,6 +24,7 @@ from swim.transport import open_transport
 from swim.types import Address
 from swim.wire import DecodeError
 from swim.wire.messages import UserMessage
+from tests.cluster.names import Names
 from tests.cluster.scripted import ScriptedNode, driven, make_driver
 
 HELLO = UserMessage(b"hello")
@@ -169,7 +170,7 @@ async def test_a_stream_that_ends_early() -> None:
 
 
 async def test_half_open_streams_are_bounded_in_time_and_number() -> None:
-    config = Config.local(stream_timeout=0.3, streams_max=3, leave_linger=0.05)
+    config = Config.local(stream_timeout=1.0, streams_max=3, leave_linger=0.05)
     async with driven(config=config) as (node, driver):
         streams = [await connect(node.address) for _ in range(5)]
         await streams[0].send_all(node.codec.stream(HELLO)[:3])
@@ -285,6 +286,32 @@ async def test_the_end_wakes_those_who_wait() -> None:
             await trio.testing.wait_all_tasks_blocked(0.05)
         assert sorted(woken) == ["the cluster is closed", "until"]
         assert await driver.sync(node.address) == "the cluster is closed"
+
+
+# --- seeds
+
+
+async def test_seeds_are_looked_up_again_and_again(autojump_clock: trio.testing.MockClock) -> None:
+    names = Names(one=["10.0.0.1"])
+    trio.socket.set_custom_hostname_resolver(names)
+    node, driver = make_driver(seeds=["one:7"])
+    told: list[tuple[float, tuple[Address, ...]]] = []
+    node.on["set_seeds"] = lambda seeds: told.append((trio.current_time(), seeds))
+    node.member_at_start = False
+    with closing(driver.transport), trio.move_on_after(70):
+        node.on["start"] = lambda seeds: names.names.update(one=["10.0.0.2"])
+        async with trio.open_nursery() as nursery:
+
+            async def become_a_member() -> None:
+                await trio.sleep(11)
+                node.phase = Phase.MEMBER
+                driver.settle()
+
+            nursery.start_soon(become_a_member)
+            async with running(driver, (Address("10.0.0.1", 7),)):
+                await trio.sleep_forever()
+    assert [round(at) for at, _ in told] == [5, 10, 15, 45]
+    assert {seeds for _, seeds in told} == {(Address("10.0.0.2", 7),)}
 
 
 # --- events

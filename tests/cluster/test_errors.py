@@ -36,8 +36,7 @@ def no_socket_is_left() -> Iterator[None]:
         return
     before = sockets()
     yield
-    # trio's own wake-up pair goes with its run; sockets of ours would stay.
-    assert len(sockets() - before) <= 2
+    assert sockets() - before == set()
 
 
 async def fails(**options: object) -> None:
