@@ -261,7 +261,7 @@ def main() -> int:
     )
     print(f"slowest: {1000 * report.slowest:.1f} ms of processor time, {report.slowest_input}")
     print(json.dumps(dict(report.outcomes.most_common()), indent=2))
-    for bug in report.bugs[:20]:
+    for bug in sorted(set(report.bugs))[:20]:
         print(f"BUG (--count {options.count} --seed {options.seed}): {bug}")
     return 1 if report.bugs else 0
 
