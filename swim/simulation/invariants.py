@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Invariants"]
 
 SAMPLE_INTERVAL = 1.0
+MEASURE_INTERVAL = 10.0
 QUEUE_MAX, QUEUE_MAX_PER_MEMBER = 3_000, 20
 
 
@@ -64,6 +65,7 @@ class Invariants:
         self._worn: dict[str, Process] = {}
         world.watchers.append(self._watch)
         world.every(SAMPLE_INTERVAL, self._sample)
+        world.every(MEASURE_INTERVAL, self._measure)
 
     def process_of(self, member: Member) -> Process | None:
         """Who has worn this id; None for a member without one."""
@@ -90,10 +92,13 @@ class Invariants:
                 self._check_member(node, viewer, process, event, event.member)
 
     def _sample(self) -> None:
-        most = QUEUE_MAX + QUEUE_MAX_PER_MEMBER * len(self._world.nodes)
         for node in self._world.running():
             viewer = self._viewers.setdefault(Process(node.name, node.lives), _Viewer())
             self._check_leader(node, viewer)
+
+    def _measure(self) -> None:
+        most = QUEUE_MAX + QUEUE_MAX_PER_MEMBER * len(self._world.nodes)
+        for node in self._world.running():
             for queue, size in _queues(node.core).items():
                 if size > most:
                     self._world.fail(f"{node.name} has {size} in {queue}")

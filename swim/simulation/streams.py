@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from swim.simulation.host import SimulatedNode
     from swim.simulation.world import World
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "decode"]
 
 SEGMENT = 1400
 SYN_RETRY = 1.0
@@ -108,7 +108,7 @@ class Exchange:
         decoder = core.codec.stream_decoder(answering=False)
         now = server.now()
         try:
-            message = _decode(decoder, content)
+            message = decode(decoder, content)
         except DecodeError as error:
             answer = core.receive_bad_stream(error, self._source, now)
         else:
@@ -130,7 +130,7 @@ class Exchange:
         self._world.delivered(server, self._client, content)
         decoder = self._client.core.codec.stream_decoder(answering=True)
         try:
-            self._finish(_decode(decoder, content))
+            self._finish(decode(decoder, content))
         except DecodeError as error:
             self._finish(error)
 
@@ -196,7 +196,7 @@ class Exchange:
             self._world.schedule.after(slowest, self._land, target, arrived, ())
 
 
-def _decode(decoder: Any, content: bytes | Parcel) -> StreamMessage:
+def decode(decoder: Any, content: bytes | Parcel) -> StreamMessage:
     """As it comes from a socket: in pieces (unless it is a parcel of the fast mode)."""
     if isinstance(content, Parcel):
         whole: StreamMessage = decoder.feed(content)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from swim.config import Config
 from swim.events import Event
 from swim.protocol.node import Node, Phase, Request
+from swim.simulation.assembly import assemble
 from swim.simulation.fast import ObjectCodec
 from swim.simulation.host import Host, Life, SimulatedNode
 from swim.simulation.invariants import Invariants
@@ -68,7 +69,8 @@ class World:
         self.trace = Trace(whole_packets=not fast, keep_events=keep_events)
         self.watchers: list[Callable[[SimulatedNode, Event], None]] = []
         self.muted = False
-        """Nothing passes: for preparing a cluster (see `assemble`)."""
+        """Nothing passes or is recorded: while a cluster is assembled."""
+        self.held_requests: list[Request] = []
         self._fast = fast
         self._drift = drift
         self._skew = skew
@@ -183,6 +185,13 @@ class World:
         for i, name in enumerate(names):
             self._awaited[name] = None
             self.schedule.after(i * stagger, self.add_node, name, () if name == first else (first,))
+        return names
+
+    def assemble(self, count: int, *, prefix: str = "n") -> list[str]:
+        """As `grow` for a world without nodes, but they know each other at once: for large clusters."""
+        assert not self.nodes
+        names = [f"{prefix}{i}" for i in range(count)]
+        assemble(self, names)
         return names
 
     def restart(
@@ -377,6 +386,9 @@ class World:
 
     def open_stream(self, client: SimulatedNode, request: Request) -> None:
         """A node opens a stream."""
+        if self.muted:
+            self.held_requests.append(request)
+            return
         client.traffic.streams_opened += 1
         self._exchanges += 1
         Exchange(self, self._exchanges, client, request).open()
@@ -386,6 +398,8 @@ class World:
 
     def happened(self, node: SimulatedNode, event: Event) -> None:
         """A node reports an event."""
+        if self.muted:
+            return
         self.trace.event(self.schedule.now, node.name, event)
         for watcher in self.watchers:
             watcher(node, event)

@@ -330,3 +330,18 @@ def test_the_fast_mode_counts_about_the_same() -> None:
     for field in ("packets_sent", "bytes_sent"):
         counts = [sum(getattr(node.traffic, field) for node in world.running()) for world in (real, fast)]
         assert counts[1] == pytest.approx(counts[0], rel=0.1), field
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_an_assembled_cluster_is_a_cluster(fast: bool) -> None:
+    world = World(1, fast=fast)
+    names = world.assemble(32)
+    assert world.converged()
+    assert leaders(world) == {"n0"}
+    world.run(20.0)
+    assert not world.trace.records, "no news, no suspicion"
+    world.crash("n17")
+    world.add_node("late", ["n5"])
+    world.run(DETECTION)
+    world.run_until_converged(5.0)
+    assert set(world.view("n3")) == {*names, "late"} - {"n17"}
