@@ -178,18 +178,13 @@ class Joining(Part):
     def _consider_founding(self, now: float) -> None:
         if not self.active or not self._named or self._join is not None:
             return
-        waited = now - self._started
         lowest = min([self._myself.address, *self._others()], key=_order) == self._myself.address
-        settled = all(address in self._settled for address in self._others())
-        if lowest:
-            due = settled or waited >= self._config.join_retry_interval
-        else:
-            due = waited >= self._config.founding_silence
-        if due:
+        patience = self._config.join_retry_interval if lowest else self._config.founding_silence
+        settled = lowest and all(address in self._settled for address in self._others())
+        if settled or now >= self._started + patience:
             self._found(now, alone=True)
         else:
-            soonest = self._config.join_retry_interval if lowest else self._config.founding_silence
-            self._timers.set("found", self._started + soonest, self._consider_founding)
+            self._timers.set("found", self._started + patience, self._consider_founding)
 
     def _found(self, now: float, *, alone: bool) -> None:
         self._leadership.founded_alone = alone
