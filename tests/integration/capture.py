@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 
-__all__ = ["Capture", "Packet", "capturing", "require_capture"]
+__all__ = ["Capture", "Packet", "can_capture", "capturing", "require_capture"]
 
 _ALL_PROTOCOLS = 3
 _OUTGOING = 4
@@ -40,14 +40,14 @@ class Capture:
     def datagrams(self) -> list[bytes]:
         return [packet.payload for packet in self.packets if packet.transport == "udp"]
 
-    def streams(self) -> list[bytes]:
-        """The bytes of each direction of each connection."""
+    def streams(self) -> dict[tuple[int, int], bytes]:
+        """The bytes of each direction of each connection, by its ports."""
         flows: dict[tuple[int, int], bytes] = {}
         for packet in self.packets:
             if packet.transport == "tcp":
                 flow = (packet.source, packet.target)
                 flows[flow] = flows.get(flow, b"") + packet.payload
-        return list(flows.values())
+        return flows
 
 
 def _opened() -> socket.socket:
@@ -62,12 +62,19 @@ def _opened() -> socket.socket:
     return sock
 
 
-def require_capture() -> None:
-    """Skip the test where packets cannot be captured."""
+def can_capture() -> bool:
+    """Packets cannot be captured without CAP_NET_RAW on Linux."""
     try:
         _opened().close()
-    except (PermissionError, AttributeError) as error:
-        pytest.skip(f"packets cannot be captured without CAP_NET_RAW on Linux: {error}")
+    except (PermissionError, AttributeError):
+        return False
+    return True
+
+
+def require_capture() -> None:
+    """Skip the test where packets cannot be captured."""
+    if not can_capture():
+        pytest.skip("packets cannot be captured without CAP_NET_RAW on Linux")
 
 
 @asynccontextmanager
