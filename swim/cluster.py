@@ -276,10 +276,8 @@ class Cluster:
     async def leave(self) -> None:
         """Leave gracefully now, before the body of `open_cluster` ends. Event streams end."""
         await trio.lowlevel.checkpoint()
-        try:
-            await self._driver.leave()
-        finally:
-            self._driver.stop()
+        await self._driver.leave()
+        self._driver.stop()
 
     def abort(self) -> None:
         """Stop at once without a word, as if the process had been killed. For tests and drills."""

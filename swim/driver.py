@@ -105,12 +105,13 @@ class Driver:
 
     async def leave(self) -> None:
         """Say farewell, and answer for a while longer. Time-limited. Does nothing unless a member."""
-        if self._stopped or self.node.phase is not Phase.MEMBER:
+        if self._stopped:
             return
-        with trio.move_on_after(self.node.config.leave_linger + _LEAVE_ALLOWANCE):
+        if self.node.phase is Phase.MEMBER:
             self.node.leave(self.now())
             self.settle()
-            await self.until(lambda: self._stopped or self.node.phase is Phase.LEFT)
+        with trio.move_on_after(self.node.config.leave_linger + _LEAVE_ALLOWANCE):
+            await self.until(lambda: self._stopped or self.node.phase is not Phase.LEAVING)
 
     def require_open(self) -> None:
         """Raises `trio.ClosedResourceError` when the node does not run any more."""

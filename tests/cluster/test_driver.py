@@ -427,3 +427,15 @@ def test_ctrl_c_reaches_the_body_and_the_node_still_leaves() -> None:
     with pytest.raises(KeyboardInterrupt):
         trio.run(main)
     assert nodes[0].phase is Phase.LEFT
+
+
+async def test_a_leave_that_was_begun_is_brought_to_its_end() -> None:
+    started = trio.current_time()
+    async with driven(config=Config.local(leave_linger=0.3)) as (node, driver):
+        with trio.move_on_after(0.05) as scope:
+            await driver.leave()
+        assert scope.cancelled_caught
+        assert node.phase is Phase.LEAVING
+    assert node.phase is Phase.LEFT
+    assert trio.current_time() - started >= 0.3
+    assert len([call for call in node.calls if call[0] == "leave"]) == 1
