@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from swim.wire import Codec, Packet
+from swim.wire.bodies import encode
 from swim.wire.messages import (
     Ack,
     Alive,
@@ -44,7 +45,7 @@ class ObjectCodec(Codec):
     """Has the interface of `Codec`, and nothing else of it. Its `bytes` are `Parcel`s."""
 
     def part(self, message: Message) -> Any:
-        return Parcel(message, _SIZES[type(message)](message))
+        return Parcel(message, _size(message))
 
     def packet(self, parts: Sequence[Any]) -> Any:
         if len(parts) == 1:
@@ -58,7 +59,7 @@ class ObjectCodec(Codec):
         return packet
 
     def stream(self, message: StreamMessage, *, answering: bool = False) -> Any:
-        return Parcel(message, _SIZES[type(message)](message))
+        return Parcel(message, _size(message))
 
     def stream_decoder(self, *, answering: bool) -> Any:
         return _Decoder()
@@ -68,6 +69,11 @@ class _Decoder:
     def feed(self, data: Parcel) -> StreamMessage:
         message: StreamMessage = data.content
         return message
+
+
+def _size(message: Message | StreamMessage) -> int:
+    estimate = _SIZES.get(type(message))
+    return len(encode(message)) if estimate is None else estimate(message)
 
 
 def _ping(message: Ping) -> int:

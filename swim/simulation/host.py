@@ -23,7 +23,7 @@ __all__ = ["SOCKET_BUFFER", "Host", "Life", "SimulatedNode"]
 SOCKET_BUFFER = 256
 """Datagrams that the kernel keeps, each way, for a process that does not run."""
 
-STUCK = 10_000
+STUCK = 1_000
 """Timer calls at one instant before we say that the core's deadline does not advance."""
 
 
