@@ -46,6 +46,7 @@ class Agent:
         self.name = name
         self.lines: list[Line] = []
         self._changed = threading.Condition()
+        self._silent = False
         command = [sys.executable, "-m", "swim", "agent", "--json", "--profile", "local"]
         self.process = subprocess.Popen(
             [*command, "--name", name, "--bind", bind, "--join", join, *options],
@@ -66,6 +67,7 @@ class Agent:
                 self.lines.append(json.loads(raw))
                 self._changed.notify_all()
         with self._changed:
+            self._silent = True
             self._changed.notify_all()
 
     def _read_errors(self) -> None:
@@ -80,12 +82,14 @@ class Agent:
         """The first such line, from the line number `after` on."""
 
         def found() -> Line | None:
-            return next((line for line in self.lines[after:] if line in self.all(event, **fields)), None)
+            new = (line for line in self.lines[after:] if line["event"] == event)
+            return next((line for line in new if fields.items() <= line.items()), None)
 
         with self._changed:
-            self._changed.wait_for(lambda: found() is not None, PATIENCE)
+            self._changed.wait_for(lambda: self._silent or found() is not None, PATIENCE)
             line = found()
-        assert line is not None, f"{self.name} did not print {event} {fields}: {self.lines} {self.errors!r}"
+        quiet = [line for line in self.lines if line["event"] != "stats"]
+        assert line is not None, f"{self.name} did not print {event} {fields}: {quiet} {self.errors!r}"
         return line
 
     @property

@@ -50,7 +50,8 @@ def test_a_leader_is_lost_and_comes_back() -> None:
     assert "NO " not in output
     assert "\x1b" not in output
     # The second table: the old leader is its last row, and another row is marked.
-    rows = [line.split() for line in output.splitlines() if line.strip()[:1].isdigit() and "node-" in line]
+    rows = [row for row in map(str.split, output.splitlines()) if row[1:] and row[1].startswith("node-")]
+    rows = [row for row in rows if row[0].isdigit()]
     first, second = rows[:5], rows[5:10]
     assert [row[1] for row in first if "leader" in row] == ["node-1"]
     assert first[0][1] == "node-1"
