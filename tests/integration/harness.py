@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,13 +33,13 @@ _POLL_INTERVAL = 0.01
 
 
 async def until(holds: Callable[[], object], what: str, seconds: float = PATIENCE) -> float:
-    """Wait for it to be true. Returns the time (of trio's clock: monotonic, as in the lines)."""
-    deadline = trio.current_time() + seconds
+    """Wait for it to be true. Returns the time, by the clock of the lines."""
+    deadline = time.monotonic() + seconds
     while not holds():
-        if trio.current_time() > deadline:
+        if time.monotonic() > deadline:
             raise TimeoutError(f"after {seconds:g} s still not: {what}")
         await trio.sleep(_POLL_INTERVAL)
-    return trio.current_time()
+    return time.monotonic()
 
 
 @functools.cache

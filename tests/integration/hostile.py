@@ -7,6 +7,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -224,10 +225,8 @@ class Attack:
 
 
 async def _say(stream: trio.SocketStream, data: bytes) -> None:
-    try:
+    with suppress(trio.BrokenResourceError):  # refused: there are too many
         await stream.send_all(data)
-    except trio.BrokenResourceError:
-        pass  # refused: there are too many
 
 
 async def _talk(stream: trio.SocketStream, data: bytes) -> None:

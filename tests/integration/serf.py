@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -67,9 +68,9 @@ class Serf:
         self, holds: Callable[[dict[str, dict[str, Any]]], bool], what: str, seconds: float = PATIENCE
     ) -> None:
         """Until this is true of `members`."""
-        deadline = trio.current_time() + seconds
+        deadline = time.monotonic() + seconds
         while not holds(found := await self.members()):
-            if trio.current_time() > deadline:
+            if time.monotonic() > deadline:
                 log = "\n".join(self.log[-50:])
                 raise TimeoutError(f"{self.name} shows {found}, not {what}:\n{log}")
             await trio.sleep(_LOOK_INTERVAL)

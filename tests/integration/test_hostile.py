@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-import trio
 
 from benchmarks.driver import reports
 from tests.integration.capture import Capture, can_capture, capturing
@@ -70,10 +69,10 @@ async def attacked(nodes: Nodes, target: str, attack: Attack, *steps) -> Outcome
     """Run the steps of the attack and see what comes of it."""
     real, agent = set(nodes.names), nodes.agents[target]
     before = await fresh_stats(agent)
-    begun = trio.current_time()
+    begun = time.monotonic()
     for step in steps:
         await step
-    ended = trio.current_time()
+    ended = time.monotonic()
 
     def alone() -> bool:
         return all(set(nodes.fleet.views[name]) == real - {name} for name in real)
@@ -82,7 +81,7 @@ async def attacked(nodes: Nodes, target: str, attack: Attack, *steps) -> Outcome
     after = await fresh_stats(agent)
     lines = nodes.since(begun)
     about_real = [line for line in lines if line.get("member") in real]
-    lengths = [length for *_, length in suspicions(about_real, trio.current_time())]
+    lengths = [length for *_, length in suspicions(about_real, time.monotonic())]
     return Outcome(
         [str(line) for line in about_real if line["event"] in ("dead", "leave")],
         max(lengths, default=0.0),
@@ -96,7 +95,7 @@ async def attacked(nodes: Nodes, target: str, attack: Attack, *steps) -> Outcome
 
 async def fresh_stats(agent):
     """Statistics that were made after this call."""
-    now = trio.current_time()
+    now = time.monotonic()
     await until(lambda: agent.stats.get("t", 0.0) > now, "new statistics")
     return agent.stats
 
