@@ -1,0 +1,1 @@
+"""The core, concept by concept: synchronous, without sockets, in virtual time."""

@@ -1,0 +1,448 @@
+"""A few real nodes on a fake wire, in virtual time; and puppets, which say what a test wants said.
+
+net = Net()
+a, b = net.cluster("a", "b")        # two nodes in one cluster
+net.run(3)                          # three seconds
+puppet = net.puppet("p")            # an address without a node behind it
+puppet.tell("a", Suspect("b", 1, "p"))
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from swim.config import Config
+from swim.events import Event
+from swim.protocol.identity import mint_id
+from swim.protocol.node import Node, Phase, Request
+from swim.protocol.table import encode_meta
+from swim.types import Address, MemberState
+from swim.wire import Codec, pack_host
+from swim.wire.messages import (
+    Ack,
+    Alive,
+    Dead,
+    Greeting,
+    Message,
+    NodeState,
+    Ping,
+    PushPull,
+    StreamMessage,
+    WireState,
+)
+
+T = TypeVar("T")
+
+EPOCH = 1_700_000_000.0
+DELAY = 0.001
+SERF = bytes((1, 5, 2, 2, 5, 5))
+PLAIN = bytes((1, 5, 2, 0, 0, 0))
+"""A plain memberlist: it has no delegate."""
+
+
+def address_of(name: str) -> Address:
+    """Where the node of this name lives: one host for each, all in 10/8."""
+    number = int.from_bytes(name.encode()[:3].rjust(3, b"\0"), "big")
+    return Address(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 7946)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One datagram on the wire."""
+
+    when: float
+    source: Address
+    target: Address
+    data: bytes
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return Codec().open_packet(self.data).messages
+
+
+@dataclass
+class Process:
+    """A node and what a driver keeps for it."""
+
+    node: Node
+    events: list[Event] = field(default_factory=list)
+    paused_until: float = 0.0
+
+
+class Net:
+    """The wire between nodes: a delay, links that can be cut, hosts that can be lost."""
+
+    def __init__(self, *, seed: int = 1, **config: Any) -> None:
+        self.now = 100.0
+        self.rng = random.Random(seed)
+        self.config = Config(**config)
+        self.codec = Codec()
+        self.sent: list[Sent] = []
+        self.requested: list[tuple[float, str, Address]] = []
+        self.lossy = 0.0
+        self._processes: dict[Address, Process] = {}
+        self._puppets: dict[Address, Puppet] = {}
+        self._lost: set[Address] = set()
+        self._cut: set[tuple[str, str]] = set()
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+
+    # --- who is there
+
+    def make(self, name: str, *, skew: float = 0.0, config: Config | None = None, **options: Any) -> Node:
+        """A node that is not started. `skew`: how far its wall clock is off."""
+        address = options.pop("address", None) or address_of(name)
+        node = Node(
+            name,
+            address,
+            config=config or self.config,
+            codec=self.codec,
+            rng=random.Random(self.rng.getrandbits(64)),
+            wall=lambda now: EPOCH + now + skew,
+            **options,
+        )
+        self._processes[address] = Process(node)
+        self._lost.discard(address)
+        return node
+
+    def start(self, name: str, seeds: str | Iterable[Address] = "", **options: Any) -> Node:
+        """A node that begins to join; `seeds` are the names of nodes, one letter each, or addresses."""
+        node = self.make(name, **options)
+        node.start([address_of(seed) if isinstance(seed, str) else seed for seed in seeds], self.now)
+        self.drain(node)
+        return node
+
+    def cluster(self, *names: str, **options: Any) -> list[Node]:
+        """Nodes in one cluster, in the order of joining; the first has founded it and leads."""
+        nodes = []
+        for name in names:
+            nodes.append(self.start(name, names[0] if nodes else "", **options))
+            self.run_until(lambda: nodes[-1].phase is Phase.MEMBER, 5)
+        self.run_until(lambda: all(len(node.members()) == len(names) for node in nodes), 5)
+        self.run(0.5)
+        return nodes
+
+    def puppet(self, name: str, **options: Any) -> Puppet:
+        puppet = Puppet(self, name, **options)
+        self._puppets[puppet.address] = puppet
+        return puppet
+
+    def node(self, name: str) -> Node:
+        return next(p.node for p in self._processes.values() if p.node.name == name)
+
+    def events(self, node: Node, kind: type[T] | tuple[type[T], ...] = object) -> list[T]:  # type: ignore[assignment]
+        """What was reported by this node so far, of one kind or of some."""
+        return [event for event in self._processes[node.address].events if isinstance(event, kind)]
+
+    def forget_events(self) -> None:
+        for process in self._processes.values():
+            process.events.clear()
+
+    def believes(self, node: Node, name: str) -> MemberState | None:
+        """The state of a member in a node's view; None for absent ones, whatever became of them."""
+        return next((member.state for member in node.members() if member.name == name), None)
+
+    # --- what happens to them
+
+    def crash(self, node: Node) -> None:
+        """The host is lost: silence."""
+        del self._processes[node.address]
+        self._lost.add(node.address)
+
+    def kill(self, node: Node) -> None:
+        """The process ends; its host's kernel goes on, and says so."""
+        del self._processes[node.address]
+
+    def pause(self, node: Node, seconds: float) -> None:
+        self._processes[node.address].paused_until = self.now + seconds
+
+    def cut(self, source: str, target: str) -> None:
+        """Nothing passes from the nodes named by the letters of one text to those of the other."""
+        self._cut |= {(a, b) for a in source for b in target}
+
+    def split(self, *sides: str) -> None:
+        for side in sides:
+            for other in sides:
+                if side != other:
+                    self.cut(side, other)
+
+    def heal(self) -> None:
+        self._cut.clear()
+
+    def passes(self, source: Address, target: Address) -> bool:
+        if self.lossy and self.rng.random() < self.lossy:
+            return False
+        names = [self._name(source), self._name(target)]
+        return tuple(names) not in self._cut
+
+    def _name(self, address: Address) -> str:
+        process = self._processes.get(address)
+        return process.node.name if process else str(address)
+
+    # --- the wire
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._queue, (self.now + seconds, self._count, action))
+
+    def deliver(self, data: bytes, source: Address, target: Address) -> None:
+        """A datagram arrives."""
+        puppet = self._puppets.get(target)
+        if puppet is not None:
+            puppet.receive(data, source)
+            return
+        process = self._processes.get(target)
+        if process is None:
+            if target not in self._lost and source in self._processes:
+                self._call(source, lambda node: node.receive_unreachable(target, self.now))
+            return
+        self._call(target, lambda node: node.receive_datagram(data, source, self.now))
+
+    def _call(self, address: Address, action: Callable[[Node], None]) -> None:
+        """Now, or when the process runs again."""
+        process = self._processes.get(address)
+        if process is None:
+            return
+        if process.paused_until > self.now:
+            self.after(process.paused_until - self.now, lambda: self._call(address, action))
+            return
+        action(process.node)
+        self.drain(process.node)
+
+    def drain(self, node: Node) -> None:
+        """What a driver does after every call."""
+        process = self._processes.get(node.address)
+        if process is None or process.node is not node:
+            return
+        process.events += node.next_events()
+        for data, target in node.datagrams_to_send():
+            self.sent.append(Sent(self.now, node.address, target, data))
+            if self.passes(node.address, target):
+                self.after(DELAY, lambda d=data, t=target: self.deliver(d, node.address, t))  # type: ignore[misc]
+        for request in node.requests_to_send():
+            self.requested.append((self.now, node.name, request.address))
+            self._open_stream(node, request)
+        if node.phase in (Phase.LEFT, Phase.FAILED):
+            del self._processes[node.address]
+            self._ended = process
+
+    def _open_stream(self, node: Node, request: Request) -> None:
+        def finish(outcome: StreamMessage | Exception | None) -> None:
+            if self._processes.get(node.address) in (None, self._ended):
+                return
+            self._call(node.address, lambda node: node.receive_answer(request.token, outcome, self.now))
+
+        def connect() -> None:
+            target = request.address
+            if target in self._puppets:
+                answer = self._puppets[target].serve(read(request.content))
+            elif target in self._processes:
+                process = self._processes[target]
+                if process.paused_until > self.now:
+                    self.after(process.paused_until - self.now, connect)
+                    return
+                answer = process.node.receive_request(read(request.content), node.address, self.now)
+                self.drain(process.node)
+            else:
+                answer = None
+            if answer is None:
+                self.after(DELAY, lambda: finish(ConnectionRefusedError("nobody listens")))
+            elif self.passes(target, node.address):
+                self.after(DELAY, lambda: finish(read(answer, answering=True)))
+            else:
+                self.after(self.config.stream_timeout, lambda: finish(None))
+
+        if request.address in self._lost or not self.passes(node.address, request.address):
+            self.after(self.config.stream_timeout, lambda: finish(None))
+        else:
+            self.after(DELAY, connect)
+
+    _ended: Process | None = None
+
+    # --- time
+
+    def run(self, seconds: float) -> None:
+        self.run_until(lambda: False, seconds)
+
+    def run_until(self, reached: Callable[[], bool], seconds: float) -> bool:
+        """Go on until something is so; False if it was not within these seconds."""
+        end = self.now + seconds
+        while not reached():
+            due = self._next()
+            if due is None or due[0] > end:
+                self.now = end
+                return reached()
+            when, process = due
+            self.now = max(self.now, when)
+            if process is None:
+                heapq.heappop(self._queue)[2]()
+            else:
+                process.node.handle_timer(self.now)
+                self.drain(process.node)
+        return True
+
+    def _next(self) -> tuple[float, Process | None] | None:
+        """When what is next, and whose timer it is; what arrives goes before timers."""
+        soonest: tuple[float, Process | None] | None = None
+        if self._queue:
+            soonest = (self._queue[0][0], None)
+        for process in self._processes.values():
+            deadline = process.node.next_deadline()
+            if deadline is not None:
+                deadline = max(deadline, process.paused_until)
+                if soonest is None or deadline < soonest[0]:
+                    soonest = (deadline, process)
+        return soonest
+
+    # --- what was said
+
+    def said(
+        self, kind: type[T], *, by: Node | None = None, to: Address | None = None
+    ) -> list[tuple[Sent, T]]:
+        """All messages of one kind on the wire so far."""
+        return [
+            (sent, message)
+            for sent in self.sent
+            if (by is None or sent.source == by.address) and (to is None or sent.target == to)
+            for message in sent.messages
+            if isinstance(message, kind)
+        ]
+
+
+class Puppet:
+    """An address that does what the test says, and a member if the test makes it one.
+
+    It answers pings unless `mute`. Without `own` it is a plain foreign member.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        name: str,
+        *,
+        own: bool = True,
+        mute: bool = False,
+        address: Address | None = None,
+        id: str | None = None,
+        boot: str = "PUPPET00",
+        versions: bytes = SERF,
+        meta: bytes | None = None,
+    ) -> None:
+        self.net = net
+        self.name = name
+        self.address = address or address_of(name)
+        self.own = own
+        self.mute = mute
+        self.boot = boot
+        self.id = id or mint_id(int((EPOCH + net.now) * 1000), net.rng)
+        self.incarnation = 1
+        self.versions = versions
+        self.meta = encode_meta({}, self.id, boot) if own else b""
+        if meta is not None:
+            self.meta = meta
+        self.received: list[tuple[float, Message]] = []
+        self.datagrams: list[bytes] = []
+        self.asked: list[StreamMessage] = []
+        self.answer: StreamMessage | None = None
+
+    # --- what it is
+
+    def alive(self, **changes: Any) -> Alive:
+        values = {
+            "node": self.name,
+            "incarnation": self.incarnation,
+            "address": pack_host(self.address.host),
+            "port": self.address.port,
+            "meta": self.meta,
+            "versions": self.versions,
+        }
+        return Alive(**{**values, **changes})
+
+    def state(self, state: WireState = WireState.ALIVE, **changes: Any) -> NodeState:
+        values = {
+            "name": self.name,
+            "incarnation": self.incarnation,
+            "address": pack_host(self.address.host),
+            "port": self.address.port,
+            "meta": self.meta,
+            "state": state,
+            "versions": self.versions,
+        }
+        return NodeState(**{**values, **changes})
+
+    def greeting(self, **changes: Any) -> Greeting:
+        values = {
+            "name": self.name,
+            "boot": self.boot.encode(),
+            "port": self.address.port,
+            "clock_ms": int((EPOCH + self.net.now) * 1000),
+        }
+        return Greeting(**{**values, **changes})
+
+    # --- what it says
+
+    def tell(self, node: Node, *messages: Message) -> None:
+        """One packet, which arrives at once."""
+        self.send(node, self.net.codec.packet([self.net.codec.part(message) for message in messages]))
+
+    def send(self, node: Node, data: bytes) -> None:
+        node.receive_datagram(data, self.address, self.net.now)
+        self.net.drain(node)
+
+    def push(
+        self, node: Node, *nodes: NodeState, greeting: Greeting | None = None, join: bool = False
+    ) -> PushPull:
+        """A push/pull with these entries (its own if none are given); returns the answer."""
+        greeting = greeting or (self.greeting() if self.own else None)
+        theirs = PushPull(nodes or (self.state(),), join, b"", greeting)
+        content = node.receive_request(read(self.net.codec.stream(theirs)), self.address, self.net.now)
+        self.net.drain(node)
+        assert content is not None
+        answer = read(content, answering=True)
+        assert isinstance(answer, PushPull)
+        return answer
+
+    def join(self, *nodes: Node) -> Puppet:
+        for node in nodes:
+            self.push(node, join=True)
+        return self
+
+    # --- what it hears
+
+    def receive(self, data: bytes, source: Address) -> None:
+        self.datagrams.append(data)
+        for message in self.net.codec.open_packet(data).messages:
+            self.received.append((self.net.now, message))
+            if isinstance(message, Ping) and not self.mute and message.node in ("", self.name):
+                node = self.net._processes[source].node
+                if self.own:
+                    self.tell(node, Ack(message.seq, sender_id=b"", boot=self.boot.encode(), bare=True))
+                else:
+                    self.tell(node, Ack(message.seq))
+
+    def heard(self, kind: type[T]) -> list[T]:
+        return [message for _, message in self.received if isinstance(message, kind)]
+
+    def serve(self, message: StreamMessage) -> bytes | None:
+        self.asked.append(message)
+        return None if self.answer is None else self.net.codec.stream(self.answer, answering=True)
+
+
+def read(content: bytes, *, answering: bool = False) -> StreamMessage:
+    """One message from all the bytes of a stream."""
+    message = Codec().stream_decoder(answering=answering).feed(content)
+    assert message is not None
+    return message
+
+
+def entry(answer: PushPull, name: str) -> NodeState | None:
+    """What a push/pull says of one member."""
+    return next((node for node in answer.nodes if node.name == name), None)
+
+
+def gossip_of_death(name: str, incarnation: int = 1, sender: str = "somebody") -> Dead:
+    return Dead(name, incarnation, sender)
