@@ -15,7 +15,7 @@ from swim.types import Address
 
 if TYPE_CHECKING:
     from swim.errors import SwimError
-    from swim.simulation.streams import Exchange
+    from swim.simulation.streams import Exchange, KeptStream
     from swim.simulation.world import World
 
 __all__ = ["SOCKET_BUFFER", "Host", "Life", "SimulatedNode"]
@@ -29,6 +29,9 @@ STUCK = 1_000
 
 RESOLVE_INTERVAL = 5.0
 """How often the seeds' names are looked up."""
+
+KEEP_INTERVAL = 1.0
+"""How often the driver looks which streams the core wants to be kept open."""
 
 
 class Life(Enum):
@@ -77,10 +80,15 @@ class SimulatedNode:
         self.traffic = Traffic()
         self.serving: dict[int, Exchange] = {}
         self.asking: dict[int, Exchange] = {}
+        self.kept: dict[Address, KeptStream] = {}
+        """Streams that this node keeps open to those that it observes."""
+        self.held: dict[KeptStream, None] = {}
+        """The other ends: streams that others keep open to this node."""
         self.seeds: tuple[str | Address, ...] = ()
         self._core: Node | None = None
         self._armed: float | None = None
         self._now = 0.0
+        self._fired = 0.0
         self._repeats = 0
         self._paused = 0.0
         self._input = _Blockade()
@@ -124,6 +132,7 @@ class SimulatedNode:
         self.flush()
         if self.seeds:
             self.after_timer(RESOLVE_INTERVAL, self._refresh_seeds)
+        self.after_timer(KEEP_INTERVAL, self._keep_streams)
 
     def stop(self, life: Life) -> None:
         """The process ends; the kernel closes its sockets, and its streams with them."""
@@ -141,6 +150,10 @@ class SimulatedNode:
             exchange.client_gone()
         self.serving.clear()
         self.asking.clear()
+        for own in list(self.kept.values()):
+            own.close()
+        for other in list(self.held):
+            other.server_gone()
 
     def call(self, verb: Callable[..., object], *args: Any) -> None:
         """The application uses a verb of the core; `now` is added as the last argument."""
@@ -154,6 +167,16 @@ class SimulatedNode:
     def _refresh_seeds(self) -> None:
         self.call(self.core.set_seeds, self._resolve())
         self.after_timer(RESOLVE_INTERVAL, self._refresh_seeds)
+
+    def _keep_streams(self) -> None:
+        wanted = self.core.streams_to_keep(self.now())
+        for address in list(self.kept):
+            if address not in wanted:
+                self.kept[address].close()
+        for address in wanted:
+            if address not in self.kept:
+                self.world.keep_stream(self, address)
+        self.after_timer(KEEP_INTERVAL, self._keep_streams)
 
     # --- faults
     def pause(self, seconds: float) -> None:
@@ -211,6 +234,8 @@ class SimulatedNode:
             self._write(world.transmit, self, data, target)
         for request in core.requests_to_send():
             self._write(world.open_stream, self, request)
+        for address in core.kernel_probes():
+            self._write(world.probe_kernel, self, address)
         for event in core.next_events():
             world.happened(self, event)
         if self._core is not core:  # an observer of the events ended this process
@@ -252,8 +277,9 @@ class SimulatedNode:
         if self._paused > self.world.now:
             return  # `_resume` looks at the deadline
         # The conversion to true time and back may round down; then nothing would be due yet.
-        before, self._now = self._now, max(self.now(), deadline)
-        self._repeats = self._repeats + 1 if before == self._now else 0
+        self._now = max(self.now(), deadline)
+        self._repeats = self._repeats + 1 if self._fired == self._now else 0
+        self._fired = self._now
         assert self._repeats < STUCK, f"{self.name}: the core's deadline does not advance past {deadline}"
         self._run_timer(core)
 

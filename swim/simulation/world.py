@@ -19,7 +19,7 @@ from swim.simulation.host import Host, Life, SimulatedNode
 from swim.simulation.invariants import Invariants
 from swim.simulation.network import Cut, Fabric, Network
 from swim.simulation.schedule import Clock, Schedule
-from swim.simulation.streams import Exchange
+from swim.simulation.streams import Exchange, KeptStream, knock
 from swim.simulation.trace import Record, Trace
 from swim.types import Address, Member
 from swim.wire import Codec
@@ -392,6 +392,26 @@ class World:
         client.traffic.streams_opened += 1
         self._exchanges += 1
         Exchange(self, self._exchanges, client, request).open()
+
+    def keep_stream(self, client: SimulatedNode, address: Address) -> None:
+        """A node wants a stream kept open to an address."""
+        server = self.listener(address)
+        if server is not None and not self.muted:
+            KeptStream(self, client, server, address)
+
+    def probe_kernel(self, client: SimulatedNode, address: Address) -> None:
+        """A node asks the kernel at an address whether it answers: a fresh connection."""
+        server = self.listener(address)
+        if server is not None:
+            answered, unreachable = client.core.receive_kernel_answer, client.core.receive_unreachable
+            knock(
+                self,
+                client,
+                server,
+                address,
+                lambda: client.call(answered, address),
+                lambda: client.call(unreachable, address),
+            )
 
     def delivered(self, source: SimulatedNode, target: SimulatedNode, data: bytes) -> None:
         self.trace.packet(self.schedule.now, source.index, target.index, data)

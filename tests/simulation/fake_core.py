@@ -43,6 +43,10 @@ class FakeNode:
         self.answers: list[tuple[float, int, Any]] = []
         self.unreachable: list[tuple[float, Address]] = []
         self.timers: list[float] = []
+        self.keep: list[Address] = []
+        self.kernel_answers: list[tuple[float, Address]] = []
+        self.closed: list[tuple[float, Address]] = []
+        self._probes: list[Address] = []
         self.order: list[str] = []
         self.deadline: float | None = None
         self.period: float | None = None
@@ -113,6 +117,22 @@ class FakeNode:
     def requests_to_send(self) -> list[Request]:
         out, self._ask = self._ask, []
         return out
+
+    def kernel_probes(self) -> list[Address]:
+        out, self._probes = self._probes, []
+        return out
+
+    def probe(self, address: Address, now: float) -> None:
+        self._probes.append(address)
+
+    def streams_to_keep(self, now: float) -> tuple[Address, ...]:
+        return tuple(self.keep)
+
+    def receive_kernel_answer(self, address: Address, now: float) -> None:
+        self.kernel_answers.append((now, address))
+
+    def receive_stream_closed(self, address: Address, now: float) -> None:
+        self.closed.append((now, address))
 
     def next_events(self) -> list[Event]:
         out, self._events = self._events, []
