@@ -451,8 +451,8 @@ class Node:
         The driver writes to the kept stream and looks whether that is acknowledged, or opens a
         connection; it reports `receive_kernel_answer`, `receive_unreachable`, or nothing.
         """
-        drained, self._suspicion.kernel_probes = self._suspicion.kernel_probes, []
-        return drained
+        drained, self._suspicion.kernel_probes = self._suspicion.kernel_probes, {}
+        return list(drained)
 
     def streams_to_keep(self, now: float) -> tuple[Address, ...]:
         """Where the driver should keep a stream open: to the own members that this node observes.

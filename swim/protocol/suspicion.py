@@ -59,7 +59,7 @@ class Suspicion(Part):
     def __init__(self, context: Context, membership: Membership, verdicts: Verdicts) -> None:
         super().__init__(context)
         self.probing: Probing  # set by Node: each of the two needs the other
-        self.kernel_probes: list[Address] = []
+        self.kernel_probes: dict[Address, None] = {}
         self._membership = membership
         self._verdicts = verdicts
         self._cases: dict[str, _Case] = {}
@@ -136,8 +136,11 @@ class Suspicion(Part):
             return
         case = self._open(name, now)
         case.refusals += 1
-        soon = now if case.refusals >= _REFUSALS_NEEDED else now + self._config.rtt_min
-        self._timers.set(("case", name), soon, lambda at: self._step(name, at))
+        if case.refusals < _REFUSALS_NEEDED:  # perhaps of the last breath of an earlier process: again
+            soon = now + self._config.rtt_min
+            self._timers.set(("case", name), soon, lambda at: self._step(name, at))
+        elif case.refusals == _REFUSALS_NEEDED:
+            self._step(name, now)
 
     def stream_closed(self, name: str, now: float) -> None:
         """The stream that is kept open to it was closed: its process may be gone, so ask at once."""
@@ -242,7 +245,7 @@ class Suspicion(Part):
         self.probing.forget([seq for seq, _, _ in case.probes[:-_PROBES_MAX]])
         del case.probes[:-_PROBES_MAX]
         if case.round and record.own:
-            self.kernel_probes.append(record.address)
+            self.kernel_probes[record.address] = None
         wait = min(self._config.round_max, self.probing.timeout(record.name) * _ROUND_GROWTH**case.round)
         case.round = min(case.round + 1, 32)
         left = case.since + self._tolerance(record.name, case, now) - attention
