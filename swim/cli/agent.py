@@ -9,7 +9,15 @@ import trio
 
 from swim.cli.lines import LineWriter
 from swim.cli.nodes import Agent, CommonOptions
-from swim.cli.options import parse_addresses, parse_config, parse_keys, parse_networks, parse_tags, usage
+from swim.cli.options import (
+    parse_addresses,
+    parse_config,
+    parse_keys,
+    parse_networks,
+    parse_tags,
+    parse_text,
+    usage,
+)
 from swim.cli.report import as_json, as_text
 from swim.cli.running import RunningNode
 from swim.wire.addresses import parse_address
@@ -86,7 +94,7 @@ def command(
         config=usage("--set", parse_config, profile, settings),
         tags=usage("--tag", parse_tags, tags),
         keys=usage("--key", parse_keys, keys),
-        label=label,
+        label=usage("--label", parse_text, label),
         networks=usage("--allow", parse_networks, allow),
     )
     nodes = _nodes(name, bind, advertise, count)
@@ -95,7 +103,7 @@ def command(
 
 def _nodes(name: str | None, bind: str, advertise: str | None, count: int) -> list[RunningNode]:
     """The nodes of the process, none of them running yet."""
-    if name is not None and (not name or any(char.isspace() for char in name)):
+    if name is not None and (not usage("--name", parse_text, name) or any(char.isspace() for char in name)):
         raise click.UsageError(f"--name: {name!r} must not be empty or have spaces in it")
     for option, text in (("--bind", bind), ("--advertise", advertise)):
         if text is not None and usage(option, parse_address, text)[1] + count - 1 > 65535:

@@ -95,7 +95,8 @@ class Agent:
         except (SwimError, OSError, ValueError) as error:
             # A bad key, bad tags or an address that makes no sense are bad options: all ValueErrors.
             if self.failure is None:
-                self.failure = (2 if isinstance(error, ValueError) else 1, str(error))
+                message = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                self.failure = (2 if isinstance(error, ValueError) else 1, message)
             self._stop()
 
     async def _be_member(self, node: RunningNode) -> None:

@@ -39,6 +39,15 @@ def parse_addresses(texts: Iterable[str]) -> list[str]:
     return found
 
 
+def parse_text(text: str) -> str:
+    """Text as it is. The bytes of a command line need not be UTF-8; the wire's names are."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} is not UTF-8; write it in UTF-8") from None
+    return text
+
+
 def parse_tags(texts: Iterable[str]) -> dict[str, str]:
     """`KEY=VALUE` each."""
     tags: dict[str, str] = {}
@@ -48,7 +57,7 @@ def parse_tags(texts: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"{text!r} is not KEY=VALUE")
         if name.startswith("_"):
             raise ValueError(f"{name!r}: tag names that start with _ are swim's own; choose another")
-        tags[name] = value
+        tags[parse_text(name)] = parse_text(value)
     return tags
 
 

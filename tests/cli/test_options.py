@@ -135,6 +135,13 @@ def test_a_bad_option_is_one_line_and_status_2(arguments: str, said: str) -> Non
     assert said in result.stderr
 
 
+@pytest.mark.parametrize("option", ["--name=\udcff", "--label=\udcff", "--tag=a=\udcff", "--tag=\udcff=a"])
+def test_text_that_is_not_utf8_is_refused(option: str) -> None:
+    result = run("agent", option)
+    assert result.exit_code == 2
+    assert "is not UTF-8" in result.stderr
+
+
 def test_help_has_examples() -> None:
     assert "swim demo" in run().stdout
     for command in ("agent", "members", "keygen", "decode", "demo"):
