@@ -8,6 +8,7 @@ so the flood reaches everybody in about log(n) hops where random gossip of the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from swim.protocol.context import Context, Part
@@ -20,6 +21,7 @@ _PART_OVERHEAD = 2  # of each part in a compound (WIRE section 1)
 _COMPOUND_OVERHEAD = 2
 _PARTS_MAX = 127  # memberlist 0.2.2 breaks on more (WIRE section 7a)
 _PIGGYBACK_PARTS = 8
+_INTRODUCE_S = 2.0
 _SOME_LOSS, _MUCH_LOSS = 0.02, 0.1
 
 
@@ -30,8 +32,13 @@ class Dissemination(Part):
         super().__init__(context)
         self._suspected = suspected
         self._loss = loss
+        self._introduce_until = -math.inf
         self._held: dict[str, bytes] = {}
         self._riding: dict[str, tuple[bytes, int]] = {}
+
+    def introduce(self, now: float) -> None:
+        """This node has just joined."""
+        self._introduce_until = now + _INTRODUCE_S
 
     def news(self, about: str, message: Message, now: float) -> None:
         """Pass on news of a member; it replaces older news of the same one."""
@@ -47,6 +54,10 @@ class Dissemination(Part):
         self._timers.cancel("flood")
         if not self._held:
             return
+        if now < self._introduce_until and (record := self._table.get(self._name)) is not None:
+            # Not everybody knows this node yet, and a stranger's news has to begin with itself.
+            mine = self._outbox.codec.part(record.as_alive())
+            self._held = {self._name: mine} | self._held
         packets = list(self._pack(self._held.values()))
         self._held = {}
         for address in self._successors():

@@ -39,7 +39,6 @@ class Naming(Part):
         """
         if address in self._asking:
             return
-        self._asking.add(address)
 
         def answered(ack: Ack, at: float) -> None:
             self._asking.discard(address)
@@ -50,7 +49,8 @@ class Naming(Part):
             if outbid is not None:
                 self._outbid(outbid, at)
 
-        self._probing.ask(self._name, address, now, answered, silent)
+        if self._probing.ask(self._name, address, now, answered, silent):
+            self._asking.add(address)
 
     def claimed(self, other: Record, now: float) -> None:
         """News of another process under this node's name, at another address."""

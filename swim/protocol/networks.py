@@ -8,6 +8,7 @@ from collections.abc import Sequence
 __all__ = ["Networks"]
 
 _CACHE_MAX = 4_096
+_BROADCAST = "255.255.255.255"
 
 
 class Networks:
@@ -31,7 +32,7 @@ class Networks:
             address = ipaddress.ip_address(host)
         except ValueError:
             return False
-        if address.is_unspecified or address.is_multicast:
+        if address.is_unspecified or address.is_multicast or host == _BROADCAST:
             return False
         return not self._networks or any(
             address.version == network.version and address in network for network in self._networks

@@ -28,6 +28,7 @@ from swim.protocol.networks import Networks
 from swim.protocol.outbox import Outbox, Request
 from swim.protocol.probing import Probing
 from swim.protocol.rings import Rings
+from swim.protocol.strangers import Strangers
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
 from swim.protocol.table import MemberTable, Record
@@ -139,6 +140,12 @@ class Node:
             answered=self._suspicion.answered,
             overdue=self._suspicion.overdue,
         )
+        self._strangers = Strangers(
+            context,
+            self._membership,
+            self._probing,
+            believed=lambda news, source, now: self._receive_gossip(news, self._sender(source), source, now),
+        )
         self._naming = Naming(context, self._myself, self._probing, self._fail)
         self._joining = Joining(
             context,
@@ -172,8 +179,11 @@ class Node:
         return self._sync.ask(address, now, join=True)
 
     def leave(self, now: float) -> None:
-        """Say farewell; phase LEAVING, and LEFT after `Config.leave_linger` (at once when alone)."""
-        if self.phase is not Phase.MEMBER:
+        """Say farewell; phase LEAVING, and LEFT after `Config.leave_linger` (at once when alone).
+
+        A node that was about to join may already be known to the one that it asked.
+        """
+        if self.phase is not Phase.MEMBER and self._myself.record is None:
             self._end(Phase.LEFT)
             return
         self.phase = Phase.LEAVING
@@ -196,6 +206,7 @@ class Node:
 
     def _joined(self, now: float) -> None:
         self.phase = Phase.MEMBER
+        self._dissemination.introduce(now)
         self._sync.begin(now)
         self._timers.set("sweep", now + _SWEEP_S, self._sweep)
 
@@ -309,27 +320,17 @@ class Node:
     def _receive_gossip(
         self, news: Alive | Suspect | Dead, sender: Record | None, source: Address, now: float
     ) -> None:
-        """News is believed from members. A stranger may only introduce itself, and must answer a ping."""
+        """News is believed from members. A stranger may introduce itself first (`Strangers`)."""
         if self._myself.record is None:
             return
         if sender is None:
-            self._introduced(news, source, now)
+            self._strangers.hold(news, source, now)
         elif isinstance(news, Alive):
             self._membership.alive(news, now, source)
         elif isinstance(news, Suspect):
             self._membership.suspect(news, now)
         else:
             self._membership.dead(news, now)
-
-    def _introduced(self, news: Alive | Suspect | Dead, source: Address, now: float) -> None:
-        if not isinstance(news, Alive) or self._membership.address_of(news) != source:
-            self._outbox.drop("stranger")
-            return
-
-        def answered(ack: Ack, at: float) -> None:
-            self._membership.alive(news, at, source)
-
-        self._probing.ask(news.node, source, now, answered, None)
 
     def receive_unreachable(self, address: Address, now: float) -> None:
         """The kernel says that no process listens at this address (ICMP, ECONNREFUSED)."""

@@ -92,7 +92,7 @@ class Probing(Part):
         self._seq = context.rng.getrandbits(32)  # not to be guessed by whoever would forge an ack
         self._flights: dict[int, _Flight] = {}
         self._relays: dict[int, _Relay] = {}
-        self._asked: dict[int, tuple[Answered, Silent | None]] = {}
+        self._asked: dict[int, tuple[Answered, Silent]] = {}
         self._rings_version = -1
 
     # --- whom
@@ -164,22 +164,24 @@ class Probing(Part):
         for seq in seqs:
             self._flights.pop(seq, None)
 
-    def ask(self, name: str, address: Address, now: float, answered: Answered, silent: Silent | None) -> None:
-        """Ping an address that need not be a member's; one of the two is called within `rtt_max`."""
+    def ask(self, name: str, address: Address, now: float, answered: Answered, silent: Silent) -> bool:
+        """Ping an address that need not be a member's; one of the two is called within `rtt_max`.
+
+        False (and neither is called) when too many are being asked already.
+        """
         if len(self._asked) >= _ASKED_MAX:
             self._outbox.drop("asked-max")
-            return
+            return False
         seq = self._next_seq()
         self._asked[seq] = (answered, silent)
         self._timers.set(("asked", seq), now + self._config.rtt_max, lambda at: self._unanswered(seq, at))
         # A stranger is answered with no more than it sent: naming ourselves leaves room for the answer.
         sender = bytes(16) if self._myself.id is None else pack_id(self._myself.id)
         self._outbox.send(address, Ping(seq, name, source_node=self._name, sender_id=sender))
+        return True
 
     def _unanswered(self, seq: int, now: float) -> None:
-        silent = self._asked.pop(seq)[1]
-        if silent is not None:
-            silent(now)
+        self._asked.pop(seq)[1](now)
 
     def _fly(self, name: str, now: float, *, indirect: bool) -> int:
         seq = self._next_seq()

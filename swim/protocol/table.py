@@ -130,7 +130,7 @@ class MemberTable:
         self.changed_at = float("-inf")
         self.newest_minted = ""
         self._records: dict[str, Record] = {}
-        self._names: dict[Address, str] = {}
+        self._names: dict[Address, tuple[str, ...]] = {}
         self._ids: list[tuple[str, str]] = []
         self._pinned: list[tuple[str, str]] = []
         self._dead: dict[str, None] = {}
@@ -140,9 +140,13 @@ class MemberTable:
         return self._records.get(name)
 
     def at(self, address: Address) -> Record | None:
-        """The member that was last known to be at this address."""
-        name = self._names.get(address)
-        return None if name is None else self._records.get(name)
+        """The member at this address; of several that claim it, the latest that is present."""
+        names = self._names.get(address)
+        if names is None:
+            return None
+        if len(names) > 1:
+            names = tuple(name for name in names if self._records[name].present) or names
+        return self._records[names[-1]]
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records.values())
@@ -172,6 +176,10 @@ class MemberTable:
         old = self._records.get(record.name)
         if old is not None:
             self._unindex(old)
+        if old is None or old.address != record.address:
+            if old is not None:
+                self._release(old)
+            self._names[record.address] = (*self._names.get(record.address, ()), record.name)
         self._records[record.name] = record
         self._index(record)
         if old is None or old.view != record.view:
@@ -180,12 +188,16 @@ class MemberTable:
             self.forget(next(iter(self._dead)))
 
     def forget(self, name: str) -> None:
-        self._unindex(self._records.pop(name))
+        record = self._records.pop(name)
+        self._unindex(record)
+        self._release(record)
+
+    def _release(self, record: Record) -> None:
+        others = tuple(name for name in self._names.pop(record.address) if name != record.name)
+        if others:
+            self._names[record.address] = others
 
     def _index(self, record: Record) -> None:
-        known = self.at(record.address)
-        if record.present or known is None or not known.present:
-            self._names[record.address] = record.name
         if record.id is not None and is_minted(record.id) and record.id > self.newest_minted:
             self.newest_minted = record.id
         if not record.present:
@@ -198,8 +210,6 @@ class MemberTable:
             insort(self._electable(record.id), (record.id, record.name))
 
     def _unindex(self, record: Record) -> None:
-        if self._names.get(record.address) == record.name:
-            del self._names[record.address]
         if not record.present:
             del self._dead[record.name]
             return
