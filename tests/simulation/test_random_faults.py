@@ -12,7 +12,7 @@ import pytest
 
 from swim.simulation.chaos import Chaos, random_world
 
-SEEDS = range(*map(int, os.environ.get("SWIM_SEEDS", "0:40").split(":")))
+SEEDS = range(*map(int, os.environ.get("SWIM_SEEDS", "0:30").split(":")))
 CALM_WITHIN = 60.0
 
 
