@@ -1,7 +1,7 @@
 """The long versions of the acceptance tests, with figures: python -m tests.integration.soak SCENARIO
 
 lifecycle   5 and 16 nodes: each in turn is killed and restarted, dismissed, changes its tags
-hostile     100,000 datagrams and 1,000 streams at one node of five, twice
+hostile     100,000 datagrams and 1,000 streams at one node of five, three times
 spoofed     20,000 datagrams that seem to come from members (informative: nothing is promised)
 serf        120 s with a Serf agent, plain and encrypted
 memberlist  120 s with two Go programs
@@ -91,7 +91,8 @@ async def hostile(options: argparse.Namespace) -> None:
     async with open_nodes() as nodes:
         material = await test_hostile.start_five(nodes)
         print(f"{len(material.datagrams)} datagrams, {len(material.streams)} streams to mutate")
-        for number, target in enumerate(("node-two", "node-two", "node-zero")):
+        for number in range(options.rounds):
+            target = "node-two" if number % 3 < 2 else "node-zero"
             host, port = nodes.agents[target].address.rsplit(":", 1)
             attack = Attack((host, int(port)), material, random.Random(options.seed + number))
             cpu = (await test_hostile.fresh_stats(nodes.agents[target]))["cpu_s"]
@@ -171,6 +172,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=120.0, help="of watching (serf, memberlist)")
     parser.add_argument("--datagrams", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3, help="of the hostile attack")
     parser.add_argument("--streams", type=int, default=1_000)
     options = parser.parse_args()
     trio.run(SCENARIOS[options.scenario], options)

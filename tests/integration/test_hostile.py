@@ -77,7 +77,10 @@ async def attacked(nodes: Nodes, target: str, attack: Attack, *steps) -> Outcome
     def alone() -> bool:
         return all(set(nodes.fleet.views[name]) == real - {name} for name in real)
 
-    gone = await until(alone, "strangers have vanished", STRANGERS_GONE_SECONDS + PATIENCE)
+    try:
+        gone = await until(alone, "strangers have vanished", STRANGERS_GONE_SECONDS + PATIENCE)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}: {nodes.fleet.views}\n{nodes.history(200)}") from None
     after = await fresh_stats(agent)
     lines = nodes.since(begun)
     about_real = [line for line in lines if line.get("member") in real]
