@@ -1,0 +1,513 @@
+"""The rules on receipt (WIRE section 7): what news of a member changes, reports and sets going."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from swim.events import (
+    LeaderChanged,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    MemberUpdated,
+)
+from swim.protocol.identity import mint_id
+from swim.protocol.node import Node
+from swim.protocol.table import encode_meta
+from swim.types import Address, MemberState
+from swim.wire import pack_host
+from swim.wire.messages import Alive, Dead, Ping, Suspect, WireState
+from tests.protocol.fakes import EPOCH, Net, Puppet
+
+MEMBERSHIP = (MemberJoined, MemberUpdated, MemberSuspected, MemberRecovered, MemberFailed, MemberLeft)
+ALIVE, SUSPECT, DEAD, LEFT = MemberState.ALIVE, MemberState.SUSPECT, MemberState.DEAD, MemberState.LEFT
+
+
+class Scene:
+    """A node, a member `m` that tells it things, and a member `s` of which it tells."""
+
+    def __init__(self, *, own: bool = True, mute: bool = False) -> None:
+        self.net = Net()
+        self.node = self.net.start("a")
+        self.teller = self.net.puppet("m").join(self.node)
+        self.subject = self.net.puppet("s", own=own, mute=mute)
+        self.subject.incarnation = 5
+        self.subject.join(self.node)
+        self.net.run(5)  # until all have told each other
+        self.forget()
+
+    def forget(self) -> None:
+        self.net.forget_events()
+        self.net.sent.clear()
+        self.subject.received.clear()
+        self.teller.received.clear()
+
+    def tell(self, *news: Alive | Suspect | Dead) -> list[str]:
+        """Tell the node; what it reports, by name."""
+        self.teller.tell(self.node, *news)
+        events = self.net.events(self.node, MEMBERSHIP)
+        self.net.forget_events()
+        return [type(event).__name__ for event in events]
+
+    def alive(self, incarnation: int, **changes: object) -> Alive:
+        return replace(self.subject.alive(), incarnation=incarnation, **changes)  # type: ignore[arg-type]
+
+    def suspect(self, incarnation: int = 5) -> Suspect:
+        return Suspect("s", incarnation, "m")
+
+    def dead(self, incarnation: int = 5) -> Dead:
+        return Dead("s", incarnation, "m")
+
+    def left(self, incarnation: int = 5) -> Dead:
+        return Dead("s", incarnation, "s")
+
+    @property
+    def state(self) -> MemberState | None:
+        record = self.node._table.get("s")
+        return None if record is None else record.state
+
+    @property
+    def incarnation(self) -> int:
+        record = self.node._table.get("s")
+        assert record is not None
+        return record.incarnation
+
+    def passed_on(self) -> list[Alive | Suspect | Dead]:
+        """News of the subject that the node floods afterwards, each piece once."""
+        self.net.run(0.02)
+        heard = [message for kind in (Alive, Suspect, Dead) for message in self.teller.heard(kind)]
+        return list(dict.fromkeys(message for message in heard if message.node == "s"))
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+class TestAlive:
+    def test_of_an_unknown_name_is_a_new_member(self, scene: Scene) -> None:
+        other = scene.net.puppet("n")
+        assert scene.tell(other.alive()) == ["MemberJoined"]
+        assert scene.net.believes(scene.node, "n") is ALIVE
+        scene.net.run(0.02)
+        assert other.alive() in scene.teller.heard(Alive)
+
+    def test_never_with_incarnation_0(self, scene: Scene) -> None:
+        other = scene.net.puppet("n")
+        assert scene.tell(other.alive(incarnation=0)) == []
+        assert scene.node.dropped["incarnation"] == 1
+
+    @pytest.mark.parametrize("incarnation", [1, 4, 5])
+    def test_old_news_is_ignored(self, scene: Scene, incarnation: int) -> None:
+        meta = encode_meta({"role": "db"}, scene.subject.id, scene.subject.boot)
+        assert scene.tell(scene.alive(incarnation, meta=meta)) == []
+        assert scene.passed_on() == []
+
+    def test_newer_news_with_the_same_content_is_passed_on_and_no_event(self, scene: Scene) -> None:
+        assert scene.tell(scene.alive(6)) == []
+        assert scene.incarnation == 6
+        assert scene.passed_on() == [scene.alive(6)]
+
+    def test_new_tags_are_an_update(self, scene: Scene) -> None:
+        meta = encode_meta({"role": "db"}, scene.subject.id, scene.subject.boot)
+        scene.teller.tell(scene.node, scene.alive(6, meta=meta))
+        (event,) = scene.net.events(scene.node, MEMBERSHIP)
+        assert isinstance(event, MemberUpdated)
+        assert (event.member.tags, event.previous.tags) == ({"role": "db"}, {})
+
+    def test_a_new_id_of_the_same_process_is_an_update(self, scene: Scene) -> None:
+        fresh = mint_id(int((EPOCH + scene.net.now) * 1000) + 5, random.Random(1))
+        assert scene.tell(scene.alive(6, meta=encode_meta({}, fresh, scene.subject.boot))) == [
+            "MemberUpdated"
+        ]
+
+    def test_a_new_address_of_the_same_process_is_an_update(self, scene: Scene) -> None:
+        assert scene.tell(scene.alive(6, address=pack_host("10.0.9.9"))) == ["MemberUpdated"]
+        assert Address("10.0.9.9", 7946) in [member.address for member in scene.node.members()]
+
+    def test_equal_incarnation_does_not_clear_a_suspicion(self, scene: Scene) -> None:
+        scene.tell(scene.suspect())
+        assert scene.tell(scene.alive(5)) == []
+        assert scene.state is SUSPECT
+
+    def test_a_higher_one_does(self, scene: Scene) -> None:
+        assert scene.tell(scene.suspect()) == ["MemberSuspected"]
+        assert scene.tell(scene.alive(6)) == ["MemberRecovered"]
+        assert scene.state is ALIVE
+
+    @pytest.mark.parametrize("verdict", ["dead", "left"])
+    def test_equal_incarnation_does_not_undo_a_death(self, scene: Scene, verdict: str) -> None:
+        """The stale table of somebody who has not heard of it."""
+        scene.tell(getattr(scene, verdict)())
+        assert scene.tell(scene.alive(5)) == []
+        assert scene.net.believes(scene.node, "s") is None
+
+    @pytest.mark.parametrize("verdict", ["dead", "left"])
+    def test_a_higher_one_undoes_it(self, scene: Scene, verdict: str) -> None:
+        scene.tell(getattr(scene, verdict)())
+        assert scene.tell(scene.alive(6)) == ["MemberJoined"]
+
+    @pytest.mark.parametrize("versions", [bytes((0, 5, 2, 2, 5, 5)), bytes((3, 2, 2, 2, 5, 5))])
+    def test_versions_that_make_no_sense_are_refused(self, scene: Scene, versions: bytes) -> None:
+        assert scene.tell(scene.alive(6, versions=versions)) == []
+        assert scene.node.dropped["version"] == 1
+
+    @pytest.mark.parametrize(
+        ("host", "port"), [("0.0.0.0", 7946), ("::", 7946), ("224.0.0.1", 7946), ("10.0.0.1", 0)]
+    )
+    def test_addresses_that_are_none_are_refused(self, scene: Scene, host: str, port: int) -> None:
+        assert scene.tell(scene.alive(6, address=pack_host(host), port=port)) == []
+        assert scene.node.dropped["address"] == 1
+
+    def test_ids_from_the_future_are_refused(self, scene: Scene) -> None:
+        tomorrow = mint_id(int((EPOCH + scene.net.now + 86_400) * 1000), random.Random(1))
+        assert scene.tell(scene.alive(6, meta=encode_meta({}, tomorrow, scene.subject.boot))) == []
+        assert scene.node.dropped["future-id"] == 1
+
+    def test_ids_a_little_ahead_are_not(self, scene: Scene) -> None:
+        soon = mint_id(int((EPOCH + scene.net.now + 60) * 1000), random.Random(1))
+        assert scene.tell(scene.alive(6, meta=encode_meta({}, soon, scene.subject.boot))) == ["MemberUpdated"]
+
+    def test_an_ipv4_address_in_16_bytes_is_the_same_address(self, scene: Scene) -> None:
+        mapped = bytes(10) + b"\xff\xff" + pack_host(scene.subject.address.host)
+        assert scene.tell(scene.alive(6, address=mapped)) == []
+        assert scene.incarnation == 6
+
+
+class TestSuspect:
+    def test_makes_a_suspect_and_is_passed_on_and_told_to_the_accused(self, scene: Scene) -> None:
+        scene.teller.tell(scene.node, scene.suspect())
+        (event,) = scene.net.events(scene.node, MEMBERSHIP)
+        assert isinstance(event, MemberSuspected)
+        assert event.phi is None
+        assert scene.suspect() in scene.passed_on()
+        assert scene.suspect() in scene.subject.heard(Suspect)
+
+    def test_a_suspect_is_still_a_member(self, scene: Scene) -> None:
+        scene.tell(scene.suspect())
+        assert scene.net.believes(scene.node, "s") is SUSPECT
+
+    @pytest.mark.parametrize("incarnation", [1, 4])
+    def test_of_an_older_incarnation_is_ignored(self, scene: Scene, incarnation: int) -> None:
+        assert scene.tell(scene.suspect(incarnation)) == []
+
+    def test_of_an_unknown_name_is_ignored(self, scene: Scene) -> None:
+        assert scene.tell(Suspect("nobody", 1, "m")) == []
+        assert scene.passed_on() == []
+
+    def test_twice_is_reported_once(self, scene: Scene) -> None:
+        assert scene.tell(scene.suspect(), scene.suspect()) == ["MemberSuspected"]
+
+    @pytest.mark.parametrize("verdict", ["dead", "left"])
+    def test_of_somebody_gone_is_ignored(self, scene: Scene, verdict: str) -> None:
+        scene.tell(getattr(scene, verdict)())
+        assert scene.tell(scene.suspect(9)) == []
+
+    def test_that_comes_to_nothing_is_dropped_in_time(self) -> None:
+        """A foreign member's suspicion of somebody whom this node does not observe, say."""
+        scene = Scene()
+        scene.tell(scene.suspect())
+        scene.net.run(30)
+        assert scene.state is ALIVE
+        assert any(isinstance(event, MemberRecovered) for event in scene.net.events(scene.node, MEMBERSHIP))
+
+    def test_absurd_incarnations_are_dropped(self, scene: Scene) -> None:
+        assert scene.tell(scene.suspect(0xFFFF_FFFF), scene.dead(0xFFFF_FFFF)) == []
+        assert scene.node.dropped["incarnation"] == 2
+
+
+class TestDead:
+    def test_is_taken_at_once_whoever_says_so(self, scene: Scene) -> None:
+        scene.teller.tell(scene.node, scene.dead())
+        (event,) = scene.net.events(scene.node, MEMBERSHIP)
+        assert isinstance(event, MemberFailed)
+        assert event.reason == "told"
+        assert event.member.state is DEAD
+
+    def test_is_passed_on_and_told_to_the_accused(self, scene: Scene) -> None:
+        scene.tell(scene.dead())
+        assert scene.dead() in scene.passed_on()
+        assert scene.dead() in scene.subject.heard(Dead)
+
+    def test_said_by_the_member_itself_it_left(self, scene: Scene) -> None:
+        assert scene.tell(scene.left()) == ["MemberLeft"]
+        assert scene.state is LEFT
+
+    @pytest.mark.parametrize("verdict", ["dead", "left"])
+    @pytest.mark.parametrize("incarnation", [1, 4])
+    def test_of_an_older_incarnation_is_ignored(self, scene: Scene, verdict: str, incarnation: int) -> None:
+        assert scene.tell(getattr(scene, verdict)(incarnation)) == []
+        assert scene.state is ALIVE
+
+    @pytest.mark.parametrize("first", ["dead", "left"])
+    @pytest.mark.parametrize("second", ["dead", "left"])
+    def test_the_first_verdict_stands(self, scene: Scene, first: str, second: str) -> None:
+        scene.tell(getattr(scene, first)())
+        before = scene.state
+        assert scene.tell(getattr(scene, second)(5), getattr(scene, second)(7)) == []
+        assert scene.state is before
+
+    def test_of_an_unknown_name_is_ignored(self, scene: Scene) -> None:
+        assert scene.tell(Dead("nobody", 1, "m")) == []
+        assert scene.passed_on() == []
+
+    def test_of_a_suspect_is_a_failure(self, scene: Scene) -> None:
+        scene.tell(scene.suspect())
+        assert scene.tell(scene.dead()) == ["MemberFailed"]
+
+    def test_one_who_pings_while_dead_is_told_so(self, scene: Scene) -> None:
+        """By itself it might take long to find out that nobody pings it any more."""
+        scene.tell(scene.dead())
+        scene.net.run(0.1)
+        scene.forget()
+        scene.subject.tell(scene.node, Ping(1, "a"))
+        scene.net.run(0.01)
+        assert Dead("s", 5, "a") in scene.subject.heard(Dead)
+
+
+class TestProcesses:
+    """One name, another process: told from the same one by its boot."""
+
+    def restarted(
+        self, scene: Scene, incarnation: int = 1, *, later: float = 5.0, **changes: object
+    ) -> Alive:
+        id = mint_id(int((EPOCH + scene.net.now + later) * 1000), random.Random(7))
+        return scene.alive(incarnation, meta=encode_meta({}, id, "BOOT0002"), **changes)
+
+    def test_a_restart_at_the_same_address_is_a_failure_and_a_join(self, scene: Scene) -> None:
+        scene.teller.tell(scene.node, self.restarted(scene, 6))
+        failed, joined = scene.net.events(scene.node, MEMBERSHIP)
+        assert isinstance(failed, MemberFailed)
+        assert (failed.reason, failed.member.id) == ("process-gone", scene.subject.id)
+        assert isinstance(joined, MemberJoined)
+        assert joined.member.id != scene.subject.id
+
+    def test_even_if_it_lost_its_incarnation(self, scene: Scene) -> None:
+        """The whole cluster restarted, and nobody remembered its number."""
+        assert scene.tell(self.restarted(scene, 1)) == ["MemberFailed", "MemberJoined"]
+        assert scene.incarnation == 1
+
+    @pytest.mark.parametrize("verdict", ["dead", "left"])
+    def test_after_its_death_it_simply_joins(self, scene: Scene, verdict: str) -> None:
+        scene.tell(getattr(scene, verdict)())
+        assert scene.tell(self.restarted(scene, 1)) == ["MemberJoined"]
+
+    def test_at_another_address_after_its_death_it_joins(self, scene: Scene) -> None:
+        scene.tell(scene.dead())
+        assert scene.tell(self.restarted(scene, 1, address=pack_host("10.0.9.9"))) == ["MemberJoined"]
+
+    def test_news_of_the_process_before_is_ignored_whatever_its_incarnation(self, scene: Scene) -> None:
+        scene.tell(self.restarted(scene, 1))
+        assert scene.tell(scene.alive(5), scene.alive(50)) == []
+
+    @pytest.mark.parametrize("verdict", ["dead", "left"])
+    def test_after_the_death_of_the_later_one_the_earlier_does_not_rise(
+        self, scene: Scene, verdict: str
+    ) -> None:
+        scene.tell(self.restarted(scene, 1))
+        scene.tell(getattr(scene, verdict)(1))
+        assert scene.tell(scene.alive(5)) == []
+        assert scene.net.believes(scene.node, "s") is None
+
+    def test_the_stale_death_of_the_process_before_is_not_its_own(self, scene: Scene) -> None:
+        """In a push/pull the entry says of which process it is."""
+        old = scene.subject.state(WireState.DEAD)
+        scene.tell(self.restarted(scene, 1))
+        scene.teller.push(scene.node, scene.teller.state(), old)
+        assert scene.net.events(scene.node, MemberFailed) == []
+        assert scene.state is ALIVE
+
+    def test_two_alive_at_two_addresses_are_a_conflict_and_nothing_is_overwritten(self, scene: Scene) -> None:
+        rival = scene.net.puppet("rival", address=Address("10.0.9.9", 7946), mute=True)
+        assert scene.tell(self.restarted(scene, 6, address=pack_host("10.0.9.9"))) == []
+        assert scene.node.dropped["name-conflict"] == 1
+        scene.net.run(0.01)
+        assert scene.subject.alive() in rival.heard(Alive)
+        assert scene.subject.alive() not in scene.passed_on()
+
+    def test_a_foreign_member_at_another_address_is_a_conflict_too(self) -> None:
+        """memberlist: only after it left or was reclaimed."""
+        scene = Scene(own=False)
+        assert scene.tell(scene.alive(9, address=pack_host("10.0.9.9"))) == []
+        assert scene.node.dropped["name-conflict"] == 1
+
+    @pytest.mark.parametrize("incarnation", [1, 5, 9])
+    def test_a_foreign_name_that_left_may_be_taken_elsewhere_whatever_the_incarnation(
+        self, incarnation: int
+    ) -> None:
+        scene = Scene(own=False)
+        scene.tell(scene.left())
+        assert scene.tell(scene.alive(incarnation, address=pack_host("10.0.9.9"))) == ["MemberJoined"]
+
+    def test_a_foreign_process_in_its_place_needs_a_higher_incarnation(self, scene: Scene) -> None:
+        assert scene.tell(scene.alive(5, meta=b"")) == []
+        assert scene.tell(scene.alive(6, meta=b"")) == ["MemberFailed", "MemberJoined"]
+        assert [member.id for member in scene.node.members() if member.name == "s"] == [None]
+
+
+class TestSolo:
+    """A verdict reached alone, from silence: only this node's own view."""
+
+    @pytest.fixture
+    def lonely(self) -> Scene:
+        """`a` and `s` alone, and `s` fell silent."""
+        scene = Scene.__new__(Scene)
+        scene.net = Net()
+        scene.node = scene.net.start("a")
+        scene.subject = scene.teller = scene.net.puppet("s").join(scene.node)
+        scene.net.run(5)
+        scene.subject.mute = True
+        assert scene.net.run_until(lambda: scene.net.believes(scene.node, "s") is None, 20)
+        scene.forget()
+        return scene
+
+    def test_is_never_sent(self, lonely: Scene) -> None:
+        lonely.net.run(5)
+        assert lonely.net.said(Dead) == []
+        answer = lonely.net.puppet("x").push(lonely.node)
+        assert "s" not in [node.name for node in answer.nodes]
+
+    def test_is_reported_as_a_failure_by_silence(self) -> None:
+        net = Net()
+        node = net.start("a")
+        puppet = net.puppet("s").join(node)
+        net.run(5)
+        puppet.mute = True
+        net.run(20)
+        assert [event.reason for event in net.events(node, MemberFailed)] == ["silence"]
+
+    def test_its_ping_cancels_it(self, lonely: Scene) -> None:
+        lonely.subject.tell(lonely.node, Ping(1, "a"))
+        assert lonely.net.believes(lonely.node, "s") is ALIVE
+        assert len(lonely.net.events(lonely.node, MemberJoined)) == 1
+
+    def test_any_news_that_it_lives_cancels_it(self, lonely: Scene) -> None:
+        other = lonely.net.puppet("m").join(lonely.node)
+        other.tell(lonely.node, lonely.subject.alive())
+        assert lonely.net.believes(lonely.node, "s") is ALIVE
+
+    def test_older_news_does_not(self, lonely: Scene) -> None:
+        other = lonely.net.puppet("m").join(lonely.node)
+        other.tell(lonely.node, lonely.subject.alive(incarnation=0))
+        assert lonely.net.believes(lonely.node, "s") is None
+
+    def test_when_others_say_so_too_it_is_an_ordinary_death(self, lonely: Scene) -> None:
+        lonely.net.puppet("m").join(lonely.node).tell(lonely.node, Dead("s", 1, "m"))
+        assert lonely.net.events(lonely.node, MemberFailed) == []
+        answer = lonely.net.puppet("x").push(lonely.node)
+        assert [node.state for node in answer.nodes if node.name == "s"] == [WireState.DEAD]
+
+
+class TestHoldDown:
+    """A member that dies again and again is taken back later and later; see Readmission."""
+
+    def die_and_return(self, scene: Scene, incarnation: int, *, lossy: bool = False) -> bool:
+        scene.tell(Dead("s", incarnation, "m", lossy))
+        scene.tell(scene.alive(incarnation + 1))
+        return scene.state is ALIVE
+
+    def test_the_first_time_it_is_taken_back_at_once(self, scene: Scene) -> None:
+        assert self.die_and_return(scene, 5)
+
+    def test_the_second_time_it_waits(self, scene: Scene) -> None:
+        self.die_and_return(scene, 5)
+        assert not self.die_and_return(scene, 6)
+        scene.net.run(11)
+        scene.tell(scene.alive(8))
+        assert scene.state is ALIVE
+
+    def test_after_a_loss_of_packets_it_waits_the_first_time(self, scene: Scene) -> None:
+        assert not self.die_and_return(scene, 5, lossy=True)
+        scene.net.run(31)
+        scene.tell(scene.alive(7))
+        assert scene.state is ALIVE
+
+    def test_a_restarted_process_does_not_wait(self, scene: Scene) -> None:
+        for incarnation in (5, 6):
+            self.die_and_return(scene, incarnation)
+        id = mint_id(int((EPOCH + scene.net.now) * 1000) + 1, random.Random(7))
+        assert scene.tell(scene.alive(1, meta=encode_meta({}, id, "BOOT0002"))) == ["MemberJoined"]
+
+    def test_one_that_left_does_not_wait(self, scene: Scene) -> None:
+        for incarnation in (5, 6, 7):
+            scene.tell(scene.left(incarnation))
+            assert scene.tell(scene.alive(incarnation + 1)) == ["MemberJoined"]
+
+    def test_it_comes_back_by_itself_when_the_time_is_over(self) -> None:
+        net = Net()
+        a, b = net.cluster("a", "b")
+        teller = net.puppet("m").join(a, b)
+        for _ in range(2):
+            teller.tell(a, Dead("b", b.me.incarnation, "m"))
+            net.run(1)
+        assert net.believes(a, "b") is None
+        net.run(15)
+        assert net.believes(a, "b") is ALIVE
+
+    def test_meanwhile_nobody_shouts(self) -> None:
+        """The one that is held down refutes, in vain, at the pace of pings."""
+        net = Net()
+        a, b, c = net.cluster("a", "b", "c")
+        teller = net.puppet("m").join(a, b, c)
+        for _ in range(2):
+            teller.tell(a, Dead("b", b.me.incarnation, "m"))
+            net.run(1)
+        net.sent.clear()
+        net.run(8)
+        assert len(net.sent) < 8 * 60
+        assert b.me.incarnation < 40
+
+
+class TestEvents:
+    def test_tell_the_same_story_as_the_members(self) -> None:
+        """Whoever follows the events knows who is there."""
+        for seed in range(30):
+            rng, net = random.Random(seed), Net()
+            node = net.start("a")
+            teller = net.puppet("m").join(node)
+            subjects = [net.puppet(name, own=name != "f") for name in ("s", "t", "f")]
+            for _ in range(40):
+                tell_something(rng, net, node, teller, rng.choice(subjects))
+            present = {"a": node.me}
+            for event in net.events(node):
+                match event:
+                    case MemberJoined(member):
+                        assert member.name not in present, f"seed {seed}: {event}"
+                        present[member.name] = member
+                    case MemberUpdated(member, previous):
+                        assert present[member.name].id == previous.id or member.name == "a"
+                        present[member.name] = member
+                    case MemberSuspected(member) | MemberRecovered(member):
+                        assert member.name in present, f"seed {seed}: {event}"
+                        present[member.name] = member
+                    case MemberFailed(member) | MemberLeft(member):
+                        assert present.pop(member.name).name == member.name, f"seed {seed}: {event}"
+                    case LeaderChanged():
+                        pass
+            here = {member.name: (member.id, member.tags, member.state) for member in node.members()}
+            assert here == {
+                name: (member.id, member.tags, member.state) for name, member in present.items()
+            }, f"seed {seed}"
+
+
+def tell_something(rng: random.Random, net: Net, node: Node, teller: Puppet, subject: Puppet) -> None:
+    incarnation = rng.randrange(1, 12)
+    boot, id = rng.choice([(subject.boot, subject.id), ("BOOT0002", subject.id[:-1] + "Z")])
+    meta = encode_meta(rng.choice([{}, {"role": "db"}]), id, boot) if subject.own else rng.choice([b"", b"x"])
+    teller.tell(
+        node,
+        rng.choice(
+            [
+                subject.alive(incarnation=incarnation, meta=meta),
+                Suspect(subject.name, incarnation, "m"),
+                Dead(subject.name, incarnation, "m"),
+                Dead(subject.name, incarnation, subject.name),
+            ]
+        ),
+    )
+    net.run(rng.choice([0, 0.1, 3, 12]))
