@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from swim.protocol.context import Context, Part
 from swim.types import Address
@@ -21,6 +22,7 @@ _PART_OVERHEAD = 2  # of each part in a compound (WIRE section 1)
 _COMPOUND_OVERHEAD = 2
 _PARTS_MAX = 127  # memberlist 0.2.2 breaks on more (WIRE section 7a)
 _PIGGYBACK_PARTS = 8
+_RIDING_MAX = 256
 _INTRODUCE_S = 2.0
 _SOME_LOSS, _MUCH_LOSS = 0.02, 0.1
 
@@ -46,6 +48,8 @@ class Dissemination(Part):
         self._held[about] = part
         self._riding.pop(about, None)  # to the end: the newest rides last, when it has been flooded
         self._riding[about] = (part, self._config.piggyback_limit)
+        if len(self._riding) > _RIDING_MAX:
+            del self._riding[next(iter(self._riding))]  # it was flooded, and the view hash repairs
         delay = self._config.flood_delay * self._rng.uniform(0.5, 1.5)
         self._timers.set_if_unset("flood", now + delay, self.flood)
 
@@ -77,7 +81,7 @@ class Dissemination(Part):
 
     def _take(self, room: int) -> list[bytes]:
         taken: list[bytes] = []
-        for about in list(self._riding)[:_PIGGYBACK_PARTS]:
+        for about in list(islice(self._riding, _PIGGYBACK_PARTS)):
             part, left = self._riding.pop(about)
             room -= len(part) + _PART_OVERHEAD
             if room < 0:

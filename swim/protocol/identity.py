@@ -7,6 +7,7 @@ import re
 
 __all__ = [
     "check_pinned_id",
+    "from_the_future",
     "id_milliseconds",
     "is_minted",
     "mint_boot",
@@ -23,12 +24,14 @@ _MINTED = re.compile(f"[0-7][{_DIGITS}]{{25}}")
 _ID = re.compile("[0-9A-Za-z]{1,26}")
 _BOOT = re.compile("[0-9A-Za-z]{8}")
 _RANDOM_BITS = 80
+_FUTURE_S = 3_600.0
 _PINNED_MARK = b"="
 _MINTED_SIZE = 16
 
 
 def mint_id(milliseconds: int, rng: random.Random) -> str:
     """A new id: 48 bits of milliseconds since the epoch, then 80 random ones, as 26 characters (ULID)."""
+    assert 0 <= milliseconds < 1 << 48
     number = (milliseconds << _RANDOM_BITS) | rng.getrandbits(_RANDOM_BITS)
     return _text(number)
 
@@ -52,6 +55,15 @@ def is_minted(text: str) -> bool:
 def id_milliseconds(text: str) -> int:
     """The time in a minted id."""
     return _number(text[:10])
+
+
+def from_the_future(text: str, wall: float) -> bool:
+    """Is this a minted id of a time that cannot have been yet? `wall`: seconds since the epoch.
+
+    Clocks differ and ids run ahead of them a little; but one absurd id would drag all that are minted
+    after it along.
+    """
+    return is_minted(text) and id_milliseconds(text) > (wall + _FUTURE_S) * 1000
 
 
 def valid_id(text: str) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from swim.errors import JoinError, SwimError
 from swim.protocol.context import Context, Part
-from swim.protocol.identity import is_minted, unpack_id
+from swim.protocol.identity import from_the_future, is_minted, unpack_id
 from swim.protocol.leadership import Leadership
-from swim.protocol.myself import Myself
+from swim.protocol.myself import INCARNATION_MAX, Myself
 from swim.protocol.naming import Naming
 from swim.protocol.sync import Sync
 from swim.protocol.table import ID_TAG
@@ -132,7 +132,9 @@ class Joining(Part):
             if node.name == self._name and not self._may_follow(node, now):
                 return  # the next look will tell
         floor = "" if theirs.greeting is None else unpack_id(theirs.greeting.floor) or ""
-        self._newest = max([self._newest, floor, *map(_id, theirs.nodes)])
+        seen = [floor, *map(_id, theirs.nodes)]
+        wall = self._wall(now)
+        self._newest = max([self._newest, *(id for id in seen if not from_the_future(id, wall))])
         self._enter(address, now)
 
     def _clock_problem(self, greeting: Greeting | None, address: Address, now: float) -> str | None:
@@ -152,7 +154,8 @@ class Joining(Part):
         At this very address it must be: the address could be bound. Elsewhere it is asked, and if it
         does not answer, the cluster's verdict is waited for.
         """
-        self._myself.incarnation = max(self._myself.incarnation, node.incarnation + 1)
+        if node.incarnation < INCARNATION_MAX:
+            self._myself.incarnation = max(self._myself.incarnation, node.incarnation + 1)
         address = unpack_address(node.address, node.port)
         if node.state in (WireState.DEAD, WireState.LEFT) or address == self._myself.address:
             return True

@@ -5,11 +5,14 @@ from __future__ import annotations
 from swim.events import LeaderChanged
 from swim.protocol.context import Context, Part
 from swim.protocol.identity import is_minted
+from swim.protocol.limits import TokenBucket
 from swim.protocol.myself import Myself
 from swim.protocol.table import Record, hash_text
 from swim.types import Member
 
 __all__ = ["Leadership"]
+
+_FRESH_IDS_PER_S, _FRESH_IDS_BURST = 0.5, 5
 
 
 class Leadership(Part):
@@ -26,6 +29,7 @@ class Leadership(Part):
         self.founded_alone = False
         self.leader: Member | None = None
         self._myself = myself
+        self._fresh_ids = TokenBucket(_FRESH_IDS_PER_S, _FRESH_IDS_BURST)
 
     @property
     def view_hash(self) -> int:
@@ -33,10 +37,13 @@ class Leadership(Part):
         return self._table.view_hash ^ hash_text(self.floor)
 
     def hear_floor(self, floor: str, now: float) -> None:
-        """Another member's floor. Its records have been merged before, that of its leader among them."""
-        if is_minted(floor) and floor > self.floor:
-            self.floor = floor
-            self._table.changed_at = now
+        """Another member's floor, believed only when its leader's record has come with it (LEADER.md)."""
+        if is_minted(floor) and floor > self.floor and any(record.id == floor for record in self._table):
+            self._raise(floor, now)
+
+    def _raise(self, floor: str, now: float) -> None:
+        self.floor = floor
+        self._table.changed_at = now
 
     def meet(self, floor: str, now: float) -> None:
         """A node that founded alone, although it was given seeds, meets others.
@@ -60,15 +67,21 @@ class Leadership(Part):
         if me is None or not me.present:
             return
         if me.id is not None and is_minted(me.id) and me.id < self.floor:
-            self._myself.fresh_id(now, self.floor)
+            self._queue_behind(now)
         name = self._table.lowest_id(self.floor)
         record = None if name is None else self._table.get(name)
         if record is not None and record.id is not None and self._raises_floor(record):
-            self.hear_floor(record.id, now)
+            self._raise(record.id, now)
         leader = None if record is None else record.member
         previous, self.leader = self.leader, leader
         if _identity(leader) != _identity(previous):
             self._outbox.events.append(LeaderChanged(leader, previous))
+
+    def _queue_behind(self, now: float) -> None:
+        if self._fresh_ids.take(now):
+            self._myself.fresh_id(now, self.floor)
+        else:  # until then this node is below the floor, and cannot be elected
+            self._timers.set_if_unset("fresh id", now + self._fresh_ids.wait(now), self.update)
 
     def _raises_floor(self, leader: Record) -> bool:
         assert leader.id is not None

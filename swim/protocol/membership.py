@@ -15,8 +15,8 @@ from swim.events import (
 )
 from swim.protocol.context import Context, Part
 from swim.protocol.dissemination import Dissemination
-from swim.protocol.identity import id_milliseconds, is_minted
-from swim.protocol.myself import Myself
+from swim.protocol.identity import from_the_future, is_minted
+from swim.protocol.myself import INCARNATION_MAX, Myself
 from swim.protocol.networks import Networks
 from swim.protocol.precedence import can_change
 from swim.protocol.readmission import Readmission
@@ -27,11 +27,11 @@ from swim.wire.messages import Alive, Dead, Suspect
 
 __all__ = ["Membership"]
 
-_INCARNATION_MAX = 1 << 31
 _INCARNATION_JUMP_MAX = 1 << 20
 """An incarnation grows by refuting, a few a second at most: a greater leap is nonsense that would,
 if it were taken over, soon leave the member no higher number to refute with."""
-_FUTURE_MS_MAX = 3_600_000
+_META_SIZE_MAX = 1_024
+"""Of others: memberlist's senders keep to 512 bytes, but its receivers do not mind more."""
 _HEARSAY_TOLERANCES = 4
 
 
@@ -159,9 +159,12 @@ class Membership(Part):
             self._hold_down(old, news, now)
             self._outbox.send(old.address, news)  # so that it can refute at once
 
-    def remember_dead(self, record: Record, now: float) -> None:
-        """A dead member that this node has never known alive: remembered, not reported."""
-        if self._table.get(record.name) is None and record.name != self._name:
+    def remember_dead(self, news: Alive, now: float) -> None:
+        """What is known of a dead member that this node has never known alive: not reported."""
+        if news.node == self._name or len(self._table) >= self._config.members_max:
+            return
+        record = self._read(news, now, MemberState.DEAD)
+        if record is not None:
             self._table.put(record, now)
 
     # --- what this node found out itself
@@ -203,38 +206,36 @@ class Membership(Part):
 
     # --- reading and reporting
 
-    def address_of(self, news: Alive) -> Address:
-        return unpack_address(news.address, news.port)
-
     def _sane(self, name: str, incarnation: int) -> bool:
         known = self._table.get(name)
-        limit = _INCARNATION_MAX if known is None else known.incarnation + _INCARNATION_JUMP_MAX
-        if 0 < incarnation <= limit:
+        limit = INCARNATION_MAX if known is None else known.incarnation + _INCARNATION_JUMP_MAX
+        if name == self._name or 0 < incarnation <= min(limit, INCARNATION_MAX):
             return True
         self._outbox.drop("incarnation")
         return False
 
-    def _read(self, news: Alive, now: float) -> Record | None:
+    def _read(self, news: Alive, now: float, state: MemberState = MemberState.ALIVE) -> Record | None:
         """The record that the news describes, or None (and counted) if it cannot be."""
-        versions = news.versions
-        if len(versions) >= 3 and not (0 < versions[0] <= versions[1]):
-            self._outbox.drop("version")
-            return None
         if not self._sane(news.node, news.incarnation):
             return None
-        address = self.address_of(news)
-        if not address.port or not self._networks.permit(address.host):
-            self._outbox.drop("address")
-            return None
-        record = Record.make(
-            news.node, address, news.incarnation, MemberState.ALIVE, news.meta, versions, now
-        )
-        if record.id is not None and is_minted(record.id):
-            ahead = id_milliseconds(record.id) - self._wall(now) * 1000
-            if ahead > _FUTURE_MS_MAX:
-                self._outbox.drop("future-id")
-                return None
-        return record
+        address = unpack_address(news.address, news.port)
+        record = Record.make(news.node, address, news.incarnation, state, news.meta, news.versions, now)
+        objection = self._objection(record, now)
+        if objection is None:
+            return record
+        self._outbox.drop(objection)
+        return None
+
+    def _objection(self, record: Record, now: float) -> str | None:
+        if not record.address.port or not self._networks.permit(record.address.host):
+            return "address"
+        if len(record.meta) > _META_SIZE_MAX:
+            return "meta"
+        if not _compatible(record.versions, self._myself.versions):
+            return "version"
+        if record.id is not None and from_the_future(record.id, self._wall(now)):
+            return "future-id"
+        return None
 
     def _change(
         self,
@@ -269,3 +270,12 @@ class Membership(Part):
         before, after = old.member, new.member
         if (before.id, before.tags, before.address) != (after.id, after.tags, after.address):
             events.append(MemberUpdated(after, before))
+
+
+def _compatible(theirs: bytes, mine: bytes) -> bool:
+    """Once a member of another delegate protocol is let in, every push/pull of the cluster fails (WIRE 7)."""
+    if len(theirs) < 6:
+        return len(theirs) < 3 or 0 < theirs[0] <= theirs[1]
+    if not 0 < theirs[0] <= theirs[1]:
+        return False
+    return theirs[3] <= mine[5] <= theirs[4] and mine[3] <= theirs[5] <= mine[4]

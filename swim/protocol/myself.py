@@ -13,9 +13,10 @@ from swim.protocol.limits import TokenBucket
 from swim.protocol.table import Record, encode_meta
 from swim.types import Address, MemberState
 
-__all__ = ["META_SIZE_MAX", "Myself", "check_tags"]
+__all__ = ["INCARNATION_MAX", "META_SIZE_MAX", "Myself", "check_tags"]
 
 META_SIZE_MAX = 512  # memberlist's limit (WIRE section 7)
+INCARNATION_MAX = 1 << 31
 _PROTOCOL_VERSIONS = bytes((1, 5, 2))
 _SERF_VERSIONS = bytes((2, 5, 5))
 _REFUTATIONS_PER_S, _REFUTATIONS_BURST = 5.0, 10
@@ -125,11 +126,19 @@ class Myself(Part):
         if self.leaving or self.record is None:
             return
         self.incarnation = max(self.incarnation, incarnation) + 1
+        if self.incarnation > INCARNATION_MAX:
+            self._be_reborn(now)
         if self._bucket.take(now):
             self.publish(now)
         else:
             self._outbox.drop("refutation-delayed")
             self._timers.set_if_unset("refute", now + self._bucket.wait(now), self._refute_late)
+
+    def _be_reborn(self, now: float) -> None:
+        """Somebody has driven the incarnation to where nobody believes it: go on as a new process."""
+        self.boot = mint_boot(self._rng)
+        self.incarnation = 1
+        self.mint(now, self._table.newest_minted)
 
     def _refute_late(self, now: float) -> None:
         self._bucket.take(now)

@@ -64,7 +64,7 @@ class Naming(Part):
         if ack.boot == self._myself.boot.encode():
             return  # this node itself, under another of its addresses
         theirs = unpack_id(ack.sender_id)
-        if mine is not None and theirs is not None and mine.id is not None and theirs > mine.id:
+        if mine is not None and mine.id is not None and (theirs is None or theirs > mine.id):
             self._outbox.send(address, mine.as_alive())  # it is the other who has to give way
             return
         self._failed(

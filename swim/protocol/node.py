@@ -27,28 +27,21 @@ from swim.protocol.naming import Naming
 from swim.protocol.networks import Networks
 from swim.protocol.outbox import Outbox, Request
 from swim.protocol.probing import Probing
+from swim.protocol.reception import Reception
 from swim.protocol.rings import Rings
-from swim.protocol.strangers import Strangers
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
-from swim.protocol.table import MemberTable, Record
+from swim.protocol.table import MemberTable
 from swim.protocol.verdicts import Verdicts
 from swim.types import Address, Member
 from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
     Ack,
-    Alive,
     Dead,
     ErrorMessage,
-    Message,
-    Nack,
-    Opinion,
-    OpinionKind,
     Ping,
-    PingReq,
     PushPull,
     StreamMessage,
-    Suspect,
     UserMessage,
 )
 
@@ -57,7 +50,6 @@ __all__ = ["Node", "Phase", "Request"]
 _LATE_S = 0.05
 _STALL_S = 5.0
 """A leader that stalled for so long queues at the back: else it could stall again and again and lead."""
-_ALIASES_MAX = 1_024
 _SWEEP_S = 60.0
 _STABLE_S = 1.0
 _FAREWELLS = (0.05, 0.15)
@@ -104,7 +96,6 @@ class Node:
         self.name = name
         self.address = address
         self._attended = float("-inf")
-        self._aliases: dict[Address, str] = {}
         self._networks = Networks(networks)
         self._table = MemberTable(Rings(config.rings), config.dead_max)
         self._outbox = Outbox(codec)
@@ -140,11 +131,14 @@ class Node:
             answered=self._suspicion.answered,
             overdue=self._suspicion.overdue,
         )
-        self._strangers = Strangers(
+        self._reception = Reception(
             context,
+            self._myself,
             self._membership,
             self._probing,
-            believed=lambda news, source, now: self._receive_gossip(news, self._sender(source), source, now),
+            self._suspicion,
+            self._verdicts,
+            self._sync,
         )
         self._naming = Naming(context, self._myself, self._probing, self._fail)
         self._joining = Joining(
@@ -187,6 +181,7 @@ class Node:
             self._end(Phase.LEFT)
             return
         self.phase = Phase.LEAVING
+        self._reception.open = False
         self._myself.leaving = True
         self._timers.clear()
         self._farewell(now)
@@ -206,6 +201,7 @@ class Node:
 
     def _joined(self, now: float) -> None:
         self.phase = Phase.MEMBER
+        self._reception.open = True
         self._dissemination.introduce(now)
         self._sync.begin(now)
         self._timers.set("sweep", now + _SWEEP_S, self._sweep)
@@ -242,95 +238,8 @@ class Node:
             return
         for reason in packet.dropped:
             self._outbox.drop(reason)
-        for message in packet.messages:
-            self._receive(message, source, len(data), now)
+        self._reception.receive(packet.messages, source, len(data), now)
         self._settle(now)
-
-    def _receive(self, message: Message, source: Address, size: int, now: float) -> None:
-        sender = self._sender(source)
-        match message:
-            case Ping():
-                self._receive_ping(message, sender, source, size, now)
-            case Ack():
-                name = self._probing.receive_ack(message, now)
-                if name is not None and sender is None:
-                    self._learn_alias(source, name)
-            case Alive() | Suspect() | Dead():
-                self._receive_gossip(message, sender, source, now)
-            case PingReq():
-                if sender is None:
-                    self._outbox.drop("stranger")
-                else:
-                    self._probing.receive_ping_req(message, source, now)
-            case Opinion():
-                self._receive_opinion(message, sender, source, now)
-            case Nack():
-                pass  # we never ask for one
-            case UserMessage():
-                self._outbox.drop("user")
-
-    def _sender(self, source: Address) -> Record | None:
-        """The member that sends from this address."""
-        record = self._table.at(source)
-        if record is None and source in self._aliases:
-            record = self._table.get(self._aliases[source])
-        return record
-
-    def _learn_alias(self, source: Address, name: str) -> None:
-        """A member answered our ping from another address than it advertises (NAT, several cards)."""
-        if len(self._aliases) >= _ALIASES_MAX:
-            del self._aliases[next(iter(self._aliases))]
-        self._aliases[source] = name
-
-    def _receive_ping(
-        self, ping: Ping, sender: Record | None, source: Address, size: int, now: float
-    ) -> None:
-        self._probing.receive_ping(ping, sender, source, size, now)
-        if sender is None or self.phase is not Phase.MEMBER:
-            return
-        if sender.solo:
-            self._membership.answered_after_all(sender.name, now)
-        elif not sender.present:
-            # It does not know that it was given up. Told so, it refutes; by itself it might take long.
-            self._outbox.send(source, sender.as_dead(self.name))
-        else:
-            self._sync.compare(ping.view, sender, now)
-
-    def _receive_opinion(self, opinion: Opinion, sender: Record | None, source: Address, now: float) -> None:
-        about = self._table.get(opinion.node)
-        if sender is None or not sender.own or self.phase is not Phase.MEMBER:
-            self._outbox.drop("stranger")
-            return
-        if about is None or opinion.incarnation < about.incarnation:
-            return
-        if not about.present:
-            if not about.solo:
-                self._outbox.send(source, about.as_dead(self.name))  # it is settled already
-            return
-        match opinion.kind:
-            case OpinionKind.HINT:
-                self._suspicion.hint(opinion, now)
-            case OpinionKind.POLL:
-                self._suspicion.polled(sender.name, opinion, now)
-            case OpinionKind.LOSSY:
-                self._verdicts.heard_lossy(sender.name, opinion, now)
-            case OpinionKind.AGREE | OpinionKind.VETO:
-                self._verdicts.heard(sender.name, opinion, now)
-
-    def _receive_gossip(
-        self, news: Alive | Suspect | Dead, sender: Record | None, source: Address, now: float
-    ) -> None:
-        """News is believed from members. A stranger may introduce itself first (`Strangers`)."""
-        if self._myself.record is None:
-            return
-        if sender is None:
-            self._strangers.hold(news, source, now)
-        elif isinstance(news, Alive):
-            self._membership.alive(news, now, source)
-        elif isinstance(news, Suspect):
-            self._membership.suspect(news, now)
-        else:
-            self._membership.dead(news, now)
 
     def receive_unreachable(self, address: Address, now: float) -> None:
         """The kernel says that no process listens at this address (ICMP, ECONNREFUSED)."""

@@ -199,7 +199,7 @@ class Probing(Part):
 
     # --- answering
 
-    def receive_ping(self, ping: Ping, sender: Record | None, source: Address, size: int, now: float) -> None:
+    def receive_ping(self, ping: Ping, sender: Record | None, source: Address, now: float) -> None:
         """Acks go to where the ping came from, never to an address that it names (memberlist#371)."""
         if ping.node not in ("", self._name):
             self._outbox.drop("ping-name")
@@ -217,11 +217,11 @@ class Probing(Part):
         if sender is not None:
             self._dissemination.send(source, ack)
             return
-        for answer in (ack, Ack(ping.seq, bare=True)):  # a stranger gets no more than it sent
-            if len(packet := self._outbox.codec.packet([self._outbox.codec.part(answer)])) <= size:
-                self._outbox.datagrams.append((packet, source))
-                return
-        self._outbox.drop("amplification")
+        # A stranger gets no more than it sent (see `Node._trim`): what is not needed is left out.
+        part = self._outbox.codec.part
+        bare = Ack(ping.seq, bare=True)
+        fits = len(part(ack)) <= len(part(ping))
+        self._outbox.send(source, ack if fits else bare)
 
     def _wait_ms(self, observer: str, now: float) -> int:
         """Until this observer's next turn, by this node's clock."""

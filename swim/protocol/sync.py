@@ -13,7 +13,6 @@ from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
 from swim.protocol.table import Record
 from swim.types import Address, MemberState
-from swim.wire import unpack_address
 from swim.wire.messages import Alive, Dead, Greeting, NodeState, PushPull, Suspect, WireState
 
 __all__ = ["Sync", "delegate_clash"]
@@ -158,13 +157,7 @@ class Sync(Part):
         elif self._table.get(node.name) is not None:
             self._membership.dead(Dead(node.name, node.incarnation, greeting.name), now)
         else:
-            address = unpack_address(node.address, node.port)
-            self._membership.remember_dead(
-                Record.make(
-                    node.name, address, node.incarnation, MemberState.DEAD, node.meta, node.versions, now
-                ),
-                now,
-            )
+            self._membership.remember_dead(_alive(node), now)
 
 
 def _alive(node: NodeState) -> Alive:

@@ -18,6 +18,8 @@ from swim.wire.serf import decode_tags, encode_tags
 __all__ = ["BOOT_TAG", "ID_TAG", "MemberTable", "Record", "encode_meta", "hash_text"]
 
 ID_TAG, BOOT_TAG = "_id", "_boot"
+_CLAIMS_MAX = 8
+"""Names that are remembered for one address."""
 _WIRE_STATES = {
     MemberState.ALIVE: WireState.ALIVE,
     MemberState.SUSPECT: WireState.SUSPECT,
@@ -179,7 +181,8 @@ class MemberTable:
         if old is None or old.address != record.address:
             if old is not None:
                 self._release(old)
-            self._names[record.address] = (*self._names.get(record.address, ()), record.name)
+            claims = (*self._names.get(record.address, ()), record.name)
+            self._names[record.address] = claims[-_CLAIMS_MAX:]
         self._records[record.name] = record
         self._index(record)
         if old is None or old.view != record.view:
@@ -193,7 +196,8 @@ class MemberTable:
         self._release(record)
 
     def _release(self, record: Record) -> None:
-        others = tuple(name for name in self._names.pop(record.address) if name != record.name)
+        claims = self._names.pop(record.address, ())
+        others = tuple(name for name in claims if name != record.name)
         if others:
             self._names[record.address] = others
 

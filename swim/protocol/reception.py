@@ -1,0 +1,159 @@
+"""Where each message of a packet goes, and what it may do: that depends on who sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from swim.protocol.context import Context, Part
+from swim.protocol.membership import Membership
+from swim.protocol.myself import Myself
+from swim.protocol.probing import Probing
+from swim.protocol.strangers import Strangers
+from swim.protocol.suspicion import Suspicion
+from swim.protocol.sync import Sync
+from swim.protocol.table import Record
+from swim.protocol.verdicts import Verdicts
+from swim.types import Address
+from swim.wire.messages import (
+    Ack,
+    Alive,
+    Dead,
+    Message,
+    Nack,
+    Opinion,
+    OpinionKind,
+    Ping,
+    PingReq,
+    Suspect,
+    UserMessage,
+)
+
+__all__ = ["Reception"]
+
+_ALIASES_MAX = 1_024
+
+
+class Reception(Part):
+    """Reads packets. Members are told from strangers by the address that a packet comes from."""
+
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        membership: Membership,
+        probing: Probing,
+        suspicion: Suspicion,
+        verdicts: Verdicts,
+        sync: Sync,
+    ) -> None:
+        super().__init__(context)
+        self.open = False
+        """This node is a member, and neither joining nor leaving: it judges others."""
+        self._myself = myself
+        self._membership = membership
+        self._probing = probing
+        self._suspicion = suspicion
+        self._verdicts = verdicts
+        self._sync = sync
+        self._strangers = Strangers(context, membership, probing, believed=self._gossip)
+        self._aliases: dict[Address, str] = {}
+
+    def receive(self, messages: Iterable[Message], source: Address, size: int, now: float) -> None:
+        """The messages of one packet of so many bytes."""
+        start = len(self._outbox.datagrams)
+        for message in messages:
+            self._receive(message, source, now)
+        self._trim(start, size)
+
+    def _trim(self, start: int, size: int) -> None:
+        """Addresses that are no member's, and may be forged, get no more than came in."""
+        datagrams = self._outbox.datagrams
+        for index in range(len(datagrams) - 1, start - 1, -1):
+            data, address = datagrams[index]
+            if self._sender(address) is None:
+                size -= len(data)
+                if size < 0:
+                    self._outbox.drop("amplification")
+                    del datagrams[index]
+
+    def _sender(self, source: Address) -> Record | None:
+        """The member that sends from this address."""
+        record = self._table.at(source)
+        if record is None and source in self._aliases:
+            record = self._table.get(self._aliases[source])
+        return record
+
+    def _learn_alias(self, source: Address, name: str) -> None:
+        """A member answered our ping from another address than it advertises (NAT, several cards)."""
+        if len(self._aliases) >= _ALIASES_MAX:
+            del self._aliases[next(iter(self._aliases))]
+        self._aliases[source] = name
+
+    def _receive(self, message: Message, source: Address, now: float) -> None:
+        sender = self._sender(source)
+        match message:
+            case Ping():
+                self._ping(message, sender, source, now)
+            case Ack():
+                name = self._probing.receive_ack(message, now)
+                if name is not None and sender is None:
+                    self._learn_alias(source, name)
+            case Alive() | Suspect() | Dead():
+                self._gossip(message, source, now)
+            case PingReq():
+                if sender is None:
+                    self._outbox.drop("stranger")
+                else:
+                    self._probing.receive_ping_req(message, source, now)
+            case Opinion():
+                self._opinion(message, sender, source, now)
+            case Nack():
+                pass  # we never ask for one
+            case UserMessage():
+                self._outbox.drop("user")
+
+    def _ping(self, ping: Ping, sender: Record | None, source: Address, now: float) -> None:
+        self._probing.receive_ping(ping, sender, source, now)
+        if sender is None or not self.open:
+            return
+        if sender.solo:
+            self._membership.answered_after_all(sender.name, now)
+        elif not sender.present:
+            # It does not know that it was given up. Told so, it refutes; by itself it might take long.
+            self._outbox.send(source, sender.as_dead(self._name))
+        else:
+            self._sync.compare(ping.view, sender, now)
+
+    def _gossip(self, news: Alive | Suspect | Dead, source: Address, now: float) -> None:
+        """News is believed from members. A stranger may introduce itself first (`Strangers`)."""
+        if self._myself.record is None:
+            return
+        if self._sender(source) is None:
+            self._strangers.hold(news, source, now)
+        elif isinstance(news, Alive):
+            self._membership.alive(news, now, source)
+        elif isinstance(news, Suspect):
+            self._membership.suspect(news, now)
+        else:
+            self._membership.dead(news, now)
+
+    def _opinion(self, opinion: Opinion, sender: Record | None, source: Address, now: float) -> None:
+        about = self._table.get(opinion.node)
+        if sender is None or not sender.own or not self.open:
+            self._outbox.drop("stranger")
+            return
+        if about is None or opinion.incarnation < about.incarnation:
+            return
+        if not about.present:
+            if not about.solo:
+                self._outbox.send(source, about.as_dead(self._name))  # it is settled already
+            return
+        match opinion.kind:
+            case OpinionKind.HINT:
+                self._suspicion.hint(opinion, now)
+            case OpinionKind.POLL:
+                self._suspicion.polled(sender.name, opinion, now)
+            case OpinionKind.LOSSY:
+                self._verdicts.heard_lossy(sender.name, opinion, now)
+            case OpinionKind.AGREE | OpinionKind.VETO:
+                self._verdicts.heard(sender.name, opinion, now)
