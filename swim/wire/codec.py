@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from swim.wire.bodies import encode, packet_message
-from swim.wire.dialect import COMPOUND, COMPRESS, CRC, ERROR
+from swim.wire.dialect import COMPOUND, COMPRESS, CRC, ERROR, KEPT
 from swim.wire.errors import DecodeError
 from swim.wire.framing import PacketReader, check_crc, compound, label_header, strip_label
+from swim.wire.kept import KeptChannel
 from swim.wire.keyring import Keyring
 from swim.wire.messages import Message, StreamMessage
 from swim.wire.streams import StreamDecoder, seal_stream, stream_content
@@ -95,3 +96,12 @@ class Codec:
         for the request on a connection that we accepted.
         """
         return StreamDecoder(label=self._label, keyring=self._keyring, labelled=not answering)
+
+    @property
+    def kept_opening(self) -> bytes:
+        """What the opener of a kept stream writes first; no other connection begins like this."""
+        return self._header + bytes((KEPT,))
+
+    def kept_channel(self, *, opener: bool) -> KeptChannel:
+        """One end of a kept stream, behind its opening."""
+        return KeptChannel(opener=opener, label=self._label, keyring=self._keyring)

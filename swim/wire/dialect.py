@@ -28,6 +28,7 @@ ENCRYPT: Final = 10
 NACK: Final = 11
 CRC: Final = 12
 ERROR: Final = 13
+KEPT: Final = 0x4B  # our own: what opens a kept stream
 LABEL: Final = 244
 
 NAME_SIZE_MAX = 255
