@@ -194,10 +194,11 @@ class TestRefutation:
         member.tell(node, self.mine(node, member, incarnation=7, meta=member.meta))
         assert node.me.incarnation == 8
 
-    def test_entries_of_a_push_pull_are_answered_too(self, node: Node, member: Puppet) -> None:
-        for number, state in enumerate((WireState.SUSPECT, WireState.DEAD, WireState.LEFT)):
-            member.push(node, member.state(state, name="a", incarnation=10 * (number + 1)))
-            assert node.me.incarnation == 10 * (number + 1) + 1
+    def test_entries_of_a_push_pull_are_answered_too(self, net: Net, node: Node) -> None:
+        foreign = net.puppet("f", own=False).join(node)
+        for number, state in enumerate((WireState.SUSPECT, WireState.DEAD, WireState.LEFT), 1):
+            foreign.push(node, foreign.state(state, name="a", incarnation=10 * number))
+            assert node.me.incarnation == 10 * number + 1
 
     def test_is_limited_in_number_but_the_last_word_is_said(
         self, net: Net, node: Node, member: Puppet
