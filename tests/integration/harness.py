@@ -88,6 +88,9 @@ class Nodes:
         """Until every node sees exactly the nodes that should be running."""
 
         def complete() -> bool:
+            for name, agent in self.agents.items():
+                if agent.process.poll() is not None and agent.silent.is_set():
+                    raise RuntimeError(f"{name} has ended: {list(agent.complaints)}")
             return all(set(self.fleet.views.get(name, ())) == set(self.others(name)) for name in self.agents)
 
         try:

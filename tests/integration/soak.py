@@ -20,7 +20,7 @@ import trio
 
 from benchmarks.driver import Spread, reports
 from tests.integration import test_foreign, test_hostile, test_setups
-from tests.integration.harness import PATIENCE, Nodes, noises, open_nodes
+from tests.integration.harness import PATIENCE, Nodes, noises, open_nodes, until
 from tests.integration.hostile import Attack
 from tests.integration.serf import open_serfs
 from tests.integration.test_cluster import five, port_of, restart, sixteen
@@ -122,6 +122,25 @@ async def spoofed(options: argparse.Namespace) -> None:
         print(f"  sent {dict(attack.done)}\n  {outcome}", flush=True)
 
 
+async def silence(options: argparse.Namespace) -> None:
+    async with open_nodes() as nodes:
+        await sixteen(nodes)
+        crowd = nodes.agents["crowd-0"]
+        survivors = nodes.others(*crowd.names)
+        stopped = crowd.pause()
+
+        def gone() -> bool:
+            return all(not set(crowd.names) & set(nodes.fleet.views[name]) for name in survivors)
+
+        ended = await until(gone, "all that are stopped are dead", 120.0)
+        print(f"12 of 16 stopped: given up by the other 4 after {ended - stopped:.1f} s")
+        resumed = crowd.resume()
+        await nodes.all_see_all(120.0)
+        print(f"  resumed: all see all after {time.monotonic() - resumed:.1f} s")
+        await nodes.all_follow(next(iter(set(nodes.fleet.leaders.values()))))
+        print(f"  leader {set(nodes.fleet.leaders.values())}", flush=True)
+
+
 async def serf(options: argparse.Namespace) -> None:
     async def one(kind: str, how: dict[str, tuple[str, ...]]) -> None:
         async with open_nodes() as nodes, open_serfs() as serfs:
@@ -160,7 +179,8 @@ async def seeds(options: argparse.Namespace) -> None:
 
 
 SCENARIOS: dict[str, Callable[[argparse.Namespace], Awaitable[None]]] = {
-    scenario.__name__: scenario for scenario in (lifecycle, hostile, spoofed, serf, memberlist, seeds)
+    scenario.__name__: scenario
+    for scenario in (lifecycle, hostile, spoofed, silence, serf, memberlist, seeds)
 }
 
 
