@@ -20,12 +20,15 @@ from swim.protocol.myself import INCARNATION_MAX, Myself
 from swim.protocol.networks import Networks
 from swim.protocol.precedence import can_change
 from swim.protocol.readmission import Readmission
-from swim.protocol.table import Record
+from swim.protocol.table import MemberTable, Record
 from swim.types import Address, MemberState
 from swim.wire import unpack_address
-from swim.wire.messages import Alive, Dead, Suspect
+from swim.wire.messages import Ack, Alive, Dead, Suspect
 
-__all__ = ["Membership"]
+__all__ = ["Ask", "Membership"]
+
+Ask = Callable[[str, Address, float, Callable[[Ack, float], None], Callable[[float], None]], bool]
+"""`Probing.ask`: ping an address that need not be a member's."""
 
 _INCARNATION_JUMP_MAX = 1 << 20
 """An incarnation grows by refuting, a few a second at most: a greater leap is nonsense that would,
@@ -45,12 +48,15 @@ class Membership(Part):
         dissemination: Dissemination,
         networks: Networks,
         claimed: Callable[[Record, float], None],
+        ask: Ask,
     ) -> None:
         super().__init__(context)
         self._myself = myself
         self._dissemination = dissemination
         self._networks = networks
         self._claimed = claimed
+        self._ask = ask
+        self._contested: dict[str, Record] = {}
         self._readmission = Readmission()
 
     # --- news from others
@@ -71,20 +77,54 @@ class Membership(Part):
             if len(self._table) >= self._config.members_max:
                 self._outbox.drop("members-max")
                 return
+            holder = self._table.at(record.address)
+            if holder is not None and holder.present:
+                # Two names at one address: an address that is used again, or a name that never was.
+                self._contest(record, record.name, record.address, True, now)
+                return
         elif not self._newer(old, record):
             if source == record.address and old.own and old.boot != record.boot:
                 self._outbox.send(source, old.as_alive())  # its name has been taken: let it find out
             return
         elif self._in_conflict(old, record):
-            self._outbox.drop("name-conflict")
             self._outbox.send(record.address, old.as_alive())  # it asks the other, and gives way or insists
+            self._contest(record, old.name, old.address, False, now)
             return
         elif self._held_down(old, record, now):
             self._outbox.drop("held-down")
             return
+        self._accept(old, record, now, spread=spread)
+
+    def _accept(self, old: Record | None, record: Record, now: float, *, spread: bool = True) -> None:
         self._change(old, record, now)
         if spread:
             self._dissemination.news(record.name, record.as_alive(), now)
+
+    def _contest(self, claim: Record, name: str, address: Address, wanted: bool, now: float) -> None:
+        """Ask a process at that address for its name; the claim is good if the answer is as `wanted`.
+
+        A new name at another member's address has to answer; where another process claims the name
+        of a member, that member must not answer any more.
+        """
+        if claim.name in self._contested:
+            return
+
+        def settle(answered: bool, at: float) -> None:
+            record = self._contested.pop(claim.name)
+            old = self._table.get(record.name)
+            if answered is not wanted:
+                self._outbox.drop("contested")
+            elif old is None or self._newer(old, record):
+                self._accept(old, record, at)
+
+        if self._ask(
+            name,
+            address,
+            now,
+            lambda ack, at: settle(_is(ack, name, self._table), at),
+            lambda at: settle(False, at),
+        ):
+            self._contested[claim.name] = claim
 
     def _newer(self, old: Record, new: Record) -> bool:
         if old.boot == new.boot:
@@ -104,9 +144,7 @@ class Membership(Part):
 
     def _in_conflict(self, old: Record, new: Record) -> bool:
         """Another process claims the name and address of one that is not yet given up."""
-        if not old.present or old.address == new.address:
-            return False
-        return not new.own or old.boot != new.boot
+        return old.present and old.address != new.address and (not new.own or old.boot != new.boot)
 
     def _about_me(self, record: Record, now: float) -> None:
         mine = self._myself.record
@@ -279,3 +317,9 @@ def _compatible(theirs: bytes, mine: bytes) -> bool:
     if not 0 < theirs[0] <= theirs[1]:
         return False
     return theirs[3] <= mine[5] <= theirs[4] and mine[3] <= theirs[5] <= mine[4]
+
+
+def _is(ack: Ack, name: str, table: MemberTable) -> bool:
+    """Does this ack come from the process that is known under the name (or the name from any)?"""
+    known = table.get(name)
+    return known is None or known.boot is None or not ack.boot or ack.boot == known.boot.encode()

@@ -128,11 +128,7 @@ class Myself(Part):
         self.incarnation = max(self.incarnation, incarnation) + 1
         if self.incarnation > INCARNATION_MAX:
             self._be_reborn(now)
-        if self._bucket.take(now):
-            self.publish(now)
-        else:
-            self._outbox.drop("refutation-delayed")
-            self._timers.set_if_unset("refute", now + self._bucket.wait(now), self._refute_late)
+        self._refute_now(now)
 
     def _be_reborn(self, now: float) -> None:
         """Somebody has driven the incarnation to where nobody believes it: go on as a new process."""
@@ -140,6 +136,10 @@ class Myself(Part):
         self.incarnation = 1
         self.mint(now, self._table.newest_minted)
 
-    def _refute_late(self, now: float) -> None:
-        self._bucket.take(now)
-        self.publish(now)
+    def _refute_now(self, now: float) -> None:
+        if self._bucket.take(now):
+            self._timers.cancel("refute")
+            self.publish(now)
+        else:
+            self._outbox.drop("refutation-delayed")
+            self._timers.set("refute", now + self._bucket.wait(now), self._refute_now)

@@ -118,6 +118,7 @@ class Node:
             self._dissemination,
             self._networks,
             claimed=lambda record, now: self._naming.claimed(record, now),
+            ask=lambda *question: self._probing.ask(*question),
         )
         self._leadership = Leadership(context, self._myself)
         self._sync = Sync(context, self._myself, self._membership, self._leadership)
@@ -387,6 +388,21 @@ class Node:
         if record is not None:
             return record.member
         return Member(self.name, self.address, None, dict(self._myself.tags))
+
+    @property
+    def boot(self) -> str:
+        """Tells this process from any other under its name."""
+        return self._myself.boot
+
+    def member(self, name: str) -> Member | None:
+        """The present member of this name."""
+        record = self._table.get(name)
+        return record.member if record is not None and record.present else None
+
+    def member_at(self, address: Address) -> Member | None:
+        """The present member at this address."""
+        record = self._table.at(address)
+        return record.member if record is not None and record.present else None
 
     @property
     def leader(self) -> Member | None:

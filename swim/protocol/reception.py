@@ -155,5 +155,5 @@ class Reception(Part):
                 self._suspicion.polled(sender.name, opinion, now)
             case OpinionKind.LOSSY:
                 self._verdicts.heard_lossy(sender.name, opinion, now)
-            case OpinionKind.AGREE | OpinionKind.VETO:
+            case OpinionKind.AGREE | OpinionKind.VETO | OpinionKind.LOOKING:
                 self._verdicts.heard(sender.name, opinion, now)

@@ -98,7 +98,6 @@ class Suspicion(Part):
             self._membership.declare_dead(name, "process-gone", now)
             return
         if case is not None:
-            self._verdicts.withdraw(name)
             for asker, poll in case.askers.items():
                 self._verdicts.answer(asker, poll, OpinionKind.VETO)
             self._count_losses(name, case, seq, now)
@@ -183,6 +182,7 @@ class Suspicion(Part):
         case = self._open(poll.node, now)
         if len(case.askers) < _ASKERS_MAX:
             case.askers[asker] = poll
+        self._verdicts.answer(asker, poll, OpinionKind.LOOKING)
         if fresh:
             self._step(poll.node, now)
 
@@ -210,9 +210,13 @@ class Suspicion(Part):
             for asker, poll in case.askers.items():
                 self._verdicts.answer(asker, poll, OpinionKind.AGREE)
             case.askers.clear()
-            patience = max(map(self.probing.timeout, self.probing.subjects))
-            self._verdicts.poll(record, case.refusals >= _REFUSALS_NEEDED, patience, now)
-        self._conclude_alone(record, case, now)
+            self._verdicts.poll(
+                record,
+                now,
+                patience=max(map(self.probing.timeout, self.probing.subjects)),
+                certain=case.refusals >= _REFUSALS_NEEDED,
+                desperate=self._long(case, now),
+            )
         if name in self._cases:
             self._probe_again(record, case, now)
 
@@ -220,7 +224,9 @@ class Suspicion(Part):
         """Would this observer declare it dead?"""
         if case.refusals >= _REFUSALS_NEEDED:
             return True
-        return self._phi(name, case, now) >= PHI_DEAD and not self._mute()
+        if self._phi(name, case, now) < PHI_DEAD:
+            return False
+        return self._long(case, now) or not self._mute()
 
     def _mute(self) -> bool:
         """When most of its subjects are silent, it is the observer that has the problem."""
@@ -228,14 +234,9 @@ class Suspicion(Part):
         suspected = sum(map(self.suspects, subjects))
         return len(subjects) >= _MUTE_SUBJECTS and suspected > _MUTE_SHARE * len(subjects)
 
-    def _conclude_alone(self, record: Record, case: _Case, now: float) -> None:
-        """Observers that died together must not leave a survivor waiting for their votes for ever."""
-        if self._attention(now) - case.since < self._config.pause_tolerance:
-            return
-        observers = self._table.rings.observers(record.name)
-        able = [name for name in observers if not self.suspects(name)]
-        if len(able) < self._verdicts.needed(len(observers)):
-            self._membership.declare_dead(record.name, "silence", now, solo=True)
+    def _long(self, case: _Case, now: float) -> bool:
+        """Nothing that a live member does takes so long, nor its observers to answer for it."""
+        return self._attention(now) - case.since >= self._config.pause_tolerance
 
     def _probe_again(self, record: Record, case: _Case, now: float) -> None:
         attention = self._attention(now)
@@ -286,6 +287,7 @@ class Suspicion(Part):
     def _close(self, name: str) -> _Case | None:
         case = self._cases.pop(name, None)
         if case is not None:
+            self._verdicts.withdraw(name)
             self._timers.cancel(("case", name))
             self.probing.forget([seq for seq, _, _ in case.probes])
         return case

@@ -11,9 +11,10 @@ from swim.protocol.leadership import Leadership
 from swim.protocol.limits import TokenBucket
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
-from swim.protocol.table import Record
+from swim.protocol.table import BOOT_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.messages import Alive, Dead, Greeting, NodeState, PushPull, Suspect, WireState
+from swim.wire.serf import decode_tags
 
 __all__ = ["Sync", "delegate_clash"]
 
@@ -149,6 +150,8 @@ class Sync(Part):
         if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None):
             # What one of our own suspects is its own affair until it is sure.
             self._membership.alive(_alive(node), now, spread=spread)
+        elif self._another_process(node):
+            pass  # the end of an earlier process says nothing about the one that has its name now
         elif node.state is WireState.LEFT:
             self._membership.dead(Dead(node.name, node.incarnation, node.name), now)
         elif greeting is None:
@@ -158,6 +161,10 @@ class Sync(Part):
             self._membership.dead(Dead(node.name, node.incarnation, greeting.name), now)
         else:
             self._membership.remember_dead(_alive(node), now)
+
+    def _another_process(self, node: NodeState) -> bool:
+        known, boot = self._table.get(node.name), decode_tags(node.meta).get(BOOT_TAG)
+        return known is not None and known.own and boot is not None and known.boot != boot
 
 
 def _alive(node: NodeState) -> Alive:

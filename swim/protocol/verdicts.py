@@ -35,6 +35,8 @@ class _Poll:
     asked: tuple[str, ...]
     agreed: dict[str, None] = field(default_factory=dict)
     vetoed: bool = False
+    desperate: bool = False
+    """It has been silent for so long that only the observers that answer at all are counted."""
 
 
 class Verdicts(Part):
@@ -44,12 +46,19 @@ class Verdicts(Part):
         super().__init__(context)
         self._membership = membership
         self._polls: dict[str, _Poll] = {}
+        self._able: dict[str, dict[str, None]] = {}
         self._lossy: dict[str, dict[str, float]] = {}
         self._rounds = 0
 
     def needed(self, observers: int) -> int:
         """Votes for a death, this node's own included."""
         return 1 if observers < 2 else min(_VOTES_MAX, max(2, math.ceil(observers / 2)))
+
+    def _needed_for(self, name: str, poll: _Poll) -> int:
+        if not poll.desperate:
+            return self.needed(len(poll.asked) + 1)
+        able = sum(1 for other in poll.asked if other in self._able.get(name, {}))
+        return self.needed(able + 1)
 
     def _others(self, name: str) -> tuple[str, ...]:
         return tuple(other for other in self._table.rings.observers(name) if other != self._name)
@@ -74,10 +83,11 @@ class Verdicts(Part):
 
     # --- polls
 
-    def poll(self, record: Record, certain: bool, patience: float, now: float) -> None:
+    def poll(self, record: Record, now: float, *, patience: float, certain: bool, desperate: bool) -> None:
         """This observer is convinced: `certain`, when the member's kernel says that it is gone.
 
-        `patience`: how long an answer may take, in seconds.
+        `patience`: how long an answer may take, in seconds. `desperate`: it has been silent for so long
+        that observers which do not even answer polls are not waited for: they may have died with it.
         """
         name, others = record.name, self._others(record.name)
         if not others:
@@ -88,7 +98,7 @@ class Verdicts(Part):
         if pending is not None and (pending.certain or not certain):
             return
         self._rounds = (self._rounds + 1) & 0xFFFFFFFF
-        self._polls[name] = _Poll(self._rounds, certain, others)
+        self._polls[name] = _Poll(self._rounds, certain, others, desperate=desperate)
         question = Opinion(OpinionKind.POLL, name, record.incarnation, round=self._rounds, certain=certain)
         self._tell(name, question)
         rounds = _CERTAIN_PATIENCE if certain else _POLL_PATIENCE
@@ -99,9 +109,10 @@ class Verdicts(Part):
         poll = self._polls.get(opinion.node)
         if poll is None or poll.round != opinion.round or voter not in poll.asked:
             return
+        self._able.setdefault(opinion.node, {})[voter] = None
         if opinion.kind is OpinionKind.VETO:
             poll.vetoed = True
-        else:
+        elif opinion.kind is OpinionKind.AGREE:
             poll.agreed[voter] = None
         if poll.vetoed or len(poll.agreed) == len(poll.asked):
             self._count(opinion.node, now)
@@ -112,11 +123,14 @@ class Verdicts(Part):
         if poll.vetoed or record is None or not record.present:
             return
         # The kernel's word needs no votes: those who could object have had the time to look.
-        if poll.certain or len(poll.agreed) + 1 >= self.needed(len(poll.asked) + 1):
-            self._membership.declare_dead(name, _reason(poll.certain), now)
+        needed = self._needed_for(name, poll)
+        if poll.certain or len(poll.agreed) + 1 >= needed:
+            alone = needed == 1 and not poll.certain
+            self._membership.declare_dead(name, _reason(poll.certain), now, solo=alone)
 
     def withdraw(self, name: str) -> None:
-        """The member answered this node, which asked whether it is dead."""
+        """The question whether it is dead does not arise any more."""
+        self._able.pop(name, None)
         if self._polls.pop(name, None) is not None:
             self._timers.cancel(("poll", name))
 

@@ -172,7 +172,9 @@ class OpinionKind(IntEnum):
     """To a poll: I have come to the same conclusion."""
     VETO = 3
     """To a poll: it answers me."""
-    LOSSY = 4
+    LOOKING = 4
+    """To a poll: not convinced yet; I will say so when I am."""
+    LOSSY = 5
     """It answers, but most of my packets to it, or of its answers, get lost."""
 
 
