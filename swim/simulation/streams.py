@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from swim.simulation.host import SimulatedNode
     from swim.simulation.world import World
 
-__all__ = ["Exchange", "KeptStream", "decode", "knock"]
+__all__ = ["Exchange", "KeptStream", "decode", "probe"]
 
 SEGMENT = 1400
 SYN_RETRY = 1.0
@@ -260,6 +260,19 @@ def knock(
     there = world.passage(client, server)
     if there is not None:
         world.schedule.after(there, arrive)
+
+
+def probe(world: World, client: SimulatedNode, server: SimulatedNode, address: Address) -> None:
+    """What the core calls a kernel probe: a fresh connection."""
+    core = client.core
+    knock(
+        world,
+        client,
+        server,
+        address,
+        lambda: client.call(core.receive_kernel_answer, address),
+        lambda: client.call(core.receive_unreachable, address),
+    )
 
 
 def transfer(

@@ -12,15 +12,16 @@ from typing import Any, NoReturn
 
 from swim.config import Config
 from swim.events import Event
-from swim.protocol.node import Node, Phase, Request
+from swim.protocol.node import Node, Request
 from swim.simulation.assembly import assemble
 from swim.simulation.fast import ObjectCodec
 from swim.simulation.host import Host, Life, SimulatedNode
 from swim.simulation.invariants import Invariants
 from swim.simulation.network import Cut, Fabric, Network
 from swim.simulation.schedule import Clock, Schedule
-from swim.simulation.streams import Exchange, KeptStream, knock
+from swim.simulation.streams import Exchange, KeptStream, probe
 from swim.simulation.trace import Record, Trace
+from swim.simulation.views import agree, describe
 from swim.types import Address, Member
 from swim.wire import Codec
 
@@ -310,12 +311,7 @@ class World:
 
     def converged(self) -> bool:
         """All running nodes see exactly each other, as each sees itself, and follow one leader."""
-        nodes = [node.core for node in self.running()]
-        if self._awaited or any(core.phase is not Phase.MEMBER for core in nodes):
-            return False
-        truth = sorted(_essence(core.me) for core in nodes)
-        leaders = {core.leader.id if core.leader else None for core in nodes}
-        return len(leaders) <= 1 and all(sorted(map(_essence, core.members())) == truth for core in nodes)
+        return not self._awaited and agree([node.core for node in self.running()])
 
     def events(
         self, kind: type | tuple[type, ...], *, at: str | None = None, about: str | None = None
@@ -331,17 +327,7 @@ class World:
 
     def describe(self) -> str:
         """Every node's view on a line, for people."""
-        lines = []
-        for node in self.nodes.values():
-            if not node.running:
-                lines.append(f"{node.name}: {node.life.value} {node.failure or ''}")
-                continue
-            core = node.core
-            seen = " ".join(
-                f"{m.name}{'?' * (m.state.value == 'suspect')}#{m.incarnation}" for m in core.members()
-            )
-            lines.append(f"{node.name}: {core.phase.value}, leader {self.leader(node.name)}; {seen}")
-        return "\n".join(lines)
+        return "\n".join(map(describe, self.nodes.values()))
 
     def report(self) -> str:
         """What somebody needs who has to find out what went wrong."""
@@ -403,15 +389,7 @@ class World:
         """A node asks the kernel at an address whether it answers: a fresh connection."""
         server = self.listener(address)
         if server is not None:
-            answered, unreachable = client.core.receive_kernel_answer, client.core.receive_unreachable
-            knock(
-                self,
-                client,
-                server,
-                address,
-                lambda: client.call(answered, address),
-                lambda: client.call(unreachable, address),
-            )
+            probe(self, client, server, address)
 
     def delivered(self, source: SimulatedNode, target: SimulatedNode, data: bytes) -> None:
         self.trace.packet(self.schedule.now, source.index, target.index, data)
@@ -469,7 +447,3 @@ class World:
         if self._codec is not None:
             return self._codec()
         return ObjectCodec() if self._fast else Codec()
-
-
-def _essence(member: Member) -> tuple[str, str, int, Address, list[tuple[str, str]]]:
-    return (member.name, member.id or "", member.incarnation, member.address, sorted(member.tags.items()))
