@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 
 import trio
 
+from swim.connections import Connections
 from swim.events import Event, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
+from swim.kept import KeptStreams
 from swim.protocol.networks import Networks
 from swim.protocol.node import Node, Phase, Request
 from swim.resolve import Seeds
@@ -53,7 +55,9 @@ class Driver:
         self.transport = transport
         self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
         self._seeds = seeds
-        self._streams = Streams(transport, node.codec, node.config, networks, self)
+        connections = Connections(transport)
+        self._kept = KeptStreams(node, connections, self)
+        self._streams = Streams(transport, connections, self._kept, node.codec, node.config, networks, self)
         self._scope = trio.CancelScope(shield=True)
         self._idle: trio.CancelScope | None = None
         self._changed = trio.lowlevel.ParkingLot()
@@ -151,6 +155,9 @@ class Driver:
         if self._nursery is not None:
             for request in node.requests_to_send():
                 self._nursery.start_soon(self._request, request)
+            for address in node.kernel_probes():
+                self._kept.probe(address, self._nursery)
+            self._kept.look(self._nursery)
         events = node.next_events()
         if events or node.phase is not self._phase:
             self._phase = node.phase
@@ -253,6 +260,22 @@ class Driver:
         if outcome is not None:
             outcome.problem = problem
             outcome.known.set()
+
+    # --- kernels
+    def receive_kernel_answer(self, address: Address) -> None:
+        """See `swim.kept.Reports`."""
+        self.node.receive_kernel_answer(address, self.now())
+        self.settle()
+
+    def receive_unreachable(self, address: Address) -> None:
+        """See `swim.kept.Reports`."""
+        self.node.receive_unreachable(address, self.now())
+        self.settle()
+
+    def receive_stream_closed(self, address: Address) -> None:
+        """See `swim.kept.Reports`."""
+        self.node.receive_stream_closed(address, self.now())
+        self.settle()
 
     def _explain_waiting(self, address: Address, problem: str | None) -> None:
         """A node that cannot join yet just goes on trying: say why, once for each reason."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Protocol
 
 import trio
 
 from swim.config import Config
+from swim.connections import Connections
+from swim.kept import Guest, KeptStreams
 from swim.protocol.networks import Networks
 from swim.protocol.node import Request
 from swim.transport import Transport, normal_address
@@ -20,7 +19,6 @@ from swim.wire.messages import StreamMessage
 
 __all__ = ["Answers", "Streams"]
 
-_CHUNK_SIZE = 65_536
 _HELD_MAX = 64 * 1024 * 1024
 """Bytes of incomplete requests, all streams together."""
 _GOODBYE_PATIENCE = 1.0
@@ -43,13 +41,16 @@ class Streams:
     def __init__(
         self,
         transport: Transport,
+        connections: Connections,
+        kept: KeptStreams,
         codec: Codec,
         config: Config,
         networks: Networks,
         answers: Answers,
     ) -> None:
         self._transport = transport
-        self._traffic = transport.traffic
+        self._connections = connections
+        self._kept = kept
         self._codec = codec
         self._config = config
         self._networks = networks
@@ -67,13 +68,13 @@ class Streams:
                 sock, sockaddr = await listener.accept()
             except OSError as error:
                 # The connection is gone already, or the process has no file descriptor left for it.
-                self._drop(f"accept-{errno.errorcode.get(error.errno or 0, 'error')}")
+                self._connections.drop(f"accept-{errno.errorcode.get(error.errno or 0, 'error')}")
                 await trio.sleep(_EXHAUSTED_PAUSE)
                 continue
             source = normal_address(sockaddr)
             refusal = self._refusal(source)
             if refusal is not None:
-                self._drop(refusal)
+                self._connections.drop(refusal)
                 sock.close()
                 continue
             self._served += 1
@@ -86,37 +87,55 @@ class Streams:
 
     @trio.lowlevel.enable_ki_protection
     async def _serve_one(self, stream: trio.SocketStream, source: Address) -> None:
-        try:
-            async with self._open(stream):
+        guest = None
+        async with self._connections.open(stream):
+            try:
                 with trio.move_on_after(self._config.stream_timeout) as scope:
-                    await self._answer(stream, source)
+                    guest = await self._answer(stream, source)
                 if scope.cancelled_caught:
-                    self._drop("stream-timeout")
-        except trio.BrokenResourceError:
-            self._drop("stream-broken")
-        finally:
-            self._served -= 1
+                    self._connections.drop("stream-timeout")
+            except trio.BrokenResourceError:
+                self._connections.drop("stream-broken")
+            finally:
+                self._served -= 1
+            if guest is not None:
+                await self._kept.attend(guest)
 
-    async def _answer(self, stream: trio.SocketStream, source: Address) -> None:
+    async def _answer(self, stream: trio.SocketStream, source: Address) -> Guest | None:
+        """One request and its answer; or the one who wants to keep this stream open."""
+        data = await self._beginning(stream)
+        opening = self._codec.kept_opening
+        if data.startswith(opening):
+            return await self._kept.greet(stream, data[len(opening) :])
         try:
-            message = await self._read_request(stream)
+            message = await self._read_request(stream, data)
         except DecodeError as error:
             answer = self._answers.receive_bad_stream(error, source)
             if answer is not None:
-                await self._write(stream, answer)
+                await self._connections.write(stream, answer)
                 await self._say_goodbye(stream)
-            return
+            return None
         if message is not None:
             answer = self._answers.receive_request(message, source)
             if answer is not None:
-                await self._write(stream, answer)
+                await self._connections.write(stream, answer)
+        return None
 
-    async def _read_request(self, stream: trio.SocketStream) -> StreamMessage | None:
+    async def _beginning(self, stream: trio.SocketStream) -> bytes:
+        """As much as is needed to tell a kept stream from a request."""
+        data = b""
+        while len(data) < len(self._codec.kept_opening) and self._codec.kept_opening.startswith(data):
+            more = await self._connections.read(stream)
+            if not more:
+                break
+            data += more
+        return data
+
+    async def _read_request(self, stream: trio.SocketStream, data: bytes) -> StreamMessage | None:
         held = 0
         decoder = self._codec.stream_decoder(answering=False)
         try:
             while True:
-                data = await self._read(stream)
                 if not data:
                     if held:
                         raise DecodeError("truncated", "closed within a message")
@@ -128,6 +147,7 @@ class Streams:
                 message = decoder.feed(data)
                 if message is not None:
                     return message
+                data = await self._connections.read(stream)
         finally:
             self._held -= held
 
@@ -136,7 +156,7 @@ class Streams:
         with trio.move_on_after(_GOODBYE_PATIENCE):
             await stream.send_eof()
             for _ in range(64):
-                if not await self._read(stream):
+                if not await self._connections.read(stream):
                     return
 
     # --- those that the node asks for
@@ -153,50 +173,15 @@ class Streams:
         return None
 
     async def _exchange(self, request: Request) -> StreamMessage:
-        async with self._open(await self._connect(request.address)) as stream:
-            await self._write(stream, request.content)
+        async with self._connections.open(await self._connections.connect(request.address)) as stream:
+            await self._connections.write(stream, request.content)
             return await self._read_answer(stream, self._codec.stream_decoder(answering=True))
-
-    async def _connect(self, address: Address) -> trio.SocketStream:
-        target = self._transport.socket_address(address)
-        if target is None:
-            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-        sock = trio.socket.from_stdlib_socket(self._transport.stream_socket())
-        try:
-            await sock.connect(target)
-        except BaseException:
-            sock.close()
-            raise
-        return trio.SocketStream(sock)
 
     async def _read_answer(self, stream: trio.SocketStream, decoder: StreamDecoder) -> StreamMessage:
         while True:
-            data = await self._read(stream)
+            data = await self._connections.read(stream)
             if not data:
                 raise ConnectionError("closed without a whole answer")
             message = decoder.feed(data)
             if message is not None:
                 return message
-
-    # --- both
-    @asynccontextmanager
-    async def _open(self, stream: trio.SocketStream) -> AsyncIterator[trio.SocketStream]:
-        self._traffic.streams += 1
-        try:
-            yield stream
-        finally:
-            self._traffic.streams -= 1
-            # `aclose` would be a checkpoint in the way of a cancellation; closing does not wait.
-            stream.socket.close()
-
-    async def _read(self, stream: trio.SocketStream) -> bytes:
-        data = bytes(await stream.receive_some(_CHUNK_SIZE))
-        self._traffic.stream_rx_bytes += len(data)
-        return data
-
-    async def _write(self, stream: trio.SocketStream, data: bytes) -> None:
-        await stream.send_all(data)
-        self._traffic.stream_tx_bytes += len(data)
-
-    def _drop(self, reason: str) -> None:
-        self._traffic.dropped[reason] += 1

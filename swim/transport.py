@@ -131,6 +131,10 @@ class Transport:
         try:
             if self._dual_stack:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            if os.name == "posix":
+                # A connection may last, and its own port be that of a node which is down just now:
+                # without this it could not be bound again.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if not is_wildcard(self.address.host):
                 sock.bind((self.address.host, 0))
             sock.setblocking(False)

@@ -30,6 +30,8 @@ LAYERS = {
     "swim.resolve": 3,
     "swim.subscriptions": 3,
     "swim.transport": 3,
+    "swim.connections": 3,
+    "swim.kept": 3,
     "swim.streams": 3,
     "swim.driver": 3,
     "swim.cluster": 3,
@@ -39,7 +41,17 @@ LAYERS = {
 }
 """Each module may import its own layer and those below. A new module says here where it belongs."""
 TRIO = tuple(
-    f"swim.{name}" for name in ("cluster", "driver", "resolve", "streams", "subscriptions", "transport")
+    f"swim.{name}"
+    for name in (
+        "cluster",
+        "connections",
+        "driver",
+        "kept",
+        "resolve",
+        "streams",
+        "subscriptions",
+        "transport",
+    )
 )
 SIMULATION = "swim.simulation"
 MAY_IMPORT_TRIO = (*TRIO, "swim.cli")

@@ -39,6 +39,10 @@ class ScriptedNode:
         self.dropped: dict[str, int] = {}
         self.datagrams: list[tuple[bytes, Address]] = []
         self.requests: list[Request] = []
+        self.probes: list[Address] = []
+        self.keep: tuple[Address, ...] = ()
+        self.boot = "bootboot"
+        self.others: list[Member] = []
         self.events: list[Event] = []
         self._token = 0
         self._heard = trio.lowlevel.ParkingLot()
@@ -98,6 +102,18 @@ class ScriptedNode:
     def receive_unreachable(self, address: Address, now: float) -> None:
         self._note("receive_unreachable", address)
 
+    def receive_kernel_answer(self, address: Address, now: float) -> None:
+        self._note("receive_kernel_answer", address)
+
+    def receive_stream_closed(self, address: Address, now: float) -> None:
+        self._note("receive_stream_closed", address)
+
+    def member(self, name: str) -> Member | None:
+        return next((other for other in self.others if other.name == name), None)
+
+    def member_at(self, address: Address) -> Member | None:
+        return next((other for other in self.others if other.address == address), None)
+
     def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:
         return cast("bytes | None", self._note("receive_request", message))
 
@@ -124,6 +140,13 @@ class ScriptedNode:
     def requests_to_send(self) -> list[Request]:
         drained, self.requests = self.requests, []
         return drained
+
+    def kernel_probes(self) -> list[Address]:
+        drained, self.probes = self.probes, []
+        return drained
+
+    def streams_to_keep(self, now: float) -> tuple[Address, ...]:
+        return self.keep
 
     def next_events(self) -> list[Event]:
         drained, self.events = self.events, []
