@@ -1,0 +1,517 @@
+"""Kept streams on real sockets: between scripted nodes, and against a peer that the test plays itself."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
+
+import pytest
+import trio
+
+from swim.config import Config
+from swim.connections import all_acknowledged
+from swim.driver import Driver
+from swim.transport import open_transport
+from swim.types import Address, Member
+from swim.wire import Codec, Keyring
+from swim.wire.kept import PROBE, Hello, KeptChannel, Sign
+from tests.cluster.scripted import ScriptedNode, driven
+from tests.wire.vectors import seeded_bytes
+
+PEER = "peer"
+BOOT = b"peerboot"
+KERNEL, CLOSED, GONE = "receive_kernel_answer", "receive_stream_closed", "receive_unreachable"
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was acknowledged")
+
+
+class Peer:
+    """A listener at which the node wants a stream kept, and the other ends of the streams."""
+
+    def __init__(self, node: ScriptedNode, driver: Driver, codec: Codec) -> None:
+        self.node, self.driver, self.codec = node, driver, codec
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen()
+        self.listener.setblocking(False)
+        self.streams: list[trio.SocketStream] = []
+        self.address = Address(*self.listener.getsockname())
+        node.others = [Member(PEER, self.address, id="1" * 26)]
+
+    def want(self) -> None:
+        self.keep(self.address)
+
+    def keep(self, *addresses: Address) -> None:
+        """What the node wants from now on; without the wait until the driver looks again."""
+        self.node.keep = addresses
+        self.driver._kept._next_look = -math.inf
+        self.driver.settle()
+
+    def close(self) -> None:
+        self.listener.close()
+        for stream in self.streams:
+            stream.socket.close()
+
+    async def accept(self) -> trio.SocketStream:
+        with trio.fail_after(5):
+            await trio.lowlevel.wait_readable(self.listener)
+        sock, _ = self.listener.accept()
+        self.streams.append(trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+        return self.streams[-1]
+
+    async def accept_hello(self) -> tuple[trio.SocketStream, KeptChannel, Hello]:
+        stream = await self.accept()
+        channel = self.codec.kept_channel(opener=False)
+        opening = self.codec.kept_opening
+        data = await receive(stream, len(opening))
+        assert data == opening
+        hello = await next_frame(stream, channel)
+        assert isinstance(hello, Hello)
+        return stream, channel, hello
+
+    async def establish(self) -> tuple[trio.SocketStream, KeptChannel]:
+        stream, channel, hello = await self.accept_hello()
+        await stream.send_all(channel.encode(Hello(PEER, BOOT, b"p" * 16, hello.name)))
+        assert await next_frame(stream, channel) is Sign.READY
+        return stream, channel
+
+    async def ask_kernel(self) -> None:
+        self.node.probes.append(self.address)
+        self.driver.settle()
+        await trio.lowlevel.checkpoint()
+
+    def told(self, verb: str) -> int:
+        return self.node.calls.count((verb, self.address))
+
+
+async def receive(stream: trio.SocketStream, size: int) -> bytes:
+    data = b""
+    with trio.fail_after(5):
+        while len(data) < size:
+            more = bytes(await stream.receive_some(size - len(data)))
+            assert more, "closed"
+            data += more
+    return data
+
+
+async def next_frame(stream: trio.SocketStream, channel: KeptChannel) -> Hello | Sign:
+    with trio.fail_after(5):
+        while True:
+            data = bytes(await stream.receive_some(65_536))
+            assert data, "closed"
+            frames = channel.feed(data)
+            if frames:
+                (frame,) = frames
+                return frame
+
+
+async def at_end(stream: trio.SocketStream) -> bool:
+    with trio.fail_after(5):
+        try:
+            while await stream.receive_some(65_536):
+                pass
+        except trio.BrokenResourceError:
+            return True
+    return True
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with trio.fail_after(5):
+        while not holds():  # noqa: ASYNC110
+            await trio.sleep(0.005)
+
+
+def reset(stream: trio.SocketStream) -> None:
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
+
+
+@asynccontextmanager
+async def peered(codec: Codec | None = None, config: Config | None = None) -> AsyncIterator[Peer]:
+    async with driven(config=config) as (node, driver):
+        if codec is not None:
+            node.codec = codec
+        peer = Peer(node, driver, node.codec)
+        with closing(peer):
+            yield peer
+
+
+def keyed() -> Codec:
+    return Codec(label="blue", keyring=Keyring([b"k" * 16], random_bytes=seeded_bytes(1)))
+
+
+# --- streams that the node opens
+
+
+@pytest.mark.parametrize("make_codec", [Codec, keyed])
+async def test_a_stream_is_opened_kept_and_its_end_reported(make_codec: Callable[[], Codec]) -> None:
+    async with peered(make_codec()) as peer:
+        peer.want()
+        stream, _, hello = await peer.accept_hello()
+        assert (hello.name, hello.boot, hello.to) == ("scripted", b"bootboot", PEER)
+        assert peer.told(KERNEL) == 1, "connected, so its kernel can be heard"
+        await stream.aclose()
+        await trio.sleep(0.05)
+        assert peer.told(CLOSED) == 0, "it was never established"
+        stream, _ = await peer.establish()
+        await trio.sleep(0.05)
+        assert peer.driver.transport.traffic.streams == 1
+        sent = peer.driver.transport.traffic.stream_tx_bytes
+        await trio.sleep(1.2)
+        assert peer.driver.transport.traffic.stream_tx_bytes == sent, "nothing is sent when nothing happens"
+        assert peer.told(CLOSED) == 0
+        await stream.aclose()
+        await peer.node.heard(CLOSED)
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+async def test_after_its_end_it_is_opened_again_at_once(end: str) -> None:
+    async with peered() as peer:
+        peer.want()
+        stream, _ = await peer.establish()
+        await trio.sleep(1.1)
+        reset(stream) if end == "reset" else await stream.aclose()
+        with trio.fail_after(0.5):
+            await peer.establish()
+        assert peer.told(CLOSED) == 1
+
+
+async def test_a_refusal_is_reported_and_tried_again_with_back_off() -> None:
+    async with peered() as peer:
+        peer.listener.close()
+        peer.want()
+        await peer.node.heard(GONE)
+        await trio.sleep(0.5)
+        assert peer.told(GONE) == 1
+        await peer.node.heard(GONE, 2)
+        assert peer.told(KERNEL) == 0
+
+
+async def test_what_is_not_wanted_any_more_is_closed_with_a_bye() -> None:
+    async with peered() as peer:
+        peer.want()
+        stream, channel = await peer.establish()
+        peer.keep()
+        assert await next_frame(stream, channel) is Sign.BYE
+        assert await at_end(stream)
+        assert peer.told(CLOSED) == 0
+        assert peer.driver.transport.traffic.streams == 0
+
+
+async def test_a_bye_of_the_acceptor_is_no_alarm() -> None:
+    async with peered() as peer:
+        peer.want()
+        stream, channel = await peer.establish()
+        await stream.send_all(channel.encode(Sign.BYE))
+        assert await at_end(stream)
+        assert peer.told(CLOSED) == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"\xff\xff\xff\xff", "kept-too-large"),
+        (b"\x00\x00\x00\x01\x63", "kept-type"),
+        (b"\x00\x00\x00\x01\x01", "kept-encrypted"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "kept-too-large"),
+    ],
+)
+async def test_garbage_is_counted_and_ends_the_stream(answer: bytes, reason: str) -> None:
+    async with peered() as peer:
+        peer.want()
+        stream = await peer.accept()
+        await stream.send_all(answer)
+        assert await at_end(stream)
+        await until(lambda: peer.driver.transport.traffic.dropped[reason] == 1)
+        assert peer.told(CLOSED) == 0
+
+
+async def test_somebody_else_at_the_address_is_noticed() -> None:
+    async with peered() as peer:
+        peer.want()
+        stream, channel, _ = await peer.accept_hello()
+        await stream.send_all(channel.encode(Hello("another", BOOT, b"p" * 16)))
+        assert await at_end(stream)
+        assert peer.driver.transport.traffic.dropped["kept-name"] == 1
+
+
+async def test_there_is_one_stream_to_one_address() -> None:
+    async with peered() as peer:
+        peer.want()
+        await peer.establish()
+        for _ in range(5):
+            await peer.ask_kernel()
+            await trio.sleep(0.3)
+        with pytest.raises(BlockingIOError):
+            peer.listener.accept()
+
+
+async def test_nothing_is_left_behind_nor_left_to_children() -> None:
+    before = open_files()
+    async with peered() as peer:
+        peer.want()
+        stream, _ = await peer.establish()
+        assert len(open_files() - before) >= 5
+        assert not [fd for fd in open_files() - before if os.get_inheritable(fd)]
+        peer.driver.stop()
+        assert await at_end(stream)
+    assert open_files() <= before
+
+
+def open_files() -> set[int]:
+    """Their numbers."""
+    found = set()
+    for fd in range(256):
+        with suppress(OSError):
+            os.fstat(fd)
+            found.add(fd)
+    return found
+
+
+# --- asking kernels
+
+
+@linux_only
+async def test_a_kernel_answers_for_a_process_that_does_not() -> None:
+    async with peered() as peer:
+        peer.want()
+        stream, _ = await peer.establish()
+        for count in range(2, 6):
+            await peer.ask_kernel()
+            await peer.node.heard(KERNEL, count)
+        # The first may have found the READY on its way, whose acknowledgement was as good.
+        assert await receive(stream, 12) == PROBE * 3
+
+
+@linux_only
+async def test_a_kernel_answers_for_a_process_that_has_not_even_accepted() -> None:
+    async with peered() as peer:
+        await peer.ask_kernel()
+        await peer.node.heard(KERNEL, 1)
+        for count in range(2, 5):
+            await peer.ask_kernel()
+            await peer.node.heard(KERNEL, count)
+        await peer.accept()
+        with pytest.raises(BlockingIOError):
+            peer.listener.accept()
+
+
+async def test_a_probe_without_a_stream_is_a_connection() -> None:
+    async with peered() as peer:
+        await peer.ask_kernel()
+        await peer.establish()
+        assert peer.told(KERNEL) == 1
+        peer.listener.close()
+
+
+async def test_a_probe_hurries_the_next_attempt_but_not_more_than_once_a_second() -> None:
+    async with peered() as peer:
+        peer.listener.close()
+        for _ in range(21):
+            await peer.ask_kernel()
+            await trio.sleep(0.1)
+        assert 2 <= peer.told(GONE) <= 3
+
+
+@linux_only
+async def test_what_was_acknowledged() -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        stream = await trio.open_tcp_stream(*listener.getsockname())
+        accepted, _ = listener.accept()
+        assert all_acknowledged(stream)
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        with trio.move_on_after(0.2):  # more than its buffer takes
+            await stream.send_all(bytes(1 << 20))
+        assert not all_acknowledged(stream)
+        accepted.close()
+        await trio.sleep(0.05)
+        assert not all_acknowledged(stream), "a reset connection acknowledges nothing"
+        await stream.aclose()
+
+
+# --- guests
+
+
+VISITORS: list[trio.SocketStream] = []
+
+
+@asynccontextmanager
+async def visited(config: Config | None = None) -> AsyncIterator[tuple[ScriptedNode, Driver]]:
+    async with driven(config=config) as (node, driver):
+        node.others = [Member(f"m{n}", Address("127.0.0.1", 1000 + n), id="1" * 26) for n in range(5)]
+        yield node, driver
+        for stream in VISITORS:
+            stream.socket.close()
+        VISITORS.clear()
+
+
+async def visit(
+    node: ScriptedNode, name: str = "m0", to: str = "scripted", session: bytes = b"s" * 16
+) -> tuple[trio.SocketStream, KeptChannel]:
+    """Open a stream to the node and say HELLO."""
+    stream = await trio.open_tcp_stream(*node.address)
+    VISITORS.append(stream)
+    channel = node.codec.kept_channel(opener=True)
+    await stream.send_all(node.codec.kept_opening + channel.encode(Hello(name, BOOT, session, to)))
+    return stream, channel
+
+
+async def stay(node: ScriptedNode, name: str = "m0") -> tuple[trio.SocketStream, KeptChannel]:
+    stream, channel = await visit(node, name)
+    answer = await next_frame(stream, channel)
+    assert isinstance(answer, Hello)
+    assert (answer.name, answer.boot) == ("scripted", b"bootboot")
+    await stream.send_all(channel.encode(Sign.READY))
+    await trio.sleep(0.02)
+    return stream, channel
+
+
+def told(node: ScriptedNode, number: int = 0) -> int:
+    return node.calls.count((CLOSED, Address("127.0.0.1", 1000 + number)))
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("make_codec", [Codec, keyed])
+async def test_the_end_of_a_guest_is_reported(end: str, make_codec: Callable[[], Codec]) -> None:
+    async with visited(Config.local(stream_timeout=0.3, leave_linger=0.05)) as (node, driver):
+        node.codec = make_codec()
+        driver._streams._codec = node.codec
+        stream, _ = await stay(node)
+        await stream.send_all(PROBE * 3)
+        await trio.sleep(0.5)
+        assert told(node) == 0, "no time limit"
+        reset(stream) if end == "reset" else await stream.aclose()
+        await node.heard(CLOSED)
+        assert told(node) == 1
+        assert not driver.transport.traffic.dropped
+
+
+async def test_the_bye_of_a_guest_is_no_alarm() -> None:
+    async with visited() as (node, driver):
+        stream, channel = await stay(node)
+        await stream.send_all(channel.encode(Sign.BYE))
+        await stream.aclose()
+        await until(lambda: driver.transport.traffic.streams == 0)
+        assert told(node) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "reason"),
+    [("m0", "another", "kept-name"), ("unknown", "scripted", "kept-stranger")],
+)
+async def test_some_may_not_stay(name: str, to: str, reason: str) -> None:
+    async with visited() as (node, driver):
+        stream, _ = await visit(node, name, to)
+        assert await at_end(stream)
+        assert driver.transport.traffic.dropped[reason] == 1
+
+
+async def test_who_does_not_finish_shaking_hands_has_a_time_limit() -> None:
+    async with visited(Config.local(stream_timeout=0.2, leave_linger=0.05)) as (node, driver):
+        stream, channel = await visit(node)
+        assert isinstance(await next_frame(stream, channel), Hello)
+        assert await at_end(stream)
+        assert driver.transport.traffic.dropped["stream-timeout"] == 1
+        assert told(node) == 0
+
+
+async def test_slots_of_guests_are_apart_from_those_of_strangers() -> None:
+    config = Config.local(streams_max=1, kept_streams_max=2, leave_linger=0.05)
+    async with visited(config) as (node, driver):
+        streams = [(await stay(node, f"m{n}"))[0] for n in range(2)]
+        third, _ = await visit(node, "m2")
+        assert await at_end(third)
+        assert driver.transport.traffic.dropped["kept-max"] == 1
+        await streams[0].aclose()
+        await until(lambda: driver.transport.traffic.streams == 1)
+        await stay(node, "m2")
+
+
+async def test_a_newer_stream_of_the_same_member_replaces_the_earlier() -> None:
+    async with visited() as (node, driver):
+        first, _ = await stay(node)
+        second, _ = await stay(node)
+        assert await at_end(first)
+        assert driver.transport.traffic.streams == 1
+        assert told(node) == 0
+        await second.aclose()
+        await node.heard(CLOSED)
+
+
+async def test_what_is_no_frame_ends_the_visit() -> None:
+    async with visited() as (node, driver):
+        stream, _ = await stay(node)
+        await stream.send_all(b"\xff" * 8)
+        assert await at_end(stream)
+        assert driver.transport.traffic.dropped["kept-too-large"] == 1
+        assert told(node) == 0
+
+
+async def test_the_opening_in_single_bytes_and_half_openings() -> None:
+    async with visited() as (node, driver):
+        node.codec = driver._streams._codec = Codec(label="blue")
+        stream = await trio.open_tcp_stream(*node.address)
+        VISITORS.append(stream)
+        channel = node.codec.kept_channel(opener=True)
+        for byte in node.codec.kept_opening + channel.encode(Hello("m0", BOOT, b"s" * 16, "scripted")):
+            await stream.send_all(bytes([byte]))
+            await trio.lowlevel.checkpoint()
+        assert isinstance(await next_frame(stream, channel), Hello)
+        for size in range(len(node.codec.kept_opening) + 1):
+            half = await trio.open_tcp_stream(*node.address)
+            VISITORS.append(half)
+            await half.send_all(node.codec.kept_opening[:size])
+            await half.send_eof()
+            assert await at_end(half)
+        assert not driver.transport.traffic.dropped
+
+
+@linux_only
+async def test_streams_leave_file_descriptors_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (12, 12))
+    async with visited() as (node, driver):
+        stream, channel = await visit(node)
+        await next_frame(stream, channel)
+        await stream.send_all(channel.encode(Sign.READY))
+        assert await at_end(stream)
+        assert driver.transport.traffic.dropped["kept-files"] == 1
+        peer = Peer(node, driver, node.codec)
+        with closing(peer):
+            peer.want()
+            assert await at_end(await peer.accept())
+            assert driver.transport.traffic.dropped["kept-files"] == 2
+
+
+# --- ports
+
+
+async def test_a_port_can_be_bound_to_although_a_lasting_connection_uses_it() -> None:
+    transport = open_transport("127.0.0.1", 0)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with transport.stream_socket() as sock:
+            sock.setblocking(True)
+            sock.connect(listener.getsockname())
+            own = sock.getsockname()[1]
+            again = open_transport("127.0.0.1", own)
+            again.close()
+    transport.close()
+
+
+async def test_a_socket_connected_to_itself_is_a_refusal() -> None:
+    async with driven() as (_, driver):
+        sock = driver.transport.stream_socket()
+        own = Address(*sock.getsockname())
+        driver.transport.stream_socket = lambda: sock  # type: ignore[method-assign]
+        with pytest.raises(ConnectionRefusedError) as caught:
+            await driver._kept.connections.connect(own)
+        assert caught.value.errno == errno.ECONNREFUSED
