@@ -1,0 +1,64 @@
+"""The examples run as they stand, and show what they promise."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.house import ROOT
+from tests.test_house import run_python
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SECONDS_MAX = 60
+LINES_MAX = 60
+
+
+def run(name: str) -> subprocess.CompletedProcess[str]:
+    done = run_python(str(ROOT / "examples" / name), seconds=SECONDS_MAX)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done
+
+
+def in_order(lines: list[str], *wanted: str) -> None:
+    """These lines were printed, one after the other; others may come between."""
+    left = iter(lines)
+    for line in wanted:
+        assert line in left, f"{line!r} is missing, or too late, in:\n" + "\n".join(lines)
+
+
+def test_hello() -> None:
+    lines = run("hello.py").stdout.splitlines()
+    in_order(lines, "ann: I am a member of (ann), led by ann", "ann: bob joined", "ann: cid joined")
+    for survivor in ("bob", "cid"):
+        deaths = [line for line in lines if line.startswith(f"{survivor}: ann is dead (")]
+        assert len(deaths) == 1
+        in_order(lines, deaths[0], f"{survivor}: bob leads", f"{survivor}: ann joined")
+    in_order(lines, "-- the queue: bob, cid, ann", "ann: cid left", "ann: bob left")
+
+
+def test_registry() -> None:
+    lines = run("registry.py").stdout.splitlines()
+    in_order(
+        lines,
+        "databases in service: db-1",
+        "databases in service: db-1, db-2",
+        "databases in service: db-2",
+        "databases in service: none",
+    )
+    assert lines.count("db-2 has died: what it was doing has to be done again") == 1
+    assert "db-1 has died: what it was doing has to be done again" not in lines
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_are_short_tutorials(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= LINES_MAX
+    assert ast.get_docstring(ast.parse(source)), "an example begins with what it shows"
+
+
+def test_every_example_is_run() -> None:
+    assert [path.name for path in EXAMPLES] == ["hello.py", "registry.py"], "write a test for the new one"
