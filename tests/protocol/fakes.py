@@ -42,6 +42,8 @@ DELAY = 0.001
 SERF = bytes((1, 5, 2, 2, 5, 5))
 PLAIN = bytes((1, 5, 2, 0, 0, 0))
 """A plain memberlist: it has no delegate."""
+STUCK = 2_000
+"""Timer calls at one instant before we say that time stands still."""
 
 
 def address_of(name: str) -> Address:
@@ -160,6 +162,10 @@ class Net:
     def pause(self, node: Node, seconds: float) -> None:
         self._processes[node.address].paused_until = self.now + seconds
 
+    def paused(self, node: Node) -> bool:
+        process = self._processes.get(node.address)
+        return process is not None and process.paused_until > self.now
+
     def cut(self, source: str, target: str) -> None:
         """Nothing passes from the nodes named by the letters of one text to those of the other."""
         self._cut |= {(a, b) for a in source for b in target}
@@ -271,6 +277,7 @@ class Net:
     def run_until(self, reached: Callable[[], bool], seconds: float) -> bool:
         """Go on until something is so; False if it was not within these seconds."""
         end = self.now + seconds
+        timers, since = 0, self.now
         while not reached():
             due = self._next()
             if due is None or due[0] > end:
@@ -280,9 +287,11 @@ class Net:
             self.now = max(self.now, when)
             if process is None:
                 heapq.heappop(self._queue)[2]()
-            else:
-                process.node.handle_timer(self.now)
-                self.drain(process.node)
+                continue
+            timers, since = (timers + 1, since) if since == self.now else (0, self.now)
+            assert timers < STUCK, f"{process.node.name}: the deadline does not advance past {since}"
+            process.node.handle_timer(self.now)
+            self.drain(process.node)
         return True
 
     def _next(self) -> tuple[float, Process | None] | None:

@@ -264,3 +264,17 @@ class TestWhen:
         assert net.run_until(lambda: all(len(node.members()) == 4 for node in nodes), 5)
         net.run(3)
         assert len({(node.leader.name, node.leader.id) for node in nodes if node.leader}) == 1
+
+    def test_one_who_joins_a_half_helps_to_find_the_other(self, net: Net) -> None:
+        """Though the half gave the other up alone, and dies before the partition heals."""
+        a, b = net.cluster("a", "b")
+        net.run(3)
+        net.split("a", "bd")
+        net.run(20)
+        assert net.believes(b, "a") is None
+        d = net.start("d", "b")
+        net.run(3)
+        net.kill(b)
+        net.run(10)
+        net.heal()
+        assert net.run_until(lambda: len(a.members()) == len(d.members()) == 2, 60)
