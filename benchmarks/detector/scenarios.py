@@ -1,0 +1,31 @@
+"""All scenarios by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.detector.cells import Cell
+from benchmarks.detector.crash import cells_a, cells_b
+from benchmarks.detector.illness import cells_c, cells_d, cells_g
+from benchmarks.detector.unity import cells_partitions, cells_storms
+from benchmarks.detector.weather import cells_e
+
+__all__ = ["NAMES", "OTHERS", "cells"]
+
+TABLE: dict[str, Callable[[list[int], int | None], list[Cell]]] = {
+    "A": cells_a,
+    "B": cells_b,
+    "C": cells_c,
+    "D": cells_d,
+    "E": cells_e,
+    "G": cells_g,
+    "partitions": cells_partitions,
+    "storms": cells_storms,
+}
+OTHERS: dict[str, Callable[..., Any]] = {}
+NAMES = [*TABLE, *OTHERS]
+
+
+def cells(args: Any) -> list[Cell]:
+    return [cell for name in args.scenario if name in TABLE for cell in TABLE[name](args.nodes, args.trials)]

@@ -1,0 +1,122 @@
+"""Staying one cluster: partitions that heal, join storms, mass restarts."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+
+from benchmarks.detector.cells import Cell, Goal
+from benchmarks.detector.observe import Observer, Traffic
+from benchmarks.detector.warm import Figures, Start
+from benchmarks.detector.weather import cells_clocks
+from swim.protocol.node import Phase
+from swim.simulation import World
+
+__all__ = ["cells_partitions", "cells_storms", "one_view"]
+
+PATIENCE = 90.0
+RECONNECT = 10.0
+"""`Config.reconnect_interval`: how often lost members are looked for."""
+
+
+def one_view(world: World) -> bool:
+    """All running nodes have the same view, and it is exactly they. Much cheaper than `World.converged`."""
+    cores = [node.core for node in world.running()]
+    if any(core.phase is not Phase.MEMBER for core in cores):
+        return False
+    views = {(core._table.view_hash, core._table.present_count) for core in cores}
+    return len(views) == 1 and views.pop()[1] == len(cores)
+
+
+def partition(world: World, rng: Random, share: float, seconds: float, one_way: bool) -> Figures:
+    """Two parts, and how long after the heal all are one again."""
+    names = list(world.nodes)
+    group = rng.sample(names, max(1, round(share * len(names))))
+    rest = [name for name in names if name not in group]
+    observer = Observer(world)
+    cuts = world.partition(group, rest, one_way=one_way)
+    world.run(seconds)
+    given_up = len(observer.deaths)
+    world.heal(cuts)
+    taken = world.run_until(lambda: one_view(world), PATIENCE, 0.1)
+    world.run(5.0)
+    return {
+        "views equal after": taken,
+        "members given up": given_up,
+        "verdicts": sum(observer.verdicts.values()),
+        "lost": 0 if world.converged() else 1,
+    }
+
+
+def storm(world: World, rng: Random, count: int) -> Figures:
+    """So many nodes start at the same time, all with the first as their seed."""
+    observer, traffic = Observer(world), Traffic(world)
+    names = world.grow(count, stagger=0.0, prefix="storm")
+    start = world.now
+    taken = world.run_until(lambda: not world._awaited and one_view(world), PATIENCE, 0.1)
+    rates = traffic.rates()
+    return {
+        "all see all": taken,
+        "false deaths": sum(observer.verdicts.values()),
+        "missing": sum(1 for name in names if not world.nodes[name].running),
+        "packets": rates["packets"] if world.now > start else 0.0,
+    }
+
+
+def mass_restart(world: World, rng: Random, within: float) -> Figures:
+    """Every process is killed and started anew, without the incarnation that it had."""
+    names = list(world.nodes)
+    for name in names:
+        for turn in range(3):
+            world.set_tags(name, {"turn": str(turn)})
+    world.run(3.0)
+    observer = Observer(world)
+    seeds = names[:3]
+    for name in names:
+        world.after(rng.uniform(0.0, within), world.restart, name)
+        world.nodes[name].seeds = tuple(seed for seed in seeds if seed != name)
+    world.run(within)
+    taken = world.run_until(lambda: one_view(world), PATIENCE, 0.1)
+    world.run(10.0)
+    return {
+        "one view after": taken,
+        "false deaths": len(world.invariants.false_deaths),
+        "verdicts": sum(observer.verdicts.values()),
+        "lost": 0 if world.converged() else 1,
+    }
+
+
+def cells_partitions(nodes: list[int], trials: int | None) -> list[Cell]:
+    figures = ("views equal after", "members given up", "verdicts", "lost")
+    goals = (Goal("views equal after", "max", 5 + RECONNECT), Goal("lost", "sum", 0))
+    cells = []
+    for size in nodes:
+        for title, share, one_way in (("50/50", 0.5, False), ("90/10", 0.1, False), ("one-way", 0.5, True)):
+            for seconds in (1, 10, 60, 3600):
+                trial = partial(partition, share=share, seconds=float(seconds), one_way=one_way)
+                count = trials or (10 if seconds <= 60 and size <= 128 else 2)
+                name = f"{title} for {seconds} s"
+                cells.append(Cell("partitions", name, Start(size), trial, figures, goals, count))
+    return cells
+
+
+# memberlist's join storms (PEERS.md); for 1,000 that of the Rapid paper.
+STORMS = {8: 0.18, 32: 0.60, 128: 4.1, 256: 8.9, 1000: 46.0}
+
+
+def cells_storms(nodes: list[int], trials: int | None) -> list[Cell]:
+    cells = []
+    for size in nodes:
+        bound = STORMS[max([known for known in STORMS if known <= size], default=8)]
+        goals = (Goal("all see all", "max", bound), Goal("false deaths", "sum", 0), Goal("missing", "sum", 0))
+        figures = ("all see all", "false deaths", "missing", "packets")
+        trial = partial(storm, count=size)
+        count = trials or (10 if size <= 128 else 1)
+        cells.append(Cell("storms", f"{size} join at once", Start(1, settle=1.0), trial, figures, goals, count))
+        for within in (1.0, 30.0):
+            goals = (Goal("one view after", "max", 15.0), Goal("lost", "sum", 0), Goal("false deaths", "sum", 0))
+            figures = ("one view after", "false deaths", "verdicts", "lost")
+            trial = partial(mass_restart, within=within)
+            title = f"all restart within {within:.0f} s"
+            cells.append(Cell("storms", title, Start(size), trial, figures, goals, count))
+    return cells + cells_clocks(nodes, trials)
