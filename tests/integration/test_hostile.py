@@ -10,7 +10,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import trio
+
 from benchmarks.driver import reports
+from swim.wire import Codec, pack_host
+from swim.wire.messages import NodeState, PushPull, WireState
+from swim.wire.serf import encode_tags
 from tests.integration.capture import Capture, can_capture, capturing
 from tests.integration.harness import PATIENCE, PROBE_ROUND, Nodes, suspicions, until
 from tests.integration.hostile import Attack, Material
@@ -80,7 +85,10 @@ async def attacked(nodes: Nodes, target: str, attack: Attack, *steps) -> Outcome
     try:
         gone = await until(alone, "strangers have vanished", STRANGERS_GONE_SECONDS + PATIENCE)
     except TimeoutError as error:
-        raise TimeoutError(f"{error}: {nodes.fleet.views}\n{nodes.history(200)}") from None
+        views = {name: set(nodes.fleet.views[name]) for name in real}
+        wrong = {odd for name, view in views.items() for odd in view ^ (real - {name})}
+        lines = [str(line) for line in nodes.since(begun) if line.get("member") in wrong]
+        raise TimeoutError("\n".join([f"{error}: {views}", *lines])) from None
     after = await fresh_stats(agent)
     lines = nodes.since(begun)
     about_real = [line for line in lines if line.get("member") in real]
@@ -94,6 +102,29 @@ async def attacked(nodes: Nodes, target: str, attack: Attack, *steps) -> Outcome
         Counter(after["dropped"]) - Counter(before["dropped"]),
         (before["rss_kib"], after["rss_kib"]),
     )
+
+
+async def test_a_forged_record_does_not_shut_a_member_out(nodes: Nodes) -> None:
+    """Another process under its name, at its own address, that joined later: there is none such."""
+    await nodes.gather(3, tags={"role": "db"})
+    host, port = nodes.agents["n0"].address.rsplit(":", 1)
+    victim = nodes.agents["n1"]
+    true_id = await nodes.started("n1")
+    tags = {"_id": true_id[:10] + 16 * "Z", "_boot": "FORGED00", "role": "db"}
+    address = pack_host(host), int(victim.address.rpartition(":")[2])
+    state = NodeState("n1", 1, *address, encode_tags(tags), WireState.ALIVE, bytes((1, 5, 2, 2, 5, 5)))
+    async with await trio.open_tcp_stream(host, int(port)) as stream:
+        await stream.send_all(Codec().stream(PushPull((state,), join=False)))
+        while await stream.receive_some(65_536):
+            pass
+    # Whether or not the forgery was believed for a moment: in the end the one that lives is the member.
+    await victim.command("tags role=web")
+
+    def settled() -> bool:
+        return all(nodes.fleet.views[name].get("n1") == {"role": "web"} for name in ("n0", "n2"))
+
+    await until(settled, "all see the true n1")
+    await nodes.all_see_all()
 
 
 async def fresh_stats(agent):
