@@ -65,7 +65,6 @@ class Joining(Part):
         if not self._sync.seeds:
             self._found(now, alone=False)
             return
-        self._named = self._myself.address in self._sync.seeds
         self._timers.set("found", now + self._config.join_retry_interval, self._consider_founding)
         self._look_around(now)
 
@@ -179,6 +178,7 @@ class Joining(Part):
     # --- founding
 
     def _consider_founding(self, now: float) -> None:
+        self._named = self._named or self._myself.address in self._sync.seeds
         if not self.active or not self._named or self._join is not None:
             return
         lowest = min([self._myself.address, *self._others()], key=_order) == self._myself.address
@@ -197,15 +197,17 @@ class Joining(Part):
         self._done(now)
 
     def _done(self, now: float) -> None:
-        self._stop()
+        self.stop()
         self._joined(now)
 
     def _fail(self, error: SwimError, now: float) -> None:
-        self._stop()
+        self.stop()
         self._failed(error, now)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Whatever is still answered is not for this any more."""
         self.active = False
+        self._join = None
         self._timers.cancel("look")
         self._timers.cancel("found")
 

@@ -37,8 +37,12 @@ class Leadership(Part):
         return self._table.view_hash ^ hash_text(self.floor)
 
     def hear_floor(self, floor: str, now: float) -> None:
-        """Another member's floor, believed only when its leader's record has come with it (LEADER.md)."""
-        if is_minted(floor) and floor > self.floor and any(record.id == floor for record in self._table):
+        """Another member's floor, believed only together with its leader (LEADER.md).
+
+        Where that one counts as dead it is being told so, and refutes; until then to follow its floor
+        would be to queue behind nobody, and to lead again.
+        """
+        if is_minted(floor) and floor > self.floor and self._table.has_id(floor):
             self._raise(floor, now)
 
     def _raise(self, floor: str, now: float) -> None:

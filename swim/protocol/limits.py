@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["TokenBucket"]
 
+_ROUNDING = 1e-6  # who waits for as long as it was told to must get its token
+
 
 class TokenBucket:
     """Allows `burst` actions at once and `rate` a second in the long run."""
@@ -17,7 +19,7 @@ class TokenBucket:
     def take(self, now: float) -> bool:
         """Use one token, if there is one."""
         self._fill(now)
-        if self._tokens < 1.0:
+        if self._tokens < 1.0 - _ROUNDING:
             return False
         self._tokens -= 1.0
         return True

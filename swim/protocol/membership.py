@@ -35,7 +35,7 @@ _INCARNATION_JUMP_MAX = 1 << 20
 if it were taken over, soon leave the member no higher number to refute with."""
 _META_SIZE_MAX = 1_024
 """Of others: memberlist's senders keep to 512 bytes, but its receivers do not mind more."""
-_HEARSAY_TOLERANCES = 4
+_HEARSAY_TOLERANCES = 2
 
 
 class Membership(Part):
@@ -172,7 +172,13 @@ class Membership(Part):
         self._dissemination.news(news.node, news, now)
         self._outbox.send(old.address, news)  # so that it can refute at once
         patience = _HEARSAY_TOLERANCES * self._config.silence_tolerance
-        self._timers.set(("hearsay", news.node), now + patience, lambda at: self.recover(news.node, at))
+        self._timers.set(("hearsay", news.node), now + patience, lambda at: self._unrefuted(news, at))
+
+    def _unrefuted(self, news: Suspect, now: float) -> None:
+        """The accused has had the time to answer, were it alive (SWIM section 4.2)."""
+        old = self._table.get(news.node)
+        if old is not None and old.state is MemberState.SUSPECT and old.incarnation == news.incarnation:
+            self._change(old, old.become(MemberState.DEAD, now), now, reason="told")
 
     def dead(self, news: Dead, now: float) -> None:
         """Somebody's word that a member is dead, or its own that it leaves."""
@@ -197,11 +203,11 @@ class Membership(Part):
             self._hold_down(old, news, now)
             self._outbox.send(old.address, news)  # so that it can refute at once
 
-    def remember_dead(self, news: Alive, now: float) -> None:
-        """What is known of a dead member that this node has never known alive: not reported."""
+    def remember(self, news: Alive, state: MemberState, now: float) -> None:
+        """What is known of a member that is gone, and that this node has never known: not reported."""
         if news.node == self._name or len(self._table) >= self._config.members_max:
             return
-        record = self._read(news, now, MemberState.DEAD)
+        record = self._read(news, now, state)
         if record is not None:
             self._table.put(record, now)
 
@@ -213,7 +219,7 @@ class Membership(Part):
             self._change(old, old.become(MemberState.SUSPECT, now), now, phi=phi)
 
     def recover(self, name: str, now: float) -> None:
-        """It answered, or the accusation that this node was told of came to nothing."""
+        """It answered."""
         self._timers.cancel(("hearsay", name))
         old = self._table.get(name)
         if old is not None and old.state is MemberState.SUSPECT:

@@ -78,11 +78,8 @@ class Myself(Part):
         return self._pinned_id is not None
 
     def adopt_versions(self, versions: bytes) -> None:
-        """Speak the delegate protocol of the cluster that is being joined (plain memberlist: 0,0,0)."""
-        self.versions = _PROTOCOL_VERSIONS + bytes((versions[5],)) * 3
-
-    def speaks_serf(self) -> bool:
-        return self.versions[5] != 0
+        """Speak the delegate protocol of a member of the cluster to be joined (plain memberlist: 0,0,0)."""
+        self.versions = _PROTOCOL_VERSIONS + versions[3:6]
 
     def mint(self, now: float, newest: str) -> None:
         """Take an id, above every one seen: a clock that runs behind cannot jump the queue."""

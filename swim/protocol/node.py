@@ -164,7 +164,8 @@ class Node:
 
     def set_seeds(self, seeds: Sequence[Address], now: float) -> None:
         """The seeds, resolved afresh. Used while joining, and to find a lost cluster again."""
-        self._sync.seeds = list(dict.fromkeys(seeds))
+        if seeds:  # a name server that knows none for once is no reason to forget them
+            self._sync.seeds = list(dict.fromkeys(seeds))
 
     def sync(self, address: Address, now: float) -> int:
         """Ask for a full exchange with a node at this address; returns the token of the request.
@@ -182,6 +183,7 @@ class Node:
             self._end(Phase.LEFT)
             return
         self.phase = Phase.LEAVING
+        self._joining.stop()
         self._reception.open = False
         self._myself.leaving = True
         self._timers.clear()
@@ -214,6 +216,7 @@ class Node:
 
     def _end(self, phase: Phase) -> None:
         self.phase = phase
+        self._joining.stop()
         self._timers.clear()
 
     def _sweep(self, now: float) -> None:

@@ -137,8 +137,11 @@ class Sync(Part):
         if clash is not None:
             self._outbox.drop("merge-version")
             return clash
+        incarnation = self._myself.incarnation
         for node in theirs.nodes:
             self._merge_node(node, theirs.greeting, now, spread)
+        if self._myself.incarnation != incarnation:
+            self._answer_accuser(theirs.greeting, now)
         if theirs.greeting is not None:
             floor = unpack_id(theirs.greeting.floor) or ""
             if any(record.own and record.name != self._name for record in self._table.present()):
@@ -146,21 +149,27 @@ class Sync(Part):
             self._leadership.hear_floor(floor, now)
         return None
 
+    def _answer_accuser(self, greeting: Greeting | None, now: float) -> None:
+        """It has given this node up, so none of its cluster would hear the refutation otherwise."""
+        accuser = None if greeting is None else self._table.get(greeting.name)
+        if accuser is not None and self._mismatch.take(now):
+            self.ask(accuser.address, now)
+
     def _merge_node(self, node: NodeState, greeting: Greeting | None, now: float, spread: bool) -> None:
         if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None):
             # What one of our own suspects is its own affair until it is sure.
             self._membership.alive(_alive(node), now, spread=spread)
+        elif greeting is not None and self._table.get(node.name) is None:
+            state = MemberState.LEFT if node.state is WireState.LEFT else MemberState.DEAD
+            self._membership.remember(_alive(node), state, now)
         elif self._another_process(node):
             pass  # the end of an earlier process says nothing about the one that has its name now
         elif node.state is WireState.LEFT:
             self._membership.dead(Dead(node.name, node.incarnation, node.name), now)
-        elif greeting is None:
-            # A foreign member's suspect or dead is a suspicion, as between memberlists: it can be refuted.
-            self._membership.suspect(Suspect(node.name, node.incarnation, self._name), now)
-        elif self._table.get(node.name) is not None:
-            self._membership.dead(Dead(node.name, node.incarnation, greeting.name), now)
         else:
-            self._membership.remember_dead(_alive(node), now)
+            # An old verdict is a suspicion to whoever knows it alive, as between memberlists: after a
+            # partition each side has given up the other, and all of them can refute.
+            self._membership.suspect(Suspect(node.name, node.incarnation, self._name), now)
 
     def _another_process(self, node: NodeState) -> bool:
         known, boot = self._table.get(node.name), decode_tags(node.meta).get(BOOT_TAG)

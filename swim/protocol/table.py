@@ -173,6 +173,11 @@ class MemberTable:
         candidates = self._pinned[:1] + self._ids[place : place + 1]
         return min(candidates)[1] if candidates else None
 
+    def has_id(self, id: str) -> bool:
+        """Is there a present member with this minted id?"""
+        place = bisect_left(self._ids, (id, ""))
+        return place < len(self._ids) and self._ids[place][0] == id
+
     def put(self, record: Record, now: float) -> None:
         """Insert or replace a record, and forget the longest dead if there are too many."""
         old = self._records.get(record.name)
