@@ -334,11 +334,13 @@ class TestProcesses:
     def test_one_that_does_not_answer_any_more_does(self, scene: Scene) -> None:
         """A pod that comes back elsewhere, before anybody noticed that it was gone."""
         scene.subject.mute = True
+        scene.net.puppet("s", boot="BOOT0002", address=Address("10.0.9.9", 7946))
         scene.tell(self.restarted(scene, 6, address=pack_host("10.0.9.9")))
-        scene.net.run(1.1)
-        failed, joined = scene.net.events(scene.node, (MemberFailed, MemberJoined))
-        assert failed.member.id == scene.subject.id
-        assert joined.member.address.host == "10.0.9.9"
+        scene.net.run(3)
+        events = scene.net.events(scene.node, (MemberFailed, MemberJoined))
+        assert [type(event) for event in events] == [MemberFailed, MemberJoined]
+        assert events[0].member.id == scene.subject.id
+        assert events[1].member.address.host == "10.0.9.9"
 
     def test_a_foreign_one_that_answers_does_not_lose_its_name_either(self) -> None:
         """memberlist: only after it left or was reclaimed."""

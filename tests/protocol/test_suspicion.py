@@ -1,0 +1,388 @@
+"""What silence means: suspicion, polls, verdicts, and who must not be given up."""
+
+from __future__ import annotations
+
+import pytest
+
+from swim.events import MemberFailed, MemberRecovered, MemberSuspected
+from swim.protocol.node import Node
+from swim.types import MemberState
+from swim.wire.messages import Dead, Opinion, OpinionKind, Suspect
+from tests.protocol.fakes import Net, address_of
+
+
+@pytest.fixture
+def net() -> Net:
+    return Net()
+
+
+def gone(net: Net, name: str, *nodes: Node) -> bool:
+    return all(net.believes(node, name) is None for node in nodes)
+
+
+def seconds_until_gone(net: Net, name: str, nodes: list[Node], limit: float = 30) -> float | None:
+    began = net.now
+    return net.now - began if net.run_until(lambda: gone(net, name, *nodes), limit) else None
+
+
+class TestSilence:
+    @pytest.mark.parametrize("names", ["abc", "abcdef", "abcdefghijklm"])
+    def test_of_a_host_is_noticed_soon_after_the_tolerance(self, net: Net, names: str) -> None:
+        nodes = net.cluster(*names)
+        net.run(10)
+        net.crash(nodes[1])
+        survivors = [nodes[0], *nodes[2:]]
+        took = seconds_until_gone(net, "b", survivors)
+        assert took is not None
+        assert 2.0 <= took <= 5.5
+
+    def test_is_suspected_first_with_a_phi(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(10)
+        net.forget_events()
+        net.crash(b)
+        net.run(10)
+        for node in (a, c):
+            suspected, failed = net.events(node, (MemberSuspected, MemberFailed))
+            assert isinstance(suspected, MemberSuspected)
+            assert suspected.phi is None or suspected.phi >= 3
+            assert isinstance(failed, MemberFailed)
+            assert failed.reason in ("silence", "told")
+
+    def test_phi_rises_with_it(self, net: Net) -> None:
+        a, b, _c = net.cluster("a", "b", "c")
+        net.run(10)
+        assert a.phi("b", net.now) < 1
+        net.crash(b)
+        levels = []
+        while net.believes(a, "b") is not None:
+            levels.append(a.phi("b", net.now))
+            net.run(0.1)
+        assert max(levels) > 7
+        assert levels.index(max(levels)) >= len(levels) - 6
+
+    @pytest.mark.parametrize("tolerance", [1.0, 4.0, 8.0])
+    def test_as_long_as_the_configuration_says(self, tolerance: float) -> None:
+        net = Net(silence_tolerance=tolerance)
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(10)
+        net.crash(b)
+        took = seconds_until_gone(net, "b", [a, c])
+        assert took is not None
+        assert tolerance <= took <= 1.5 * tolerance + 2.5
+
+    def test_that_ends_in_time_costs_nothing(self, net: Net) -> None:
+        nodes = net.cluster("a", "b", "c")
+        net.run(10)
+        net.forget_events()
+        net.pause(nodes[1], 1.2)
+        net.run(20)
+        for node in nodes:
+            assert net.events(node, MemberFailed) == []
+
+    def test_that_ends_after_a_suspicion_is_a_recovery(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(10)
+        net.forget_events()
+        net.pause(b, 30)
+        assert net.run_until(lambda: bool(net.events(a, MemberSuspected)), 10)
+        net._processes[b.address].paused_until = net.now
+        net.run(3)
+        assert len(net.events(a, MemberRecovered)) == 1
+        assert net.events(a, MemberFailed) == net.events(c, MemberFailed) == []
+
+    def test_of_one_link_is_vetoed_by_who_hears_the_member(self, net: Net) -> None:
+        nodes = net.cluster(*"abcde")
+        net.run(10)
+        net.forget_events()
+        net.split("a", "b")
+        net.run(60)
+        assert [net.events(node, MemberFailed) for node in nodes] == [[]] * 5
+
+
+class TestKernel:
+    def test_a_process_that_is_gone_is_noticed_much_sooner(self, net: Net) -> None:
+        nodes = net.cluster(*"abcd")
+        net.run(10)
+        net.kill(nodes[1])
+        took = seconds_until_gone(net, "b", [nodes[0], *nodes[2:]])
+        assert took is not None
+        assert took <= 2.0
+        reasons = {
+            event.reason for node in (nodes[0], *nodes[2:]) for event in net.events(node, MemberFailed)
+        }
+        assert reasons <= {"process-gone", "told"}
+        assert "process-gone" in reasons
+
+    def test_one_refusal_is_not_enough(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(10)
+        net.forget_events()
+        a.receive_unreachable(b.address, net.now)
+        net.drain(a)
+        net.run(5)
+        assert net.events(a, MemberFailed) == net.events(c, MemberFailed) == []
+
+    def test_refusals_of_a_member_that_answers_the_others_are_not_believed(self, net: Net) -> None:
+        """Forged, or of a middlebox: whoever hears the member objects."""
+        nodes = net.cluster(*"abcd")
+        net.run(10)
+        net.forget_events()
+        for _ in range(20):
+            nodes[0].receive_unreachable(nodes[1].address, net.now)
+            net.drain(nodes[0])
+            net.run(0.2)
+        assert [net.events(node, MemberFailed) for node in nodes] == [[]] * 4
+
+    def test_of_addresses_of_nobody_are_ignored(self, net: Net) -> None:
+        a, _b = net.cluster("a", "b")
+        net.forget_events()
+        a.receive_unreachable(address_of("x"), net.now)
+        a.receive_kernel_answer(address_of("x"), net.now)
+        a.receive_stream_closed(address_of("x"), net.now)
+        net.drain(a)
+        assert net.events(a) == []
+
+    def test_a_process_that_is_paused_is_waited_for_longer(self, net: Net) -> None:
+        """Its kernel answers, it does not."""
+        a, b, c = net.cluster("a", "b", "c")
+        answering(net, b.address, a, c)
+        net.run(10)
+        net.forget_events()
+        net.pause(b, 10)
+        for _ in range(100):
+            answering(net, b.address, a, c)
+            net.run(0.1)
+        net.run(5)
+        assert net.events(a, MemberFailed) == net.events(c, MemberFailed) == []
+        assert net.believes(a, "b") is MemberState.ALIVE
+
+    def test_but_not_for_ever(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        answering(net, b.address, a, c)
+        net.run(10)
+        net.pause(b, 60)
+        began = net.now
+        while not gone(net, "b", a, c) and net.now < began + 40:
+            answering(net, b.address, a, c)
+            net.run(0.1)
+        assert 14 <= net.now - began <= 20
+
+    def test_a_stream_that_closes_is_looked_into_at_once(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(10)
+        net.sent.clear()
+        a.receive_stream_closed(b.address, net.now)
+        net.drain(a)
+        assert [sent for sent in net.sent if sent.target == b.address]
+        net.run(5)
+        assert net.believes(a, "b") is net.believes(c, "b") is MemberState.ALIVE
+
+    def test_streams_are_kept_to_the_own_members_that_are_observed(self, net: Net) -> None:
+        a, b = net.cluster("a", "b")
+        net.puppet("f", own=False).join(a)
+        net.run(3)
+        assert a.streams_to_keep(net.now) == (b.address,)
+        net.kill(b)
+        net.run(10)
+        assert a.streams_to_keep(net.now) == ()
+
+
+def answering(net: Net, address: object, *nodes: Node) -> None:
+    for node in nodes:
+        node.kernel_probes()
+        node.receive_kernel_answer(address, net.now)  # type: ignore[arg-type]
+        net.drain(node)
+
+
+class TestLastSurvivors:
+    """Observers that died together must not leave a survivor waiting for their votes for ever."""
+
+    @pytest.mark.parametrize(
+        ("names", "seconds"), [("ab", 20), ("abc", 20), ("abcde", 20), ("abcdefghij", 40)]
+    )
+    def test_the_last_one_whose_hosts_are_lost(self, net: Net, names: str, seconds: float) -> None:
+        """Of more than it has observed, it looks at the rest when the first are given up."""
+        nodes = net.cluster(*names)
+        net.run(10)
+        for node in nodes[:-1]:
+            net.crash(node)
+        last = nodes[-1]
+        assert net.run_until(lambda: len(last.members()) == 1, seconds)
+        assert last.leader == last.me
+
+    @pytest.mark.parametrize("names", ["ab", "abc", "abcde", "abcdefghij"])
+    def test_the_last_one_whose_processes_were_killed(self, net: Net, names: str) -> None:
+        nodes = net.cluster(*names)
+        net.run(10)
+        for node in nodes[:-1]:
+            net.kill(node)
+        assert net.run_until(lambda: len(nodes[-1].members()) == 1, 6)
+
+    def test_two_of_many(self, net: Net) -> None:
+        nodes = net.cluster(*"abcdefgh")
+        net.run(10)
+        for node in nodes[2:]:
+            net.crash(node)
+        assert net.run_until(lambda: all(len(node.members()) == 2 for node in nodes[:2]), 40)
+
+    def test_in_a_cluster_of_two_the_verdict_is_not_sent(self, net: Net) -> None:
+        a, b = net.cluster("a", "b")
+        net.run(5)
+        net.split("a", "b")
+        net.run(20)
+        assert gone(net, "b", a)
+        assert gone(net, "a", b)
+        net.sent.clear()
+        net.heal()
+        net.run(15)
+        assert net.said(Dead) == []
+        assert len(a.members()) == len(b.members()) == 2
+
+
+class TestTheSick:
+    """Who must not be able to remove the healthy."""
+
+    def healthy_ones_given_up(self, net: Net, nodes: list[Node], sick: str) -> list[str]:
+        return [
+            event.member.name
+            for node in nodes
+            if node.name not in sick
+            for event in net.events(node, MemberFailed)
+            if event.member.name not in sick
+        ]
+
+    def test_a_deaf_one(self, net: Net) -> None:
+        nodes = net.cluster(*"abcdefgh")
+        net.run(10)
+        net.forget_events()
+        net.cut("abcdefg", "h")
+        net.run(30)
+        assert self.healthy_ones_given_up(net, nodes, "h") == []
+        assert gone(net, "h", *nodes[:-1]), "it is removed, though it goes on sending"
+
+    def test_a_dumb_one(self, net: Net) -> None:
+        nodes = net.cluster(*"abcdefgh")
+        net.run(10)
+        net.forget_events()
+        net.cut("h", "abcdefg")
+        net.run(30)
+        assert self.healthy_ones_given_up(net, nodes, "h") == []
+        assert gone(net, "h", *nodes[:-1])
+
+    def test_a_minority(self, net: Net) -> None:
+        nodes = net.cluster(*"abcdefgh")
+        net.run(10)
+        net.forget_events()
+        net.cut("abcdef", "gh")
+        net.run(25)
+        assert self.healthy_ones_given_up(net, nodes, "gh") == []
+
+    def test_one_that_loses_most_packets_is_removed_for_its_quality_or_kept_but_nobody_else(
+        self, net: Net
+    ) -> None:
+        nodes = net.cluster(*"abcdef")
+        net.run(10)
+        net.forget_events()
+        real = net.passes
+        net.passes = lambda source, target: (  # type: ignore[method-assign]
+            real(source, target) and not (address_of("f") in (source, target) and net.rng.random() < 0.6)
+        )
+        net.run(60)
+        assert self.healthy_ones_given_up(net, nodes, "f") == []
+
+
+class TestOpinions:
+    def test_of_strangers_and_foreign_members_do_not_count(self, net: Net) -> None:
+        a, b, _c = net.cluster("a", "b", "c")
+        stranger = net.puppet("x")
+        foreign = net.puppet("f", own=False).join(a)
+        net.forget_events()
+        for puppet in (stranger, foreign):
+            for kind in OpinionKind:
+                puppet.tell(a, Opinion(kind, "b", b.me.incarnation, 100_000, 1, True))
+        net.run(5)
+        assert net.events(a, (MemberFailed, MemberSuspected)) == []
+        assert a.dropped["stranger"] == 2 * len(OpinionKind)
+
+    def test_a_hint_makes_an_observer_look_and_nothing_more(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(5)
+        net.forget_events()
+        hint = Opinion(OpinionKind.HINT, "b", b.me.incarnation, age_ms=0xFFFF_FFFF)
+        a.receive_datagram(net.codec.part(hint), c.address, net.now)
+        net.drain(a)
+        net.run(5)
+        assert net.events(a, (MemberFailed, MemberSuspected)) == []
+
+    def test_a_poll_about_one_that_answers_is_vetoed(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(5)
+        net.sent.clear()
+        poll = Opinion(OpinionKind.POLL, "b", b.me.incarnation, round=7)
+        a.receive_datagram(net.codec.part(poll), c.address, net.now)
+        net.drain(a)
+        net.run(2)
+        said = [(opinion.kind, opinion.round) for _, opinion in net.said(Opinion, by=a, to=c.address)]
+        assert said == [(OpinionKind.VETO, 7)]
+
+    def test_one_who_asks_about_the_dead_is_told(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        net.kill(b)
+        net.run(10)
+        net.sent.clear()
+        poll = Opinion(OpinionKind.POLL, "b", 1, round=7)
+        a.receive_datagram(net.codec.part(poll), c.address, net.now)
+        net.drain(a)
+        assert [dead.node for _, dead in net.said(Dead, by=a, to=c.address)] == ["b"]
+
+    def test_agreement_that_nobody_asked_for_kills_nobody(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(5)
+        net.forget_events()
+        for number in range(50):
+            vote = Opinion(OpinionKind.AGREE, "b", b.me.incarnation, round=number, certain=True)
+            a.receive_datagram(net.codec.part(vote), c.address, net.now)
+            net.drain(a)
+        net.run(5)
+        assert net.events(a, MemberFailed) == []
+
+    def test_one_voice_about_loss_kills_nobody(self, net: Net) -> None:
+        nodes = net.cluster("a", "b", "c", "d")
+        net.run(5)
+        net.forget_events()
+        for _ in range(50):
+            vote = Opinion(OpinionKind.LOSSY, "b", nodes[1].me.incarnation)
+            nodes[0].receive_datagram(net.codec.part(vote), nodes[2].address, net.now)
+            net.drain(nodes[0])
+        net.run(5)
+        assert net.events(nodes[0], MemberFailed) == []
+
+    def test_about_unknown_members_they_do_no_harm(self, net: Net) -> None:
+        a, b = net.cluster("a", "b")
+        for kind in OpinionKind:
+            a.receive_datagram(net.codec.part(Opinion(kind, "nobody", 1)), b.address, net.now)
+        net.drain(a)
+        net.run(1)
+
+
+def test_foreign_members_that_fall_silent_are_given_up() -> None:
+    net = Net()
+    a, b = net.cluster("a", "b")
+    foreign = net.puppet("f", own=False).join(a, b)
+    net.run(10)
+    foreign.mute = True
+    assert net.run_until(lambda: gone(net, "f", a, b), 25)
+
+
+def test_a_foreign_suspicion_of_one_that_lives_comes_to_nothing() -> None:
+    net = Net()
+    a, b, c = net.cluster("a", "b", "c")
+    foreign = net.puppet("f", own=False).join(a, b, c)
+    net.run(5)
+    net.forget_events()
+    foreign.tell(a, Suspect("b", b.me.incarnation, "f"))
+    net.run(3)
+    for node in (a, c):
+        assert net.events(node, MemberFailed) == []
+        assert net.believes(node, "b") is MemberState.ALIVE
