@@ -1,7 +1,232 @@
+"""What breaks without each rule of the detector: the rules, each with a way to switch it off.
+
+Nothing of this is an option of the core; a rule is switched off in cores that are built for it.
+"""
+
 from __future__ import annotations
 
-def core(rules):
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Any
+
+from benchmarks.detector.cells import Cell
+from benchmarks.detector.crash import crash
+from benchmarks.detector.illness import pauses, rapid, stalls
+from benchmarks.detector.unity import one_view, partition
+from benchmarks.detector.warm import Figures, Start
+from benchmarks.detector.weather import calm
+from swim.protocol.node import Node
+from swim.simulation import World
+
+__all__ = ["RULES", "cells", "core"]
+
+
+def _nothing(*args: Any, **options: Any) -> None:
     return None
 
-def cells(trials):
-    return []
+
+def _no(*args: Any) -> bool:
+    return False
+
+
+def _even_phases(node: Any) -> None:
+    node._probing._wait_ms = lambda observer, now: 0
+
+
+def _indirect_probes(node: Any) -> None:
+    node._suspicion._helpers = lambda name: []
+
+
+def _hints(node: Any) -> None:
+    node._verdicts.hint = _nothing
+
+
+def _polls(node: Any) -> None:
+    """The first observer that is convinced decides."""
+
+    def poll(record: Any, now: float, *, certain: bool, **rest: Any) -> None:
+        reason = "process-gone" if certain else "silence"
+        node._membership.declare_dead(record.name, reason, now)
+
+    node._verdicts.poll = poll
+
+
+def _votes(node: Any) -> None:
+    """One vote is enough, if nobody vetoes."""
+    node._verdicts.needed = lambda observers: 1
+
+
+def _vetoes(node: Any) -> None:
+    heard, veto = node._verdicts.heard, "veto"
+
+    def deaf(voter: str, opinion: Any, now: float) -> None:
+        if opinion.kind.name.lower() != veto:
+            heard(voter, opinion, now)
+
+    node._verdicts.heard = deaf
+
+
+def _mute(node: Any) -> None:
+    node._suspicion._mute = _no
+
+
+def _quality(node: Any) -> None:
+    node._verdicts.lossy = _nothing
+    node._verdicts.heard_lossy = _nothing
+
+
+def _hold_down(node: Any) -> None:
+    node._membership._readmission.wait = lambda *args: 0.0
+
+
+def _triage(node: Any) -> None:
+    """Nothing is asked of kernels, whose answers do not count."""
+    node._suspicion.kernel_answered = _nothing
+
+
+def _kept_streams(node: Any) -> None:
+    node.streams_to_keep = lambda now: ()
+
+
+def _refusals(node: Any) -> None:
+    node._suspicion.unreachable = _nothing
+
+
+def _attention_clock(node: Any) -> None:
+    context = node._context
+    attend = node._attend
+
+    def unaware(now: float) -> None:
+        attend(now)
+        context.lost = 0.0
+
+    node._attend = unaware
+
+
+def _successor_skipping(node: Any) -> None:
+    node._dissemination._suspected = _no
+
+
+def _more_fanout(node: Any) -> None:
+    node._dissemination._fanout = lambda: node.config.fanout
+
+
+def _piggyback(node: Any) -> None:
+    node._dissemination._take = lambda room: []
+
+
+def _view_hash(node: Any) -> None:
+    node._sync.compare = _nothing
+
+
+def _told_victim(node: Any) -> None:
+    """Who is declared dead is told so when it pings (else only by the flood)."""
+    node._reception._membership = node._membership
+    ping = node._reception._ping
+
+    def silent(message: Any, sender: Any, source: Any, now: float) -> None:
+        if sender is None or sender.present or sender.solo:
+            ping(message, sender, source, now)
+        else:
+            node._probing.receive_ping(message, sender, source, now)
+
+    node._reception._ping = silent
+
+
+RULES: dict[str, Callable[[Any], None]] = {
+    "even phases": _even_phases,
+    "indirect probes": _indirect_probes,
+    "hints": _hints,
+    "polls": _polls,
+    "votes": _votes,
+    "vetoes": _vetoes,
+    "mute": _mute,
+    "quality": _quality,
+    "hold-down": _hold_down,
+    "triage": _triage,
+    "kept streams": _kept_streams,
+    "refusals": _refusals,
+    "attention clock": _attention_clock,
+    "successor skipping": _successor_skipping,
+    "fanout by loss": _more_fanout,
+    "piggyback": _piggyback,
+    "view hash": _view_hash,
+    "telling the dead": _told_victim,
+}
+
+
+def core(rule: str) -> Callable[..., Node] | None:
+    """A way to build nodes without this rule; None for all rules."""
+    if not rule:
+        return None
+
+    def make(*args: Any, **options: Any) -> Node:
+        node = Node(*args, **options)
+        RULES[rule](node)
+        return node
+
+    return make
+
+
+# --- the battery: small trials, each of which needs some of the rules
+
+
+def news(world: World, rng: Random, changes: int = 10) -> Figures:
+    """Tags change, a second apart: how long until all have the change, and until all views are equal."""
+    names, times, equal = list(world.nodes), [], []
+    for turn in range(changes):
+        name = rng.choice(names)
+        world.set_tags(name, {"turn": str(turn)})
+        start, taken = world.now, world.run_until(lambda: one_view(world), 30.0, 0.02)
+        times.append(taken)
+        equal.append(world.now - start)
+        world.run(1.0)
+    return {"all have it": times}
+
+
+def slow_restart(world: World, rng: Random, share: float = 0.25) -> Figures:
+    """News while a quarter of the members has just been lost, and not been found out yet."""
+    names = list(world.nodes)
+    lost = rng.sample(names, round(share * len(names)))
+    live = [name for name in names if name not in lost]
+    for name in lost:
+        world.lose_host(name)
+    world.run(1.2)  # suspected, but not declared dead
+    teller = rng.choice(live)
+    world.set_tags(teller, {"turn": "1"})
+    start = world.now
+
+    def told() -> bool:
+        cores = [world.nodes[name].core for name in live]
+        return all((member := core.member(teller)) is not None and member.tags for core in cores)
+
+    taken = world.run_until(told, 20.0, 0.005)
+    return {"all have it": taken, "after": world.now - start}
+
+
+def cells(trials: int | None, size: int = 32) -> list[Cell]:
+    """The battery once with all rules, and once without each."""
+    clear, start20, start30 = (Start(size, loss=loss, settle=20.0) for loss in (0.0, 0.2, 0.3))
+    verdicts = ("healthy dead", "in healthy views", "solo")
+    table = [
+        ("host", clear, partial(crash, host=True), ("first suspicion", "all know"), 20),
+        ("process", clear, partial(crash, host=False), ("all know",), 20),
+        ("half of the hosts", clear, partial(crash, host=True, share=0.5), ("last victim",), 5),
+        ("receive blocked", clear, partial(stalls, kind="receive", count=8, stall=8.2, rest=0.5), verdicts, 2),
+        ("paused", clear, partial(stalls, kind="paused", count=8, stall=8.2, rest=0.5), verdicts, 2),
+        ("in80", clear, partial(rapid, fault="in80"), (*verdicts, "removals", "kept out"), 2),
+        ("in100", clear, partial(rapid, fault="in100"), (*verdicts, "removals", "kept out"), 2),
+        ("egress flip", clear, partial(rapid, fault="egress flip"), (*verdicts, "removals", "kept out"), 2),
+        ("loss", start30, partial(calm, seconds=120.0), ("false deaths", "packets"), 2),
+        ("pauses", clear, partial(pauses, seconds=600.0), ("deaths per node-hour",), 4),
+        ("tags, 20 % loss", start20, news, ("all have it",), 3),
+        ("tags, hosts lost", clear, slow_restart, ("all have it",), 10),
+        ("partition 30 s", clear, partial(partition, share=0.5, seconds=30.0, one_way=False),
+         ("views equal after", "lost"), 2),
+    ]  # fmt: skip
+    return [
+        Cell("ablations", title, start, trial, figures, trials=trials or count, rules=rule)
+        for title, start, trial, figures, count in table
+        for rule in ["", *RULES]
+    ]

@@ -19,12 +19,16 @@ FLIP = 20.0
 
 
 def _verdicts(observer: Observer, ill: list[str]) -> Figures:
-    """Verdicts about healthy members: of all, of healthy ones; and about the ill, by healthy ones."""
-    healthy = [(pair, count) for pair, count in observer.verdicts.items() if pair[1] not in ill]
+    """Verdicts about healthy members, in all views and in those of healthy ones; and about the ill.
+
+    `solo`: what a member that hears nobody concludes after the pause tolerance, in its own view only.
+    """
+    verdicts = {pair: n for pair, n in (observer.verdicts - observer.solo).items() if pair[1] not in ill}
     removed = [name for name in ill if any(viewer not in ill for viewer in observer.deaths.get(name, {}))]
     return {
-        "healthy dead": sum(count for _, count in healthy),
-        "in healthy views": sum(count for (viewer, _), count in healthy if viewer not in ill),
+        "healthy dead": sum(verdicts.values()),
+        "in healthy views": sum(n for (viewer, _), n in verdicts.items() if viewer not in ill),
+        "solo": sum(n for (_, name), n in observer.solo.items() if name not in ill),
         "ill removed": len(removed) / max(1, len(ill)),
     }
 
@@ -132,7 +136,7 @@ def pauses(world: World, rng: Random, seconds: float, per_hour: float = 12.0) ->
 
 
 def cells_c(nodes: list[int], trials: int | None) -> list[Cell]:
-    figures = ("healthy dead", "in healthy views", "ill removed")
+    figures = ("healthy dead", "in healthy views", "solo", "ill removed")
     goals = (Goal("healthy dead", "sum", 0),)
     cells = []
     for size in [size for size in nodes if size >= 16]:
@@ -152,7 +156,7 @@ def cells_c(nodes: list[int], trials: int | None) -> list[Cell]:
 
 
 def cells_d(nodes: list[int], trials: int | None) -> list[Cell]:
-    figures = ("healthy dead", "in healthy views", "removed after", "removals", "kept out")
+    figures = ("healthy dead", "solo", "removed after", "removals", "kept out")
     cells = []
     for size in [size for size in nodes if size >= 16]:
         for fault in ("in80", "out80", "both80", "in100", "ingress flip", "egress flip"):

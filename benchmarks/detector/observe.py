@@ -8,6 +8,7 @@ from collections.abc import Collection
 from swim.events import Event, MemberFailed, MemberJoined, MemberSuspected
 from swim.simulation import World
 from swim.simulation.host import SimulatedNode
+from swim.simulation.invariants import _is_solo
 
 __all__ = ["Observer", "Traffic"]
 
@@ -24,6 +25,8 @@ class Observer:
         self.reasons = Counter[str]()
         self.verdicts = Counter[tuple[str, str]]()
         """How often which viewer gave up whom, the victims included."""
+        self.solo = Counter[tuple[str, str]]()
+        """The same, of those verdicts that a member reached alone and keeps to itself."""
         self.returns = Counter[str]()
         self.suspicions = 0
         world.watchers.append(self._note)
@@ -36,6 +39,7 @@ class Observer:
             name = event.member.name
             self.reasons[event.reason] += 1
             self.verdicts[node.name, name] += 1
+            self.solo[node.name, name] += _is_solo(node.core, name)
             self.deaths.setdefault(name, {}).setdefault(node.name, self.world.now - self.start)
         elif isinstance(event, MemberJoined):
             self.returns[event.member.name] += 1
@@ -64,8 +68,9 @@ class Observer:
         return min(self.deaths.get(victim, {}).values(), default=None)
 
     def healthy_deaths(self, ill: Collection[str]) -> int:
-        """Verdicts about members that nothing was wrong with, in all views."""
-        return sum(count for (_, name), count in self.verdicts.items() if name not in ill)
+        """Verdicts about members that nothing was wrong with, in all views; without the solo ones."""
+        verdicts = self.verdicts - self.solo
+        return sum(count for (_, name), count in verdicts.items() if name not in ill)
 
 
 class Traffic:

@@ -14,7 +14,7 @@ __all__ = ["line", "plain", "short", "tables"]
 
 
 def short(value: float | None) -> str:
-    if value is None:
+    if value is None or value == float("inf"):
         return "never"
     if value == round(value) and abs(value) < 1e6:
         return str(round(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.detector import accrual, flood, speed
 from benchmarks.detector.cells import Cell
 from benchmarks.detector.crash import cells_a, cells_b
 from benchmarks.detector.illness import cells_c, cells_d, cells_g
@@ -23,7 +24,7 @@ TABLE: dict[str, Callable[[list[int], int | None], list[Cell]]] = {
     "partitions": cells_partitions,
     "storms": cells_storms,
 }
-OTHERS: dict[str, Callable[..., Any]] = {}
+OTHERS: dict[str, Callable[..., Any]] = {"F": flood.table, "accrual": accrual.table, "speed": speed.table}
 NAMES = [*TABLE, *OTHERS]
 
 

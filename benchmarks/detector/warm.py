@@ -96,7 +96,10 @@ def _know_all(node: SimulatedNode, source: SimulatedNode) -> None:
     mine.rings._rings = [list(ring) for ring in model.rings._rings]
     mine.rings._own = dict(model.rings._own)
     mine.rings._changed()
-    node.core._settle(node.now())
+    core: Any = node.core
+    core._settle(node.now())
+    # Its first full exchange was arranged when it knew two members, and so too soon.
+    core._timers.set("sync", node.now() + core._context.rng.random() * core._sync._interval(), core._sync._regular)
     _hush(node)
 
 
