@@ -12,7 +12,7 @@ from swim.protocol.identity import unpack_id
 from swim.protocol.node import Node
 from swim.protocol.sync import delegate_clash
 from swim.types import Address, MemberState
-from swim.wire.messages import Dead, Ping, PushPull, WireState
+from swim.wire.messages import Dead, Ping, PushPull, Suspect, WireState
 from tests.protocol.fakes import PLAIN, SERF, Net, address_of, entry
 
 
@@ -69,20 +69,20 @@ class TestMerge:
         net.run(0.05)
         assert newcomer.name in [alive.node for alive in other.heard(object) if hasattr(alive, "meta")]
 
-    def test_the_death_that_one_of_ours_reports_is_final(self, net: Net, node: Node) -> None:
-        victim, teller = net.puppet("v").join(node), net.puppet("t").join(node)
+    @pytest.mark.parametrize("own", [True, False])
+    def test_a_death_in_it_is_a_suspicion(self, net: Net, node: Node, own: bool) -> None:
+        """After a partition each side has given up the other: it can be refuted."""
+        victim, teller = net.puppet("v").join(node), net.puppet("t", own=own).join(node)
         teller.push(node, teller.state(), victim.state(WireState.DEAD))
-        assert net.believes(node, "v") is None
-
-    @pytest.mark.parametrize("state", [WireState.DEAD, WireState.SUSPECT])
-    def test_the_death_that_a_foreign_member_reports_is_a_suspicion(
-        self, net: Net, node: Node, state: WireState
-    ) -> None:
-        """It can be refuted."""
-        victim, teller = net.puppet("v").join(node), net.puppet("f", own=False).join(node)
-        teller.push(node, teller.state(), victim.state(state))
         assert net.believes(node, "v") is MemberState.SUSPECT
         assert len(net.events(node, MemberSuspected)) == 1
+        net.run(0.01)
+        assert "v" in [suspect.node for suspect in victim.heard(Suspect)], "the accused is told"
+
+    def test_the_suspicion_of_a_foreign_member_is_one_too(self, net: Net, node: Node) -> None:
+        victim, teller = net.puppet("v").join(node), net.puppet("f", own=False).join(node)
+        teller.push(node, teller.state(), victim.state(WireState.SUSPECT))
+        assert net.believes(node, "v") is MemberState.SUSPECT
 
     def test_the_suspicion_of_one_of_ours_is_its_own_affair(self, net: Net, node: Node) -> None:
         victim, teller = net.puppet("v").join(node), net.puppet("t").join(node)
@@ -136,8 +136,7 @@ class TestMerge:
                     incarnation = rng.randrange(1, 4)
                     puppet.push(node, replace(puppet.state(), incarnation=incarnation))
                     if rng.random() < 0.4:
-                        sender = rng.choice(["x", puppet.name])
-                        puppet.tell(node, Dead(puppet.name, rng.randrange(1, 4), sender))
+                        puppet.tell(node, Dead(puppet.name, rng.randrange(1, 4), puppet.name))
             a.sync(b.address, net.now)
             net.drain(a)
             net.run(0.005)
@@ -278,3 +277,19 @@ class TestWhen:
         net.run(10)
         net.heal()
         assert net.run_until(lambda: len(a.members()) == len(d.members()) == 2, 60)
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_deaths_that_some_believe_in_are_refuted_and_all_agree(self, seed: int) -> None:
+        """Also when nobody but a push/pull tells of them."""
+        rng, net = random.Random(seed), Net(seed=seed)
+        nodes = net.cluster(*"abcde")
+        net.run(3)
+        for node in nodes:
+            other = rng.choice([each for each in nodes if each is not node])
+            record = node._table.get(other.name)
+            assert record is not None
+            node._table.put(record.become(MemberState.DEAD, net.now), net.now)
+        assert net.run_until(lambda: all(len(node.members()) == 5 for node in nodes), 45)
+        net.run(5)
+        views = [{(m.name, m.id, m.incarnation) for m in node.members()} for node in nodes]
+        assert all(view == views[0] for view in views)
