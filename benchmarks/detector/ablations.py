@@ -14,7 +14,7 @@ from benchmarks.detector.cells import Cell
 from benchmarks.detector.crash import crash
 from benchmarks.detector.illness import pauses, rapid, stalls
 from benchmarks.detector.unity import one_view, partition
-from benchmarks.detector.warm import Figures, Start
+from benchmarks.detector.warm import Figures, Start, Trial
 from benchmarks.detector.weather import calm
 from swim.protocol.node import Node
 from swim.simulation import World
@@ -185,7 +185,7 @@ def news(world: World, rng: Random, changes: int = 10) -> Figures:
     return {"all have it": times}
 
 
-def slow_restart(world: World, rng: Random, share: float = 0.25) -> Figures:
+def hidden_losses(world: World, rng: Random, share: float = 0.25) -> Figures:
     """News while a quarter of the members has just been lost, and not been found out yet."""
     names = list(world.nodes)
     lost = rng.sample(names, round(share * len(names)))
@@ -209,22 +209,25 @@ def cells(trials: int | None, size: int = 32) -> list[Cell]:
     """The battery once with all rules, and once without each."""
     clear, start20, start30 = (Start(size, loss=loss, settle=20.0) for loss in (0.0, 0.2, 0.3))
     verdicts = ("healthy dead", "in healthy views", "solo")
-    table = [
+    kept = (*verdicts, "removals", "kept out")
+    blocked = partial(stalls, kind="receive", count=8, stall=8.2, rest=0.5)
+    paused = partial(stalls, kind="paused", count=8, stall=8.2, rest=0.5)
+    halves = partial(partition, share=0.5, seconds=30.0, one_way=False)
+    table: list[tuple[str, Start, Trial, tuple[str, ...], int]] = [
         ("host", clear, partial(crash, host=True), ("first suspicion", "all know"), 20),
         ("process", clear, partial(crash, host=False), ("all know",), 20),
         ("half of the hosts", clear, partial(crash, host=True, share=0.5), ("last victim",), 5),
-        ("receive blocked", clear, partial(stalls, kind="receive", count=8, stall=8.2, rest=0.5), verdicts, 2),
-        ("paused", clear, partial(stalls, kind="paused", count=8, stall=8.2, rest=0.5), verdicts, 2),
-        ("in80", clear, partial(rapid, fault="in80"), (*verdicts, "removals", "kept out"), 2),
-        ("in100", clear, partial(rapid, fault="in100"), (*verdicts, "removals", "kept out"), 2),
-        ("egress flip", clear, partial(rapid, fault="egress flip"), (*verdicts, "removals", "kept out"), 2),
+        ("receive blocked", clear, blocked, verdicts, 2),
+        ("paused", clear, paused, verdicts, 2),
+        ("in80", clear, partial(rapid, fault="in80"), kept, 2),
+        ("in100", clear, partial(rapid, fault="in100"), kept, 2),
+        ("egress flip", clear, partial(rapid, fault="egress flip"), kept, 2),
         ("loss", start30, partial(calm, seconds=120.0), ("false deaths", "packets"), 2),
         ("pauses", clear, partial(pauses, seconds=600.0), ("deaths per node-hour",), 4),
         ("tags, 20 % loss", start20, news, ("all have it",), 3),
-        ("tags, hosts lost", clear, slow_restart, ("all have it",), 10),
-        ("partition 30 s", clear, partial(partition, share=0.5, seconds=30.0, one_way=False),
-         ("views equal after", "lost"), 2),
-    ]  # fmt: skip
+        ("tags, hosts lost", clear, hidden_losses, ("all have it",), 10),
+        ("partition 30 s", clear, halves, ("views equal after", "lost"), 2),
+    ]
     return [
         Cell("ablations", title, start, trial, figures, trials=trials or count, rules=rule)
         for title, start, trial, figures, count in table

@@ -118,9 +118,9 @@ def _overdue(silence: float, config: Config) -> int:
 
 def table(args: Any) -> list[Table]:
     hours = 2.0 if args.quick else HOURS
-    found = Table(title=f"One pair, T = 1 s, phi 8: mean detection in s / false alarms per hour; {hours:.0f} h, "
-                  f"seed {args.seed}")  # fmt: skip
-    columns = {
+    title = "One pair, T = 1 s, phi 8: mean detection in s / false alarms per hour"
+    found = Table(title=f"{title}; {hours:.0f} h, seed {args.seed}")
+    columns: dict[str, dict[str, float]] = {
         "Hayashibara": {},
         "least deviation 0.1 s": {"deviation_min": 0.1},
         "Akka (0.1 s, pause 3 s)": {"deviation_min": 0.1, "pause": 3.0},

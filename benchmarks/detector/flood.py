@@ -87,28 +87,31 @@ def _quantile(times: list[float], count: int, share: float) -> float:
 def table(args: Any) -> list[Table]:
     """The mean of all trials; the core's rule beside random gossip of the same fan-out."""
     found = Table(title=f"F: one piece of news, ms; mean of the trials; seed {args.seed}")
-    for column in ("N", "network", "loss", "unknown dead", "rule", "trials", "t50", "t99", "t100",
-                   "messages/member", "missed", "goals"):  # fmt: skip
+    columns = ("N", "network", "rule", "trials", "t50", "t99", "t100", "messages/member", "missed", "goals")
+    for column in columns:
         found.add_column(column)
     sizes = [1_000] if args.quick else [1_024, 10_000]
     trials = args.trials or 20
     for size in sizes:
         for wan, (loss, dead) in [(False, key) for key in GOALS] + [(True, (0.0, 0.0))]:
             fan = fanout(loss)
+            network = Network.wan(loss=loss) if wan else Network.lan(loss=loss)
+            title = f"{'WAN' if wan else 'LAN'}, loss {100 * loss:.0f} %, {100 * dead:.0f} % dead"
             rules = {f"rings {fan}": ring_targets(size, fan), f"random {fan}": random_targets(size, fan)}
             for rule, targets in rules.items():
-                network = Network.wan(loss=loss) if wan else Network.lan(loss=loss)
-                runs = [
-                    spread(targets, size, Random(f"{args.seed}:{size}:{wan}:{loss}:{dead}:{i}"), network, dead)
-                    for i in range(trials)
-                ]
-                mean = {key: sum(run[key] for run in runs) / trials for key in runs[0]}
+                mean = _mean(targets, size, network, dead, trials, f"{args.seed}:{title}:{size}")
+                goal = _verdict(mean, wan, loss, dead) if rule.startswith("rings") and size > 5_000 else ""
                 times = [short(1000 * mean[key]) for key in ("t50", "t99", "t100")]
                 numbers = [f"{mean['messages']:.1f}", f"{mean['missed']:.1e}"]
-                goal = _verdict(mean, wan, loss, dead) if rule.startswith("rings") and size > 5_000 else ""
-                found.add_row(str(size), "WAN" if wan else "LAN", f"{100 * loss:.0f} %", f"{100 * dead:.0f} %",
-                              rule, str(trials), *times, *numbers, goal)  # fmt: skip
+                found.add_row(str(size), title, rule, str(trials), *times, *numbers, goal)
     return [found]
+
+
+def _mean(
+    targets: Targets, size: int, network: Network, dead: float, trials: int, label: str
+) -> dict[str, float]:
+    runs = [spread(targets, size, Random(f"{label}:{i}"), network, dead) for i in range(trials)]
+    return {key: sum(run[key] for run in runs) / trials for key in runs[0]}
 
 
 def _verdict(mean: dict[str, float], wan: bool, loss: float, dead: float) -> str:

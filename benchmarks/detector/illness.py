@@ -161,7 +161,9 @@ def cells_d(nodes: list[int], trials: int | None) -> list[Cell]:
     for size in [size for size in nodes if size >= 16]:
         for fault in ("in80", "out80", "both80", "in100", "ingress flip", "egress flip"):
             goals = [Goal("healthy dead", "sum", 0), Goal("kept out", "mean", 0.9, least=True)]
-            goals.append(Goal("removals", "mean", 2.2 if fault == "both80" else 2.6 if "ingr" in fault else 1.2))
+            goals.append(
+                Goal("removals", "mean", 2.2 if fault == "both80" else 2.6 if "ingr" in fault else 1.2)
+            )
             trial = partial(rapid, fault=fault)
             cells.append(Cell("D", fault, Start(size), trial, figures, tuple(goals), trials or 3))
     return cells

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cProfile
 import gc
 import io
+import json
 import os
 import pstats
 import resource
@@ -14,7 +15,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.detector.warm import Start, assemble, build
+from benchmarks.detector.warm import Start, build
 from swim.simulation import World
 
 __all__ = ["table"]
@@ -74,8 +75,6 @@ def _profile(world: World, seconds: float) -> str:
 
 def _apart(action: Callable[[], Any]) -> Any:
     """In a process of its own, so that its memory is its own."""
-    import json
-
     mine, theirs = os.pipe()
     if not (pid := os.fork()):
         try:
@@ -87,6 +86,3 @@ def _apart(action: Callable[[], Any]) -> Any:
         answer = pipe.read()
     os.waitpid(pid, 0)
     return json.loads(answer)
-
-
-_ = assemble

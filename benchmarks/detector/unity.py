@@ -112,9 +112,15 @@ def cells_storms(nodes: list[int], trials: int | None) -> list[Cell]:
         figures = ("all see all", "false deaths", "missing", "packets")
         trial = partial(storm, count=size)
         count = trials or (10 if size <= 128 else 1)
-        cells.append(Cell("storms", f"{size} join at once", Start(1, settle=1.0), trial, figures, goals, count))
+        cells.append(
+            Cell("storms", f"{size} join at once", Start(1, settle=1.0), trial, figures, goals, count)
+        )
         for within in (1.0, 30.0):
-            goals = (Goal("one view after", "max", 15.0), Goal("lost", "sum", 0), Goal("false deaths", "sum", 0))
+            goals = (
+                Goal("one view after", "max", 15.0),
+                Goal("lost", "sum", 0),
+                Goal("false deaths", "sum", 0),
+            )
             figures = ("one view after", "false deaths", "verdicts", "lost")
             trial = partial(mass_restart, within=within)
             title = f"all restart within {within:.0f} s"

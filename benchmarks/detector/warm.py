@@ -99,7 +99,9 @@ def _know_all(node: SimulatedNode, source: SimulatedNode) -> None:
     core: Any = node.core
     core._settle(node.now())
     # Its first full exchange was arranged when it knew two members, and so too soon.
-    core._timers.set("sync", node.now() + core._context.rng.random() * core._sync._interval(), core._sync._regular)
+    core._timers.set(
+        "sync", node.now() + core._context.rng.random() * core._sync._interval(), core._sync._regular
+    )
     _hush(node)
 
 

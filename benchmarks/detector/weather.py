@@ -42,7 +42,11 @@ def cells_e(nodes: list[int], trials: int | None) -> list[Cell]:
             goals = (Goal("false deaths", "sum", 0), Goal("packets", "mean", packets))
             goals += (Goal("bytes", "mean", volume),)
             cells.append(Cell("E", "uniform", start, trial, FIGURES, goals, trials or 5))
-        for share, burst in ((2, Burst(20.0, 0.5, 0.9)), (10, Burst(4.0, 0.5, 0.9)), (30, Burst(1.0, 0.5, 0.9))):
+        for share, burst in (
+            (2, Burst(20.0, 0.5, 0.9)),
+            (10, Burst(4.0, 0.5, 0.9)),
+            (30, Burst(1.0, 0.5, 0.9)),
+        ):
             start = Start(size, burst=burst, settle=30.0)
             goals = (Goal("false deaths", "sum", 0),)
             cells.append(Cell("E", f"bursts, {share} %", start, trial, FIGURES, goals, trials or 5))

@@ -20,6 +20,7 @@ _COMMANDS = {
     "demo": "swim.cli.demo",
     "keygen": "swim.cli.keygen",
     "members": "swim.cli.members",
+    "simulate": "swim.cli.simulate",
 }
 
 
