@@ -15,7 +15,8 @@ from swim.types import Address
 
 if TYPE_CHECKING:
     from swim.errors import SwimError
-    from swim.simulation.streams import Exchange, KeptStream
+    from swim.simulation.kept import KeptStream
+    from swim.simulation.streams import Exchange
     from swim.simulation.world import World
 
 __all__ = ["SOCKET_BUFFER", "Host", "Life", "SimulatedNode"]
@@ -151,7 +152,7 @@ class SimulatedNode:
         self.serving.clear()
         self.asking.clear()
         for own in list(self.kept.values()):
-            own.close()
+            own.client_gone()
         for other in list(self.held):
             other.server_gone()
 

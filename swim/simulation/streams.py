@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from swim.simulation.host import SimulatedNode
     from swim.simulation.world import World
 
-__all__ = ["Exchange", "KeptStream", "decode", "probe"]
+__all__ = ["Exchange", "decode", "transfer"]
 
 SEGMENT = 1400
 SYN_RETRY = 1.0
 DATA_RETRY = 0.2
 RETRIES = 6
-USER_TIMEOUT = 3.0
 EPHEMERAL_PORTS = (32_768, 60_999)
 
 
@@ -180,99 +179,6 @@ class Exchange:
         transfer(
             self._world, source, target, size, lambda: self._land(target, arrived, ()), lambda: self._done
         )
-
-
-class KeptStream:
-    """A stream that a node keeps open to one that it observes, so that it hears when that dies."""
-
-    def __init__(self, world: World, client: SimulatedNode, server: SimulatedNode, address: Address) -> None:
-        self._world = world
-        self._client = client
-        self._server = server
-        self._address = address
-        self._closed = False
-        client.kept[address] = self
-        knock(world, client, server, address, self._accepted, self._refused)
-        world.schedule.after(USER_TIMEOUT, self._give_up, client.lives)
-        self._open = False
-
-    def close(self) -> None:
-        """The client wants it no more, or ended."""
-        self._closed = True
-        self._client.kept.pop(self._address, None)
-        self._server.held.pop(self, None)
-
-    def server_gone(self) -> None:
-        """The kernel of the server closes it."""
-        self._server.held.pop(self, None)
-        transfer(self._world, self._server, self._client, 0, self._fin, lambda: self._closed)
-
-    def _accepted(self) -> None:
-        if self._closed:
-            return
-        self._open = True
-        self._server.held[self] = None
-        self._client.call(self._client.core.receive_kernel_answer, self._address)
-        if not self._server.running:
-            self.server_gone()
-
-    def _refused(self) -> None:
-        if not self._closed:
-            self.close()
-            self._client.call(self._client.core.receive_unreachable, self._address)
-
-    def _fin(self) -> None:
-        self._client.input(self._read_end)
-
-    def _read_end(self) -> None:
-        if not self._closed:
-            self.close()
-            self._client.call(self._client.core.receive_stream_closed, self._address)
-
-    def _give_up(self, lives: int) -> None:
-        if not self._open and not self._closed and self._client.lives == lives:
-            self.close()
-
-
-def knock(
-    world: World,
-    client: SimulatedNode,
-    server: SimulatedNode,
-    address: Address,
-    accepted: Callable[[], object],
-    refused: Callable[[], object],
-) -> None:
-    """Ask the kernel at an address, by one SYN, whether somebody listens: this says nothing of whether
-    the process runs. What comes of it reaches the client's process, unless it is lost."""
-    lives = client.lives
-
-    def answer(outcome: Callable[[], object]) -> None:
-        if client.lives == lives and not client.host.lost:
-            client.input(outcome)
-
-    def arrive() -> None:
-        if server.host.lost or server.address != address:
-            return
-        back = world.passage(server, client)
-        if back is not None:
-            world.schedule.after(back, answer, accepted if server.running else refused)
-
-    there = world.passage(client, server)
-    if there is not None:
-        world.schedule.after(there, arrive)
-
-
-def probe(world: World, client: SimulatedNode, server: SimulatedNode, address: Address) -> None:
-    """What the core calls a kernel probe: a fresh connection."""
-    core = client.core
-    knock(
-        world,
-        client,
-        server,
-        address,
-        lambda: client.call(core.receive_kernel_answer, address),
-        lambda: client.call(core.receive_unreachable, address),
-    )
 
 
 def transfer(

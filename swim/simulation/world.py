@@ -17,9 +17,10 @@ from swim.simulation.assembly import assemble
 from swim.simulation.fast import ObjectCodec
 from swim.simulation.host import Host, Life, SimulatedNode
 from swim.simulation.invariants import Invariants
+from swim.simulation.kept import KeptStream, probe
 from swim.simulation.network import Cut, Fabric, Network
 from swim.simulation.schedule import Clock, Schedule
-from swim.simulation.streams import Exchange, KeptStream, probe
+from swim.simulation.streams import Exchange
 from swim.simulation.trace import Record, Trace
 from swim.simulation.views import agree, describe
 from swim.types import Address, Member
@@ -386,10 +387,8 @@ class World:
             KeptStream(self, client, server, address)
 
     def probe_kernel(self, client: SimulatedNode, address: Address) -> None:
-        """A node asks the kernel at an address whether it answers: a fresh connection."""
-        server = self.listener(address)
-        if server is not None:
-            probe(self, client, server, address)
+        """A node asks the kernel at an address whether it answers."""
+        probe(self, client, address)
 
     def delivered(self, source: SimulatedNode, target: SimulatedNode, data: bytes) -> None:
         self.trace.packet(self.schedule.now, source.index, target.index, data)

@@ -125,3 +125,64 @@ def test_a_connection_that_fails_is_tried_again() -> None:
     world.run(5.0)
     assert len(core(world, "a").kernel_answers) == 1
     assert len(world.nodes["b"].held) == 1
+
+
+def test_the_server_of_a_stream_hears_when_its_client_dies() -> None:
+    world = fake_world(network=FLAT)
+    keep(world, "a", "b")
+    world.crash("a")
+    world.run(0.5)
+    assert [address for _, address in core(world, "b").closed] == [world.address("a")]
+
+
+def test_after_the_end_of_a_stream_the_next_thing_heard_is_a_refusal() -> None:
+    world = fake_world(network=FLAT)
+    keep(world, "a", "b")
+    world.crash("b")
+    world.run(0.1)
+    assert len(core(world, "a").closed) == 1
+    assert [address for _, address in core(world, "a").unreachable] == [world.address("b")]
+
+
+def test_a_probe_on_a_stream_is_acknowledged_by_the_kernel_and_repeated_when_lost() -> None:
+    world = fake_world(network=FLAT)
+    keep(world, "a", "b")
+    world.pause("b", 5.0)
+    probe(world, "a", "b")
+    world.run(0.01)
+    assert len(core(world, "a").kernel_answers) == 2
+    cut = world.partition(["a"], ["b"])
+    probe(world, "a", "b")
+    world.run(0.1)
+    world.heal(cut)
+    world.run(0.15)
+    assert len(core(world, "a").kernel_answers) == 3
+
+
+def test_a_stream_on_which_nothing_is_acknowledged_ends_silently_and_is_opened_again() -> None:
+    world = fake_world()
+    keep(world, "a", "b")
+    first = next(iter(world.nodes["b"].held))
+    cut = world.partition(["a"], ["b"])
+    world.run(100.0)
+    assert next(iter(world.nodes["b"].held)) is first, "nobody has asked anything"
+    probe(world, "a", "b")
+    world.run(10.0)
+    assert not world.nodes["b"].held
+    world.heal(cut)
+    world.run(5.0)
+    assert len(world.nodes["b"].held) == 1
+    assert not core(world, "a").closed
+
+
+def test_a_probe_of_a_process_that_died_behind_a_partition_is_answered_by_a_reset() -> None:
+    world = fake_world(network=FLAT)
+    keep(world, "a", "b")
+    cut = world.partition(["a"], ["b"])
+    world.crash("b")
+    world.run(60.0)
+    world.heal(cut)
+    assert not core(world, "a").closed, "its kernel has given up saying so"
+    probe(world, "a", "b")
+    world.run(0.1)
+    assert len(core(world, "a").closed) == 1
