@@ -29,6 +29,7 @@ class Leadership(Part):
         self.founded_alone = False
         self.leader: Member | None = None
         self._myself = myself
+        self._seen: tuple[int, str, bool] | None = None
         self._fresh_ids = TokenBucket(_FRESH_IDS_PER_S, _FRESH_IDS_BURST)
 
     @property
@@ -66,7 +67,13 @@ class Leadership(Part):
             self._myself.fresh_id(now, self.floor)
 
     def update(self, now: float) -> None:
-        """Follow the table."""
+        """Follow the table and the floor."""
+        seen = (self._table.version, self.floor, self.founded_alone)
+        if seen != self._seen:
+            self._seen = seen
+            self._follow(now)
+
+    def _follow(self, now: float) -> None:
         me = self._myself.record
         if me is None or not me.present:
             return
@@ -85,7 +92,7 @@ class Leadership(Part):
         if self._fresh_ids.take(now):
             self._myself.fresh_id(now, self.floor)
         else:  # until then this node is below the floor, and cannot be elected
-            self._timers.set_if_unset("fresh id", now + self._fresh_ids.wait(now), self.update)
+            self._timers.set_if_unset("fresh id", now + self._fresh_ids.wait(now), self._follow)
 
     def _raises_floor(self, leader: Record) -> bool:
         assert leader.id is not None

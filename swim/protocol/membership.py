@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from swim.events import (
     FailureReason,
@@ -27,8 +28,21 @@ from swim.wire.messages import Ack, Alive, Dead, Suspect
 
 __all__ = ["Ask", "Membership"]
 
-Ask = Callable[[str, Address, float, Callable[[Ack, float], None], Callable[[float], None]], bool]
-"""`Probing.ask`: ping an address that need not be a member's."""
+
+class Ask(Protocol):
+    """`Probing.ask`: ping an address that need not be a member's."""
+
+    def __call__(
+        self,
+        name: str,
+        address: Address,
+        now: float,
+        answered: Callable[[Ack, float], None],
+        silent: Callable[[float], None],
+        *,
+        tries: int = 1,
+    ) -> bool: ...
+
 
 _INCARNATION_JUMP_MAX = 1 << 20
 """An incarnation grows by refuting, a few a second at most: a greater leap is nonsense that would,
@@ -36,6 +50,8 @@ if it were taken over, soon leave the member no higher number to refute with."""
 _META_SIZE_MAX = 1_024
 """Of others: memberlist's senders keep to 512 bytes, but its receivers do not mind more."""
 _HEARSAY_TOLERANCES = 2
+_CONTEST_TRIES = 8
+"""Pings that a member must leave unanswered before another may have its name."""
 
 
 class Membership(Part):
@@ -117,13 +133,10 @@ class Membership(Part):
             elif old is None or self._newer(old, record):
                 self._accept(old, record, at)
 
-        if self._ask(
-            name,
-            address,
-            now,
-            lambda ack, at: settle(_is(ack, name, self._table), at),
-            lambda at: settle(False, at),
-        ):
+        def answered(ack: Ack, at: float) -> None:
+            settle(_is(ack, name, self._table), at)
+
+        if self._ask(name, address, now, answered, lambda at: settle(False, at), tries=_CONTEST_TRIES):
             self._contested[claim.name] = claim
 
     def _newer(self, old: Record, new: Record) -> bool:
@@ -135,7 +148,8 @@ class Membership(Part):
             return can_change(old.state, old.incarnation, MemberState.ALIVE, new.incarnation)
         if old.id is not None and new.id is not None and is_minted(old.id) and is_minted(new.id):
             return new.id > old.id  # another process: the later one, even if it lost its incarnation
-        return new.incarnation > old.incarnation
+        # Ids that applications pin say nothing of order; incarnations do, until somebody exhausts them.
+        return new.incarnation > old.incarnation or old.incarnation > INCARNATION_MAX // 2
 
     def _held_down(self, old: Record, new: Record, now: float) -> bool:
         if old.state is not MemberState.DEAD or old.solo or new.boot is None:
@@ -270,8 +284,12 @@ class Membership(Part):
         self._outbox.drop(objection)
         return None
 
+    def permits(self, address: Address) -> bool:
+        """Can a member be there?"""
+        return address.port != 0 and self._networks.permit(address.host)
+
     def _objection(self, record: Record, now: float) -> str | None:
-        if not record.address.port or not self._networks.permit(record.address.host):
+        if not self.permits(record.address):
             return "address"
         if len(record.meta) > _META_SIZE_MAX:
             return "meta"

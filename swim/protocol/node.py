@@ -106,6 +106,9 @@ class Node:
     def _build(self, tags: Mapping[str, str], pinned_id: str | None) -> None:
         """Join the parts. Where two need each other, the earlier one is given a way to the later."""
         context = self._context
+        self._suspicion: Suspicion
+        self._probing: Probing
+        self._naming: Naming
         self._dissemination = Dissemination(
             context,
             suspected=lambda name: self._suspicion.suspects(name),
@@ -118,7 +121,7 @@ class Node:
             self._dissemination,
             self._networks,
             claimed=lambda record, now: self._naming.claimed(record, now),
-            ask=lambda *question: self._probing.ask(*question),
+            ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries),
         )
         self._leadership = Leadership(context, self._myself)
         self._sync = Sync(context, self._myself, self._membership, self._leadership)

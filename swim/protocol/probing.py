@@ -164,7 +164,9 @@ class Probing(Part):
         for seq in seqs:
             self._flights.pop(seq, None)
 
-    def ask(self, name: str, address: Address, now: float, answered: Answered, silent: Silent) -> bool:
+    def ask(
+        self, name: str, address: Address, now: float, answered: Answered, silent: Silent, *, tries: int = 1
+    ) -> bool:
         """Ping an address that need not be a member's; one of the two is called within `rtt_max`.
 
         False (and neither is called) when too many are being asked already.
@@ -174,14 +176,20 @@ class Probing(Part):
             return False
         seq = self._next_seq()
         self._asked[seq] = (answered, silent)
-        self._timers.set(("asked", seq), now + self._config.rtt_max, lambda at: self._unanswered(seq, at))
         # A stranger is answered with no more than it sent: naming ourselves leaves room for the answer.
         sender = bytes(16) if self._myself.id is None else pack_id(self._myself.id)
-        self._outbox.send(address, Ping(seq, name, source_node=self._name, sender_id=sender))
-        return True
+        ping = Ping(seq, name, source_node=self._name, sender_id=sender)
+        interval = self._config.rtt_max / tries
 
-    def _unanswered(self, seq: int, now: float) -> None:
-        self._asked.pop(seq)[1](now)
+        def again(left: int, at: float) -> None:
+            if left == 0:
+                self._asked.pop(seq)[1](at)
+                return
+            self._outbox.send(address, ping)
+            self._timers.set(("asked", seq), at + interval, partial(again, left - 1))
+
+        again(tries, now)
+        return True
 
     def _fly(self, name: str, now: float, *, indirect: bool) -> int:
         seq = self._next_seq()

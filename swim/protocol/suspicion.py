@@ -29,11 +29,13 @@ from swim.wire.messages import Ack, Opinion, OpinionKind
 __all__ = ["Suspicion"]
 
 _ROUND_GROWTH = 1.6
-_PROBES_MAX = 64
+_FIRST_PROBES, _LAST_PROBES = 16, 48
+_MUTE_ROUND_S = 1.0
 _LATE_NOT_LOST_S = 0.5
 _KERNEL_FRESH_S = 0.6
 _UNTRIAGED = 1.5
 """Of the silence tolerance: where the kernel was never heard, its silence says nothing."""
+_LATELY_S, _LATELY_ROUNDS = 60.0, 16
 _MUTE_SHARE, _MUTE_SUBJECTS = 0.6, 4
 _REFUSALS_NEEDED = 2
 _ASKERS_MAX = 16
@@ -63,6 +65,7 @@ class Suspicion(Part):
         self._membership = membership
         self._verdicts = verdicts
         self._cases: dict[str, _Case] = {}
+        self._lately_long = float("-inf")
 
     # --- what others may ask
 
@@ -235,19 +238,29 @@ class Suspicion(Part):
         return len(subjects) >= _MUTE_SUBJECTS and suspected > _MUTE_SHARE * len(subjects)
 
     def _long(self, case: _Case, now: float) -> bool:
-        """Nothing that a live member does takes so long, nor its observers to answer for it."""
-        return self._attention(now) - case.since >= self._config.pause_tolerance
+        """Nothing that a live member does takes so long, nor its observers to answer for it.
+
+        Once that has happened, whole parts of the cluster are gone, and those who are looked at next,
+        for the first time, need not be waited for as long.
+        """
+        if self._attention(now) - case.since >= self._config.pause_tolerance:
+            self._lately_long = now
+            return True
+        return now - self._lately_long < _LATELY_S and case.round >= _LATELY_ROUNDS
 
     def _probe_again(self, record: Record, case: _Case, now: float) -> None:
         attention = self._attention(now)
         case.probes.append((self.probing.probe(record, now), attention, False))
         for helper in self._helpers(record.name):
             case.probes.append((self.probing.probe_through(record, helper, now), attention, True))
-        self.probing.forget([seq for seq, _, _ in case.probes[:-_PROBES_MAX]])
-        del case.probes[:-_PROBES_MAX]
+        # When a long silence ends, the first probes are what is answered: the buffers hold the oldest.
+        excess = slice(_FIRST_PROBES, max(_FIRST_PROBES, len(case.probes) - _LAST_PROBES))
+        self.probing.forget([seq for seq, _, _ in case.probes[excess]])
+        del case.probes[excess]
         if case.round and record.own:
             self.kernel_probes[record.address] = None
-        wait = min(self._config.round_max, self.probing.timeout(record.name) * _ROUND_GROWTH**case.round)
+        longest = _MUTE_ROUND_S if self._mute() else self._config.round_max
+        wait = min(longest, self.probing.timeout(record.name) * _ROUND_GROWTH**case.round)
         case.round = min(case.round + 1, 32)
         left = case.since + self._tolerance(record.name, case, now) - attention
         if 0 < left < wait:

@@ -13,11 +13,13 @@ from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
 from swim.protocol.table import BOOT_TAG, Record
 from swim.types import Address, MemberState
+from swim.wire.addresses import pack_addresses, unpack_address, unpack_addresses
 from swim.wire.messages import Alive, Dead, Greeting, NodeState, PushPull, Suspect, WireState
 from swim.wire.serf import decode_tags
 
 __all__ = ["Sync", "delegate_clash"]
 
+_LOST_MAX = 64
 REST_S = 0.4
 """A view that has not changed for so long is worth comparing (DETECTOR.md section 3)."""
 _SMALL_CLUSTER = 32
@@ -49,7 +51,11 @@ class Sync(Part):
         self._membership = membership
         self._leadership = leadership
         self._mismatch = TokenBucket(_MISMATCH_PER_S, _MISMATCH_BURST)
+        self._leads: dict[Address, None] = {}
+        """Where members may be that others have lost sight of."""
         self._eager_until = 0.0
+        self._state_version = -1
+        self._nodes: tuple[NodeState, ...] = ()
 
     # --- when
 
@@ -84,8 +90,9 @@ class Sync(Part):
             now + (_EAGER_INTERVAL if eager else self._config.reconnect_interval),
             self._reconnect,
         )
+        self._leads = {address: None for address in self._leads if not self._inside(address)}
         dead = [record.address for record in self._table.dead() if record.state is MemberState.DEAD]
-        lost = [seed for seed in self.seeds if not self._inside(seed)]
+        lost = [seed for seed in (*self.seeds, *self._leads) if not self._inside(seed)]
         for addresses in (dead, lost):
             if addresses:
                 self.ask(self._rng.choice(addresses), now)
@@ -121,19 +128,23 @@ class Sync(Part):
             int(self._wall(now) * 1000),
             joining,
             pack_id(floor) if floor else b"",
+            pack_addresses([record.address for record in self._table.dead() if record.solo][:_LOST_MAX]),
         )
 
     def state(self, now: float, *, join: bool = False) -> PushPull:
         """Everything this node knows, but not what it concluded alone."""
-        nodes = tuple(record.as_node_state() for record in self._table if not record.solo)
-        return PushPull(nodes, join, b"", self.greeting(now))
+        if self._state_version != self._table.version:
+            self._state_version = self._table.version
+            self._nodes = tuple(record.as_node_state() for record in self._table if not record.solo)
+        return PushPull(self._nodes, join, b"", self.greeting(now))
 
     def merge(self, theirs: PushPull, now: float, *, spread: bool = True) -> str | None:
         """Apply another node's state; returns why it was refused, if it was."""
         if self._myself.record is None or not theirs.nodes:
             return None
-        alive = [node.versions for node in theirs.nodes if node.state is WireState.ALIVE]
-        clash = delegate_clash(alive + [record.versions for record in self._table.present()])
+        versions = [node.versions for node in theirs.nodes if node.state is WireState.ALIVE]
+        versions += [record.versions for record in self._table.present()]
+        clash = delegate_clash(dict.fromkeys(versions))
         if clash is not None:
             self._outbox.drop("merge-version")
             return clash
@@ -143,6 +154,9 @@ class Sync(Part):
         if self._myself.incarnation != incarnation:
             self._answer_accuser(theirs.greeting, now)
         if theirs.greeting is not None:
+            for address in unpack_addresses(theirs.greeting.lost)[: _LOST_MAX - len(self._leads)]:
+                if self._membership.permits(address):
+                    self._leads[address] = None
             floor = unpack_id(theirs.greeting.floor) or ""
             if any(record.own and record.name != self._name for record in self._table.present()):
                 self._leadership.meet(floor, now)
@@ -156,6 +170,8 @@ class Sync(Part):
             self.ask(accuser.address, now)
 
     def _merge_node(self, node: NodeState, greeting: Greeting | None, now: float, spread: bool) -> None:
+        if self._knows(node, greeting):
+            return
         if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None):
             # What one of our own suspects is its own affair until it is sure.
             self._membership.alive(_alive(node), now, spread=spread)
@@ -170,6 +186,16 @@ class Sync(Part):
             # An old verdict is a suspicion to whoever knows it alive, as between memberlists: after a
             # partition each side has given up the other, and all of them can refute.
             self._membership.suspect(Suspect(node.name, node.incarnation, self._name), now)
+
+    def _knows(self, node: NodeState, greeting: Greeting | None) -> bool:
+        """Nearly all that is exchanged is known already, and should cost nothing."""
+        known = self._table.get(node.name)
+        if known is None or known.incarnation != node.incarnation or known.meta != node.meta:
+            return False
+        if known.solo or known.name == self._name:
+            return False
+        alive = node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None)
+        return alive is known.present and known.address == unpack_address(node.address, node.port)
 
     def _another_process(self, node: NodeState) -> bool:
         known, boot = self._table.get(node.name), decode_tags(node.meta).get(BOOT_TAG)

@@ -129,6 +129,8 @@ class MemberTable:
     def __init__(self, rings: Rings, dead_max: int) -> None:
         self.rings = rings
         self.view_hash = 0
+        self.version = 0
+        """Grows with every change."""
         self.changed_at = float("-inf")
         self.newest_minted = ""
         self._records: dict[str, Record] = {}
@@ -190,6 +192,7 @@ class MemberTable:
             self._names[record.address] = claims[-_CLAIMS_MAX:]
         self._records[record.name] = record
         self._index(record)
+        self.version += 1
         if old is None or old.view != record.view:
             self.changed_at = now
         while len(self._dead) > self._dead_max:
@@ -197,6 +200,7 @@ class MemberTable:
 
     def forget(self, name: str) -> None:
         record = self._records.pop(name)
+        self.version += 1
         self._unindex(record)
         self._release(record)
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from swim.types import Address
 from swim.wire.errors import DecodeError
 
-__all__ = ["pack_host", "parse_address", "unpack_address", "unpack_host"]
+__all__ = [
+    "pack_addresses",
+    "pack_host",
+    "parse_address",
+    "unpack_address",
+    "unpack_addresses",
+    "unpack_host",
+]
 
 # What a dual-stack socket reports for an IPv4 peer, and what Go's net.IP holds for any IPv4 address.
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -37,6 +45,21 @@ def pack_host(host: str) -> bytes:
 def unpack_address(packed: bytes, port: int) -> Address:
     """The address in its one text form, so that addresses can be compared."""
     return Address(unpack_host(packed), port)
+
+
+def pack_addresses(addresses: Iterable[Address]) -> bytes:
+    """Several addresses in one byte string: of each the size, the address, and the port."""
+    packed = [pack_host(host) + port.to_bytes(2, "big") for host, port in addresses]
+    return b"".join(bytes((len(each),)) + each for each in packed)
+
+
+def unpack_addresses(data: bytes) -> list[Address]:
+    """The addresses that `pack_addresses` packed, up to the first that is none."""
+    found: list[Address] = []
+    while data and data[0] in (6, 18) and len(data) > data[0]:
+        each, data = data[1 : 1 + data[0]], data[1 + data[0] :]
+        found.append(unpack_address(each[:-2], int.from_bytes(each[-2:], "big")))
+    return found
 
 
 def parse_address(text: str, default_port: int | None = None) -> tuple[str, int]:

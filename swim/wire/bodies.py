@@ -62,6 +62,7 @@ __all__ = [
     "ping",
 ]
 
+_LOST_SIZE_MAX = 2_048
 _EXTRA_SIZE_MAX = 64  # of our own byte fields
 _STATES = tuple(WireState)
 _OPINIONS = tuple(OpinionKind)
@@ -158,6 +159,7 @@ def greeting(body: Body) -> Greeting:
         number(body, b"c", U64),
         flag(body, b"j"),
         raw(body, b"f", _EXTRA_SIZE_MAX),
+        raw(body, b"l", _LOST_SIZE_MAX),
     )
 
 
@@ -321,6 +323,7 @@ def pack_push_pull_header(join: bool, nodes: int, user_state: int, hello: Greeti
             "c": hello.clock_ms,
             "f": hello.floor,
             "j": hello.joining,
+            "l": hello.lost,
             "n": hello.name,
             "p": hello.port,
         }

@@ -213,6 +213,7 @@ def _push_pull(message: PushPull, payload: Callable[[bytes], Any]) -> dict[str, 
             c=hello.clock_ms,
             f=hello.floor,
             j=hello.joining,
+            l=hello.lost,
             p=hello.port,
         ) | {"n": hello.name}
     return body

@@ -142,6 +142,7 @@ class Greeting:
     clock_ms: int = 0  # "c": its wall clock
     joining: bool = False  # "j": not a member of any cluster yet
     floor: bytes = b""  # "f": its leadership floor, packed as an id
+    lost: bytes = b""  # "l": where members are that it alone gave up: packed addresses
 
 
 @dataclass(frozen=True, slots=True)
