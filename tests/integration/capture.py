@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import pytest
 import trio
 
-__all__ = ["Capture", "Packet", "can_capture", "capturing", "require_capture"]
+__all__ = ["Capture", "Packet", "can_capture", "capturing"]
 
 _ALL_PROTOCOLS = 3
 _OUTGOING = 4
@@ -69,12 +68,6 @@ def can_capture() -> bool:
     except (PermissionError, AttributeError):
         return False
     return True
-
-
-def require_capture() -> None:
-    """Skip the test where packets cannot be captured."""
-    if not can_capture():
-        pytest.skip("packets cannot be captured without CAP_NET_RAW on Linux")
 
 
 @asynccontextmanager

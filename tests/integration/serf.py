@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -12,21 +11,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 import trio
 
 from benchmarks.ports import HOST, Ports
 from tests.integration.harness import PATIENCE, until
 
-__all__ = ["TROUBLE", "Serf", "Serfs", "open_serfs", "require_serf"]
+__all__ = ["TROUBLE", "Serf", "Serfs", "open_serfs"]
 
 _LOOK_INTERVAL = 0.1
 TROUBLE = re.compile(r"fail|suspect|\[WARN\]|\[ERR\]", re.IGNORECASE)
-
-
-def require_serf() -> None:
-    if shutil.which("serf") is None:
-        pytest.skip("serf is not installed; install it with: apt-get install serf")
 
 
 @dataclass(slots=True)
@@ -133,7 +126,6 @@ async def _read(agent: Serf) -> None:
 @asynccontextmanager
 async def open_serfs() -> AsyncIterator[Serfs]:
     """Agents live as long as this block."""
-    require_serf()
     async with trio.open_nursery() as nursery:
         serfs = Serfs(nursery)
         try:

@@ -111,7 +111,7 @@ async def all_see(nodes: Nodes, everyone: set[str]) -> None:
         assert set(nodes.fleet.views[name]) | {name} == everyone
 
 
-async def test_plain_memberlists_and_nodes_are_one_cluster(nodes: Nodes) -> None:
+async def test_plain_memberlists_and_nodes_are_one_cluster(nodes: Nodes, memberlist: None) -> None:
     await join_memberlists_and_nodes(nodes)
     await watch_memberlists(nodes, WATCHED_SECONDS)
 

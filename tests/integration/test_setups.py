@@ -15,7 +15,7 @@ from benchmarks.driver import Agent, reports
 from benchmarks.ports import HOST, Ports
 from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.messages import Ping
-from tests.integration.capture import Capture, capturing, require_capture
+from tests.integration.capture import Capture, capturing
 from tests.integration.harness import PATIENCE, Nodes, noises, required_peer, until
 
 INSIDERS, STRANGERS = ("enigma", "colossus", "bombe"), ("keyless", "stranger")
@@ -40,9 +40,17 @@ def port_of(agent: Agent) -> int:
 # --- IPv6
 
 
+def ipv6_works() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError as error:
+        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    return True
+
+
+@pytest.mark.skipif(not ipv6_works(), reason="this machine has no ::1")
 async def test_a_cluster_on_ipv6(nodes: Nodes) -> None:
-    if not ipv6_works():
-        pytest.skip("this machine has no ::1")
     ports = Ports()
     try:
         addresses = [f"[::1]:{ports.take()}" for _ in range(4)]
@@ -61,20 +69,12 @@ async def test_a_cluster_on_ipv6(nodes: Nodes) -> None:
         ports.close()
 
 
-def ipv6_works() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-            sock.bind(("::1", 0))
-    except OSError as error:
-        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-    return True
-
-
 # --- encryption
 
 
-async def test_a_node_without_the_key_is_refused_and_nothing_is_said_in_clear(nodes: Nodes) -> None:
-    require_capture()
+async def test_a_node_without_the_key_is_refused_and_nothing_is_said_in_clear(
+    nodes: Nodes, may_capture: None
+) -> None:
     how = {"tags": {"role": "confidential"}, "options": ["--key", OLD.hex()]}
     async with capturing(()) as capture:
         for name in INSIDERS:
