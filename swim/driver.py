@@ -264,17 +264,21 @@ class Driver:
     # --- kernels
     def receive_kernel_answer(self, address: Address) -> None:
         """See `swim.kept.Reports`."""
-        self.node.receive_kernel_answer(address, self.now())
-        self.settle()
+        self._report(self.node.receive_kernel_answer, address)
 
     def receive_unreachable(self, address: Address) -> None:
         """See `swim.kept.Reports`."""
-        self.node.receive_unreachable(address, self.now())
-        self.settle()
+        self._report(self.node.receive_unreachable, address)
 
     def receive_stream_closed(self, address: Address) -> None:
         """See `swim.kept.Reports`."""
-        self.node.receive_stream_closed(address, self.now())
+        self._report(self.node.receive_stream_closed, address)
+
+    def _report(self, verb: Callable[[Address, float], None], address: Address) -> None:
+        try:
+            verb(address, self.now())
+        except Exception:
+            self._note_fault(address)
         self.settle()
 
     def _explain_waiting(self, address: Address, problem: str | None) -> None:

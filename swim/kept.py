@@ -66,11 +66,10 @@ class KeptStreams:
         self._next_look = now + _LOOK_INTERVAL
         wanted = self._node.streams_to_keep(now)
         for address, keeper in list(self._keepers.items()):
-            if address not in wanted and now - keeper.asked > _ASKED_LATELY:
-                keeper.dismiss()
+            keeper.follow(address in wanted, now)
         missing = [address for address in wanted if address not in self._keepers]
         for place, address in enumerate(missing):
-            self._keep(address, place * _STAGGER, nursery)
+            self._keep(address, place * _STAGGER, nursery).wanted = True
         if now >= self._next_tidying:
             self._next_tidying = now + _TIDY_INTERVAL
             self._tidy()
@@ -214,16 +213,18 @@ class _Keeper:
 
     def __init__(self, kept: KeptStreams, address: Address) -> None:
         self.address = address
-        self.asked = -inf
-        """When the node last wanted to know something of that kernel."""
+        self.wanted = False
+        """By the node; otherwise it has asked something of that kernel, which takes a connection."""
         self._kept = kept
         self._scope = trio.CancelScope()
         self._dismissed = False
+        self._asked = -inf
         self._stream: trio.SocketStream | None = None
         """Connected; the other process need not have taken notice of that yet."""
         self._attempted = -inf
         self._urged = trio.Event()
         self._watching = False
+        self._boot = b""
 
     async def run(self, delay: float) -> None:
         """Open it, and open it again when it was closed."""
@@ -237,10 +238,15 @@ class _Keeper:
                 failures = 0 if lasted else failures + 1
                 await self._rest(failures)
 
-    def dismiss(self) -> None:
-        """Close it; the other side is told that nothing is wrong."""
-        self._dismissed = True
-        self._scope.cancel()
+    def follow(self, wanted: bool, now: float) -> None:
+        """The node has looked again whom it observes."""
+        if wanted and not self.wanted and self._stream is not None:
+            # Somebody whom it observes anew: it does not know yet that this kernel can be heard.
+            self._kept.reports.receive_kernel_answer(self.address)
+        self.wanted = wanted
+        if not wanted and now - self._asked > _ASKED_LATELY:
+            self._dismissed = True
+            self._scope.cancel()
 
     async def _rest(self, failures: int) -> None:
         pause = 0.0 if failures == 0 else min(_REST_MAX, _REST_MIN * 2 ** (failures - 1))
@@ -250,14 +256,15 @@ class _Keeper:
 
     async def _attempt(self) -> bool:
         """One stream from beginning to end. Whether it was established."""
-        stream = await self._connect()
-        if stream is None:
+        to = self._kept.name_at(self.address)
+        stream = None if to is None else await self._connect()
+        if to is None or stream is None:
             return False
         connections, channel = self._kept.connections, self._kept.new_channel(opener=True)
         async with connections.open(stream):
             self._stream = stream
             try:
-                closed = await self._talk(stream, channel)
+                closed = await self._talk(stream, channel, to)
             finally:
                 self._stream = None
                 if self._dismissed and channel.established:
@@ -285,12 +292,9 @@ class _Keeper:
         stream.socket.close()
         return None
 
-    async def _talk(self, stream: trio.SocketStream, channel: KeptChannel) -> bool:
+    async def _talk(self, stream: trio.SocketStream, channel: KeptChannel, to: str) -> bool:
         """Until the stream ends. Whether the other side closed it."""
         connections = self._kept.connections
-        to = self._kept.name_at(self.address)
-        if to is None:
-            return False
         keep_alive(stream, opener=True)
         try:
             await connections.write(stream, self._kept.opening + channel.encode(self._kept.hello(to)))
@@ -301,6 +305,7 @@ class _Keeper:
                             connections.drop("kept-name")
                             return False
                         await connections.write(stream, channel.encode(Sign.READY))
+                        self._meet(frame.boot)
                     elif frame is Sign.BYE:
                         return False
         except trio.BrokenResourceError as error:
@@ -310,12 +315,18 @@ class _Keeper:
             return False
         return True
 
+    def _meet(self, boot: bytes) -> None:
+        """Another process under the same name: the earlier one has ended while nothing arrived here."""
+        if self._boot not in (b"", boot):
+            self._kept.reports.receive_stream_closed(self.address)
+        self._boot = boot
+
     # --- asking the kernel
     def probe(self, nursery: trio.Nursery) -> None:
         """Is the other kernel there? If it says so, that is reported."""
-        self.asked = trio.current_time()
+        self._asked = trio.current_time()
         if self._stream is None:
-            if self.asked - self._attempted >= _REST_MIN:
+            if self._asked - self._attempted >= _REST_MIN:
                 self._urged.set()
         elif not self._watching:
             self._watching = True

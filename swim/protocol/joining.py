@@ -63,7 +63,7 @@ class Joining(Part):
         self.active = True
         self._started = now
         if not self._sync.seeds:
-            self._found(now, alone=False)
+            self._found(now)
             return
         self._timers.set("found", now + self._config.join_retry_interval, self._consider_founding)
         self._look_around(now)
@@ -185,12 +185,12 @@ class Joining(Part):
         patience = self._config.join_retry_interval if lowest else self._config.founding_silence
         settled = lowest and all(address in self._settled for address in self._others())
         if settled or now >= self._started + patience:
-            self._found(now, alone=True)
+            self._found(now)
         else:
             self._timers.set("found", self._started + patience, self._consider_founding)
 
-    def _found(self, now: float, *, alone: bool) -> None:
-        self._leadership.founded_alone = alone
+    def _found(self, now: float) -> None:
+        self._leadership.founded_alone = True
         if self._myself.record is None:
             self._myself.mint(now, self._newest)
             self._myself.publish(now)

@@ -38,12 +38,12 @@ class Leadership(Part):
         return self._table.view_hash ^ hash_text(self.floor)
 
     def hear_floor(self, floor: str, now: float) -> None:
-        """Another member's floor, believed only together with its leader (LEADER.md).
+        """Another member's floor, whose leader is present in this node's view too (LEADER.md).
 
         Where that one counts as dead it is being told so, and refutes; until then to follow its floor
         would be to queue behind nobody, and to lead again.
         """
-        if is_minted(floor) and floor > self.floor and self._table.has_id(floor):
+        if floor > self.floor:
             self._raise(floor, now)
 
     def _raise(self, floor: str, now: float) -> None:
@@ -51,7 +51,7 @@ class Leadership(Part):
         self._table.changed_at = now
 
     def meet(self, floor: str, now: float) -> None:
-        """A node that founded alone, although it was given seeds, meets others.
+        """A node that founded its cluster, and has been alone until now, meets others.
 
         Theirs is the older cluster when they have followed a leader before: queue behind them.
         """

@@ -21,7 +21,7 @@ from swim.protocol.myself import INCARNATION_MAX, Myself
 from swim.protocol.networks import Networks
 from swim.protocol.precedence import can_change
 from swim.protocol.readmission import Readmission
-from swim.protocol.table import MemberTable, Record
+from swim.protocol.table import Record
 from swim.types import Address, MemberState
 from swim.wire import unpack_address
 from swim.wire.messages import Ack, Alive, Dead, Suspect
@@ -95,16 +95,16 @@ class Membership(Part):
                 return
             holder = self._table.at(record.address)
             if holder is not None and holder.present:
-                # Two names at one address: an address that is used again, or a name that never was.
-                self._contest(record, record.name, record.address, True, now)
+                self._contest(record, record.name, record.address, now)
                 return
         elif not self._newer(old, record):
             if source == record.address and old.own and old.boot != record.boot:
                 self._outbox.send(source, old.as_alive())  # its name has been taken: let it find out
             return
-        elif self._in_conflict(old, record):
-            self._outbox.send(record.address, old.as_alive())  # it asks the other, and gives way or insists
-            self._contest(record, old.name, old.address, False, now)
+        elif old.present and self._another_process(old, record):
+            if old.address != record.address:
+                self._outbox.send(record.address, old.as_alive())  # it asks the other, and gives way
+            self._contest(record, old.name, old.address, now)
             return
         elif self._held_down(old, record, now):
             self._outbox.drop("held-down")
@@ -116,27 +116,20 @@ class Membership(Part):
         if spread:
             self._dissemination.news(record.name, record.as_alive(), now)
 
-    def _contest(self, claim: Record, name: str, address: Address, wanted: bool, now: float) -> None:
-        """Ask a process at that address for its name; the claim is good if the answer is as `wanted`.
-
-        A new name at another member's address has to answer; where another process claims the name
-        of a member, that member must not answer any more.
-        """
+    def _contest(self, claim: Record, name: str, address: Address, now: float) -> None:
+        """Somebody claims the name or the address of a present member: ask who is there."""
         if claim.name in self._contested:
             return
 
-        def settle(answered: bool, at: float) -> None:
-            record = self._contested.pop(claim.name)
-            old = self._table.get(record.name)
-            if answered is not wanted:
+        def settle(ack: Ack | None, at: float) -> None:
+            del self._contested[claim.name]
+            old = self._table.get(claim.name)
+            if not _confirms(ack, claim, old):
                 self._outbox.drop("contested")
-            elif old is None or self._newer(old, record):
-                self._accept(old, record, at)
+            elif old is None or self._newer(old, claim):
+                self._accept(old, claim, at)
 
-        def answered(ack: Ack, at: float) -> None:
-            settle(_is(ack, name, self._table), at)
-
-        if self._ask(name, address, now, answered, lambda at: settle(False, at), tries=_CONTEST_TRIES):
+        if self._ask(name, address, now, settle, lambda at: settle(None, at), tries=_CONTEST_TRIES):
             self._contested[claim.name] = claim
 
     def _newer(self, old: Record, new: Record) -> bool:
@@ -156,9 +149,8 @@ class Membership(Part):
             return False
         return self._readmission.wait(new.name, new.boot, now) > 0
 
-    def _in_conflict(self, old: Record, new: Record) -> bool:
-        """Another process claims the name and address of one that is not yet given up."""
-        return old.present and old.address != new.address and (not new.own or old.boot != new.boot)
+    def _another_process(self, old: Record, new: Record) -> bool:
+        return old.boot != new.boot or (not new.own and old.address != new.address)
 
     def _about_me(self, record: Record, now: float) -> None:
         mine = self._myself.record
@@ -166,10 +158,12 @@ class Membership(Part):
             return
         if record.boot != mine.boot and record.address != mine.address:
             self._claimed(record, now)
-        elif record.incarnation > mine.incarnation or (
-            record.incarnation == mine.incarnation and record.meta != mine.meta
+        elif (
+            record.incarnation > mine.incarnation
+            or (record.incarnation == mine.incarnation and record.meta != mine.meta)
+            or (record.boot != mine.boot and (record.id or "") > (mine.id or ""))
         ):
-            self._myself.refute(record.incarnation, now)
+            self._myself.refute(record.incarnation, now, record.id)
 
     def suspect(self, news: Suspect, now: float) -> None:
         """Somebody's word that a member does not answer."""
@@ -296,7 +290,9 @@ class Membership(Part):
         if not _compatible(record.versions, self._myself.versions):
             return "version"
         if record.id is not None and from_the_future(record.id, self._wall(now)):
-            return "future-id"
+            known = self._table.get(record.name)
+            if known is None or known.id != record.id:
+                return "future-id"
         return None
 
     def _change(
@@ -343,7 +339,14 @@ def _compatible(theirs: bytes, mine: bytes) -> bool:
     return theirs[3] <= mine[5] <= theirs[4] and mine[3] <= theirs[5] <= mine[4]
 
 
-def _is(ack: Ack, name: str, table: MemberTable) -> bool:
-    """Does this ack come from the process that is known under the name (or the name from any)?"""
-    known = table.get(name)
-    return known is None or known.boot is None or not ack.boot or ack.boot == known.boot.encode()
+def _confirms(ack: Ack | None, claim: Record, old: Record | None) -> bool:
+    """Does the answer to a ping (or that there was none) bear a claim out?
+
+    A new name at another member's address has to answer by that name. Where another process has come up
+    in a member's place, the answer tells which it is; elsewhere, the old one must not answer any more.
+    """
+    if old is None:
+        return ack is not None
+    if old.address == claim.address:
+        return ack is not None and ack.boot.decode("ascii", "replace") == (claim.boot or "")
+    return ack is None or (bool(ack.boot) and ack.boot.decode("ascii", "replace") != old.boot)

@@ -118,10 +118,15 @@ class Myself(Part):
         self.incarnation += 1
         self.publish(now)
 
-    def refute(self, incarnation: int, now: float) -> None:
-        """Somebody says something wrong about this node at `incarnation`: outbid it."""
+    def refute(self, incarnation: int, now: float, id: str | None = None) -> None:
+        """Somebody says something wrong about this node at `incarnation`: outbid it.
+
+        Also by id, where another process is said to have taken this one's place.
+        """
         if self.leaving or self.record is None:
             return
+        if id is not None and self.id is not None and id > self.id and not self.pinned:
+            self.mint(now, id)
         self.incarnation = max(self.incarnation, incarnation) + 1
         if self.incarnation > INCARNATION_MAX:
             self._be_reborn(now)

@@ -24,7 +24,6 @@ from swim.wire.messages import Ack, Nack, Ping, PingReq
 
 __all__ = ["Probing", "Subject"]
 
-_SEQ_MASK = 0xFFFFFFFF
 _NACK_AFTER = 0.5
 _RELAYS_MAX = 1_024
 _ASKED_MAX = 256
@@ -89,7 +88,6 @@ class Probing(Part):
         self._view_at_rest = view_at_rest
         self._answered = answered
         self._overdue = overdue
-        self._seq = context.rng.getrandbits(32)  # not to be guessed by whoever would forge an ack
         self._flights: dict[int, _Flight] = {}
         self._relays: dict[int, _Relay] = {}
         self._asked: dict[int, tuple[Answered, Silent]] = {}
@@ -197,8 +195,11 @@ class Probing(Part):
         return seq
 
     def _next_seq(self) -> int:
-        self._seq = (self._seq + 1) & _SEQ_MASK
-        return self._seq
+        """A random number, so that nobody can forge an ack who has not seen the ping."""
+        while True:
+            seq = self._rng.getrandbits(32)
+            if seq not in self._flights and seq not in self._relays and seq not in self._asked:
+                return seq
 
     def _make_ping(self, seq: int, record: Record, now: float) -> Ping:
         if not record.own or self._myself.id is None:
@@ -246,8 +247,11 @@ class Probing(Part):
     def receive_ping_req(self, request: PingReq, requester: Address, now: float) -> None:
         """Only for members, about members: nobody can make this node ping a stranger."""
         target = self._table.at(unpack_address(request.target, request.port))
-        if target is None or len(self._relays) >= _RELAYS_MAX:
-            self._outbox.drop("ping-req-target" if target is None else "relays-max")
+        if target is None or target.name != request.node:
+            self._outbox.drop("ping-req-target")
+            return
+        if len(self._relays) >= _RELAYS_MAX:
+            self._outbox.drop("relays-max")
             return
         seq = self._next_seq()
         self._relays[seq] = _Relay(requester, request.seq)

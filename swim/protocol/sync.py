@@ -158,6 +158,8 @@ class Sync(Part):
                 if self._membership.permits(address):
                     self._leads[address] = None
             floor = unpack_id(theirs.greeting.floor) or ""
+            if not self._table.has_id(floor):
+                floor = ""  # without its leader it is only a number, which anybody may make up
             if any(record.own and record.name != self._name for record in self._table.present()):
                 self._leadership.meet(floor, now)
             self._leadership.hear_floor(floor, now)

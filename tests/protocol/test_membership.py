@@ -54,6 +54,14 @@ class Scene:
         self.net.forget_events()
         return [type(event).__name__ for event in events]
 
+    def tell_and_wait(self, *news: Alive | Suspect | Dead) -> list[str]:
+        """The same, when the node asks the subject before it believes that."""
+        self.teller.tell(self.node, *news)
+        self.net.run(0.1)
+        events = self.net.events(self.node, MEMBERSHIP)
+        self.net.forget_events()
+        return [type(event).__name__ for event in events]
+
     def alive(self, incarnation: int, **changes: object) -> Alive:
         return replace(self.subject.alive(), incarnation=incarnation, **changes)  # type: ignore[arg-type]
 
@@ -277,10 +285,13 @@ class TestProcesses:
         self, scene: Scene, incarnation: int = 1, *, later: float = 5.0, **changes: object
     ) -> Alive:
         id = mint_id(int((EPOCH + scene.net.now + later) * 1000), random.Random(7))
+        if "address" not in changes:
+            scene.subject.boot = "BOOT0002"
         return scene.alive(incarnation, meta=encode_meta({}, id, "BOOT0002"), **changes)
 
     def test_a_restart_at_the_same_address_is_a_failure_and_a_join(self, scene: Scene) -> None:
         scene.teller.tell(scene.node, self.restarted(scene, 6))
+        scene.net.run(0.1)
         failed, joined = scene.net.events(scene.node, MEMBERSHIP)
         assert isinstance(failed, MemberFailed)
         assert (failed.reason, failed.member.id) == ("process-gone", scene.subject.id)
@@ -289,7 +300,7 @@ class TestProcesses:
 
     def test_even_if_it_lost_its_incarnation(self, scene: Scene) -> None:
         """The whole cluster restarted, and nobody remembered its number."""
-        assert scene.tell(self.restarted(scene, 1)) == ["MemberFailed", "MemberJoined"]
+        assert scene.tell_and_wait(self.restarted(scene, 1)) == ["MemberFailed", "MemberJoined"]
         assert scene.incarnation == 1
 
     @pytest.mark.parametrize("verdict", ["dead", "left"])
@@ -302,14 +313,14 @@ class TestProcesses:
         assert scene.tell(self.restarted(scene, 1, address=pack_host("10.0.9.9"))) == ["MemberJoined"]
 
     def test_news_of_the_process_before_is_ignored_whatever_its_incarnation(self, scene: Scene) -> None:
-        scene.tell(self.restarted(scene, 1))
-        assert scene.tell(scene.alive(5), scene.alive(50)) == []
+        scene.tell_and_wait(self.restarted(scene, 1))
+        assert scene.tell_and_wait(scene.alive(5), scene.alive(50)) == []
 
     @pytest.mark.parametrize("verdict", ["dead", "left"])
     def test_after_the_death_of_the_later_one_the_earlier_does_not_rise(
         self, scene: Scene, verdict: str
     ) -> None:
-        scene.tell(self.restarted(scene, 1))
+        scene.tell_and_wait(self.restarted(scene, 1))
         scene.tell(getattr(scene, verdict)(1))
         assert scene.tell(scene.alive(5)) == []
         assert scene.net.believes(scene.node, "s") is None
@@ -317,7 +328,7 @@ class TestProcesses:
     def test_the_stale_death_of_the_process_before_is_not_its_own(self, scene: Scene) -> None:
         """In a push/pull the entry says of which process it is."""
         old = scene.subject.state(WireState.DEAD)
-        scene.tell(self.restarted(scene, 1))
+        scene.tell_and_wait(self.restarted(scene, 1))
         scene.teller.push(scene.node, scene.teller.state(), old)
         assert scene.net.events(scene.node, MemberFailed) == []
         assert scene.state is ALIVE
@@ -330,6 +341,14 @@ class TestProcesses:
         assert scene.node.dropped["contested"] == 1
         assert scene.net.events(scene.node, MEMBERSHIP) == []
         assert scene.node._table.get("s").address == scene.subject.address  # type: ignore[union-attr]
+
+    def test_at_the_same_address_the_newcomer_itself_must_say_so(self, scene: Scene) -> None:
+        """Anybody can make up another boot and a higher id."""
+        forged = self.restarted(scene, 6)
+        scene.subject.boot = "PUPPET00"
+        assert scene.tell_and_wait(forged) == []
+        assert scene.node.dropped["contested"] == 1
+        assert scene.state is ALIVE
 
     def test_one_that_does_not_answer_any_more_does(self, scene: Scene) -> None:
         """A pod that comes back elsewhere, before anybody noticed that it was gone."""
@@ -384,8 +403,9 @@ class TestProcesses:
         assert scene.tell(scene.alive(incarnation, address=pack_host("10.0.9.9"))) == ["MemberJoined"]
 
     def test_a_foreign_process_in_its_place_needs_a_higher_incarnation(self, scene: Scene) -> None:
-        assert scene.tell(scene.alive(5, meta=b"")) == []
-        assert scene.tell(scene.alive(6, meta=b"")) == ["MemberFailed", "MemberJoined"]
+        scene.subject.own = False
+        assert scene.tell_and_wait(scene.alive(5, meta=b"")) == []
+        assert scene.tell_and_wait(scene.alive(6, meta=b"")) == ["MemberFailed", "MemberJoined"]
         assert [member.id for member in scene.node.members() if member.name == "s"] == [None]
 
 

@@ -53,7 +53,8 @@ class TestAnswer:
         assert net.events(node, MemberJoined) == []
 
     def test_greets_with_name_boot_clock_and_floor(self, net: Net, node: Node) -> None:
-        greeting = net.puppet("n").push(node).greeting
+        puppet = net.puppet("n").join(node)
+        greeting = puppet.push(node).greeting
         assert greeting is not None
         assert (greeting.name, greeting.port, greeting.joining) == ("a", 7946, False)
         assert greeting.clock_ms == pytest.approx((1_700_000_000 + net.now) * 1000, abs=2)
