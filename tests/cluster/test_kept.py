@@ -240,6 +240,45 @@ async def test_somebody_else_at_the_address_is_noticed() -> None:
         assert peer.driver.transport.traffic.dropped["kept-name"] == 1
 
 
+async def test_another_process_under_the_name_is_noticed() -> None:
+    async with peered() as peer:
+        peer.want()
+        for boot, told in ((BOOT, 0), (BOOT, 0), (b"reborn!!", 1)):
+            stream, channel, _ = await peer.accept_hello()
+            await stream.send_all(channel.encode(Hello(PEER, boot, b"p" * 16)))
+            assert await next_frame(stream, channel) is Sign.READY
+            await trio.sleep(0.05)
+            assert peer.told(CLOSED) == told
+            await stream.send_all(channel.encode(Sign.BYE))
+            assert await at_end(stream)
+            await peer.ask_kernel()
+
+
+async def test_a_kernel_is_reported_again_when_its_process_is_observed_anew() -> None:
+    async with peered() as peer:
+        await peer.ask_kernel()
+        await peer.establish()
+        assert peer.told(KERNEL) == 1
+        peer.want()
+        assert peer.told(KERNEL) == 2
+        peer.want()
+        assert peer.told(KERNEL) == 2
+        peer.keep()
+        peer.want()
+        assert peer.told(KERNEL) == 3
+
+
+async def test_a_fault_of_the_node_is_noted(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with peered() as peer:
+        peer.node.on[KERNEL] = fail
+        peer.want()
+        await peer.establish()
+        assert peer.driver.transport.traffic.dropped["internal-error"] == 1
+
+
 async def test_there_is_one_stream_to_one_address() -> None:
     async with peered() as peer:
         peer.want()
