@@ -18,7 +18,7 @@ from swim.events import (
     MemberUpdated,
     Snapshot,
 )
-from swim.types import Address, Member, MemberState
+from swim.types import Address, Explanation, Member, MemberState
 
 if TYPE_CHECKING:
     from swim.cluster import Cluster, Statistics, open_cluster
@@ -29,6 +29,7 @@ __all__ = [
     "Cluster",
     "Config",
     "Event",
+    "Explanation",
     "JoinError",
     "KeyringError",
     "LeaderChanged",

@@ -21,7 +21,7 @@ from swim.protocol.node import Node
 from swim.resolve import Seeds, advertised_address, require_reachable, resolve_one
 from swim.subscriptions import EventStream
 from swim.transport import open_transport
-from swim.types import Address, Member
+from swim.types import Address, Explanation, Member
 from swim.wire import Codec, Keyring
 
 __all__ = ["Cluster", "Statistics", "open_cluster"]
@@ -192,6 +192,25 @@ class Cluster:
         """The present member of this name; None when there is none."""
         return next((member for member in self._node.members() if member.name == name), None)
 
+    def phi(self, member: Member | str) -> float:
+        """How improbable the silence of a member is: -log10 of the probability that it is alive.
+
+        phi accrual (Hayashibara et al. 2004), over the probes in flight. 0 while it answers, and for members
+        that this node does not observe itself. From 3 on it is suspected; from 8 on this node would give
+        it up.
+        """
+        return self._node.phi(_name(member), self._driver.now())
+
+    def explain(self, member: Member | str) -> Explanation:
+        """What this node knows of a member's health: who observes it, who accuses it on what evidence.
+
+        Raises KeyError when there is no present member of this name.
+        """
+        explanation = self._node.explain(_name(member), self._driver.now())
+        if explanation is None:
+            raise KeyError(f"{_name(member)!r} is no member: see Cluster.members()")
+        return explanation
+
     def statistics(self) -> Statistics:
         """What this node has sent, received and dropped so far."""
         traffic = self._driver.transport.traffic
@@ -293,3 +312,7 @@ def _keyring(keys: Sequence[bytes]) -> Keyring | None:
     if isinstance(keys, (bytes, str)):
         raise KeyringError("keys are a list of keys, not one key: [key]")
     return Keyring(keys, random_bytes=os.urandom) if keys else None
+
+
+def _name(member: Member | str) -> str:
+    return member if isinstance(member, str) else member.name

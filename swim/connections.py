@@ -37,13 +37,15 @@ class Connections:
         self._transport = transport
         self._traffic = transport.traffic
 
-    async def connect(self, address: Address) -> trio.SocketStream:
-        """Raises OSError."""
+    async def connect(self, address: Address, *, to_keep: bool = False) -> trio.SocketStream:
+        """Raises OSError; EMFILE also when no file descriptor can be spared for one that is to be kept."""
         target = self._transport.socket_address(address)
         if target is None:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         sock = trio.socket.from_stdlib_socket(self._transport.stream_socket())
         try:
+            if to_keep and not _can_be_spared(sock.fileno()):
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             await sock.connect(target)
             if sock.getsockname() == sock.getpeername():
                 # Nobody listens there, and the kernel happened to give us that very port: TCP connects
@@ -89,16 +91,21 @@ class Connections:
         """Count something that came to nothing."""
         self._traffic.dropped[reason] += 1
 
-    def spare(self, stream: trio.SocketStream) -> bool:
-        """Are there so many file descriptors left that this one may be kept?
+    def may_stay(self, stream: trio.SocketStream) -> bool:
+        """Can a file descriptor be spared for it?"""
+        return _can_be_spared(stream.socket.fileno())
 
-        A process of many nodes must not spend all it may have on streams that are merely useful: without
-        one for an accepted connection no exchange works. The kernel always gives the lowest free number.
-        """
-        if sys.platform == "win32":
-            return True
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return limit == resource.RLIM_INFINITY or stream.socket.fileno() < _SPARED * limit
+
+def _can_be_spared(fd: int) -> bool:
+    """Are there so many file descriptors left that this one may be kept?
+
+    A process of many nodes must not spend all it may have on streams that are merely useful: without
+    one for an accepted connection no exchange works. The kernel always gives the lowest free number.
+    """
+    if sys.platform == "win32":
+        return True
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit == resource.RLIM_INFINITY or fd < _SPARED * limit
 
 
 def keep_alive(stream: trio.SocketStream, *, opener: bool) -> None:

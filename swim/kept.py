@@ -186,8 +186,8 @@ class Guest:
     async def stay(self) -> bool:
         """Until the stream ends. Whether the other side closed it, without having said that it would."""
         connections = self._kept.connections
-        if not connections.spare(self._stream):
-            connections.drop("kept-files")
+        if not connections.may_stay(self._stream):
+            connections.drop("kept-EMFILE")
             return False
         keep_alive(self._stream, opener=False)
         with self.scope:
@@ -278,19 +278,14 @@ class _Keeper:
         stream = None
         try:
             with trio.move_on_after(_CONNECT_PATIENCE):
-                stream = await connections.connect(self.address)
+                stream = await connections.connect(self.address, to_keep=True)
         except ConnectionRefusedError:
             reports.receive_unreachable(self.address)
         except OSError as error:
             connections.drop(f"kept-{errno.errorcode.get(error.errno or 0, 'error')}")
-        if stream is None:
-            return None
-        reports.receive_kernel_answer(self.address)
-        if connections.spare(stream):
-            return stream
-        connections.drop("kept-files")
-        stream.socket.close()
-        return None
+        if stream is not None:
+            reports.receive_kernel_answer(self.address)
+        return stream
 
     async def _talk(self, stream: trio.SocketStream, channel: KeptChannel, to: str) -> bool:
         """Until the stream ends. Whether the other side closed it."""
@@ -304,7 +299,9 @@ class _Keeper:
                         if frame.name != to:
                             connections.drop("kept-name")
                             return False
-                        await connections.write(stream, channel.encode(Sign.READY))
+                        # Without waiting, during which this could be cancelled: a BYE must come after it.
+                        if not connections.write_at_once(stream, channel.encode(Sign.READY)):
+                            return False
                         self._meet(frame.boot)
                     elif frame is Sign.BYE:
                         return False

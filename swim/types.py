@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["Address", "Member", "MemberState"]
+__all__ = ["Address", "Explanation", "Member", "MemberState"]
 
 
 class Address(NamedTuple):
@@ -53,3 +53,26 @@ class Member:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.address})"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What this node can say of a member's health: see `Cluster.explain`. All times in seconds."""
+
+    member: Member
+    observers: tuple[str, ...]
+    """Who pings it regularly; what follows is measured here, if this node is one of them."""
+    observed_here: bool = False
+    phi: float = 0.0
+    """The accrual level; from 3 on it is suspected, from 8 on this node would give it up."""
+    silence: float = 0.0
+    """Since the first ping that it has not answered."""
+    last_heard: float | None = None
+    """Since its last ack."""
+    round_trip: float | None = None
+    loss: float = 0.0
+    """The share of pings to it that it does not answer."""
+    kernel: str = "unknown"
+    """What the kernel of its host says: "answers", "silent", "refuses" (the process is gone), "unknown"."""
+    accusers: Mapping[str, str] = field(default_factory=dict)
+    """Other observers, and what they say: "hint" (silent towards me) or "poll" (I would give it up)."""

@@ -58,7 +58,7 @@ MAY_IMPORT_TRIO = (*TRIO, "swim.cli")
 
 MODULE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 50
-CORE_LINES_MAX = 4_000
+CORE_LINES_MAX = 4_400
 PUBLIC_NAMES_MAX = 25
 
 PUBLIC = [
@@ -67,6 +67,7 @@ PUBLIC = [
     "Cluster",
     "Config",
     "Event",
+    "Explanation",
     "JoinError",
     "KeyringError",
     "LeaderChanged",

@@ -33,7 +33,7 @@ from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
 from swim.protocol.table import MemberTable
 from swim.protocol.verdicts import Verdicts
-from swim.types import Address, Member
+from swim.types import Address, Explanation, Member
 from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
     Ack,
@@ -423,6 +423,11 @@ class Node:
         """Present members, this node included, in the order of joining; foreign ones last."""
         present = [record.member for record in self._table.present()]
         return tuple(sorted(present, key=lambda member: (member.id is None, member.id or "", member.name)))
+
+    def explain(self, name: str, now: float) -> Explanation | None:
+        """What this node can say of a present member's health."""
+        record = self._table.get(name)
+        return self._suspicion.explain(record, now) if record is not None and record.present else None
 
     def phi(self, name: str, now: float) -> float:
         """The accrual level of a member that this node observes; 0 while nothing is overdue."""

@@ -150,7 +150,7 @@ class Reception(Part):
             return
         match opinion.kind:
             case OpinionKind.HINT:
-                self._suspicion.hint(opinion, now)
+                self._suspicion.hint(sender.name, opinion, now)
             case OpinionKind.POLL:
                 self._suspicion.polled(sender.name, opinion, now)
             case OpinionKind.LOSSY:

@@ -14,6 +14,7 @@ to it is lost (short tolerance); it refuses, so the process is gone (no toleranc
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -23,7 +24,7 @@ from swim.protocol.membership import Membership
 from swim.protocol.probing import Probing
 from swim.protocol.table import Record
 from swim.protocol.verdicts import Verdicts
-from swim.types import Address
+from swim.types import Address, Explanation
 from swim.wire.messages import Ack, Opinion, OpinionKind
 
 __all__ = ["Suspicion"]
@@ -50,9 +51,10 @@ class _Case:
     round: int = 0
     suspected: bool = False
     refusals: int = 0
-    kernel_answered: float = float("-inf")
+    kernel_answered: float = -math.inf
     askers: dict[str, Opinion] = field(default_factory=dict)
     """Observers whose poll waits for this one's conclusion."""
+    accusers: dict[str, str] = field(default_factory=dict)
 
 
 class Suspicion(Part):
@@ -65,7 +67,7 @@ class Suspicion(Part):
         self._membership = membership
         self._verdicts = verdicts
         self._cases: dict[str, _Case] = {}
-        self._lately_long = float("-inf")
+        self._lately_long = -math.inf
 
     # --- what others may ask
 
@@ -77,6 +79,35 @@ class Suspicion(Part):
         """The accrual level of a member that this node observes; 0 while nothing is overdue."""
         case = self._cases.get(name)
         return 0.0 if case is None else self._phi(name, case, now)
+
+    def explain(self, record: Record, now: float) -> Explanation:
+        """All that this node knows of a member's health."""
+        observers = self._table.rings.observers(record.name)
+        subject, case = self.probing.subjects.get(record.name), self._cases.get(record.name)
+        if subject is None:
+            return Explanation(record.member, observers)
+        attention = self._attention(now)
+        return Explanation(
+            record.member,
+            observers,
+            observed_here=True,
+            phi=self.phi(record.name, now),
+            silence=0.0 if case is None else attention - case.since,
+            last_heard=None if subject.heard == -math.inf else attention - subject.heard,
+            round_trip=subject.round_trip.mean,
+            loss=subject.loss.share,
+            kernel=self._kernel(case, subject.kernel_known, attention),
+            accusers={} if case is None else dict(case.accusers),
+        )
+
+    def _kernel(self, case: _Case | None, known: bool, attention: float) -> str:
+        if case is None:
+            return "answers" if known else "unknown"
+        if case.refusals >= _REFUSALS_NEEDED:
+            return "refuses"
+        if attention - case.kernel_answered < _KERNEL_FRESH_S:
+            return "answers"
+        return "silent" if known else "unknown"
 
     def usual_loss(self, without: str = "") -> float:
         """The share of probes that this node's other subjects do not answer."""
@@ -155,7 +186,7 @@ class Suspicion(Part):
         self._open(name, now)
         self._step(name, now)
 
-    def hint(self, hint: Opinion, now: float) -> None:
+    def hint(self, accuser: str, hint: Opinion, now: float) -> None:
         """Another observer hears nothing from it: look, and count the silence from when that began."""
         subject = self.probing.subjects.get(hint.node)
         if subject is None:
@@ -164,6 +195,7 @@ class Suspicion(Part):
         fresh = hint.node not in self._cases
         case = self._open(hint.node, now)
         case.since = min(case.since, began)
+        case.accusers.setdefault(accuser, "hint")
         if fresh:
             self._step(hint.node, now)
 
@@ -183,6 +215,7 @@ class Suspicion(Part):
             return
         fresh = case is None
         case = self._open(poll.node, now)
+        case.accusers[asker] = "poll"
         if len(case.askers) < _ASKERS_MAX:
             case.askers[asker] = poll
         self._verdicts.answer(asker, poll, OpinionKind.LOOKING)
