@@ -203,6 +203,27 @@ async def test_what_is_not_wanted_any_more_is_closed_with_a_bye() -> None:
         assert peer.driver.transport.traffic.streams == 0
 
 
+@pytest.mark.parametrize("make_codec", [Codec, keyed])
+async def test_a_bye_never_comes_before_the_ready(make_codec: Callable[[], Codec]) -> None:
+    async with peered(make_codec()) as peer:
+        peer.want()
+        stream, channel, _ = await peer.accept_hello()
+        (keeper,) = peer.driver._kept._keepers.values()
+        meet = keeper._meet
+
+        def dismiss(boot: bytes) -> None:  # at the worst moment
+            meet(boot)
+            keeper._asked = -math.inf
+            peer.keep()
+
+        keeper._meet = dismiss  # type: ignore[method-assign]
+        await stream.send_all(channel.encode(Hello(PEER, BOOT, b"p" * 16)))
+        data = b""
+        while more := bytes(await stream.receive_some(100)):
+            data += more
+        assert channel.feed(data) == [Sign.READY, Sign.BYE]
+
+
 async def test_a_bye_of_the_acceptor_is_no_alarm() -> None:
     async with peered() as peer:
         peer.want()
@@ -521,12 +542,14 @@ async def test_streams_leave_file_descriptors_for_others(monkeypatch: pytest.Mon
         await next_frame(stream, channel)
         await stream.send_all(channel.encode(Sign.READY))
         assert await at_end(stream)
-        assert driver.transport.traffic.dropped["kept-files"] == 1
+        dropped = driver.transport.traffic.dropped
+        assert dropped["kept-EMFILE"] == 1
         peer = Peer(node, driver, node.codec)
         with closing(peer):
             peer.want()
-            assert await at_end(await peer.accept())
-            assert driver.transport.traffic.dropped["kept-files"] == 2
+            await until(lambda: dropped["kept-EMFILE"] == 2)
+            with pytest.raises(BlockingIOError):
+                peer.listener.accept()
 
 
 # --- ports
