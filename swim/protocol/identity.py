@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from functools import lru_cache
 
 __all__ = [
     "check_pinned_id",
@@ -78,6 +79,7 @@ def check_pinned_id(text: str) -> None:
         )
 
 
+@lru_cache(maxsize=1_024)
 def pack_id(text: str) -> bytes:
     """An id as pings and acks carry it: 16 bytes when minted, else marked text of another length."""
     if is_minted(text):

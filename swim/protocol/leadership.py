@@ -26,6 +26,7 @@ class Leadership(Part):
     def __init__(self, context: Context, myself: Myself) -> None:
         super().__init__(context)
         self.floor = ""
+        self._floor_hash = 0
         self.founded_alone = False
         self.leader: Member | None = None
         self._myself = myself
@@ -35,7 +36,7 @@ class Leadership(Part):
     @property
     def view_hash(self) -> int:
         """Equal at two members exactly when they agree on the members and the floor."""
-        return self._table.view_hash ^ hash_text(self.floor)
+        return self._table.view_hash ^ self._floor_hash
 
     def hear_floor(self, floor: str, now: float) -> None:
         """Another member's floor, whose leader is present in this node's view too (LEADER.md).
@@ -48,6 +49,7 @@ class Leadership(Part):
 
     def _raise(self, floor: str, now: float) -> None:
         self.floor = floor
+        self._floor_hash = hash_text(floor)
         self._table.changed_at = now
 
     def meet(self, floor: str, now: float) -> None:
