@@ -379,6 +379,41 @@ async def test_a_probe_hurries_the_next_attempt_but_not_more_than_once_a_second(
 
 
 @linux_only
+async def test_kernels_look_after_forgotten_streams() -> None:
+    async with visited() as (node, driver):
+        peer = Peer(node, driver, node.codec)
+        node.others.append(Member("m0", Address("127.0.0.1", 1000), id="1" * 26))
+        with closing(peer):
+            peer.want()
+            await peer.establish()
+            (keeper,) = driver._kept._keepers.values()
+            assert keeper._stream is not None
+            opened = keeper._stream.socket
+            assert opened.getsockopt(socket.IPPROTO_TCP, 18) == 3_000, "TCP_USER_TIMEOUT, milliseconds"
+            assert not opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), "it sends nothing by itself"
+            await stay(node)
+            (guest,) = driver._kept._guests.values()
+            accepted = guest._stream.socket
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) >= 600
+            for sock in (opened, accepted):
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_who_is_no_member_any_more_is_dismissed_some_day() -> None:
+    async with visited() as (node, driver):
+        stream, _ = await stay(node)
+        other, _ = await stay(node, "m1")
+        del node.others[0]
+        driver._kept._next_look = driver._kept._next_tidying = -math.inf
+        driver.settle()
+        assert await at_end(stream)
+        assert driver.transport.traffic.streams == 1
+        await other.aclose()
+        await node.heard(CLOSED)
+
+
+@linux_only
 async def test_what_was_acknowledged() -> None:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
