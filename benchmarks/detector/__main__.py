@@ -56,7 +56,7 @@ def measure(
     """Run all trials of all cells; cells with the same start share its cluster. `done` hears of each
     trial (with None) and of each cell."""
     results = []
-    ordered = sorted(cells, key=lambda cell: (str(cell.start), repr(cell.start), cell.rules))
+    ordered = sorted(cells, key=lambda cell: (cell.start.nodes, cell.rules, repr(cell.start)))
     for (start, rules), group in groupby(ordered, key=lambda cell: (cell.start, cell.rules)):
         world = None
         for cell in group:

@@ -205,13 +205,13 @@ def hidden_losses(world: World, rng: Random, share: float = 0.25) -> Figures:
     return {"all have it": taken, "after": world.now - start}
 
 
-def cells(trials: int | None, size: int = 32) -> list[Cell]:
+def cells(trials: int | None, size: int = 24) -> list[Cell]:
     """The battery once with all rules, and once without each."""
     clear, start20, start30 = (Start(size, loss=loss, settle=20.0) for loss in (0.0, 0.2, 0.3))
     verdicts = ("healthy dead", "in healthy views", "solo")
     kept = (*verdicts, "removals", "kept out")
-    blocked = partial(stalls, kind="receive", count=8, stall=8.2, rest=0.5)
-    paused = partial(stalls, kind="paused", count=8, stall=8.2, rest=0.5)
+    blocked = partial(stalls, kind="receive", count=6, stall=4.1, rest=0.5, seconds=40.0)
+    paused = partial(stalls, kind="paused", count=6, stall=8.2, rest=0.5, seconds=40.0)
     halves = partial(partition, share=0.5, seconds=30.0, one_way=False)
     table: list[tuple[str, Start, Trial, tuple[str, ...], int]] = [
         ("host", clear, partial(crash, host=True), ("first suspicion", "all know"), 20),
@@ -222,14 +222,14 @@ def cells(trials: int | None, size: int = 32) -> list[Cell]:
         ("in80", clear, partial(rapid, fault="in80"), kept, 2),
         ("in100", clear, partial(rapid, fault="in100"), kept, 2),
         ("egress flip", clear, partial(rapid, fault="egress flip"), kept, 2),
-        ("loss", start30, partial(calm, seconds=120.0), ("false deaths", "packets"), 2),
-        ("pauses", clear, partial(pauses, seconds=600.0), ("deaths per node-hour",), 4),
+        ("loss", start30, partial(calm, seconds=60.0), ("false deaths", "packets"), 2),
+        ("pauses", clear, partial(pauses, seconds=300.0, per_hour=60.0), ("deaths per node-hour",), 2),
         ("tags, 20 % loss", start20, news, ("all have it",), 3),
         ("tags, hosts lost", clear, hidden_losses, ("all have it",), 10),
         ("partition 30 s", clear, halves, ("views equal after", "lost"), 2),
     ]
     return [
         Cell("ablations", title, start, trial, figures, trials=trials or count, rules=rule)
-        for title, start, trial, figures, count in table
         for rule in ["", *RULES]
+        for title, start, trial, figures, count in table
     ]

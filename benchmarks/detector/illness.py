@@ -33,7 +33,15 @@ def _verdicts(observer: Observer, ill: list[str]) -> Figures:
     }
 
 
-def stalls(world: World, rng: Random, kind: str, count: int, stall: float, rest: float) -> Figures:
+def stalls(
+    world: World,
+    rng: Random,
+    kind: str,
+    count: int,
+    stall: float,
+    rest: float,
+    seconds: float = STALL_SECONDS,
+) -> Figures:
     """So many members stall again and again: for `stall` seconds, with `rest` seconds between."""
     ill = rng.sample(list(world.nodes), count)
     act = {"paused": world.pause, "receive": world.block_receive, "send": world.block_send}[kind]
@@ -44,10 +52,10 @@ def stalls(world: World, rng: Random, kind: str, count: int, stall: float, rest:
             act(name, min(stall, end - world.now))
             world.after(stall + rest, again, name)
 
-    end = world.now + STALL_SECONDS
+    end = world.now + seconds
     for name in ill:
         world.after(rng.uniform(0.0, 1.0), again, name)
-    world.run(STALL_SECONDS)
+    world.run(seconds)
     return _verdicts(observer, ill)
 
 

@@ -96,7 +96,7 @@ def cells_partitions(nodes: list[int], trials: int | None) -> list[Cell]:
                 trial = partial(partition, share=share, seconds=float(seconds), one_way=one_way)
                 count = trials or (10 if seconds <= 60 and size <= 128 else 2)
                 name = f"{title} for {seconds} s"
-                cells.append(Cell("partitions", name, Start(size), trial, figures, goals, count))
+                cells.append(Cell("partitions", name, Start(size, settle=35.0), trial, figures, goals, count))
     return cells
 
 

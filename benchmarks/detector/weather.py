@@ -14,8 +14,9 @@ __all__ = ["cells_clocks", "cells_e"]
 
 FIGURES = ("false deaths per node-hour", "false deaths", "suspicions per node-hour", "packets", "bytes")
 
-# Packets and payload bytes per node-second (DETECTOR.md, table E, M1).
-COST = {0: (1.95, 211), 5: (2.8, 302), 10: (3.5, 380), 20: (4.8, 523), 30: (6.5, 699)}
+# Packets and payload bytes per node-second (DETECTOR.md, table E, M1); without loss M0's 2.07, since one
+# ping and its ack a second are 2.00.
+COST = {0: (2.07, 211), 5: (2.8, 302), 10: (3.5, 380), 20: (4.8, 523), 30: (6.5, 699)}
 
 
 def calm(world: World, rng: Random, seconds: float) -> Figures:
