@@ -48,6 +48,14 @@ class Measured:
     missing: int
     """Trials in which it did not happen at all."""
 
+    def error(self) -> float:
+        """Two standard errors of the mean: by so much it may be off by chance."""
+        if len(self.values) < 2:
+            return math.inf
+        mean = sum(self.values) / len(self.values)
+        variance = sum((value - mean) ** 2 for value in self.values) / (len(self.values) - 1)
+        return 2 * math.sqrt(variance / len(self.values))
+
     def get(self, statistic: str) -> float | None:
         values = sorted(self.values)
         if statistic == "missing":

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from benchmarks.detector.cells import Goal, Result
 
-__all__ = ["line", "plain", "short", "tables"]
+__all__ = ["line", "plain", "short", "tables", "verdicts"]
 
 
 def short(value: float | None) -> str:
@@ -30,20 +30,21 @@ def _figure(result: Result, name: str) -> str:
     return text + (f" ({figure.missing} never)" if figure.missing else "")
 
 
-def _verdict(goal: Goal, value: float | None, met: bool, missing: int) -> str:
+def _verdict(result: Result, goal: Goal, value: float | None, met: bool) -> str:
     told = f"{goal.figure} {goal.statistic} {'>=' if goal.least else '<='} {short(goal.bound)}"
     if met:
         return f"met: {told}"
-    if missing:
-        return f"MISSED, {missing} never: {told}"
+    figure = result.figure(goal.figure)
+    if figure.missing or value is None:
+        return f"MISSED, {figure.missing} never: {told}"
+    if goal.statistic == "mean" and abs(value - goal.bound) <= figure.error() < abs(value):
+        return f"met within the error: {short(value)} +- {short(figure.error())}, {told}"
     return f"MISSED: {short(value)}, not {told}"
 
 
 def verdicts(result: Result) -> list[str]:
-    lines = [
-        _verdict(goal, value, met, result.figure(goal.figure).missing)
-        for goal, value, met in result.verdict()
-    ]
+    """Each goal with what was measured; and the trials that broke."""
+    lines = [_verdict(result, goal, value, met) for goal, value, met in result.verdict()]
     errors = result.errors()
     return lines + ([f"{len(errors)} TRIALS FAILED: {errors[0].splitlines()[-1]}"] if errors else [])
 
@@ -76,6 +77,8 @@ def tables(results: list[Result]) -> list[Table]:
             lines = verdicts(result)
             bad = any(not text.startswith("met") for text in lines)
             title = result.cell.title + (f", without {result.cell.rules}" if result.cell.rules else "")
+            if not bad:
+                lines = [text.removeprefix("met: ") for text in lines]
             goals = Text("\n".join(lines), style="red" if bad else "green")
             table.add_row(title, str(result.cell.start), str(len(result.trials)), *figures, goals)
         found.append(table)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
+from itertools import pairwise
 from random import Random
 
 from benchmarks.detector.cells import Cell, Goal
@@ -104,10 +106,20 @@ def cells_partitions(nodes: list[int], trials: int | None) -> list[Cell]:
 STORMS = {8: 0.18, 32: 0.60, 128: 4.1, 256: 8.9, 1000: 46.0}
 
 
+def _storm_bound(size: int) -> float:
+    """Between the sizes that were measured, along a power law."""
+    sizes = sorted(STORMS)
+    if size <= sizes[0] or size >= sizes[-1]:
+        return STORMS[sizes[0] if size <= sizes[0] else sizes[-1]]
+    low, high = next(pair for pair in pairwise(sizes) if pair[0] <= size <= pair[1])
+    share = math.log(size / low) / math.log(high / low)
+    return round(float(STORMS[low] ** (1 - share) * STORMS[high] ** share), 2)
+
+
 def cells_storms(nodes: list[int], trials: int | None) -> list[Cell]:
     cells = []
     for size in nodes:
-        bound = STORMS[max([known for known in STORMS if known <= size], default=8)]
+        bound = _storm_bound(size)
         goals = (Goal("all see all", "max", bound), Goal("false deaths", "sum", 0), Goal("missing", "sum", 0))
         figures = ("all see all", "false deaths", "missing", "packets")
         trial = partial(storm, count=size)
