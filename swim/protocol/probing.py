@@ -27,6 +27,7 @@ __all__ = ["Probing", "Subject"]
 _NACK_AFTER = 0.5
 _RELAYS_MAX = 1_024
 _ASKED_MAX = 256
+_LOSSY_MAX = 64
 _WAIT_MIN, _WAIT_MAX = 0.25, 1.75  # of the period: a subject cannot shake its observers off
 
 Answered = Callable[[Ack, float], None]
@@ -92,6 +93,7 @@ class Probing(Part):
         self._relays: dict[int, _Relay] = {}
         self._asked: dict[int, tuple[Answered, Silent]] = {}
         self._rings_version = -1
+        self._lossy: dict[str, LossEstimate] = {}
 
     # --- whom
 
@@ -103,16 +105,25 @@ class Probing(Part):
         self._rings_version = rings.version
         names = rings.subjects(self._name) if self._name in rings else ()
         for name in [name for name in self.subjects if name not in names]:
-            pinged = self.subjects.pop(name).pinged
-            if pinged is not None:
-                self.forget([pinged[0]])
+            self._let_go(name)
             self._timers.cancel(("ping", name))
             self._timers.cancel(("case", name))
         for name in names:
             if name not in self.subjects:
-                self.subjects[name] = Subject(now)
+                self.subjects[name] = subject = Subject(now)
+                subject.loss = self._lossy.pop(name, subject.loss)
                 first = now + self._rng.random() * self._config.probe_interval
                 self._timers.set(("ping", name), first, partial(self.ping, name))
+
+    def _let_go(self, name: str) -> None:
+        subject = self.subjects.pop(name)
+        if subject.pinged is not None:
+            self.forget([subject.pinged[0]])
+        if subject.loss.remarkable(0.0):
+            # Removed for its losses: when it comes back as bad as it went, that is known at once.
+            self._lossy[name] = subject.loss
+            if len(self._lossy) > _LOSSY_MAX:
+                del self._lossy[next(iter(self._lossy))]
 
     def observed_for(self, seconds: float, now: float) -> list[Record]:
         """The subjects that have been this node's for so long."""

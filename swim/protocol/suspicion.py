@@ -55,6 +55,7 @@ class _Case:
     askers: dict[str, Opinion] = field(default_factory=dict)
     """Observers whose poll waits for this one's conclusion."""
     accusers: dict[str, str] = field(default_factory=dict)
+    hinted: dict[str, None] = field(default_factory=dict)
 
 
 class Suspicion(Part):
@@ -135,7 +136,8 @@ class Suspicion(Part):
             for asker, poll in case.askers.items():
                 self._verdicts.answer(asker, poll, OpinionKind.VETO)
             self._count_losses(name, case, seq, now)
-        self.probing.subjects[name].loss.add(False)
+        if case is None or (seq, False) in ((number, indirect) for number, _, indirect in case.probes):
+            self.probing.subjects[name].loss.add(False)
         self._membership.recover(name, now)
 
     def _count_losses(self, name: str, case: _Case, seq: int, now: float) -> None:
@@ -144,7 +146,10 @@ class Suspicion(Part):
         After a long silence only one counts: the member was paused, and a late ack is not a lost one.
         """
         subject = self.probing.subjects[name]
-        lost = sum(1 for number, _, indirect in case.probes if not indirect and number != seq)
+        overdue = self._attention(now) - self.probing.timeout(name)
+        lost = sum(
+            1 for number, sent, indirect in case.probes if not indirect and number != seq and sent < overdue
+        )
         if self._attention(now) - case.since > _LATE_NOT_LOST_S:
             lost = min(lost, 1)
         for _ in range(lost):
@@ -177,8 +182,8 @@ class Suspicion(Part):
 
     def stream_closed(self, name: str, now: float) -> None:
         """The stream that is kept open to it was closed: its process may be gone, so ask at once."""
-        if name in self.probing.subjects and name not in self._cases:
-            self._open(name, now)
+        if name in self.probing.subjects:
+            self._open(name, now).refusals += 1  # that, too, is the word of its kernel
             self._step(name, now)
 
     def overdue(self, name: str, now: float) -> None:
@@ -191,10 +196,9 @@ class Suspicion(Part):
         subject = self.probing.subjects.get(hint.node)
         if subject is None:
             return
-        began = max(self._attention(now) - hint.age_ms / 1000, subject.heard)
         fresh = hint.node not in self._cases
         case = self._open(hint.node, now)
-        case.since = min(case.since, began)
+        self._date_back(case, subject.heard, hint, now)
         case.accusers.setdefault(accuser, "hint")
         if fresh:
             self._step(hint.node, now)
@@ -215,12 +219,20 @@ class Suspicion(Part):
             return
         fresh = case is None
         case = self._open(poll.node, now)
+        self._date_back(case, subject.heard, poll, now)
         case.accusers[asker] = "poll"
         if len(case.askers) < _ASKERS_MAX:
             case.askers[asker] = poll
         self._verdicts.answer(asker, poll, OpinionKind.LOOKING)
         if fresh:
             self._step(poll.node, now)
+
+    def _date_back(self, case: _Case, heard: float, opinion: Opinion, now: float) -> None:
+        """Its silence counts from when another observer noticed it, but not from before it was heard here.
+
+        So the observers that take the place of dead ones do not begin anew.
+        """
+        case.since = min(case.since, max(self._attention(now) - opinion.age_ms / 1000, heard))
 
     def _open(self, name: str, now: float) -> _Case:
         case = self._cases.get(name)
@@ -241,7 +253,8 @@ class Suspicion(Part):
         if (level >= PHI_SUSPECT or case.refusals >= _REFUSALS_NEEDED) and not case.suspected:
             case.suspected = True
             self._membership.suspect_silent(name, None if case.refusals else level, now)
-            self._verdicts.hint(record, self._attention(now) - case.since)
+        if case.suspected:
+            self._verdicts.hint(record, self._attention(now) - case.since, case.hinted)
         if self._convinced(name, case, now):
             for asker, poll in case.askers.items():
                 self._verdicts.answer(asker, poll, OpinionKind.AGREE)
@@ -249,6 +262,7 @@ class Suspicion(Part):
             self._verdicts.poll(
                 record,
                 now,
+                silence=self._attention(now) - case.since,
                 patience=max(map(self.probing.timeout, self.probing.subjects)),
                 certain=case.refusals >= _REFUSALS_NEEDED,
                 desperate=self._long(case, now),

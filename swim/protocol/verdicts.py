@@ -9,6 +9,7 @@ observers let one deaf member remove everybody (DETECTOR.md section 4).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from swim.events import FailureReason
@@ -65,25 +66,35 @@ class Verdicts(Part):
 
     # --- speaking
 
-    def hint(self, record: Record, silence: float) -> None:
-        """Tell the other observers that it is silent towards this one."""
-        age_ms = max(0, int(silence * 1000))
-        self._tell(record.name, Opinion(OpinionKind.HINT, record.name, record.incarnation, age_ms))
+    def hint(self, record: Record, silence: float, told: dict[str, None]) -> None:
+        """Tell the other observers, if they have not been told, that it is silent towards this one."""
+        fresh = [other for other in self._others(record.name) if other not in told]
+        told.update(dict.fromkeys(fresh))
+        self._tell(fresh, Opinion(OpinionKind.HINT, record.name, record.incarnation, _ms(silence)))
 
     def answer(self, asker: str, poll: Opinion, kind: OpinionKind) -> None:
         record = self._table.get(asker)
         if record is not None:
             self._outbox.send(record.address, Opinion(kind, poll.node, poll.incarnation, round=poll.round))
 
-    def _tell(self, name: str, opinion: Opinion) -> None:
-        for other in self._others(name):
+    def _tell(self, others: Iterable[str], opinion: Opinion) -> None:
+        for other in others:
             record = self._table.get(other)
             assert record is not None
             self._outbox.send(record.address, opinion)
 
     # --- polls
 
-    def poll(self, record: Record, now: float, *, patience: float, certain: bool, desperate: bool) -> None:
+    def poll(
+        self,
+        record: Record,
+        now: float,
+        *,
+        silence: float,
+        patience: float,
+        certain: bool,
+        desperate: bool,
+    ) -> None:
         """This observer is convinced: `certain`, when the member's kernel says that it is gone.
 
         `patience`: how long an answer may take, in seconds. `desperate`: it has been silent for so long
@@ -99,8 +110,8 @@ class Verdicts(Part):
             return
         self._rounds = (self._rounds + 1) & 0xFFFFFFFF
         self._polls[name] = _Poll(self._rounds, certain, others, desperate=desperate)
-        question = Opinion(OpinionKind.POLL, name, record.incarnation, round=self._rounds, certain=certain)
-        self._tell(name, question)
+        question = Opinion(OpinionKind.POLL, name, record.incarnation, _ms(silence), self._rounds, certain)
+        self._tell(others, question)
         rounds = _CERTAIN_PATIENCE if certain else _POLL_PATIENCE
         self._timers.set(("poll", name), now + rounds * patience, lambda at: self._count(name, at))
 
@@ -141,7 +152,7 @@ class Verdicts(Part):
         mine = self._lossy.get(record.name, {}).get(self._name, -math.inf)
         if now - mine >= _LOSSY_REPEAT_S:
             opinion = Opinion(OpinionKind.LOSSY, record.name, record.incarnation)
-            self._tell(record.name, opinion)
+            self._tell(self._others(record.name), opinion)
             self.heard_lossy(self._name, opinion, now)
 
     def heard_lossy(self, voter: str, opinion: Opinion, now: float) -> None:
@@ -160,3 +171,7 @@ class Verdicts(Part):
 
 def _reason(certain: bool) -> FailureReason:
     return "process-gone" if certain else "silence"
+
+
+def _ms(seconds: float) -> int:
+    return max(0, int(seconds * 1000))

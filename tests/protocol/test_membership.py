@@ -476,9 +476,19 @@ class TestHoldDown:
     def test_the_second_time_it_waits(self, scene: Scene) -> None:
         self.die_and_return(scene, 5)
         assert not self.die_and_return(scene, 6)
-        scene.net.run(11)
+        scene.net.run(61)
         scene.tell(scene.alive(8))
         assert scene.state is ALIVE
+
+    def test_deaths_that_come_together_are_the_networks_doing(self, scene: Scene) -> None:
+        """A whole side was cut off, twice: nobody of it is held down for that."""
+        others = [scene.net.puppet(name).join(scene.node) for name in ("t", "u", "v")]
+        for incarnation in (5, 6):
+            scene.tell(*(Dead(other.name, incarnation - 4, "m") for other in others))
+            assert self.die_and_return(scene, incarnation)
+            for other in others:
+                other.incarnation += 1
+                other.join(scene.node)
 
     def test_after_a_loss_of_packets_it_waits_the_first_time(self, scene: Scene) -> None:
         assert not self.die_and_return(scene, 5, lossy=True)
@@ -505,7 +515,7 @@ class TestHoldDown:
             teller.tell(a, Dead("b", b.me.incarnation, "m"))
             net.run(1)
         assert net.believes(a, "b") is None
-        net.run(15)
+        net.run(65)
         assert net.believes(a, "b") is ALIVE
 
     def test_meanwhile_nobody_shouts(self) -> None:
