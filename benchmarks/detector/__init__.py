@@ -1,0 +1,1 @@
+"""The failure detector in simulation: scenarios, goals, ablations, and the price of it all."""

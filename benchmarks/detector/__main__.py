@@ -42,7 +42,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     args = parser.parse_args(argv)
     if args.quick:
-        args.nodes, args.trials = [16], 3
+        args.nodes, args.trials = [16], 2
     if min(args.nodes) < 2 or args.jobs < 1 or (args.trials is not None and args.trials < 1):
         parser.error("--nodes needs 2 or more, --jobs and --trials 1 or more")
     if "all" in args.scenario:

@@ -217,7 +217,7 @@ def missed(world: World, rng: Random, seconds: float) -> Figures:
     return {"all have it": world.run_until(lambda: one_view(world), 60.0, 0.05)}
 
 
-def bad_links(world: World, rng: Random, seconds: float, share: float = 0.15) -> Figures:
+def bad_links(world: World, rng: Random, seconds: float, share: float = 0.08) -> Figures:
     """A share of the pairs cannot reach each other; everybody reaches everybody through others."""
     names = list(world.nodes)
     pairs = [(one, other) for one in names for other in names if one < other and rng.random() < share]
