@@ -188,13 +188,19 @@ class Membership(Part):
         if old is not None and old.state is MemberState.SUSPECT and old.incarnation == news.incarnation:
             self._change(old, old.become(MemberState.DEAD, now), now, reason="told")
 
-    def dead(self, news: Dead, now: float) -> None:
-        """Somebody's word that a member is dead, or its own that it leaves."""
+    def dead(self, news: Dead, now: float, source: Address | None = None) -> None:
+        """Somebody's word that a member is dead, or its own that it leaves.
+
+        `source`: where the packet came from, when it came in a packet.
+        """
         if not self._sane(news.node, news.incarnation):
             return
         if news.node == self._name:
+            mine = self._myself.record
             if news.incarnation >= self._myself.incarnation:
                 self._myself.refute(news.incarnation, now)
+            elif source is not None and mine is not None and mine.present:
+                self._outbox.send(source, mine.as_alive())  # refuted already: it has not heard, or holds off
             return
         state = MemberState.LEFT if news.sender == news.node else MemberState.DEAD
         old = self._table.get(news.node)

@@ -135,7 +135,7 @@ class Reception(Part):
         elif isinstance(news, Suspect):
             self._membership.suspect(news, now)
         else:
-            self._membership.dead(news, now)
+            self._membership.dead(news, now, source)
 
     def _opinion(self, opinion: Opinion, sender: Record | None, source: Address, now: float) -> None:
         about = self._table.get(opinion.node)
