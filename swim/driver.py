@@ -285,7 +285,7 @@ class Driver:
         """A node that cannot join yet just goes on trying: say why, once for each reason."""
         if problem is not None and self.node.phase is Phase.JOINING and self._told.get(address) != problem:
             self._told[address] = problem
-            _logger.info("%s: not joined by way of %s yet: %s", self.node.name, address, problem)
+            _logger.warning("%s: no way in by %s yet: %s; going on", self.node.name, address, problem)
 
 
 @asynccontextmanager

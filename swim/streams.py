@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Protocol
 
 import trio
@@ -168,7 +169,10 @@ class Streams:
             except trio.BrokenResourceError as error:
                 cause = error.__cause__
                 return cause if isinstance(cause, OSError) else ConnectionError(str(error))
-            except (OSError, DecodeError) as error:
+            except OSError as error:
+                # trio's text names the socket's address once more, in Python's notation.
+                return OSError(error.errno, os.strerror(error.errno)) if error.errno else error
+            except DecodeError as error:
                 return error
         return None
 

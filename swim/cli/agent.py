@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
@@ -125,6 +126,8 @@ def _shifted(address: str, offset: int) -> str:
 
 
 def _run(options: CommonOptions, nodes: list[RunningNode], json_lines: bool) -> int:
+    if not json_lines:
+        logging.getLogger("swim").addHandler(logging.StreamHandler())  # why it waits, for instance
     writer = LineWriter()
     colour = sys.stdout.isatty()
 

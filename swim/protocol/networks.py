@@ -16,7 +16,7 @@ class Networks:
 
     def __init__(self, networks: Sequence[str]) -> None:
         """Raises ValueError for text that is not a network."""
-        self._networks = [ipaddress.ip_network(text, strict=False) for text in networks]
+        self._networks = [_network(text) for text in networks]
         self._known: dict[str, bool] = {}
 
     def permit(self, host: str) -> bool:
@@ -37,3 +37,10 @@ class Networks:
         return not self._networks or any(
             address.version == network.version and address in network for network in self._networks
         )
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"allowed networks: {text!r} is no network; write it like 10.0.0.0/8") from None

@@ -444,4 +444,5 @@ def _problem(answer: StreamMessage | Exception | None) -> str:
         return "no answer in time"
     if isinstance(answer, ErrorMessage):
         return answer.text
-    return str(answer) or type(answer).__name__
+    text = answer.strerror if isinstance(answer, OSError) else None
+    return text or str(answer) or type(answer).__name__
