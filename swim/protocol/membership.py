@@ -82,6 +82,9 @@ class Membership(Part):
 
         Without `spread` the news is not passed on: whoever joins learns nothing that is news to others.
         """
+        known = self._table.get(news.node)
+        if known is not None and known.present and known.same_as(news):
+            return  # most news has been heard before, and should cost nothing
         record = self._read(news, now)
         if record is None:
             return

@@ -192,7 +192,7 @@ class Sync(Part):
     def _knows(self, node: NodeState, greeting: Greeting | None) -> bool:
         """Nearly all that is exchanged is known already, and should cost nothing."""
         known = self._table.get(node.name)
-        if known is None or known.incarnation != node.incarnation or known.meta != node.meta:
+        if known is None or not known.same_as(node):
             return False
         if known.solo or known.name == self._name:
             return False

@@ -89,6 +89,10 @@ class Record:
     def present(self) -> bool:
         return self.state.present
 
+    def same_as(self, news: Alive | NodeState) -> bool:
+        """Does this say nothing new of a member that is alive?"""
+        return self.incarnation == news.incarnation and self.meta == news.meta
+
     def become(
         self, state: MemberState, since: float, incarnation: int | None = None, *, solo: bool = False
     ) -> Record:
