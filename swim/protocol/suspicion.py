@@ -36,7 +36,7 @@ _LATE_NOT_LOST_S = 0.5
 _KERNEL_FRESH_S = 0.6
 _UNTRIAGED = 1.5
 """Of the silence tolerance: where the kernel was never heard, its silence says nothing."""
-_LATELY_S, _LATELY_ROUNDS = 60.0, 16
+_LATELY_S, _LATELY_ROUNDS = 60.0, 4
 _MUTE_SHARE, _MUTE_SUBJECTS = 0.6, 4
 _REFUSALS_NEEDED = 2
 _ASKERS_MAX = 16
