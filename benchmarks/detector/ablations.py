@@ -141,7 +141,7 @@ RULES: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
     "hints": (_hints, ("host", "half of the hosts", "loss")),
     "polls": (_polls, ("receive blocked", "stop and go", "in80", "in100", "bad links", "pauses")),
     "votes": (_votes, ("receive blocked", "stop and go", "in100", "bad links")),
-    "vetoes": (_vetoes, ("receive blocked", "stop and go", "in100", "bad links", "pauses")),
+    "vetoes": (_vetoes, ("half blocked", "receive blocked", "in100", "bad links", "pauses")),
     "mute": (_mute, ("receive blocked", "stop and go", "in100", "egress flip", "half of the hosts")),
     "quality": (_quality, ("in80",)),
     "hold-down": (_hold_down, ("in80", "egress flip")),
@@ -153,7 +153,7 @@ RULES: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
     "fanout by loss": (_more_fanout, ("tags, 20 % loss", "host, 20 % loss")),
     "piggyback": (_piggyback, ("tags, 20 % loss", "tags, hosts lost")),
     "view hash": (_view_hash, ("tags, 20 % loss", "partition 30 s", "news missed")),
-    "telling the dead": (_told_victim, ("partition 30 s", "egress flip")),
+    "telling the dead": (_told_victim, ("one cut off", "partition 30 s", "egress flip")),
 }
 
 
@@ -233,12 +233,16 @@ def cells(trials: int | None, size: int = 24) -> list[Cell]:
     blocked = partial(stalls, kind="receive", count=6, stall=4.1, rest=0.5, seconds=40.0)
     paused = partial(stalls, kind="paused", count=6, stall=2.0, rest=0.005, seconds=40.0)
     halves = partial(partition, share=0.5, seconds=30.0, one_way=False)
+    half = partial(stalls, kind="receive", count=size // 2, stall=2.5, rest=0.1, seconds=30.0)
+    alone = partial(partition, share=1 / size, seconds=20.0, one_way=False)
+    calmed = Start(size, settle=35.0)
     deaf = partial(missed, seconds=1.0)
     table: list[tuple[str, Start, Trial, tuple[str, ...], int]] = [
         ("host", clear, partial(crash, host=True), ("first suspicion", "all know"), 20),
         ("process", clear, partial(crash, host=False), ("all know",), 20),
         ("half of the hosts", clear, partial(crash, host=True, share=0.5), ("last victim",), 10),
         ("receive blocked", clear, blocked, verdicts, 3),
+        ("half blocked", clear, half, verdicts, 3),
         ("stop and go", clear, paused, verdicts, 3),
         ("in80", clear, partial(rapid, fault="in80"), kept, 2),
         ("in100", clear, partial(rapid, fault="in100"), kept, 2),
@@ -247,6 +251,7 @@ def cells(trials: int | None, size: int = 24) -> list[Cell]:
         ("pauses", clear, partial(pauses, seconds=300.0, per_hour=60.0), ("deaths per node-hour",), 5),
         ("tags, hosts lost", clear, hidden_losses, ("all have it",), 20),
         ("partition 30 s", clear, halves, ("views equal after", "lost"), 3),
+        ("one cut off", calmed, alone, ("views equal after", "lost"), 5),
         ("news missed", clear, deaf, ("all have it",), 5),
         ("loss", start30, partial(calm, seconds=60.0), ("false deaths", "suspicions per node-hour"), 3),
         ("tags, 20 % loss", start20, news, ("all have it",), 5),
