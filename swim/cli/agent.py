@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import sys
 
 import click
@@ -125,9 +126,16 @@ def _shifted(address: str, offset: int) -> str:
     return address if int(port) == 0 else f"{host}:{int(port) + offset}"
 
 
+def _raise_descriptor_limit() -> None:
+    """Each node keeps about twenty streams open, and --count runs many nodes."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _run(options: CommonOptions, nodes: list[RunningNode], json_lines: bool) -> int:
     if not json_lines:
         logging.getLogger("swim").addHandler(logging.StreamHandler())  # why it waits, for instance
+    _raise_descriptor_limit()
     writer = LineWriter()
     colour = sys.stdout.isatty()
 
