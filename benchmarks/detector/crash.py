@@ -103,7 +103,7 @@ def cells_b(nodes: list[int], trials: int | None) -> list[Cell]:
         for share in (0.1, 0.3, 0.5):
             count = trials or (20 if size <= 128 else 3)
             mean, last = (MANY if size <= 128 else MANY_LARGE).get(share, MANY_LARGE[0.3])
-            goals = (
+            goals: tuple[Goal, ...] = (
                 Goal("all know", "mean", mean),
                 Goal("last victim", "mean", last),
                 Goal("healthy dead", "sum", 0),

@@ -11,6 +11,7 @@ import pstats
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rich.table import Table
@@ -33,7 +34,7 @@ def table(args: Any) -> list[Any]:
     sizes = [128] if args.quick else args.nodes
     profiles = []
     for size in sizes:
-        row, profile = _apart(lambda size=size: _measure(size, args.seed))
+        row, profile = _apart(partial(_measure, size, args.seed))
         found.add_row(*row)
         profiles.append(profile)
     return [found, profiles[-1]]

@@ -40,7 +40,7 @@ def cells_e(nodes: list[int], trials: int | None) -> list[Cell]:
         trial = partial(calm, seconds=120.0)
         for loss, (packets, volume) in COST.items():
             start = Start(size, loss=loss / 100, settle=30.0)
-            goals = (Goal("false deaths", "sum", 0), Goal("packets", "mean", packets))
+            goals: tuple[Goal, ...] = (Goal("false deaths", "sum", 0), Goal("packets", "mean", packets))
             goals += (Goal("bytes", "mean", volume),)
             cells.append(Cell("E", "uniform", start, trial, FIGURES, goals, trials or 5))
         for share, burst in (

@@ -14,6 +14,7 @@ __all__ = ["Readmission"]
 
 _FORGET_S = 600.0
 _LOSSY_S, _SILENT_S, _GROWTH = 30.0, 60.0, 4.0
+_HOLD_MAX_S = 240.0
 _GROWTHS_MAX = 3
 _TOGETHER_S, _TOGETHER = 5.0, 3
 _PROCESSES_MAX = 4_096
@@ -53,7 +54,7 @@ class Readmission:
             hold = _SILENT_S * _GROWTH ** min(deaths.count - 2, _GROWTHS_MAX)
         else:
             hold = 0.0
-        return max(0.0, deaths.last + hold - now)
+        return max(0.0, deaths.last + min(hold, _HOLD_MAX_S) - now)
 
     def _together(self, when: float) -> bool:
         return sum(1 for time in self._times if abs(time - when) < _TOGETHER_S) >= _TOGETHER
