@@ -24,6 +24,7 @@ _PARTS_MAX = 127  # memberlist 0.2.2 breaks on more (WIRE section 7a)
 _PIGGYBACK_PARTS = 8
 _RIDING_MAX = 256
 _INTRODUCE_S = 2.0
+_BEHIND_SUSPECTED = 3
 _SOME_LOSS, _MUCH_LOSS = 0.02, 0.1
 
 
@@ -114,16 +115,19 @@ class Dissemination(Part):
     def _successors(self) -> list[Address]:
         """The first own successor of each flood ring, and the foreign members before it.
 
-        Where a successor is suspected the next one gets the news too, so that the flood does not
-        end at a dead member.
+        Where a successor is suspected the next three get the news too, so that the flood does not end at
+        a dead member: they may be dead as well, and this node does not know it of members that it does
+        not observe.
         """
         rings, found = self._table.rings, dict[str, None]()
         for ring in range(self._fanout()):
             for name in rings.foreign_successors(self._name, ring):
                 found[name] = None
+            left = 1
             for name in rings.successors(self._name, ring):
                 found[name] = None
-                if not self._suspected(name):
+                left = _BEHIND_SUSPECTED if self._suspected(name) else left - 1
+                if left == 0:
                     break
         return [record.address for record in map(self._table.get, found) if record is not None]
 
