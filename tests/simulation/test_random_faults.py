@@ -12,7 +12,7 @@ import pytest
 
 from swim.simulation.chaos import Chaos, random_world
 
-SEEDS = range(*map(int, os.environ.get("SWIM_SEEDS", "0:30").split(":")))
+SEEDS = range(*map(int, os.environ.get("SWIM_SEEDS", "0:16").split(":")))
 CALM_WITHIN = 300.0
 """Who died again and again in the storm is held off for up to 240 s (see `readmission`)."""
 
