@@ -53,7 +53,7 @@ def line(result: Result) -> str:
     """One cell on one line, while others still run."""
     cell = result.cell
     figures = "; ".join(f"{name} {_figure(result, name)}" for name in cell.figures)
-    missed = [text for text in verdicts(result) if not text.startswith("met")]
+    missed = [text for text in verdicts(result) if not text.startswith("met:")]
     judgement = "; ".join(missed) if missed else "met" if cell.goals else ""
     rules = f" without {cell.rules}" if cell.rules else ""
     return (
