@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["Address", "Explanation", "Member", "MemberState"]
+__all__ = ["Address", "Explanation", "Leadership", "Member", "MemberState", "Term"]
 
 
 class Address(NamedTuple):
@@ -76,3 +76,36 @@ class Explanation:
     """What the kernel of its host says: "answers", "silent", "refuses" (the process is gone), "unknown"."""
     accusers: Mapping[str, str] = field(default_factory=dict)
     """Other observers, and what they say: "hint" (silent towards me) or "poll" (I would give it up)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One uninterrupted time in which this node acts as leader."""
+
+    token: str
+    """The fencing token: 26 characters, as text above that of every earlier term that this node has heard of.
+
+    Send it along with every write to a storage that remembers the highest token it has seen and refuses
+    lower ones.
+    """
+    since: float
+    """When the term began, on this node's own clock (trio's, plus the time that the machine has slept)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """Who leads, on what grounds, and what is in the way: see `Cluster.leadership`. For people who look."""
+
+    leader: Member | None
+    token: str | None = None
+    """The leader's fencing token, as far as this node has heard."""
+    term: Term | None = None
+    """This node's own, while it acts as leader."""
+    remaining: float = 0.0
+    """Seconds until that term ends, unless it is renewed; ``inf`` when only an event can end it."""
+    voters: tuple[str, ...] = ()
+    """The names of those whose majority grants the lease; none: the leader follows from the members."""
+    granted: tuple[str, ...] = ()
+    """The voters whose grant this node holds now."""
+    problem: str | None = None
+    """One line: why there is no leader, or why this node leads and does not act."""
