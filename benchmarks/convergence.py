@@ -1,6 +1,6 @@
 """How fast news reaches everyone: a join storm, one join, a tag change, a leave, a SIGKILL.
 
-    python -m benchmarks.convergence [--nodes 8 32] [--runs 5] [--peers swim,memberlist] [--json FILE]
+    python -m benchmarks.convergence [--nodes 8 32] [--runs 5] [--peers swim,memberlist]
 
 Real processes on loopback. Each run does all scenarios once for every peer, in changing order, so that a
 busy machine is busy for both: compare by the ratio. The node that is killed, the seed and the newcomer are
@@ -19,23 +19,18 @@ first / half / all: seconds until the first, half and all of the observers had r
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import random
-import shlex
 import signal
 import statistics
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import trio
 
+from benchmarks import record, show
 from benchmarks.driver import Agent, Fleet, Spread, Watch, open_fleet, reports
 from benchmarks.peers import Absent, Peer, find_peer
 
@@ -121,12 +116,7 @@ def _cell(spreads: list[Spread], which: str, scenario: str) -> str:
         return ""
     if not numbers:
         return "none before the verdict" if scenario == SUSPICION else f"never in {PATIENCE:.0f} s"
-    text = f"{_short(statistics.median(numbers))} ({_short(min(numbers))}-{_short(max(numbers))})"
-    return text + (f", {missing} of {len(spreads)} never" if missing else "")
-
-
-def _short(seconds: float) -> str:
-    return f"{seconds:.3f}" if seconds < 1 else f"{seconds:.2f}"
+    return show.middle(numbers) + (f", {missing} of {len(spreads)} never" if missing else "")
 
 
 def _ratio(ours: list[Spread], theirs: list[Spread], which: str) -> str:
@@ -138,12 +128,8 @@ def _ratio(ours: list[Spread], theirs: list[Spread], which: str) -> str:
 
 def print_table(results: dict[tuple[str, int], list[Figures]], peers: list[str], sizes: list[int]) -> None:
     """One row for each scenario, size and peer; the ratio is the first peer's median over this one's."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="seconds: median (min-max)")
-    for column in ("", "N", "peer", "first", "half", "all", f"{peers[0]} / peer"):
-        table.add_column(column, no_wrap=True)
+    columns = ("", "N", "peer", "first", "half", "all", f"{peers[0]} / peer")
+    table = show.table("seconds: median (min-max)", columns, ())
     for scenario in SCENARIOS:
         which = "first" if scenario == SUSPICION else "all"
         for nodes in sizes:
@@ -154,7 +140,7 @@ def print_table(results: dict[tuple[str, int], list[Figures]], peers: list[str],
                 ratio = "" if peer == peers[0] else _ratio(ours, spreads, which)
                 table.add_row(scenario, str(nodes), peer, *cells, ratio)
         table.add_section()
-    console = Console(width=max(140, Console().width))
+    console = show.console()
     console.print(table)
     for peer in peers:
         reasons = Counter[str]()
@@ -168,59 +154,23 @@ def print_table(results: dict[tuple[str, int], list[Figures]], peers: list[str],
 # --- the record
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = "unknown"
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "trio": trio.__version__,
-        "load_average": os.getloadavg(),
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def record(args: argparse.Namespace, peers: list[Peer], results: dict[tuple[str, int], list[Figures]]) -> Any:
-    """Everything that was measured, and how to measure it again."""
-    return {
-        "command": shlex.join(["python", "-m", "benchmarks.convergence", *sys.argv[1:]]),
-        "seed": args.seed,
-        "machine": machine(),
-        "versions": {peer.kind: peer.version for peer in peers},
-        "results": [
-            {"peer": kind, "nodes": nodes, "run": run, "scenario": scenario, **asdict(spread)}
-            for (kind, nodes), runs in results.items()
-            for run, figures in enumerate(runs)
-            for scenario, spread in figures.items()
-        ],
-    }
+def _plain(results: dict[tuple[str, int], list[Figures]]) -> list[dict[str, Any]]:
+    return [
+        {"peer": kind, "nodes": nodes, "run": run, "scenario": scenario, **asdict(spread)}
+        for (kind, nodes), runs in results.items()
+        for run, figures in enumerate(runs)
+        for scenario, spread in figures.items()
+    ]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.convergence", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = record.parser("convergence", __doc__)
     parser.add_argument("--nodes", type=int, nargs="+", default=[8, 32], help="cluster sizes, 3 or more")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument(
-        "--seed", type=int, default=None, help="order of the peers and pauses between scenarios"
-    )
     parser.add_argument("--peers", default="swim,memberlist", help="comma-separated; the first is the base")
-    parser.add_argument("--json", type=Path, help="write every single figure there")
-    parser.add_argument("--quick", action="store_true", help="one run with 8 nodes")
-    args = parser.parse_args(argv)
+    args = record.parse(parser, argv)
     if args.quick:
         args.nodes, args.runs = [8], 1
-    if args.seed is None:
-        args.seed = random.SystemRandom().randrange(2**32)
     if min(args.nodes) < 3 or args.runs < 1:
         parser.error("--nodes needs 3 or more, --runs 1 or more")
     return args
@@ -231,13 +181,14 @@ async def measure(args: argparse.Namespace, peers: list[Peer]) -> dict[tuple[str
     results: dict[tuple[str, int], list[Figures]] = {
         (peer.kind, nodes): [] for nodes in args.nodes for peer in peers
     }
-    for run in range(args.runs):
-        for nodes in args.nodes:
-            for peer in rng.sample(peers, len(peers)):
-                started = time.monotonic()
-                results[peer.kind, nodes].append(await one_run(peer, nodes, rng))
-                took = time.monotonic() - started
-                print(f"run {run + 1}/{args.runs}: {peer.kind}, N={nodes}: {took:.0f} s", flush=True)
+    with show.progress() as bar:
+        task = bar.add_task("", total=args.runs * len(results))
+        for run in range(args.runs):
+            for nodes in args.nodes:
+                for peer in rng.sample(peers, len(peers)):
+                    bar.update(task, description=f"run {run + 1} of {args.runs}: {peer.kind}, N={nodes}")
+                    results[peer.kind, nodes].append(await one_run(peer, nodes, rng))
+                    bar.advance(task)
     return results
 
 
@@ -245,10 +196,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     print(f"seed {args.seed}", flush=True)
     peers: list[Peer] = []
+    skipped: list[str] = []
     for kind in args.peers.split(","):
         found = find_peer(kind)
         if isinstance(found, Absent):
             print(found)
+            skipped.append(str(found))
         else:
             peers.append(found)
     if not peers:
@@ -260,8 +213,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; every process started here is gone", file=sys.stderr)
         return 130
     print_table(results, [peer.kind for peer in peers], args.nodes)
-    if args.json:
-        args.json.write_text(json.dumps(record(args, peers, results), indent=1) + "\n", encoding="utf-8")
+    versions = {peer.kind: peer.version for peer in peers}
+    path = record.write(args, results=_plain(results), versions=versions, skipped=skipped)
+    print(f"recorded in {path}")
     return 0
 
 

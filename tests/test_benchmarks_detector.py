@@ -86,7 +86,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "A process, N=8 LAN" in capsys.readouterr().out
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["seed"] == 1
-    assert {one["cell"] for one in record["cells"]} == {"process"}
+    assert {one["cell"] for one in record["results"]} == {"process"}
 
 
 def test_news_reaches_everybody_along_the_rings() -> None:

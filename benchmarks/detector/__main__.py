@@ -1,7 +1,7 @@
 """The failure detector in simulation, against the goals of its design.
 
     python -m benchmarks.detector [--scenario A B C D E F G partitions storms accrual speed | all]
-        [--nodes 16 128] [--trials N] [--seed N] [--only TEXT] [--ablate] [--json FILE] [--quick] [--jobs 1|2]
+        [--nodes 16 128] [--trials N] [--seed N] [--only TEXT] [--ablate] [--quick] [--jobs 1|2]
 
 Every trial is a fork of one converged cluster, with chance of its own; all follow from the seed. A verdict
 compares with the figures of the prototype (M1k), which chose the algorithm: `met`, or missed by how much.
@@ -10,17 +10,12 @@ compares with the figures of the prototype (M1k), which chose the algorithm: `me
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+from benchmarks import record, show
 from benchmarks.detector import ablations, report, scenarios
 from benchmarks.detector.cells import Cell, Result
 from benchmarks.detector.warm import build, forks
@@ -29,18 +24,14 @@ __all__ = ["main", "measure"]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.detector", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = record.parser("detector", __doc__, seed=1)
     parser.add_argument("--scenario", nargs="+", default=["A"], choices=[*scenarios.NAMES, "all"])
     parser.add_argument("--nodes", type=int, nargs="+", default=[16, 128], help="cluster sizes")
     parser.add_argument("--trials", type=int, help="per cell; else as many as the cell's size allows")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="only the cells whose title contains this text")
     parser.add_argument("--ablate", action="store_true", help="the scenarios that show each rule's worth")
-    parser.add_argument("--json", type=Path, help="write every single figure there")
-    parser.add_argument("--quick", action="store_true", help="a little of everything, within two minutes")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
-    args = parser.parse_args(argv)
+    args = record.parse(parser, argv)
     if args.quick:
         args.nodes, args.trials = [16], 2
     if min(args.nodes) < 2 or args.jobs < 1 or (args.trials is not None and args.trials < 1):
@@ -76,13 +67,12 @@ def measure(
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
-    console = Console(width=max(150, Console().width))
+    console = show.console()
     cells = ablations.cells(args.trials) if args.ablate else scenarios.cells(args)
     cells = [cell for cell in cells if args.only in f"{cell.scenario} {cell.title} {cell.start} {cell.rules}"]
     console.print(f"seed {args.seed}, {len(cells)} cells, {sum(cell.trials for cell in cells)} trials")
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     results: list[Result] = []
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
+    with show.progress() as progress:
         task = progress.add_task("", total=sum(cell.trials for cell in cells))
 
         def done(result: Result | None, cell: Cell) -> None:
@@ -92,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return
             results.append(result)
             console.print(report.line(result), highlight=False, soft_wrap=True)
-            if args.json:
-                args.json.write_text(json.dumps(record(args, results), indent=1) + "\n", encoding="utf-8")
+            record.write(args, results=[report.plain(result) for result in results])
 
         measure(cells, args.seed, args.jobs, done)
     for table in report.tables(results):
@@ -101,16 +90,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in [name for name in args.scenario if name in scenarios.OTHERS and not args.ablate]:
         console.print(*scenarios.OTHERS[name](args))
     return 1 if any(result.errors() for result in results) else 0
-
-
-def record(args: argparse.Namespace, results: list[Result]) -> dict[str, Any]:
-    """Everything that was measured, and how to measure it again."""
-    return {
-        "command": " ".join(["python -m benchmarks.detector", *sys.argv[1:]]),
-        "seed": args.seed,
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "cells": [report.plain(result) for result in results],
-    }
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from benchmarks.record import swim_version
+
 __all__ = ["Absent", "Peer", "find_peer"]
 
 
@@ -46,19 +48,4 @@ def _find_swim() -> Peer | Absent:
     missing = [module for module in ("swim.cli", "click", "rich") if find_spec(module) is None]
     if missing:
         return Absent("swim", f"{missing[0]} cannot be imported", 'pip install -e ".[cli]"')
-    return Peer("swim", (sys.executable, "-m", "swim.cli", "agent", "--json"), _swim_version())
-
-
-def _swim_version() -> str:
-    """The commit where there is one: the version number stays the same for weeks."""
-    import subprocess
-    from pathlib import Path
-
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=10"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or "unknown"
+    return Peer("swim", (sys.executable, "-m", "swim.cli", "agent", "--json"), swim_version())

@@ -1,0 +1,80 @@
+"""What the benchmarks share: records that can be repeated, pictures, and the one command for all."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from benchmarks import pictures, record, show
+from benchmarks.__main__ import ALL, main
+
+
+def test_a_record_says_how_to_measure_again(tmp_path: Path) -> None:
+    parser = record.parser("sample", "A sample.")
+    args = record.parse(parser, ["--json", str(tmp_path / "sample.json")])
+    path = record.write(args, results=[1.5], skipped=["x is skipped"], versions={"peer": "1"})
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert shlex.split(content["command"])[-2:] == ["--seed", str(args.seed)]
+    assert content["results"] == [1.5]
+    assert content["skipped"] == ["x is skipped"]
+    assert {"swim", "trio", "msgpack", "peer"} <= content["versions"].keys()
+    assert {"cpu", "cores", "system", "python", "load_average", "date"} <= content["machine"].keys()
+
+
+def test_a_quick_run_never_replaces_a_record() -> None:
+    parsed = [record.parse(record.parser("sample", ""), words) for words in ([], ["--quick"])]
+    assert [args.json.relative_to(record.RESULTS) for args in parsed] == [
+        Path("sample.json"),
+        Path("quick/sample.json"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([], "never"), ([0.0123], "0.012"), ([1.0, 2.0, 300.0], "2.00 (1.00-300)"), ([float("inf")], "never")],
+)
+def test_the_middle_and_the_ends(values: list[float], text: str) -> None:
+    assert show.middle(values) == text
+
+
+def test_a_picture_is_two_files_without_a_background(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "curve.json"
+    with pictures.picture(path, "A curve", x="members", y="seconds", log="x") as axes:
+        pictures.line(axes, [1, 10, 100], [1.0, None, 3.0], "one")
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert pictures.INK in path.with_suffix(".svg").read_text(encoding="utf-8")
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's ratio."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("page", ["#ffffff", "#0d1117"])
+@pytest.mark.parametrize("colour", [pictures.INK, *pictures.COLOURS])
+def test_colours_are_seen_on_light_and_dark_pages(colour: str, page: str) -> None:
+    assert contrast(colour, page) >= 3.0  # WCAG 2.1, 1.4.11: graphics
+
+
+def test_every_benchmark_is_a_command_of_its_own() -> None:
+    folder = record.RESULTS.parent
+    for benchmark in ALL:
+        command = folder / f"{benchmark.name}.py", folder / benchmark.name / "__main__.py"
+        assert any(path.exists() for path in command), benchmark.name
+
+
+def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["speed"])
+    assert "there are: convergence, detector" in capsys.readouterr().err
