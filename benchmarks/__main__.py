@@ -39,6 +39,7 @@ class Benchmark:
 
 ALL = (
     Benchmark("convergence", "how fast news reaches everyone; real processes, beside memberlist"),
+    Benchmark("simulated", "the same in simulation, in larger clusters, over a WAN, and with loss"),
     Benchmark(
         "detector",
         "the failure detector in simulation",

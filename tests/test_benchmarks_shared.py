@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import pictures, record, show
+from benchmarks import pictures, record, show, simulated
 from benchmarks.__main__ import ALL, main
 
 
@@ -77,4 +77,13 @@ def test_every_benchmark_is_a_command_of_its_own() -> None:
 def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["speed"])
-    assert "there are: convergence, detector" in capsys.readouterr().err
+    assert "there are: convergence, simulated, detector" in capsys.readouterr().err
+
+
+def test_news_in_simulation_reaches_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "simulated.json"
+    assert simulated.main(["--nodes", "5", "--trials", "1", "--quick", "--json", str(path)]) == 0
+    results = json.loads(path.read_text(encoding="utf-8"))["results"]
+    assert {one["scenario"] for one in results} == set(simulated.SCENARIOS)
+    assert all(one["half"] <= one["all"] < 60 for one in results)
+    assert "host is lost" in capsys.readouterr().out
