@@ -73,8 +73,9 @@ class Witness:
 
 
 def _about(kind: type, name: str) -> Callable[[SimulatedNode, Event], bool]:
-    def matches(node: SimulatedNode, event: Any) -> bool:
-        return type(event) is kind and event.member.name == name
+    def matches(node: SimulatedNode, event: Event) -> bool:
+        about: Any = event
+        return isinstance(event, kind) and about.member.name == name
 
     return matches
 
