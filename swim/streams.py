@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -22,6 +25,8 @@ __all__ = ["Answers", "Streams"]
 
 _HELD_MAX = 64 * 1024 * 1024
 """Bytes of incomplete requests, all streams together."""
+_GRACE = 1.0
+"""Whoever has been served for so long gives way when somebody new needs the place."""
 _GOODBYE_PATIENCE = 1.0
 _EXHAUSTED_PAUSE = 0.05
 
@@ -34,6 +39,16 @@ class Answers(Protocol):
 
     def receive_bad_stream(self, error: DecodeError, source: Address) -> bytes | None:
         """Something that is no message; what to say to that, if anything."""
+
+
+@dataclass(eq=False, slots=True)
+class _Visit:
+    """A stream that somebody else has opened, while it is served."""
+
+    source: Address
+    scope: trio.CancelScope
+    since: float = field(default_factory=trio.current_time)
+    gave_way: bool = False
 
 
 class Streams:
@@ -56,7 +71,8 @@ class Streams:
         self._config = config
         self._networks = networks
         self._answers = answers
-        self._served = 0
+        self._visits: dict[_Visit, None] = {}
+        """In the order in which they came."""
         self._held = 0
 
     # --- those that others open
@@ -78,27 +94,47 @@ class Streams:
                 self._connections.drop(refusal)
                 sock.close()
                 continue
-            self._served += 1
-            nursery.start_soon(self._serve_one, trio.SocketStream(sock), source)
+            visit = _Visit(source, trio.CancelScope())
+            self._visits[visit] = None
+            nursery.start_soon(self._serve_one, trio.SocketStream(sock), visit)
 
     def _refusal(self, source: Address) -> str | None:
         if not self._networks.permit(source.host):
             return "stream-network"
-        return "streams-max" if self._served >= self._config.streams_max else None
+        if len(self._visits) >= self._config.streams_max and not self._make_room(source):
+            return "streams-max"
+        return None
+
+    def _make_room(self, source: Address) -> bool:
+        """Strangers who open streams and say nothing must not keep others out.
+
+        Who holds more places than this source would gives way, then whoever takes too long.
+        """
+        places = Counter(visit.source.host for visit in self._visits)
+        most = max(places.values())
+        crowded = most > places[source.host] + 1
+        oldest = next(visit for visit in self._visits if not crowded or places[visit.source.host] == most)
+        if not crowded and trio.current_time() - oldest.since < _GRACE:
+            return False
+        oldest.gave_way = True
+        oldest.scope.cancel()
+        del self._visits[oldest]
+        return True
 
     @trio.lowlevel.enable_ki_protection
-    async def _serve_one(self, stream: trio.SocketStream, source: Address) -> None:
+    async def _serve_one(self, stream: trio.SocketStream, visit: _Visit) -> None:
         guest = None
         async with self._connections.open(stream):
             try:
-                with trio.move_on_after(self._config.stream_timeout) as scope:
-                    guest = await self._answer(stream, source)
-                if scope.cancelled_caught:
-                    self._connections.drop("stream-timeout")
+                visit.scope.deadline = visit.since + self._config.stream_timeout
+                with visit.scope:
+                    guest = await self._answer(stream, visit.source)
+                if visit.scope.cancelled_caught:
+                    self._connections.drop("stream-gave-way" if visit.gave_way else "stream-timeout")
             except trio.BrokenResourceError:
                 self._connections.drop("stream-broken")
             finally:
-                self._served -= 1
+                self._visits.pop(visit, None)
             if guest is not None:
                 await self._kept.attend(guest)
 
@@ -133,14 +169,14 @@ class Streams:
         return data
 
     async def _read_request(self, stream: trio.SocketStream, data: bytes) -> StreamMessage | None:
+        if not data:
+            return None  # somebody looked whether we listen
         held = 0
         decoder = self._codec.stream_decoder(answering=False)
         try:
             while True:
                 if not data:
-                    if held:
-                        raise DecodeError("truncated", "closed within a message")
-                    return None  # somebody looked whether we listen
+                    raise DecodeError("truncated", "closed within a message")
                 held += len(data)
                 self._held += len(data)
                 if self._held > _HELD_MAX:
@@ -151,6 +187,7 @@ class Streams:
                 data = await self._connections.read(stream)
         finally:
             self._held -= held
+            decoder.close()
 
     async def _say_goodbye(self, stream: trio.SocketStream) -> None:
         # To close with unread input would reset the connection, and the answer might never be read.
@@ -179,7 +216,8 @@ class Streams:
     async def _exchange(self, request: Request) -> StreamMessage:
         async with self._connections.open(await self._connections.connect(request.address)) as stream:
             await self._connections.write(stream, request.content)
-            return await self._read_answer(stream, self._codec.stream_decoder(answering=True))
+            with closing(self._codec.stream_decoder(answering=True)) as decoder:
+                return await self._read_answer(stream, decoder)
 
     async def _read_answer(self, stream: trio.SocketStream, decoder: StreamDecoder) -> StreamMessage:
         while True:

@@ -192,6 +192,10 @@ class StreamDecoder:
                 self._message = finished.value
         return self._message
 
+    def close(self) -> None:
+        """Give its memory back now. Half-read it is a cycle of references, which may last for long."""
+        self._reading.close()
+
     def _read(self) -> Reading[StreamMessage]:
         source = self._source
         if self._labelled and self._label:

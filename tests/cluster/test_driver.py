@@ -185,6 +185,39 @@ async def test_half_open_streams_are_bounded_in_time_and_number() -> None:
         await stream.aclose()
 
 
+async def test_who_says_nothing_gives_way_to_somebody_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swim.streams._GRACE", 0.05)
+    async with driven(config=Config.local(streams_max=3, leave_linger=0.05)) as (node, driver):
+        node.on["receive_request"] = lambda message: b"welcome"
+        silent = [await connect(node.address) for _ in range(3)]
+        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(0.06)
+        stream = await connect(node.address)
+        await stream.send_all(node.codec.stream(HELLO))
+        assert await read_all(stream) == b"welcome"
+        assert await read_all(silent[0]) == b""  # the oldest
+        assert driver.transport.traffic.dropped == {"stream-gave-way": 1}
+        for each in (stream, *silent):
+            await each.aclose()
+
+
+async def test_one_host_cannot_take_all_places() -> None:
+    async with driven(config=Config.local(streams_max=3, leave_linger=0.05)) as (node, driver):
+        node.on["receive_request"] = lambda message: b"welcome"
+        crowd = [await connect(node.address) for _ in range(3)]
+        await trio.testing.wait_all_tasks_blocked()
+        elsewhere = trio.socket.socket()
+        await elsewhere.bind(("127.0.0.2", 0))
+        await elsewhere.connect(node.address)
+        stream = trio.SocketStream(elsewhere)
+        await stream.send_all(node.codec.stream(HELLO))
+        assert await read_all(stream) == b"welcome"
+        assert await read_all(crowd[0]) == b""
+        assert driver.transport.traffic.dropped == {"stream-gave-way": 1}
+        for each in (stream, *crowd):
+            await each.aclose()
+
+
 async def test_a_stream_from_a_network_that_is_not_allowed() -> None:
     async with driven(networks=("10.0.0.0/8",)) as (node, driver):
         stream = await connect(node.address)

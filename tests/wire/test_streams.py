@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import msgpack
@@ -293,3 +295,16 @@ def test_a_compressed_stream_in_small_pieces() -> None:
     data = compress(CODEC.stream(message))
     assert lzw.decompress(lzw.compress(data), 1 << 20) == data
     assert feed_all(CODEC.stream_decoder(answering=False), data, 10) == message
+
+
+def test_a_closed_decoder_does_not_wait_for_the_garbage_collector() -> None:
+    decoder = CODEC.stream_decoder(answering=False)
+    decoder.feed(CODEC.stream(PushPull((NODE,), join=False))[:-1])
+    gone = weakref.ref(decoder)
+    gc.disable()
+    try:
+        decoder.close()
+        del decoder
+        assert gone() is None
+    finally:
+        gc.enable()
