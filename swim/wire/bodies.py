@@ -204,14 +204,18 @@ def packet_message(data: bytes) -> Message:
 # --- values to bytes
 
 
-def _pack_ping(message: Ping) -> bytes:
-    body: dict[str, object] = {"Node": message.node, "SeqNo": message.seq}
+def _put_source(body: dict[str, object], message: Ping | PingReq) -> None:
     if message.source_address:
         body["SourceAddr"] = message.source_address
     if message.source_node:
         body["SourceNode"] = message.source_node
     if message.source_port:
         body["SourcePort"] = message.source_port
+
+
+def _pack_ping(message: Ping) -> bytes:
+    body: dict[str, object] = {"Node": message.node, "SeqNo": message.seq}
+    _put_source(body, message)
     if message.sender_id:
         body["i"] = message.sender_id
     if message.view:
@@ -226,12 +230,7 @@ def _pack_ping_req(message: PingReq) -> bytes:
         "Port": message.port,
         "SeqNo": message.seq,
     }
-    if message.source_address:
-        body["SourceAddr"] = message.source_address
-    if message.source_node:
-        body["SourceNode"] = message.source_node
-    if message.source_port:
-        body["SourcePort"] = message.source_port
+    _put_source(body, message)
     body["Target"] = message.target
     return b"\x01" + pack(body)
 
