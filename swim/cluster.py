@@ -23,6 +23,7 @@ from swim.subscriptions import EventStream
 from swim.transport import open_transport
 from swim.types import Address, Explanation, Member
 from swim.wire import Codec, Keyring
+from swim.wire.dialect import utf8
 
 __all__ = ["Cluster", "Statistics", "open_cluster"]
 
@@ -304,8 +305,9 @@ class Cluster:
 
 
 def _check_name(name: str | None) -> None:
-    if name is not None and not 0 < len(name.encode()) <= _NAME_SIZE_MAX:
-        raise ValueError(f"a name has 1 to {_NAME_SIZE_MAX} bytes, not {len(name.encode())}")
+    size = 1 if name is None else len(utf8("the name", name))
+    if not 0 < size <= _NAME_SIZE_MAX:
+        raise ValueError(f"a name has 1 to {_NAME_SIZE_MAX} bytes, not {size}")
 
 
 def _keyring(keys: Sequence[bytes]) -> Keyring | None:

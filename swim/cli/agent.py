@@ -146,6 +146,9 @@ def _run(options: CommonOptions, nodes: list[RunningNode], json_lines: bool) -> 
 
     agent = Agent(options, nodes, emit, writer)
     trio.run(agent.run, json_lines)
+    if not json_lines and agent.failure is None:
+        for member in agent.members:
+            emit({"node": member, "event": "left"})
     writer.close(_FLUSH_PATIENCE)
     if agent.failure is not None:
         status, message = agent.failure

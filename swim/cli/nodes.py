@@ -67,6 +67,11 @@ class Agent:
         self._writer = writer
         self._clusters: list[Cluster] = []
 
+    @property
+    def members(self) -> list[str]:
+        """The names of the nodes that are or have been members."""
+        return [cluster.name for cluster in self._clusters]
+
     async def run(self, json_lines: bool) -> None:
         """Run all nodes until the last of them has stopped."""
         async with trio.open_nursery() as background:

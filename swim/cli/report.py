@@ -198,6 +198,8 @@ def _sentence(fields: Fields) -> str | None:
             return f"x {member} is dead ({fields['reason']})"
         case "leave":
             return f"- {member} left"
+        case "left":
+            return f"- {fields['node']} has left the cluster"
         case "leader":
             who = "nobody" if fields["leader"] is None else fields["leader"]
             return f"* {who} leads" + (", this node" if fields["is_me"] else "")

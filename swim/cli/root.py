@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 __all__ = ["cli"]
+
+_PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 # Imported only when asked for: an agent starts faster without rich, `keygen` without trio.
 _COMMANDS = {
@@ -82,8 +86,9 @@ class _Commands(click.Group):
 def _version() -> str:
     try:
         return metadata.version("trio-swim")
-    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-        return "(not installed)"
+    except metadata.PackageNotFoundError:
+        project = tomllib.loads(_PROJECT.read_text("utf-8"))["project"]
+        return f"{project['version']} (a checkout that is not installed)"
 
 
 @click.group(

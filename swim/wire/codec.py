@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from swim.wire.bodies import encode, packet_message
-from swim.wire.dialect import COMPOUND, COMPRESS, CRC, ERROR, KEPT
+from swim.wire.dialect import COMPOUND, COMPRESS, CRC, ERROR, KEPT, utf8
 from swim.wire.errors import DecodeError
 from swim.wire.framing import PacketReader, check_crc, compound, label_header, strip_label
 from swim.wire.kept import KeptChannel
@@ -32,7 +32,7 @@ class Codec:
     """How one node writes and reads: under its label, and with its keys if it has any."""
 
     def __init__(self, *, label: str = "", keyring: Keyring | None = None) -> None:
-        self._label = label.encode()
+        self._label = utf8("the label", label)
         if len(self._label) > _LABEL_SIZE_MAX:
             raise ValueError(f"the label has {len(self._label)} bytes: at most {_LABEL_SIZE_MAX}")
         self._header = label_header(self._label)

@@ -96,6 +96,14 @@ def text(body: Body, key: bytes, size_max: int = NAME_SIZE_MAX) -> str:
         raise DecodeError("body", f"{key.decode()} is not UTF-8") from None
 
 
+def utf8(what: str, text: str) -> bytes:
+    """Text as the wire carries it. What Python made of bytes that were not UTF-8 is a ValueError."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} {text!r} is not valid Unicode text: give one without surrogates") from None
+
+
 def name(body: Body, key: bytes) -> str:
     name = text(body, key)
     if not name:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from swim.cli import root
 from swim.cli.options import parse_addresses, parse_config, parse_keys, parse_networks, parse_tags
 from swim.cli.root import cli
 from swim.config import Config
-from tests.cli.agents import environment, swim
+from tests.cli.agents import ROOT, environment, swim
 
 
 def run(*arguments: str, stdin: str | None = None) -> Result:
@@ -149,7 +153,17 @@ def test_help_has_examples() -> None:
         assert result.exit_code == 0
         assert "Usage: swim" in result.stdout
     assert "swim agent --name a" in run("agent", "-h").stdout
+
+
+def test_the_version_is_the_projects_installed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("--version").stdout.startswith("swim ")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", absent)
+    assert root._version() == f"{version} (a checkout that is not installed)"
 
 
 def test_keygen() -> None:
@@ -169,6 +183,23 @@ def test_a_missing_extra_is_one_line(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == 'swim: the command line needs click and rich: pip install "trio-swim[cli]"\n'
+
+
+def test_a_key_without_cryptography_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cryptography.py").write_text("raise ModuleNotFoundError('no cryptography')")
+    paths = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    done = subprocess.run(
+        [sys.executable, "-m", "swim", "agent", "--bind", "127.0.0.1:0", "--key", "ab" * 16],
+        env=environment() | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        'swim agent: encryption needs the package cryptography: pip install "trio-swim[crypto]"\n'
+    )
 
 
 def test_python_dash_m_is_the_same_command() -> None:

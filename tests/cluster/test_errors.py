@@ -64,6 +64,8 @@ async def test_the_address_is_in_use() -> None:
         ({"label": "x" * 300}, "label"),
         ({"name": ""}, "1 to 128 bytes"),
         ({"name": "x" * 129}, "1 to 128 bytes"),
+        ({"name": "caf\udce9"}, "the name .* is not valid Unicode"),
+        ({"label": "caf\udce9"}, "the label .* is not valid Unicode"),
         ({"id": "not ok!"}, "id"),
     ],
     ids=lambda value: str(value)[:30],
