@@ -18,10 +18,11 @@ from swim.events import (
     MemberUpdated,
     Snapshot,
 )
+from swim.statistics import Statistics
 from swim.types import Address, Explanation, Member, MemberState
 
 if TYPE_CHECKING:
-    from swim.cluster import Cluster, Statistics, open_cluster
+    from swim.cluster import Cluster, open_cluster
 
 __all__ = [
     "Address",
@@ -54,7 +55,7 @@ logging.getLogger("swim").addHandler(logging.NullHandler())
 
 def __getattr__(name: str) -> Any:
     # Looked up when first used: the core, which needs no trio, can be imported where trio is not.
-    if name in ("Cluster", "Statistics", "open_cluster"):
+    if name in ("Cluster", "open_cluster"):
         from swim import cluster
 
         value = globals()[name] = getattr(cluster, name)

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import asdict
 
 import trio
 
@@ -19,36 +19,18 @@ from swim.errors import JoinError, KeyringError
 from swim.protocol.networks import Networks
 from swim.protocol.node import Node
 from swim.resolve import Seeds, advertised_address, require_reachable, resolve_one
+from swim.statistics import Statistics
 from swim.subscriptions import EventStream
 from swim.transport import open_transport
 from swim.types import Address, Explanation, Member
 from swim.wire import Codec, Keyring
 from swim.wire.dialect import utf8
 
-__all__ = ["Cluster", "Statistics", "open_cluster"]
+__all__ = ["Cluster", "open_cluster"]
 
 _logger = logging.getLogger("swim")
 
 _NAME_SIZE_MAX = 128  # Serf's limit
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Running totals of one node since it was opened."""
-
-    members: int
-    """Present members now, this node included."""
-    tx_packets: int
-    tx_bytes: int
-    """UDP payload, like all bytes of packets."""
-    rx_packets: int
-    rx_bytes: int
-    stream_tx_bytes: int
-    stream_rx_bytes: int
-    streams: int
-    """TCP connections open now."""
-    dropped: Mapping[str, int]
-    """What was dropped or could not be sent, by reason."""
 
 
 @asynccontextmanager
@@ -213,10 +195,10 @@ class Cluster:
         return explanation
 
     def statistics(self) -> Statistics:
-        """What this node has sent, received and dropped so far."""
-        traffic = self._driver.transport.traffic
+        """What this node has sent, received, seen and dropped so far, and how it fares."""
+        traffic, seen = self._driver.transport.traffic, self._driver.subscriptions.seen
         return Statistics(
-            members=len(self._node.members()),
+            **asdict(self._node.statistics(self._driver.now())),
             tx_packets=traffic.tx_packets,
             tx_bytes=traffic.tx_bytes,
             rx_packets=traffic.rx_packets,
@@ -224,6 +206,8 @@ class Cluster:
             stream_tx_bytes=traffic.stream_tx_bytes,
             stream_rx_bytes=traffic.stream_rx_bytes,
             streams=traffic.streams,
+            events=seen.events(),
+            failures=dict(seen.failures),
             dropped=dict(traffic.dropped + Counter(self._node.dropped)),
         )
 

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import trio
 
-from swim.events import Event, Snapshot
+from swim.events import Event, MemberFailed, Snapshot
+from swim.statistics import EVENT_NAMES
 
-__all__ = ["EventStream", "Subscriptions"]
+__all__ = ["EventStream", "Seen", "Subscriptions"]
+
+
+class Seen:
+    """How often what happened."""
+
+    def __init__(self) -> None:
+        self.failures = Counter[str]()
+        self._kinds = Counter[type]()
+
+    def add(self, event: Event) -> None:
+        self._kinds[type(event)] += 1
+        if isinstance(event, MemberFailed):
+            self.failures[event.reason] += 1
+
+    def events(self) -> dict[str, int]:
+        """By the names of `EVENT_NAMES`."""
+        return {name: self._kinds[kind] for kind, name in EVENT_NAMES.items()}
 
 
 class Subscriptions:
     """The open event streams of a cluster."""
 
     def __init__(self, snapshot: Callable[[], Snapshot], limit: int) -> None:
+        self.seen = Seen()
         self._snapshot = snapshot
         self._limit = limit
         self._streams: dict[EventStream, None] = {}
@@ -24,6 +43,8 @@ class Subscriptions:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Hand these events to every stream. What they tell has happened already: see `Snapshot`."""
+        for event in events:
+            self.seen.add(event)
         for stream in self._streams:
             stream._put(events)
 

@@ -25,6 +25,7 @@ LAYERS = {
     "swim.errors": 0,
     "swim.config": 0,
     "swim.events": 0,
+    "swim.statistics": 0,
     "swim.wire": 1,
     "swim.protocol": 2,
     "swim.resolve": 3,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from statistics import median
 
 from swim.config import Config
 from swim.errors import SwimError
@@ -33,6 +34,7 @@ from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
 from swim.protocol.table import MemberTable
 from swim.protocol.verdicts import Verdicts
+from swim.statistics import CoreStatistics
 from swim.types import Address, Explanation, Member
 from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
@@ -432,6 +434,24 @@ class Node:
     def phi(self, name: str, now: float) -> float:
         """The accrual level of a member that this node observes; 0 while nothing is overdue."""
         return self._suspicion.phi(name, now)
+
+    def statistics(self, now: float) -> CoreStatistics:
+        """What this node has done, and how it fares."""
+        probing, suspicion, table = self._probing, self._suspicion, self._table
+        trips = [subject.round_trip.mean for subject in probing.subjects.values()]
+        known = [trip for trip in trips if trip is not None]
+        return CoreStatistics(
+            members=table.present_count,
+            states=table.states(),
+            observed=len(probing.subjects),
+            phi=suspicion.highest_phi(now),
+            round_trip=median(known) if known else None,
+            loss=suspicion.usual_loss(),
+            pings=probing.pings,
+            ping_reqs=probing.ping_reqs,
+            acks=probing.acks,
+            stalled=self._context.lost,
+        )
 
     @property
     def dropped(self) -> dict[str, int]:

@@ -84,6 +84,7 @@ class Probing(Part):
     ) -> None:
         super().__init__(context)
         self.subjects: dict[str, Subject] = {}
+        self.pings = self.ping_reqs = self.acks = 0
         self._myself = myself
         self._dissemination = dissemination
         self._view_at_rest = view_at_rest
@@ -203,6 +204,10 @@ class Probing(Part):
     def _fly(self, name: str, now: float, *, indirect: bool) -> int:
         seq = self._next_seq()
         self._flights[seq] = _Flight(name, self._attention(now), indirect)
+        if indirect:
+            self.ping_reqs += 1
+        else:
+            self.pings += 1
         return seq
 
     def _next_seq(self) -> int:
@@ -277,6 +282,7 @@ class Probing(Part):
     def receive_ack(self, ack: Ack, now: float) -> str | None:
         """Returns the name of the member whose own answer to a direct ping this is."""
         if (flight := self._flights.pop(ack.seq, None)) is not None:
+            self.acks += 1
             self._landed(flight, ack, now)
             return None if flight.indirect else flight.name
         if (relay := self._relays.pop(ack.seq, None)) is not None:

@@ -81,6 +81,10 @@ class Suspicion(Part):
         case = self._cases.get(name)
         return 0.0 if case is None else self._phi(name, case, now)
 
+    def highest_phi(self, now: float) -> float:
+        """Of all members that this node observes."""
+        return max((self._phi(name, case, now) for name, case in self._cases.items()), default=0.0)
+
     def explain(self, record: Record, now: float) -> Explanation:
         """All that this node knows of a member's health."""
         observers = self._table.rings.observers(record.name)

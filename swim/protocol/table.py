@@ -169,6 +169,13 @@ class MemberTable:
     def present(self) -> list[Record]:
         return [record for record in self._records.values() if record.present]
 
+    def states(self) -> dict[str, int]:
+        """How many records there are in each state."""
+        counts = {state.value: 0 for state in MemberState}
+        for record in self._records.values():
+            counts[record.state.value] += 1
+        return counts
+
     def dead(self) -> list[Record]:
         """Dead and left members, longest gone first."""
         return [self._records[name] for name in self._dead]
