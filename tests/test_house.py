@@ -36,6 +36,7 @@ LAYERS = {
     "swim.streams": 3,
     "swim.driver": 3,
     "swim.cluster": 3,
+    "swim.metrics": 3,
     "swim.simulation": 3,
     "swim.cli": 4,
     "swim.__main__": 5,
@@ -48,6 +49,7 @@ TRIO = tuple(
         "connections",
         "driver",
         "kept",
+        "metrics",
         "resolve",
         "streams",
         "subscriptions",
@@ -154,7 +156,7 @@ def test_imports_without_trio(package: str) -> None:
 
 
 def test_importing_the_library_does_not_import_an_extra() -> None:
-    extras = ["cryptography", "click", "rich"]
+    extras = ["cryptography", "click", "rich", "prometheus_client"]
     blocked = "; ".join(f"sys.modules['{extra}'] = None" for extra in extras)
     done = run_python("-c", f"import sys; {blocked}; import swim; swim.open_cluster")
     assert done.returncode == 0, done.stderr
