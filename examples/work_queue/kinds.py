@@ -1,0 +1,124 @@
+"""The kinds of work there are. To add your own, write three functions and enter them in `KINDS`.
+
+A task is a text, and working on it twice does no harm. Every node lists, opens and reads the same files: have
+them, and the report, on a file system that all nodes share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.work_queue.messages import Job, Result
+
+PRIMES_STEP = 20
+SLICE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    argument: Callable[[str], str]
+    """What the user typed, as all nodes understand it. Raises ValueError or OSError, saying why not."""
+    tasks: Callable[[Sequence[str]], Iterable[str]]
+    """From the arguments, the same at every time and place."""
+    work: Callable[[str], Result]
+    """In a thread. What it raises becomes the result."""
+    total: Callable[[Sequence[Result]], str]
+    """All results, in the order of the tasks, in a few words."""
+
+
+def list_tasks(job: Job) -> list[str]:
+    return list(KINDS[job.kind].tasks(job.arguments))
+
+
+def work_through(kind: str, tasks: Iterable[str]) -> dict[str, Result]:
+    """Do as many of these as fit into a moment, at least one."""
+    results: dict[str, Result] = {}
+    work = KINDS[kind].work
+    until = time.monotonic() + SLICE_SECONDS
+    for task in tasks:
+        try:
+            results[task] = work(task)
+        except Exception as error:
+            results[task] = f"failed: {error!r}"
+        if time.monotonic() >= until:
+            break
+    return results
+
+
+def write_report(job: Job, report: Iterable[tuple[str, Result]]) -> str:
+    """One JSON object a line, at once or not at all. Returns the total."""
+    results: list[Result] = []
+    unfinished = Path(f"{job.report}.{os.getpid()}")
+    with unfinished.open("w", encoding="utf-8") as file:
+        for task, result in report:
+            results.append(result)
+            file.write(json.dumps({"task": task, "result": result}) + "\n")
+    unfinished.replace(job.report)
+    return KINDS[job.kind].total(results)
+
+
+# --- over files
+def existing(path: str) -> str:
+    return str(Path(path).resolve(strict=True))
+
+
+def files(paths: Sequence[str]) -> Iterator[str]:
+    """These files, and all in these directories."""
+    for path in paths:
+        if not os.path.isdir(path):
+            yield path
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            yield from (os.path.join(folder, name) for name in sorted(names))
+
+
+def count_words(path: str) -> int:
+    with open(path, "rb") as file:
+        return sum(len(line.split()) for line in file)
+
+
+def hash_file(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_all(results: Sequence[Result]) -> str:
+    return "sha256 of all: " + hashlib.sha256("\n".join(map(str, results)).encode()).hexdigest()
+
+
+# --- over numbers
+def number(text: str) -> str:
+    return str(int(text))
+
+
+def ranges(ends: Sequence[str]) -> Iterator[str]:
+    end = max(map(int, ends))
+    for start in range(0, end, PRIMES_STEP):
+        yield f"{start}-{min(start + PRIMES_STEP, end)}"
+
+
+def count_primes(numbers: str) -> int:
+    start, end = map(int, numbers.split("-"))
+    return sum(map(is_prime, range(start, end)))
+
+
+def is_prime(candidate: int) -> bool:
+    return candidate > 1 and all(candidate % divisor for divisor in range(2, math.isqrt(candidate) + 1))
+
+
+def add(what: str) -> Callable[[Sequence[Result]], str]:
+    return lambda results: f"{sum(result for result in results if isinstance(result, int)):,} {what}"
+
+
+KINDS = {
+    "words": Kind(existing, files, count_words, add("words")),
+    "hash": Kind(existing, files, hash_file, hash_all),
+    "primes": Kind(number, ranges, count_primes, add("primes")),
+}
