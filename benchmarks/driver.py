@@ -184,6 +184,8 @@ class Fleet:
         """When each node was listening; missing until it is."""
         self.lines: deque[Line] = deque(maxlen=200_000)
         """All lines of all agents but `stats`, as they were read."""
+        self.listeners: list[Callable[[Line], None]] = []
+        """Called with each of these lines."""
 
     async def start(
         self,
@@ -195,13 +197,14 @@ class Fleet:
         profile: str = "lan",
         tags: Mapping[str, str] | None = None,
         options: Iterable[str] = (),
+        host: str = HOST,
         port: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Agent:
         """Start one process with `count` nodes, NAME or NAME-0 .. NAME-(count-1). Does not wait for it."""
         port = port or self._ports.take(count)
         names = (name,) if count == 1 else tuple(f"{name}-{i}" for i in range(count))
-        addresses = tuple(f"{HOST}:{port + i}" for i in range(count))
+        addresses = tuple(f"{host}:{port + i}" for i in range(count))
         command = [*peer.command, "--name", name, "--bind", addresses[0], "--profile", profile]
         command += [] if count == 1 else ["--count", str(count)]
         command += [word for seed in join for word in ("--join", seed)]
@@ -290,6 +293,8 @@ class Fleet:
                 self.leaders[node] = line["leader"]
         for watch in self._watches:
             watch.offer(line)
+        for listener in self.listeners:
+            listener(line)
 
     async def _read_output(self, agent: Agent) -> None:
         async for text in _lines(agent.process.stdout):
