@@ -6,7 +6,16 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from swim.config import Config
-from swim.errors import AddressInUse, JoinError, KeyringError, NameConflict, SwimError, TagsError
+from swim.errors import (
+    AddressInUse,
+    JoinError,
+    KeyringError,
+    NameConflict,
+    PayloadTooLarge,
+    SendError,
+    SwimError,
+    TagsError,
+)
 from swim.events import (
     Event,
     LeaderChanged,
@@ -18,6 +27,7 @@ from swim.events import (
     MemberUpdated,
     Snapshot,
 )
+from swim.messages import Broadcast, DirectMessage, Lagged
 from swim.statistics import Statistics
 from swim.types import Address, Explanation, Member, MemberState
 
@@ -27,12 +37,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Address",
     "AddressInUse",
+    "Broadcast",
     "Cluster",
     "Config",
+    "DirectMessage",
     "Event",
     "Explanation",
     "JoinError",
     "KeyringError",
+    "Lagged",
     "LeaderChanged",
     "Member",
     "MemberFailed",
@@ -43,6 +56,8 @@ __all__ = [
     "MemberSuspected",
     "MemberUpdated",
     "NameConflict",
+    "PayloadTooLarge",
+    "SendError",
     "Snapshot",
     "Statistics",
     "SwimError",

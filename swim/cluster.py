@@ -16,6 +16,7 @@ import trio
 from swim.config import Config
 from swim.driver import Driver, running
 from swim.errors import JoinError, KeyringError
+from swim.inbox import MessageStream
 from swim.protocol.networks import Networks
 from swim.protocol.node import Node
 from swim.resolve import Seeds, advertised_address, require_reachable, resolve_one
@@ -221,6 +222,15 @@ class Cluster:
         """
         return EventStream(self._driver.subscriptions)
 
+    def messages(self) -> MessageStream:
+        """What others send to this node: ``async with cluster.messages() as messages: async for ...``.
+
+        Yields `DirectMessage`, `Broadcast` and `Lagged`. Direct messages that come while nobody listens wait
+        for the first who does; broadcasts do not. Of several streams each has all messages, and a sender
+        waits for the slowest. The iteration ends when the cluster is closed.
+        """
+        return MessageStream(self._driver.inbox)
+
     async def wait_for(self, predicate: Callable[[Cluster], bool]) -> None:
         """Wait until ``predicate(cluster)`` is true. It is asked now and after every change.
 
@@ -245,6 +255,24 @@ class Cluster:
         if self._keyring is None:
             raise KeyringError("this node was opened without keys, and encryption cannot be turned on later")
         self._keyring.replace(keys)
+
+    async def send(self, member: Member | str, payload: bytes) -> None:
+        """Send a message to one member, which finds it in its `messages`. At most 1 MiB.
+
+        Reliable and in order, each message once, as long as both processes live and this node counts the
+        member as one. Returns when the message is accepted: at most 256 KiB may be on their way to one member
+        (each message counting 64 bytes beside its payload; a larger one goes alone), until its application
+        has read them; otherwise this waits. So it cannot tell of a message that it did not arrive; for that,
+        let the other one answer. When this node leaves, what it has sent has a second to arrive.
+
+        Raises:
+            SendError: It is not or no longer a member, is none of ours (memberlist, Serf), or no stream to it
+                could be opened for 30 seconds. Its `unacknowledged` says how many messages that were sent
+                before may not have arrived.
+            PayloadTooLarge: More than 1 MiB.
+        """
+        self._driver.require_open()
+        await self._driver.mail.send(_name(member), payload)
 
     async def join(self, seeds: Sequence[str]) -> Address:
         """Join the cluster that has any of these members (``host[:port]``): the two become one.

@@ -72,10 +72,13 @@ class Config:
     """For a whole exchange over TCP."""
     streams_max: int = 128
     """TCP connections served at once; more are closed at once, and counted."""
-    kept_streams_max: int = 128
+    kept_streams_max: int = 1_024
     """TCP connections that other members may keep open to this one, apart from `streams_max`."""
     event_buffer: int = 1_024
     """Events kept for a slow reader before it is given a fresh snapshot instead."""
+
+    message_buffer: int = 1_024
+    """Broadcasts kept for a slow reader before it misses some, and is told how many."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

@@ -20,12 +20,13 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-__all__ = ["Connections", "all_acknowledged", "keep_alive"]
+__all__ = ["Connections", "acknowledged_bytes", "all_acknowledged", "keep_alive"]
 
 _CHUNK_SIZE = 65_536
 _SPARED = 0.75
 _TCP_USER_TIMEOUT = 18  # tcp(7)
 _TCP_ESTABLISHED = 1
+_TCP_INFO_BYTES_ACKED = slice(120, 128)  # linux/tcp.h, struct tcp_info
 _USER_TIMEOUT_MS = 3_000
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 600, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
 
@@ -87,9 +88,9 @@ class Connections:
         self._traffic.stream_tx_bytes += written
         return written == len(data)
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: str, count: int = 1) -> None:
         """Count something that came to nothing."""
-        self._traffic.dropped[reason] += 1
+        self._traffic.dropped[reason] += count
 
     def may_stay(self, stream: trio.SocketStream) -> bool:
         """Can a file descriptor be spared for it?"""
@@ -135,3 +136,12 @@ def all_acknowledged(stream: trio.SocketStream) -> bool:
         return False
     outstanding = fcntl.ioctl(stream.socket.fileno(), termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ
     return outstanding == bytes(4)
+
+
+def acknowledged_bytes(stream: trio.SocketStream) -> int:
+    """How much of what was ever written the other kernel has acknowledged. 0 where ours cannot tell."""
+    if sys.platform != "linux":
+        return 0
+    end = _TCP_INFO_BYTES_ACKED.stop
+    info = stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, end)
+    return int.from_bytes(info[_TCP_INFO_BYTES_ACKED], sys.byteorder) if len(info) == end else 0

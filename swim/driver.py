@@ -16,10 +16,13 @@ import trio
 
 from swim.connections import Connections
 from swim.events import Event, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
+from swim.inbox import Inbox
 from swim.kept import KeptStreams
+from swim.mail import Mail
 from swim.protocol.networks import Networks
 from swim.protocol.node import Node, Phase, Request
 from swim.resolve import Seeds
+from swim.sending import SendWindow
 from swim.streams import Streams
 from swim.subscriptions import Subscriptions
 from swim.transport import Transport
@@ -35,6 +38,8 @@ _BATCHES_MAX = 16
 _RESOLVE_INTERVAL_JOINING = 5.0
 _RESOLVE_INTERVAL = 30.0
 _LEAVE_ALLOWANCE = 1.0
+_DRAIN_PATIENCE = 1.0
+"""Seconds that a leaving node waits for what it has sent to be taken."""
 
 _logger = logging.getLogger("swim")
 
@@ -56,7 +61,10 @@ class Driver:
         self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
         self._seeds = seeds
         connections = Connections(transport)
-        self._kept = KeptStreams(node, connections, self)
+        self.inbox = Inbox(node.config.message_buffer)
+        self.mail = Mail(node, self.inbox)
+        self.mail.carry = self._carry
+        self._kept = KeptStreams(node, connections, self, self.mail)
         self._streams = Streams(transport, connections, self._kept, node.codec, node.config, networks, self)
         self._scope = trio.CancelScope(shield=True)
         self._idle: trio.CancelScope | None = None
@@ -99,6 +107,8 @@ class Driver:
         """End all event streams and wake whoever waits."""
         self._closed = True
         self.subscriptions.end()
+        self.inbox.end()
+        self.mail.close()
         self._changed.unpark_all()
         for outcome in self._outcomes.values():
             outcome.known.set()
@@ -111,6 +121,9 @@ class Driver:
         """Say farewell, and answer for a while longer. Time-limited. Does nothing unless a member."""
         if self._stopped:
             return
+        if self.node.phase is Phase.MEMBER:
+            with trio.move_on_after(_DRAIN_PATIENCE):
+                await self.mail.drain()
         if self.node.phase is Phase.MEMBER:
             self.node.leave(self.now())
             self.settle()
@@ -163,6 +176,8 @@ class Driver:
             self._phase = node.phase
             for event in events:
                 _log(node.name, event)
+                if isinstance(event, MemberFailed | MemberLeft):
+                    self._kept.lose(event.member.name, "is gone")
             self.subscriptions.publish(events)
             self._changed.unpark_all()
         if self._idle is not None:
@@ -280,6 +295,9 @@ class Driver:
         except Exception:
             self._note_fault(address)
         self.settle()
+
+    def _carry(self, window: SendWindow) -> bool:
+        return self._nursery is not None and self._kept.carry(window, self._nursery)
 
     def _explain_waiting(self, address: Address, problem: str | None) -> None:
         """A node that cannot join yet just goes on trying: say why, once for each reason."""

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["AddressInUse", "JoinError", "KeyringError", "NameConflict", "SwimError", "TagsError"]
+from swim.types import Member
+
+__all__ = [
+    "AddressInUse",
+    "JoinError",
+    "KeyringError",
+    "NameConflict",
+    "PayloadTooLarge",
+    "SendError",
+    "SwimError",
+    "TagsError",
+]
 
 
 class SwimError(Exception):
@@ -27,3 +38,20 @@ class TagsError(SwimError, ValueError):
 
 class KeyringError(SwimError, ValueError):
     """A key of the wrong length, an empty keyring, or `cryptography` is not installed."""
+
+
+class SendError(SwimError):
+    """A message cannot reach `member`: it is none, it is gone, or it cannot be reached.
+
+    `member` is the name, where there is no such member. Of the messages that were sent to it before,
+    `unacknowledged` may or may not have arrived.
+    """
+
+    def __init__(self, message: str, member: Member | str, unacknowledged: int = 0) -> None:
+        super().__init__(message)
+        self.member = member
+        self.unacknowledged = unacknowledged
+
+
+class PayloadTooLarge(SwimError, ValueError):
+    """A message, or the name and payload of a broadcast, has more bytes than the limit, which it names."""

@@ -1,36 +1,32 @@
 """Streams that are kept open to those whom this node observes, so that their kernels can speak for them.
 
-A process that dies closes them at once, whatever it was doing. One that stands still does not, and its
-kernel goes on acknowledging: that tells a pause from a lost host, of which nothing is heard at all.
-On a kept stream that nobody asks about nothing is sent.
+And to those to whom it sends messages, for a while. Otherwise nothing is sent on a kept stream that nobody
+asks about. See `swim.keeper` for the end that opens it.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import random
 from math import inf
 from typing import Protocol
 
 import trio
 
-from swim.connections import Connections, all_acknowledged, keep_alive
+from swim.connections import Connections, keep_alive
+from swim.keeper import Keeper, was_closed
+from swim.mail import Mail
 from swim.protocol.node import Node, Phase
-from swim.types import Address
+from swim.receiving import ReceiveWindow
+from swim.sending import SendWindow
+from swim.types import Address, Member
 from swim.wire import DecodeError
-from swim.wire.kept import PROBE, SESSION_SIZE, Frame, Hello, KeptChannel, Sign
+from swim.wire.kept import SESSION_SIZE, Data, Frame, Hello, KeptChannel, MessageReader, Sign, Taken
 
 __all__ = ["Guest", "KeptStreams", "Reports"]
 
 _LOOK_INTERVAL = 1.0
 _TIDY_INTERVAL = 30.0
 _STAGGER = 0.02
-_CONNECT_PATIENCE = 3.0
-_REST_MIN, _REST_MAX = 1.0, 30.0
-_ASKED_LATELY = 5.0
-_POLLS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
-"""The pauses before each look whether a probe was acknowledged: half a second in all."""
 
 
 class Reports(Protocol):
@@ -49,11 +45,12 @@ class Reports(Protocol):
 class KeptStreams:
     """All kept streams of one node: those that it opens, and its guests."""
 
-    def __init__(self, node: Node, connections: Connections, reports: Reports) -> None:
+    def __init__(self, node: Node, connections: Connections, reports: Reports, mail: Mail) -> None:
         self.connections = connections
         self.reports = reports
+        self.mail = mail
         self._node = node
-        self._keepers: dict[Address, _Keeper] = {}
+        self._keepers: dict[Address, Keeper] = {}
         self._guests: dict[str, Guest] = {}
         self._next_look = self._next_tidying = -inf
 
@@ -70,22 +67,39 @@ class KeptStreams:
         missing = [address for address in wanted if address not in self._keepers]
         for place, address in enumerate(missing):
             self._keep(address, place * _STAGGER, nursery).wanted = True
+        self._count_lost(self.mail.look(now))
         if now >= self._next_tidying:
             self._next_tidying = now + _TIDY_INTERVAL
             self._tidy()
+
+    def carry(self, window: SendWindow, nursery: trio.Nursery) -> bool:
+        """See `Mail.carry`."""
+        member = self._node.member(window.member.name)
+        if member is None:
+            return False
+        keeper = self._keepers.get(member.address) or self._keep(member.address, 0.0, nursery)
+        return keeper.carry(window)
+
+    def lose(self, name: str, why: str) -> None:
+        """What is on its way to this member will not arrive."""
+        self._count_lost(self.mail.lose(name, why))
+
+    def _count_lost(self, messages: int) -> None:
+        if messages:
+            self.connections.drop("send-unacknowledged", messages)
 
     def probe(self, address: Address, nursery: trio.Nursery) -> None:
         """Ask the kernel there: by a probe on the stream, or by opening one."""
         keeper = self._keepers.get(address) or self._keep(address, 0.0, nursery)
         keeper.probe(nursery)
 
-    def _keep(self, address: Address, delay: float, nursery: trio.Nursery) -> _Keeper:
-        keeper = self._keepers[address] = _Keeper(self, address)
+    def _keep(self, address: Address, delay: float, nursery: trio.Nursery) -> Keeper:
+        keeper = self._keepers[address] = Keeper(self, address)
         nursery.start_soon(self._run, keeper, delay)
         return keeper
 
     @trio.lowlevel.enable_ki_protection
-    async def _run(self, keeper: _Keeper, delay: float) -> None:
+    async def _run(self, keeper: Keeper, delay: float) -> None:
         try:
             await keeper.run(delay)
         finally:
@@ -103,6 +117,10 @@ class KeptStreams:
     def hello(self, to: str) -> Hello:
         """This node's own, for a new stream."""
         return Hello(self._node.name, self._node.boot.encode(), os.urandom(SESSION_SIZE), to)
+
+    def member(self, name: str) -> Member | None:
+        """The present member of this name."""
+        return self._node.member(name)
 
     def name_at(self, address: Address) -> str | None:
         """Whose address it is now."""
@@ -167,13 +185,23 @@ class Guest:
         self._kept = kept
         self._stream = stream
         self._channel = kept.new_channel(opener=False)
-        self._bye = False
+        self._bye = self._broken = False
+        self._boot = b""
+        self._member: Member | None = None
+        self._early: list[Frame] = []
+        """What came together with the end of the handshake."""
+        self._messages = MessageReader()
+        self._source: ReceiveWindow | None = None
+        self._nursery: trio.Nursery | None = None
 
     async def shake_hands(self, data: bytes) -> bool:
         """Whether that is done, one way or the other."""
-        for frame in self._read(data):
+        frames = self._read(data)
+        self._early += frames
+        for frame in frames:
             if isinstance(frame, Hello):
-                self.name = frame.name
+                self.name, self._boot = frame.name, frame.boot
+                self._member = self._kept.member(frame.name)
                 refusal = self._kept.refusal(frame)
                 if refusal is not None:
                     self._kept.connections.drop(refusal)
@@ -190,163 +218,57 @@ class Guest:
             connections.drop("kept-EMFILE")
             return False
         keep_alive(self._stream, opener=False)
-        with self.scope:
-            try:
-                while data := await connections.read(self._stream):
-                    self._read(data)
-            except trio.BrokenResourceError as error:
-                return _was_closed(error) and not self._bye
-            except DecodeError as error:
-                connections.drop(f"kept-{error.reason}")
-                return False
-            return not self._bye
-        return False
+        closed = False
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            with self.scope:
+                closed = await self._listen()
+            nursery.cancel_scope.cancel()
+        return (closed or self._broken) and not self._bye
 
-    def _read(self, data: bytes) -> list[Frame]:
-        frames = self._channel.feed(data)
-        self._bye = self._bye or Sign.BYE in frames
-        return frames
-
-
-class _Keeper:
-    """Keeps one stream open to one address, for as long as that is wanted."""
-
-    def __init__(self, kept: KeptStreams, address: Address) -> None:
-        self.address = address
-        self.wanted = False
-        """By the node; otherwise it has asked something of that kernel, which takes a connection."""
-        self._kept = kept
-        self._scope = trio.CancelScope()
-        self._dismissed = False
-        self._asked = -inf
-        self._stream: trio.SocketStream | None = None
-        """Connected; the other process need not have taken notice of that yet."""
-        self._attempted = -inf
-        self._urged = trio.Event()
-        self._watching = False
-        self._boot = b""
-
-    async def run(self, delay: float) -> None:
-        """Open it, and open it again when it was closed."""
-        failures = 0
-        with self._scope:
-            await trio.sleep(delay)
-            while True:
-                self._attempted = trio.current_time()
-                established = await self._attempt()
-                lasted = established and trio.current_time() - self._attempted > _REST_MIN
-                failures = 0 if lasted else failures + 1
-                await self._rest(failures)
-
-    def follow(self, wanted: bool, now: float) -> None:
-        """The node has looked again whom it observes."""
-        if wanted and not self.wanted and self._stream is not None:
-            # Somebody whom it observes anew: it does not know yet that this kernel can be heard.
-            self._kept.reports.receive_kernel_answer(self.address)
-        self.wanted = wanted
-        if not wanted and now - self._asked > _ASKED_LATELY:
-            self._dismissed = True
-            self._scope.cancel()
-
-    async def _rest(self, failures: int) -> None:
-        pause = 0.0 if failures == 0 else min(_REST_MAX, _REST_MIN * 2 ** (failures - 1))
-        self._urged = trio.Event()
-        with trio.move_on_after(pause * random.uniform(0.75, 1.25)):
-            await self._urged.wait()
-
-    async def _attempt(self) -> bool:
-        """One stream from beginning to end. Whether it was established."""
-        to = self._kept.name_at(self.address)
-        stream = None if to is None else await self._connect()
-        if to is None or stream is None:
-            return False
-        connections, channel = self._kept.connections, self._kept.new_channel(opener=True)
-        async with connections.open(stream):
-            self._stream = stream
-            try:
-                closed = await self._talk(stream, channel, to)
-            finally:
-                self._stream = None
-                if self._dismissed and channel.established:
-                    connections.write_at_once(stream, channel.encode(Sign.BYE))
-        if closed and channel.established:
-            self._kept.reports.receive_stream_closed(self.address)
-        return channel.established
-
-    async def _connect(self) -> trio.SocketStream | None:
-        connections, reports = self._kept.connections, self._kept.reports
-        stream = None
-        try:
-            with trio.move_on_after(_CONNECT_PATIENCE):
-                stream = await connections.connect(self.address, to_keep=True)
-        except ConnectionRefusedError:
-            reports.receive_unreachable(self.address)
-        except OSError as error:
-            connections.drop(f"kept-{errno.errorcode.get(error.errno or 0, 'error')}")
-        if stream is not None:
-            reports.receive_kernel_answer(self.address)
-        return stream
-
-    async def _talk(self, stream: trio.SocketStream, channel: KeptChannel, to: str) -> bool:
-        """Until the stream ends. Whether the other side closed it."""
+    async def _listen(self) -> bool:
         connections = self._kept.connections
-        keep_alive(stream, opener=True)
         try:
-            await connections.write(stream, self._kept.opening + channel.encode(self._kept.hello(to)))
-            while data := await connections.read(stream):
-                for frame in channel.feed(data):
-                    if isinstance(frame, Hello):
-                        if frame.name != to:
-                            connections.drop("kept-name")
-                            return False
-                        # Without waiting, during which this could be cancelled: a BYE must come after it.
-                        if not connections.write_at_once(stream, channel.encode(Sign.READY)):
-                            return False
-                        self._meet(frame.boot)
-                    elif frame is Sign.BYE:
-                        return False
+            self._receive([])
+            while data := await connections.read(self._stream):
+                self._receive(self._read(data))
         except trio.BrokenResourceError as error:
-            return _was_closed(error)
+            return was_closed(error)
         except DecodeError as error:
             connections.drop(f"kept-{error.reason}")
             return False
         return True
 
-    def _meet(self, boot: bytes) -> None:
-        """Another process under the same name: the earlier one has ended while nothing arrived here."""
-        if self._boot not in (b"", boot):
-            self._kept.reports.receive_stream_closed(self.address)
-        self._boot = boot
-
-    # --- asking the kernel
-    def probe(self, nursery: trio.Nursery) -> None:
-        """Is the other kernel there? If it says so, that is reported."""
-        self._asked = trio.current_time()
-        if self._stream is None:
-            if self._asked - self._attempted >= _REST_MIN:
-                self._urged.set()
-        elif not self._watching:
-            self._watching = True
-            # If something is on its way already, its acknowledgement will do.
-            if all_acknowledged(self._stream):
-                self._kept.connections.write_at_once(self._stream, PROBE)
-            nursery.start_soon(self._watch, self._stream)
+    def _receive(self, frames: list[Frame]) -> None:
+        frames = self._early + frames
+        self._early = []
+        for frame in frames:
+            if not isinstance(frame, Data):
+                continue
+            self._member = self._kept.member(self.name) or self._member
+            if self._source is None:
+                self._source = self._kept.mail.source(self._boot)
+                assert self._nursery is not None
+                self._nursery.start_soon(self._tell, self._source)
+            assert self._member is not None
+            for number, payload in self._messages.feed(frame):
+                self._source.receive(self._member, number, payload)
 
     @trio.lowlevel.enable_ki_protection
-    async def _watch(self, stream: trio.SocketStream) -> None:
-        """Look now and then, soon at first, whether everything was acknowledged."""
+    async def _tell(self, source: ReceiveWindow) -> None:
+        """Tell the sender what was taken."""
+        connections, number = self._kept.connections, source.taken
         try:
-            for pause in _POLLS:
-                await trio.sleep(pause)
-                if self._stream is not stream:
-                    return
-                if all_acknowledged(stream):
-                    self._kept.reports.receive_kernel_answer(self.address)
-                    return
-        finally:
-            self._watching = False
+            while True:
+                if number:
+                    await connections.write(self._stream, self._channel.encode(Taken(number)))
+                number = await source.wait_to_tell()
+        except trio.BrokenResourceError as error:
+            # Whoever reads now would be told that this is the end, as if the other side had closed it.
+            self._broken = was_closed(error)
+            self.scope.cancel()
 
-
-def _was_closed(error: trio.BrokenResourceError) -> bool:
-    """Closed by the other side; otherwise we have heard nothing for so long that the kernel gave up."""
-    return isinstance(error.__cause__, (ConnectionResetError, BrokenPipeError))
+    def _read(self, data: bytes) -> list[Frame]:
+        frames = self._channel.feed(data)
+        self._bye = self._bye or Sign.BYE in frames
+        return frames

@@ -402,6 +402,11 @@ class Node:
         """Tells this process from any other under its name."""
         return self._myself.boot
 
+    def boot_of(self, name: str) -> str | None:
+        """The boot of the present own member of this name."""
+        record = self._table.get(name)
+        return record.boot if record is not None and record.present else None
+
     def member(self, name: str) -> Member | None:
         """The present member of this name."""
         record = self._table.get(name)

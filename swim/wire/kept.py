@@ -5,7 +5,17 @@
               with a keyring these are sealed (AES-GCM)
     length 0  a probe: says nothing, is ignored, and shows the sender whether the other kernel takes it
 
-The opener sends HELLO, the acceptor answers with its own, the opener confirms with READY. Sealed frames
+The opener sends HELLO, the acceptor answers with its own, the opener confirms with READY. From then on the
+opener may send DATA, and the acceptor says with TAKEN how much of that has reached its application.
+
+    DATA      the number of a message; then messages, in order: four bytes of length, big-endian; payload
+              so cut into frames that none is large: a message may go on in the next, which repeats its number
+    TAKEN     the number of a message: it and all before it were taken
+
+A message is numbered above those before it, and sent again on the next stream if it was not taken: whoever
+has a number already ignores it.
+
+Sealed frames
 are bound to their place: the associated data are 'K', the direction, the sessions (16 random bytes of each
 side, zeros until that side's HELLO has told them), the number of the frame in its direction and the label.
 So a frame that is replayed, reordered, reflected or taken from another connection does not open. A replayed
@@ -22,17 +32,37 @@ from swim.wire.dialect import KEPT, name, pack, raw, text, unpack
 from swim.wire.errors import DecodeError
 from swim.wire.keyring import Keyring
 
-__all__ = ["PROBE", "SESSION_SIZE", "Frame", "Hello", "KeptChannel", "Sign"]
+__all__ = [
+    "MESSAGE_SIZE_MAX",
+    "PIECE_SIZE_MAX",
+    "PROBE",
+    "RECORD_OVERHEAD",
+    "SESSION_SIZE",
+    "Data",
+    "Frame",
+    "Hello",
+    "KeptChannel",
+    "MessageReader",
+    "Sign",
+    "Taken",
+    "message_record",
+]
 
 PROBE: Final = bytes(4)
 """The empty frame. Nothing is in it that could be sealed."""
 SESSION_SIZE = 16
 _BOOT_SIZE = 8
+MESSAGE_SIZE_MAX: Final = 1_048_576
+"""Of a payload, in bytes."""
+PIECE_SIZE_MAX: Final = 32_768
+"""Of the content of one DATA: a frame that is begun has to be finished before a probe can be written."""
 _LENGTH_SIZE = 4
-_FRAME_SIZE_MAX = 4096
-"""No frame of today is larger than a HELLO."""
+_NUMBER_SIZE = 8
+RECORD_OVERHEAD = _LENGTH_SIZE
+"""What a message takes in DATA beside its payload."""
+_FRAME_SIZE_MAX = PIECE_SIZE_MAX + 256
 # Types are above 1, which sealed frames begin with: so each is known for what it is.
-_HELLO = 16
+_HELLO, _DATA, _TAKEN = 16, 19, 20
 
 
 class Sign(IntEnum):
@@ -54,7 +84,22 @@ class Hello:
     to: str = ""
 
 
-Frame = Hello | Sign
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Messages, or a piece of one. `number` is that of the message which begins or goes on here."""
+
+    number: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The other application has this message, and all before it."""
+
+    number: int
+
+
+Frame = Hello | Sign | Data | Taken
 
 
 class KeptChannel:
@@ -75,7 +120,7 @@ class KeptChannel:
 
     def encode(self, frame: Frame) -> bytes:
         """One frame as it is written. The first must be a `Hello`."""
-        content = _pack_hello(frame) if isinstance(frame, Hello) else bytes((frame,))
+        content = _pack(frame)
         if self._keyring is not None:
             content = self._keyring.seal(content, self._associated(self._opener))
         self._pass(frame, self._opener)
@@ -114,12 +159,12 @@ class KeptChannel:
         raise DecodeError("type", f"frame {self._counts[theirs]} of a kept stream is {frame!r}")
 
     def _expected(self, frame: Frame, place: int) -> bool:
-        """The acceptor reads HELLO, READY, and then neither of them; the opener reads no READY."""
+        """The acceptor reads HELLO, READY, then DATA; the opener reads HELLO, then TAKEN; both BYE."""
         if place == 0:
             return isinstance(frame, Hello)
         if place == 1 and not self._opener:
             return frame is Sign.READY
-        return frame is Sign.BYE
+        return frame is Sign.BYE or isinstance(frame, Taken if self._opener else Data)
 
     def _pass(self, frame: Frame, by_opener: bool) -> None:
         """A frame has gone out or come in: what follows is bound to it."""
@@ -136,21 +181,68 @@ class KeptChannel:
         return bytes((KEPT, not by_opener)) + sessions + place + self._label
 
 
-def _pack_hello(hello: Hello) -> bytes:
-    body = {"b": hello.boot, "n": hello.name, "s": hello.session, "t": hello.to}
-    return bytes((_HELLO,)) + pack(body)
+def _pack(frame: Frame) -> bytes:
+    match frame:
+        case Hello():
+            body = {"b": frame.boot, "n": frame.name, "s": frame.session, "t": frame.to}
+            return bytes((_HELLO,)) + pack(body)
+        case Data():
+            return bytes((_DATA,)) + frame.number.to_bytes(_NUMBER_SIZE, "big") + frame.content
+        case Taken():
+            return bytes((_TAKEN,)) + frame.number.to_bytes(_NUMBER_SIZE, "big")
+    return bytes((frame,))
 
 
 def _unpack(content: bytes) -> Frame:
     if not content:
         raise DecodeError("truncated", "nothing is sealed")
-    if content[0] != _HELLO:
+    kind = content[0]
+    if kind in (_DATA, _TAKEN):
+        number, rest = int.from_bytes(content[1 : 1 + _NUMBER_SIZE], "big"), content[1 + _NUMBER_SIZE :]
+        if len(content) < 1 + _NUMBER_SIZE or bool(rest) != (kind == _DATA):
+            raise DecodeError("body", f"frame type {kind} of {len(content)} bytes")
+        return Data(number, rest) if rest else Taken(number)
+    if kind != _HELLO:
         try:
-            return Sign(content[0])
+            return Sign(kind)
         except ValueError:
-            raise DecodeError("type", f"frame type {content[0]}") from None
+            raise DecodeError("type", f"frame type {kind}") from None
     body = unpack(content[1:])
     session, boot = raw(body, b"s"), raw(body, b"b")
     if len(session) != SESSION_SIZE or len(boot) != _BOOT_SIZE:
         raise DecodeError("body", "a session or boot of another size")
     return Hello(name(body, b"n"), boot, session, text(body, b"t"))
+
+
+def message_record(payload: bytes) -> bytes:
+    """A message as it stands in DATA."""
+    return len(payload).to_bytes(_LENGTH_SIZE, "big") + payload
+
+
+class MessageReader:
+    """The messages in the DATA of one stream."""
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._pending = b""
+
+    def feed(self, data: Data) -> list[tuple[int, bytes]]:
+        """The messages that this completes, with their numbers."""
+        number = data.number
+        if number < (self._number or 0) or (self._pending and number != self._number):
+            raise DecodeError("number", f"message {number} where {self._number} goes on")
+        content = self._pending + data.content
+        messages: list[tuple[int, bytes]] = []
+        start, end = 0, len(content)
+        while end - start >= _LENGTH_SIZE:
+            size = int.from_bytes(content[start : start + _LENGTH_SIZE], "big")
+            if size > MESSAGE_SIZE_MAX:
+                raise DecodeError("too-large", f"a message of {size} bytes")
+            if end - start - _LENGTH_SIZE < size:
+                break
+            start += _LENGTH_SIZE + size
+            messages.append((number, content[start - size : start]))
+            number += 1
+        self._pending = content[start:]
+        self._number = number
+        return messages

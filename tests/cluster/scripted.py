@@ -111,6 +111,10 @@ class ScriptedNode:
     def member(self, name: str) -> Member | None:
         return next((other for other in self.others if other.name == name), None)
 
+    def boot_of(self, name: str) -> str | None:
+        member = self.member(name)
+        return None if member is None or member.id is None else "peerboot"
+
     def member_at(self, address: Address) -> Member | None:
         return next((other for other in self.others if other.address == address), None)
 

@@ -387,8 +387,8 @@ async def test_kernels_look_after_forgotten_streams() -> None:
             peer.want()
             await peer.establish()
             (keeper,) = driver._kept._keepers.values()
-            assert keeper._stream is not None
-            opened = keeper._stream.socket
+            assert keeper._talk is not None
+            opened = keeper._talk.stream.socket
             assert opened.getsockopt(socket.IPPROTO_TCP, 18) == 3_000, "TCP_USER_TIMEOUT, milliseconds"
             assert not opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), "it sends nothing by itself"
             await stay(node)

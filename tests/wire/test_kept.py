@@ -136,7 +136,7 @@ def test_a_hello_comes_first_and_once(version: int | None) -> None:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"\x00\x00\x10\x01", "too-large"),
+        (b"\x00\x00\x81\x01", "too-large"),
         (b"\xff\xff\xff\xff", "too-large"),
         (b"\x00\x00\x00\x01\x63", "type"),
         (b"\x00\x00\x00\x01\x10", "body"),

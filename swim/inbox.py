@@ -1,0 +1,162 @@
+"""Messages that have arrived, until the application takes them.
+
+Direct messages are never dropped: whoever sends them waits until all readers have taken what came before.
+Broadcasts are, and the reader is told how many.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+
+import trio
+
+from swim.messages import Broadcast, DirectMessage, Lagged, Message
+
+__all__ = ["Inbox", "MessageStream"]
+
+
+class _Letter:
+    """A direct message, and how many readers have not taken it yet."""
+
+    __slots__ = ("_taken", "message", "read", "readers")
+
+    def __init__(self, message: DirectMessage, taken: Callable[[], None]) -> None:
+        self.message = message
+        self.readers = 1
+        self.read = False
+        self._taken = taken
+
+    def take(self, *, read: bool) -> None:
+        """A reader has it, or does not want it any more."""
+        self.read = self.read or read
+        self.readers -= 1
+        if self.readers == 0:
+            self._taken()
+
+
+class Inbox:
+    """The open message streams of a cluster. While there is none, direct messages wait for one."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._streams: dict[MessageStream, None] = {}
+        self._waiting: deque[_Letter] = deque()
+        self._ended = False
+
+    def deliver(self, message: DirectMessage, taken: Callable[[], None]) -> None:
+        """A direct message; `taken` is called when all readers have it."""
+        letter = _Letter(message, taken)
+        if not self._streams:
+            self._waiting.append(letter)
+            return
+        letter.readers = len(self._streams)
+        for stream in self._streams:
+            stream._put(letter)
+
+    def publish(self, broadcast: Broadcast) -> None:
+        """A broadcast, for those who listen now."""
+        for stream in self._streams:
+            stream._put_broadcast(broadcast, self._limit)
+
+    def end(self) -> None:
+        """No more messages: readers see the end after what is buffered."""
+        self._ended = True
+        self._waiting.clear()
+        for stream in self._streams:
+            stream._end()
+
+    def _add(self, stream: MessageStream) -> None:
+        if self._ended:
+            raise trio.ClosedResourceError("the cluster is closed")
+        self._streams[stream] = None
+        while self._waiting:
+            stream._put(self._waiting.popleft())
+
+    def _discard(self, stream: MessageStream, unread: Iterable[_Letter]) -> None:
+        self._streams.pop(stream, None)
+        for letter in unread:
+            if self._streams or self._ended or letter.read:
+                letter.take(read=False)
+            else:
+                self._waiting.append(letter)
+
+
+class MessageStream:
+    """An asynchronous iterator of messages, open inside ``async with``.
+
+    It yields `DirectMessage`, `Broadcast` and `Lagged`. The iteration ends when the cluster is closed.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._buffer: deque[_Letter | Broadcast | Lagged] = deque()
+        self._broadcasts = 0
+        self._readers = trio.lowlevel.ParkingLot()
+        self._ended = False
+        self._closed = False
+
+    async def __aenter__(self) -> MessageStream:
+        await trio.lowlevel.checkpoint()
+        self._inbox._add(self)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop listening. A task that is waiting for a message gets `trio.ClosedResourceError`.
+
+        Direct messages that nobody has read yet wait for the next stream.
+        """
+        if not self._closed:
+            self._closed = True
+            self._inbox._discard(self, [item for item in self._buffer if isinstance(item, _Letter)])
+            self._buffer.clear()
+        self._readers.unpark_all()
+        await trio.lowlevel.checkpoint()
+
+    def __aiter__(self) -> MessageStream:
+        return self
+
+    async def __anext__(self) -> Message:
+        """The next message. Raises `trio.ClosedResourceError` outside of its ``async with``."""
+        await trio.lowlevel.checkpoint()
+        while not self._buffer:
+            if self._closed:
+                break
+            if self._ended:
+                raise StopAsyncIteration
+            await self._readers.park()
+        if self._closed:
+            raise trio.ClosedResourceError("this message stream is closed")
+        item = self._buffer.popleft()
+        if isinstance(item, _Letter):
+            item.take(read=True)
+            return item.message
+        self._broadcasts -= isinstance(item, Broadcast)
+        return item
+
+    def _put(self, item: _Letter | Broadcast | Lagged) -> None:
+        self._buffer.append(item)
+        if self._readers:
+            self._readers.unpark_all()
+
+    def _put_broadcast(self, broadcast: Broadcast, limit: int) -> None:
+        if self._broadcasts < limit:
+            self._broadcasts += 1
+            self._put(broadcast)
+        elif isinstance(last := self._buffer[-1], Lagged):
+            self._buffer[-1] = Lagged(last.count + 1)
+        else:
+            self._put(Lagged(1))
+
+    def _end(self) -> None:
+        self._ended = True
+        self._readers.unpark_all()

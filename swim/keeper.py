@@ -1,0 +1,263 @@
+"""One stream that this node keeps open to another, with the messages that go over it.
+
+A process that dies closes it at once, whatever it was doing. One that stands still does not, and its
+kernel goes on acknowledging: that tells a pause from a lost host, of which nothing is heard at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+from swim.connections import acknowledged_bytes, all_acknowledged, keep_alive
+from swim.sending import SendWindow
+from swim.types import Address
+from swim.wire import DecodeError
+from swim.wire.kept import PROBE, Frame, Hello, KeptChannel, Sign, Taken
+
+if TYPE_CHECKING:
+    from swim.kept import KeptStreams
+
+__all__ = ["Keeper", "was_closed"]
+
+_CONNECT_PATIENCE = 3.0
+_REST_MIN, _REST_MAX = 1.0, 30.0
+_REST_WITH_MESSAGES = 0.1, 1.0
+_ASKED_LATELY = 5.0
+_CARRIED_LATELY = 60.0
+_POLLS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
+"""The pauses before each look whether a probe was acknowledged: half a second in all."""
+
+
+class Keeper:
+    """Keeps one stream open to one address, for as long as that is wanted."""
+
+    def __init__(self, kept: KeptStreams, address: Address) -> None:
+        self.address = address
+        self.wanted = False
+        """By the node; otherwise it has asked something of that kernel, which takes a connection."""
+        self._kept = kept
+        self._scope = trio.CancelScope()
+        self._dismissed = False
+        self._asked = -inf
+        self._carried = -inf
+        self._talk: _Talk | None = None
+        self._attempted = -inf
+        self._urged = trio.Event()
+        self._watching = False
+        self._boot = b""
+
+    async def run(self, delay: float) -> None:
+        """Open it, and open it again when it was closed."""
+        failures = 0
+        with self._scope:
+            await trio.sleep(delay)
+            while True:
+                self._attempted = trio.current_time()
+                established = await self._attempt()
+                lasted = established and trio.current_time() - self._attempted > _REST_MIN
+                failures = 0 if lasted else failures + 1
+                await self._rest(failures)
+
+    def follow(self, wanted: bool, now: float) -> None:
+        """The node has looked again whom it observes."""
+        if wanted and not self.wanted and self._talk is not None:
+            # Somebody whom it observes anew: it does not know yet that this kernel can be heard.
+            self._kept.reports.receive_kernel_answer(self.address)
+        self.wanted = wanted
+        if not wanted and now - self._asked > _ASKED_LATELY and now - self._carried > _CARRIED_LATELY:
+            self._dismissed = True
+            self._scope.cancel()
+
+    def carry(self, window: SendWindow) -> bool:
+        """There are messages for whoever is here. Whether they are being written."""
+        self._carried = trio.current_time()
+        talk = self._talk
+        if talk is None or not talk.channel.established or talk.to != window.member.name:
+            self._urged.set()
+            return False
+        if talk.window is not window:
+            self._begin_writing(talk, window)
+        return talk.window is window
+
+    async def _rest(self, failures: int) -> None:
+        if trio.current_time() - self._carried < _CARRIED_LATELY:
+            shortest, longest = _REST_WITH_MESSAGES
+        else:
+            shortest, longest = _REST_MIN, _REST_MAX
+        pause = 0.0 if failures == 0 else min(longest, shortest * 2 ** (failures - 1))
+        pause *= random.uniform(0.75, 1.25)
+        self._urged = trio.Event()
+        with trio.move_on_after(pause):
+            await self._urged.wait()
+            await trio.sleep(_REST_WITH_MESSAGES[0])
+
+    async def _attempt(self) -> bool:
+        """One stream from beginning to end. Whether it was established."""
+        to = self._kept.name_at(self.address)
+        stream = None if to is None else await self._connect()
+        if to is None or stream is None:
+            return False
+        connections = self._kept.connections
+        async with connections.open(stream), trio.open_nursery() as nursery:
+            talk = self._talk = _Talk(to, stream, self._kept.new_channel(opener=True), nursery)
+            try:
+                await self._read(talk)
+            finally:
+                self._talk = None
+                if self._dismissed and talk.channel.established and not talk.in_frame:
+                    connections.write_at_once(stream, talk.channel.encode(Sign.BYE))
+            nursery.cancel_scope.cancel()
+        if talk.closed and talk.channel.established:
+            self._kept.reports.receive_stream_closed(self.address)
+        return talk.channel.established
+
+    async def _connect(self) -> trio.SocketStream | None:
+        connections, reports = self._kept.connections, self._kept.reports
+        stream = None
+        try:
+            with trio.move_on_after(_CONNECT_PATIENCE):
+                stream = await connections.connect(self.address, to_keep=self._carried == -inf)
+        except ConnectionRefusedError:
+            reports.receive_unreachable(self.address)
+        except OSError as error:
+            connections.drop(f"kept-{errno.errorcode.get(error.errno or 0, 'error')}")
+        if stream is not None:
+            reports.receive_kernel_answer(self.address)
+        return stream
+
+    async def _read(self, talk: _Talk) -> None:
+        """Until the stream ends."""
+        connections, stream = self._kept.connections, talk.stream
+        keep_alive(stream, opener=True)
+        try:
+            await connections.write(
+                stream, self._kept.opening + talk.channel.encode(self._kept.hello(talk.to))
+            )
+            while data := await connections.read(stream):
+                for frame in talk.channel.feed(data):
+                    if not self._understand(talk, frame):
+                        return
+            talk.closed = True
+        except trio.BrokenResourceError as error:
+            talk.closed = was_closed(error)
+        except DecodeError as error:
+            connections.drop(f"kept-{error.reason}")
+
+    def _understand(self, talk: _Talk, frame: Frame) -> bool:
+        """Whether to go on."""
+        if isinstance(frame, Taken):
+            if talk.window is None or not talk.window.taken(frame.number, trio.current_time()):
+                raise DecodeError("taken", f"message {frame.number} cannot have been taken")
+            return True
+        if not isinstance(frame, Hello):
+            return False
+        connections = self._kept.connections
+        if frame.name != talk.to:
+            connections.drop("kept-name")
+            return False
+        # Without waiting, during which this could be cancelled: a BYE must come after it.
+        if not connections.write_at_once(talk.stream, talk.channel.encode(Sign.READY)):
+            return False
+        self._meet(frame.boot)
+        window = self._kept.mail.window(talk.to)
+        if window is not None and window.boot != frame.boot:
+            self._kept.lose(talk.to, "was started again")
+        elif window is not None:
+            self._begin_writing(talk, window)
+        return True
+
+    def _meet(self, boot: bytes) -> None:
+        """Another process under the same name: the earlier one has ended while nothing arrived here."""
+        if self._boot not in (b"", boot):
+            self._kept.reports.receive_stream_closed(self.address)
+        self._boot = boot
+
+    # --- messages
+    def _begin_writing(self, talk: _Talk, window: SendWindow) -> None:
+        if talk.window is None or talk.window.closed:
+            talk.window = window
+            window.rewind()
+            talk.nursery.start_soon(self._write, talk, window)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _write(self, talk: _Talk, window: SendWindow) -> None:
+        connections = self._kept.connections
+        try:
+            while not window.closed:
+                await window.wait_filled()
+                while (data := window.next_data()) is not None:
+                    self._carried = trio.current_time()
+                    talk.in_frame = True
+                    await connections.write(talk.stream, talk.channel.encode(data))
+                    talk.in_frame = False
+        except trio.BrokenResourceError as error:
+            # Whoever reads now would be told that this is the end, as if the other side had closed it.
+            talk.closed = was_closed(error)
+            talk.nursery.cancel_scope.cancel()
+
+    # --- asking the kernel
+    def probe(self, nursery: trio.Nursery) -> None:
+        """Is the other kernel there? If it says so, that is reported."""
+        self._asked = trio.current_time()
+        talk = self._talk
+        if talk is None:
+            if self._asked - self._attempted >= _REST_MIN:
+                self._urged.set()
+        elif not self._watching:
+            self._watching = True
+            if not talk.in_frame and all_acknowledged(talk.stream):
+                self._kept.connections.write_at_once(talk.stream, PROBE)
+            nursery.start_soon(self._watch, talk)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _watch(self, talk: _Talk) -> None:
+        """Look now and then, soon at first, whether it acknowledges anything."""
+        acknowledged = acknowledged_bytes(talk.stream)
+        try:
+            for pause in _POLLS:
+                await trio.sleep(pause)
+                if self._talk is not talk:
+                    return
+                if all_acknowledged(talk.stream) or acknowledged_bytes(talk.stream) > acknowledged:
+                    self._kept.reports.receive_kernel_answer(self.address)
+                    return
+                if talk.window is not None and pause == _POLLS[0]:
+                    # Messages on their way fill the buffers of a process that stands still, and then
+                    # its kernel takes no probe on this stream.
+                    talk.nursery.start_soon(self._knock)
+        finally:
+            self._watching = False
+
+    @trio.lowlevel.enable_ki_protection
+    async def _knock(self) -> None:
+        stream = await self._connect()
+        if stream is not None:
+            stream.socket.close()
+
+
+class _Talk:
+    """One stream of a keeper, while it lasts."""
+
+    def __init__(
+        self, to: str, stream: trio.SocketStream, channel: KeptChannel, nursery: trio.Nursery
+    ) -> None:
+        self.to = to
+        self.stream = stream
+        """Connected; the other process need not have taken notice of that yet."""
+        self.channel = channel
+        self.nursery = nursery
+        self.closed = False
+        """By the other side."""
+        self.window: SendWindow | None = None
+        self.in_frame = False
+        """Part of a frame has been written: nothing else may be."""
+
+
+def was_closed(error: trio.BrokenResourceError) -> bool:
+    """Closed by the other side; otherwise we have heard nothing for so long that the kernel gave up."""
+    return isinstance(error.__cause__, (ConnectionResetError, BrokenPipeError))
