@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import sys
+from contextlib import nullcontext
 
 import click
 import trio
@@ -22,6 +23,7 @@ from swim.cli.options import (
 )
 from swim.cli.report import as_json, as_text
 from swim.cli.running import RunningNode
+from swim.cli.screen import open_screen
 from swim.wire.addresses import parse_address
 
 __all__ = ["command"]
@@ -42,7 +44,11 @@ _FLUSH_PATIENCE = 1.0
 )
 @click.option("--profile", type=click.Choice(["lan", "wan", "local"]), default="lan", show_default=True)
 @click.option(
-    "--set", "settings", multiple=True, metavar="OPTION=VALUE", help="Change one setting. Repeatable."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="OPTION=VALUE",
+    help="Change one setting, such as silence_tolerance=5. Repeatable.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Shown to all members. Repeatable.")
 @click.option(
@@ -53,6 +59,8 @@ _FLUSH_PATIENCE = 1.0
 @click.option("--voters", metavar="NAME,..", help="Not available yet.")
 @click.option("--ticks", is_flag=True, help="Not available yet.")
 @click.option("--json", "json_lines", is_flag=True, help="JSON lines on stdout, commands on stdin.")
+@click.option("--plain", is_flag=True, help="Lines in place of the live table, also on a terminal.")
+@click.option("--metrics", metavar="HOST:PORT", help="Serve Prometheus metrics there, at /metrics.")
 @click.option(
     "--count", type=click.IntRange(1), default=1, help="Run NAME-0, NAME-1, .. on consecutive ports."
 )
@@ -70,6 +78,8 @@ def command(
     voters: str | None,
     ticks: bool,
     json_lines: bool,
+    plain: bool,
+    metrics: str | None,
     count: int,
 ) -> None:
     """Run a node (or --count of them) until SIGTERM or Ctrl-C, then leave gracefully.
@@ -77,6 +87,7 @@ def command(
     \b
     The first node:   swim agent --name a --bind 127.0.0.1:7946
     Another:          swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946 --tag role=db
+    Over the network: swim agent --join 10.0.0.7:7946,10.0.0.8:7946
     For programs:     swim agent --json --name c --bind 127.0.0.1:0 --join 127.0.0.1:7946
 
     With --json, commands are read from standard input, one a line, and its end means: leave.
@@ -98,9 +109,19 @@ def command(
         keys=usage("--key", parse_keys, keys),
         label=usage("--label", parse_text, label),
         networks=usage("--allow", parse_networks, allow),
+        metrics=None if metrics is None else usage("--metrics", parse_address, metrics),
     )
+    if metrics is not None:
+        _need_prometheus()
     nodes = _nodes(name, bind, advertise, count)
-    sys.exit(_run(options, nodes, json_lines))
+    sys.exit(_run(options, nodes, json_lines, plain))
+
+
+def _need_prometheus() -> None:
+    try:
+        import prometheus_client  # noqa: F401  (only to see whether it is there)
+    except ModuleNotFoundError:
+        raise click.UsageError("--metrics needs prometheus-client: pip install prometheus-client") from None
 
 
 def _nodes(name: str | None, bind: str, advertise: str | None, count: int) -> list[RunningNode]:
@@ -132,23 +153,28 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _run(options: CommonOptions, nodes: list[RunningNode], json_lines: bool) -> int:
-    if not json_lines:
-        logging.getLogger("swim").addHandler(logging.StreamHandler())  # why it waits, for instance
+def _run(options: CommonOptions, nodes: list[RunningNode], json_lines: bool, plain: bool) -> int:
     _raise_descriptor_limit()
     writer = LineWriter()
     colour = sys.stdout.isatty()
+    screen = open_screen(len(nodes)) if colour and not json_lines and not plain else None
+    if screen is None and not json_lines:
+        logging.getLogger("swim").addHandler(logging.StreamHandler())  # why it waits, for instance
 
     def emit(fields: dict[str, object]) -> None:
+        if screen is not None:
+            screen.report(fields)
+            return
         line = as_json(fields) if json_lines else as_text(fields, colour=colour, with_node=len(nodes) > 1)
         if line is not None:
             writer.write(line)
 
     agent = Agent(options, nodes, emit, writer)
-    trio.run(agent.run, json_lines)
-    if not json_lines and agent.failure is None:
-        for member in agent.members:
-            emit({"node": member, "event": "left"})
+    with screen or nullcontext():
+        trio.run(agent.run, json_lines, None if screen is None else screen.keep_showing)
+        if not json_lines and agent.failure is None:
+            for member in agent.members:
+                emit({"node": member, "event": "left"})
     writer.close(_FLUSH_PATIENCE)
     if agent.failure is not None:
         status, message = agent.failure

@@ -6,8 +6,8 @@ import resource
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,11 @@ class CommonOptions:
     seeds: Sequence[str]
     config: Config
     tags: dict[str, str]
-    keys: Sequence[bytes]
+    keys: Sequence[bytes] = field(repr=False)
     label: str
     networks: Sequence[str]
+    metrics: tuple[str, int] | None = None
+    """Where to serve them."""
 
 
 class Agent:
@@ -72,10 +74,14 @@ class Agent:
         """The names of the nodes that are or have been members."""
         return [cluster.name for cluster in self._clusters]
 
-    async def run(self, json_lines: bool) -> None:
-        """Run all nodes until the last of them has stopped."""
+    async def run(self, json_lines: bool, show: Callable[[list[Cluster]], Awaitable[None]] | None) -> None:
+        """Run all nodes until the last of them has stopped. `show` keeps a terminal up to date."""
         async with trio.open_nursery() as background:
             await background.start(self._watch_signals)
+            if show is not None:
+                background.start_soon(show, self._clusters)
+            if self._options.metrics is not None and not await self._serve_metrics(background):
+                return
             if json_lines:
                 background.start_soon(self._report_stats)
                 background.start_soon(self._read_commands, background)
@@ -153,6 +159,19 @@ class Agent:
         self._stop()
 
     # --- figures
+    async def _serve_metrics(self, nursery: trio.Nursery) -> bool:
+        from swim.metrics import serve
+
+        assert self._options.metrics is not None
+        host, port = self._options.metrics
+        try:
+            await nursery.start(serve, self._clusters, host, port)
+        except OSError as error:
+            self.failure = (1, f"--metrics: cannot serve at {host}:{port}: {error.strerror or error}")
+            nursery.cancel_scope.cancel()
+            return False
+        return True
+
     async def _report_stats(self) -> None:
         while True:
             await trio.sleep(_STATS_INTERVAL)

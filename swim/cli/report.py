@@ -25,7 +25,18 @@ from swim.events import (
 )
 from swim.types import Member, MemberState
 
-__all__ = ["Observer", "as_json", "as_text", "payload_field", "printable", "shown_tags"]
+__all__ = [
+    "Fields",
+    "Observer",
+    "as_json",
+    "as_text",
+    "counted",
+    "payload_field",
+    "printable",
+    "sentence",
+    "shown_tags",
+    "style_of",
+]
 
 Fields = dict[str, Any]
 
@@ -163,11 +174,11 @@ _COLOURS = {"join": "green", "dead": "red", "suspect": "yellow", "leader": "cyan
 
 def as_text(fields: Fields, *, colour: bool, with_node: bool) -> str | None:
     """One line for people; None for what is only of interest to programs."""
-    said = _sentence(fields)
+    said = sentence(fields)
     if said is None:
         return None
     said = printable(said)
-    style = _COLOURS.get(fields["event"])
+    style = style_of(fields)
     if colour and style:
         said = click.style(said, fg=style, bold=bool(fields.get("is_me")))
     node = f"{fields['node']}  " if with_node else ""
@@ -178,7 +189,17 @@ def _tags_text(tags: Mapping[str, str]) -> str:
     return "".join(f"  {name}={value}" for name, value in tags.items())
 
 
-def _sentence(fields: Fields) -> str | None:
+def counted(members: int) -> str:
+    return "1 member" if members == 1 else f"{members} members"
+
+
+def style_of(fields: Fields) -> str | None:
+    """The colour of the line for it."""
+    return _COLOURS.get(fields["event"])
+
+
+def sentence(fields: Fields) -> str | None:
+    """What happened, for people; None for what is only of interest to programs."""
     member = fields.get("member")
     match fields["event"]:
         case "bound":

@@ -25,6 +25,7 @@ _COMMANDS = {
     "keygen": "swim.cli.keygen",
     "members": "swim.cli.members",
     "simulate": "swim.cli.simulate",
+    "watch": "swim.cli.watch",
 }
 
 
@@ -104,6 +105,7 @@ def cli(ctx: click.Context) -> None:
     Run a node:           swim agent --name a --bind 127.0.0.1:7946
     Another that joins:   swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946
     Look from outside:    swim members 127.0.0.1:7946
+    Follow from outside:  swim watch 127.0.0.1:7946
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

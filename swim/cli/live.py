@@ -1,0 +1,157 @@
+"""A table of the members that is kept up to date on a terminal, with what happened last below it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from swim.cli.report import printable, shown_tags
+from swim.cluster import Cluster
+
+__all__ = ["STATE_STYLES", "LiveTable", "LogLines", "Row", "can_draw", "rows_of"]
+
+STATE_STYLES = {"alive": "green", "suspect": "yellow", "dead": "red", "left": "dim"}
+_EVENTS = 8
+_REFRESH_PER_SECOND = 4
+_CHROME = 7
+"""Lines around the members: the title, the table's own, what is left out, an empty one, the cursor's."""
+_PHI_SUSPECT = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One member."""
+
+    name: str
+    address: str
+    state: str
+    leader: bool = False
+    here: bool = False
+    """This very node."""
+    phi: float | None = None
+    """None where this node does not measure it."""
+    round_trip: float | None = None
+    """Seconds."""
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def urgency(self) -> int:
+        """Who is shown when there is no room for all."""
+        return 0 if self.state == "suspect" or self.leader or self.here else 1 if self.state != "left" else 2
+
+
+def rows_of(cluster: Cluster) -> list[Row]:
+    """The members as this node sees them, with what it measures of those that it pings."""
+    leader, rows = cluster.leader, []
+    for member in cluster.members():
+        known = cluster.explain(member)
+        rows.append(
+            Row(
+                member.name,
+                str(member.address),
+                member.state.value,
+                leader=leader is not None and leader.name == member.name,
+                here=member.name == cluster.name,
+                phi=known.phi if known.observed_here else None,
+                round_trip=known.round_trip,
+                tags=shown_tags(member.tags),
+            )
+        )
+    return rows
+
+
+def can_draw(console: Console) -> bool:
+    """Is this a terminal on which a table can be kept up to date?"""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+class LiveTable:
+    """Drawn by a thread of its own, so that a terminal that stands still does not hold up the node.
+
+    `measured`: whether phi and round trip are known at all.
+    """
+
+    def __init__(self, console: Console, *, measured: bool) -> None:
+        self._console = console
+        self._measured = measured
+        self._events: deque[tuple[str, str | None]] = deque(maxlen=_EVENTS)
+        self._title = ""
+        self._rows: Sequence[Row] = ()
+        self._frame: RenderableType = Text("")
+        self._live = Live(
+            console=console,
+            refresh_per_second=_REFRESH_PER_SECOND,
+            get_renderable=lambda: self._frame,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def start(self) -> None:
+        """Begin to draw."""
+        self._live.start()
+
+    def stop(self) -> None:
+        """Leave the last state on the terminal."""
+        self._live.stop()
+
+    def show(self, title: str, rows: Sequence[Row]) -> None:
+        """What there is now."""
+        self._title, self._rows = title, rows
+        self._draw()
+
+    def event(self, line: str, style: str | None = None) -> None:
+        """What happened just now."""
+        self._events.append((f"{time.strftime('%H:%M:%S')}  {printable(line)}", style))
+        self._draw()
+
+    def _draw(self) -> None:
+        events = [
+            Text(line, style=style or "", no_wrap=True, overflow="ellipsis") for line, style in self._events
+        ]
+        room = max(3, self._console.size.height - _CHROME - len(events))
+        self._frame = Group(Text(self._title, style="bold"), *self._table(room), *events)
+
+    def _table(self, room: int) -> list[RenderableType]:
+        rows = list(self._rows)
+        if len(rows) > room:
+            chosen = {row.name for row in sorted(rows, key=lambda row: row.urgency)[:room]}
+            rows = [row for row in rows if row.name in chosen]
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        figures = ("PHI", "RTT, ms") if self._measured else ()
+        for heading in ("NAME", "ADDRESS", "STATE", "LEADER", *figures, "TAGS"):
+            table.add_column(heading, no_wrap=True, justify="right" if heading in figures else "left")
+        for row in rows:
+            table.add_row(*self._cells(row))
+        left_out = len(self._rows) - len(rows)
+        note = [Text(f"and {left_out} more (`swim members` lists all)", style="dim")] if left_out else []
+        return [table, *note]
+
+    def _cells(self, row: Row) -> list[Text]:
+        cells = [Text(printable(row.name), style="bold" if row.here else ""), Text(row.address)]
+        cells += [Text(row.state, style=STATE_STYLES[row.state])]
+        cells += [Text("leader" if row.leader else "", style="bold cyan")]
+        if self._measured:
+            suspicious = row.phi is not None and row.phi >= _PHI_SUSPECT
+            cells += [Text("" if row.phi is None else f"{row.phi:.1f}", style="yellow" if suspicious else "")]
+            cells += [Text("" if row.round_trip is None else f"{1000 * row.round_trip:.1f}")]
+        return [*cells, Text(printable(" ".join(f"{name}={value}" for name, value in row.tags.items())))]
+
+
+class LogLines(logging.Handler):
+    """What the library has to say, among the events."""
+
+    def __init__(self, table: LiveTable) -> None:
+        super().__init__(logging.WARNING)
+        self._table = table
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._table.event(f"! {record.getMessage()}", "red")

@@ -1,0 +1,230 @@
+"""`swim watch`, and the live table that it shares with `swim agent`."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from rich.console import Console
+
+from swim.cli.live import LiveTable, LogLines, Row
+from swim.cli.looking import Seen
+from swim.cli.watch import changes
+from tests.cli.agents import PATIENCE, Agent, environment, swim
+
+Start = Callable[..., Agent]
+
+
+class Watcher:
+    """A command whose output is read all the time: from a pipe, or from a terminal of its own."""
+
+    def __init__(self, *arguments: str, terminal: bool) -> None:
+        self.text = ""
+        read, write = pty.openpty() if terminal else os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "swim", *arguments],
+            env=environment() | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
+            stdin=subprocess.DEVNULL,
+            stdout=write,
+            stderr=write,
+        )
+        os.close(write)
+        self._fd = read
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._fd, 65_536)
+            except OSError:  # the other end of the terminal is closed
+                break
+            if not data:
+                break
+            self.text += data.decode(errors="replace")
+
+    def until(self, *words: str) -> None:
+        """Wait until all of these were printed."""
+        deadline = time.monotonic() + PATIENCE
+        while missing := [word for word in words if word not in self.text]:
+            assert time.monotonic() < deadline, f"{missing} is missing in {self.text!r}"
+            time.sleep(0.02)
+
+    def interrupt(self) -> int:
+        """Its exit status after Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(PATIENCE)
+        self._thread.join(PATIENCE)
+        return status
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._thread.join(PATIENCE)
+        os.close(self._fd)
+
+
+@contextmanager
+def run(*arguments: str, terminal: bool = False) -> Iterator[Watcher]:
+    watcher = Watcher(*arguments, terminal=terminal)
+    try:
+        yield watcher
+    finally:
+        watcher.close()
+
+
+def test_lines_where_there_is_no_terminal(start: Start) -> None:
+    first = start("a", "--tag", "role=db")
+    with run("watch", first.address, "--interval", "0.1") as watcher:
+        watcher.until("+ a joined from", "role=db", "* a leads")
+        second = start("b", join=first.address)
+        watcher.until("+ b joined from")
+        second.tell("tags zone=x")
+        watcher.until("~ b changed", "zone=x")
+        second.tell("leave")
+        watcher.until("- b left")
+        assert watcher.interrupt() == 0
+    assert not first.all("error")
+    assert [line["member"] for line in first.all("join")] == ["b"], "the one that watches is no member"
+
+
+def test_goes_on_through_another_member(start: Start) -> None:
+    first = start("a")
+    second = start("b", join=first.address)
+    second.wait("join", member="a")
+    with run("watch", first.address, "--interval", "0.1") as watcher:
+        watcher.until("+ b joined")
+        first.process.kill()
+        watcher.until(f"! asking b ({second.address}) from now on", "x a is dead", "* b leads")
+
+
+def test_a_table_on_a_terminal(start: Start) -> None:
+    first = start("a", "--tag", "role=db")
+    with run("watch", first.address, "--interval", "0.1", terminal=True) as watcher:
+        watcher.until(f"1 member, as {first.address} sees them", "NAME", "role=db", "leader")
+        start("b", join=first.address)
+        watcher.until("2 members, as", "+ b joined")
+        assert watcher.interrupt() == 0
+
+
+def test_nobody_to_watch() -> None:
+    done = swim("watch", "127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stderr == "swim: 127.0.0.1:1: cannot connect: Connection refused; is a node running there?\n"
+
+
+def test_the_agent_shows_a_table_on_a_terminal(start: Start) -> None:
+    first = start("a")
+    options = ("agent", "--name", "b", "--bind", "127.0.0.1:0", "--join", first.address, "--profile", "local")
+    with run(*options, terminal=True) as watcher:
+        watcher.until("2 members, led by a", "PHI", "RTT, ms", "* a leads")
+        first.process.kill()
+        watcher.until("1 member, led by this node", "x a is dead")
+        assert watcher.interrupt() == 0
+        assert "- b has left the cluster" in watcher.text
+
+
+def test_the_agent_shows_lines_when_asked_to() -> None:
+    with run("agent", "--name", "a", "--bind", "127.0.0.1:0", "--plain", terminal=True) as watcher:
+        watcher.until("a is a member")
+        assert watcher.interrupt() == 0
+        assert "NAME" not in watcher.text
+
+
+def test_the_agent_serves_metrics() -> None:
+    pytest.importorskip("prometheus_client")
+    done = swim("agent", "--name", "a", "--bind", "127.0.0.1:0", "--metrics", "192.0.2.1:9")
+    assert done.returncode == 1
+    assert done.stderr.startswith("swim agent: --metrics: cannot serve at 192.0.2.1:9: ")
+    done = swim("agent", "--metrics", "nowhere")
+    assert done.returncode == 2
+    assert done.stderr.startswith("swim agent: --metrics: 'nowhere' is not an address")
+
+
+# --- what changed from one look to the next
+
+
+def seen(name: str, state: str = "alive", *, id: str = "01", leader: bool = False, **tags: str) -> Seen:
+    return Seen(name, "10.0.0.1:7946", state, id, tags, leader)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "events"),
+    [
+        ([], [seen("a")], ["join a"]),
+        ([], [seen("a", "dead"), seen("b", "left")], []),
+        ([], [seen("a", "suspect")], ["join a", "suspect a"]),
+        ([seen("a")], [seen("a")], []),
+        ([seen("a")], [seen("a", role="db")], ["update a"]),
+        ([seen("a")], [seen("a", id="02")], ["update a"]),
+        ([seen("a")], [seen("a", "suspect")], ["suspect a"]),
+        ([seen("a", "suspect")], [seen("a")], ["recover a"]),
+        ([seen("a", "suspect")], [seen("a", "dead")], ["dead a"]),
+        ([seen("a")], [seen("a", "left")], ["leave a"]),
+        ([seen("a", "dead")], [seen("a", id="02")], ["join a"]),
+        ([seen("a", leader=True)], [seen("a"), seen("b", leader=True)], ["join b", "leader b"]),
+        ([seen("a", leader=True)], [seen("a", "dead")], ["dead a", "leader None"]),
+    ],
+)
+def test_changes(before: list[Seen], after: list[Seen], events: list[str]) -> None:
+    found = [f"{one['event']} {one.get('member', one.get('leader'))}" for one in changes(before, after)]
+    assert found == events
+
+
+# --- the table
+
+
+def drawn(rows: list[Row], height: int = 30, measured: bool = True) -> str:
+    console = Console(file=io.StringIO(), width=100, height=height, force_terminal=True)
+    table = LiveTable(console, measured=measured)
+    table.event("something happened")
+    table.show("the title", rows)
+    with console.capture() as capture:
+        console.print(table._frame)
+    return capture.get()
+
+
+def test_phi_and_round_trip_where_they_are_measured() -> None:
+    text = drawn([Row("a", "10.0.0.1:7946", "suspect", phi=4.25, round_trip=0.0012), Row("b", "x", "alive")])
+    assert "4.2" in text
+    assert "1.2" in text
+    assert "something happened" in text
+    assert "PHI" not in drawn([Row("a", "x", "alive")], measured=False)
+
+
+def test_what_needs_a_look_is_shown_where_there_is_no_room_for_all() -> None:
+    rows = [Row(f"n{i:02}", "x", "alive") for i in range(50)]
+    rows += [
+        Row("boss", "x", "alive", leader=True),
+        Row("ill", "x", "suspect"),
+        Row("me", "x", "alive", here=True),
+    ]
+    text = drawn(rows, height=20)
+    assert all(name in text for name in ("boss", "ill", "me"))
+    assert "more (`swim members` lists all)" in text
+    assert len(text.splitlines()) < 20
+
+
+def test_control_characters_of_names_stay_off_the_terminal() -> None:
+    assert "\x1b]" not in drawn([Row("a\x1b]0;x\x07", "x", "alive", tags={"k": "\x1b]2;y"})])
+
+
+def test_warnings_are_shown_among_the_events() -> None:
+    console = Console(file=io.StringIO(), width=100, height=30)
+    table = LiveTable(console, measured=True)
+    handler = LogLines(table)
+    logger = logging.Logger("sample")
+    logger.addHandler(handler)
+    logger.warning("%s: no way in", "a")
+    logger.info("not this")
+    assert [line.partition("  ")[2] for line, _ in table._events] == ["! a: no way in"]
