@@ -227,6 +227,7 @@ class Membership(Part):
         record = self._read(news, now, state)
         if record is not None:
             self._table.put(record, now)
+            self._heed_token(record, now)
 
     # --- what this node found out itself
 
@@ -264,6 +265,11 @@ class Membership(Part):
         old = self._table.get(name)
         if old is not None and old.solo:
             self._change(old, old.become(MemberState.ALIVE, now), now)
+
+    def _heed_token(self, record: Record, now: float) -> None:
+        """Tokens rise above every one heard of, but not above one that cannot have been minted yet."""
+        if record.token > self._table.newest_token and not from_the_future(record.token, self._wall(now)):
+            self._table.newest_token = record.token
 
     # --- reading and reporting
 
@@ -314,6 +320,7 @@ class Membership(Part):
         phi: float | None = None,
     ) -> None:
         self._table.put(new, now)
+        self._heed_token(new, now)
         if new.state is not MemberState.SUSPECT:
             self._timers.cancel(("hearsay", new.name))
         events = self._outbox.events

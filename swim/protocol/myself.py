@@ -10,7 +10,7 @@ from swim.protocol.context import Context, Part
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.identity import id_milliseconds, is_minted, mint_boot, mint_id
 from swim.protocol.limits import TokenBucket
-from swim.protocol.table import Record, encode_meta
+from swim.protocol.table import ELECTABLE_TAG, NOT_ELECTABLE, TOKEN_TAG, Record, encode_meta
 from swim.types import Address, MemberState
 
 __all__ = ["INCARNATION_MAX", "META_SIZE_MAX", "Myself", "check_tags"]
@@ -22,8 +22,11 @@ _SERF_VERSIONS = bytes((2, 5, 5))
 _REFUTATIONS_PER_S, _REFUTATIONS_BURST = 5.0, 10
 
 
-def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags as they can be carried. Raises `TagsError`, which says how many bytes there are."""
+def check_tags(tags: Mapping[str, str], marks: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The tags as they can be carried. Raises `TagsError`, which says how many bytes there are.
+
+    `marks` are those of our own that stay; there is always room for the token of a leader.
+    """
     for key, value in tags.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TagsError(f"tag {key!r}={value!r}: names and values must be text (str)")
@@ -35,9 +38,10 @@ def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
             (key + value).encode()
         except UnicodeEncodeError:
             raise TagsError(f"tag {key!r}={value!r}: not valid Unicode text") from None
-    size = len(encode_meta(dict(tags), "0" * 26, "0" * 8))
+    largest = {TOKEN_TAG: "0" * 26, **(marks or {})}
+    size = len(encode_meta(dict(tags), "0" * 26, "0" * 8, largest))
     if size > META_SIZE_MAX:
-        empty = len(encode_meta({}, "0" * 26, "0" * 8))
+        empty = len(encode_meta({}, "0" * 26, "0" * 8, largest))
         raise TagsError(
             f"these tags need {size - empty} bytes, and {META_SIZE_MAX - empty} of Serf's {META_SIZE_MAX} "
             f"are left for the application's tags: shorten them by {size - META_SIZE_MAX} bytes"
@@ -55,6 +59,7 @@ class Myself(Part):
         address: Address,
         tags: Mapping[str, str],
         pinned_id: str | None,
+        electable: bool,
     ) -> None:
         super().__init__(context)
         self.name = context.name
@@ -64,7 +69,8 @@ class Myself(Part):
         self.incarnation = 1
         self.versions = _PROTOCOL_VERSIONS + _SERF_VERSIONS
         self.leaving = False
-        self.tags = check_tags(tags)
+        self._marks = {} if electable else {ELECTABLE_TAG: NOT_ELECTABLE}
+        self.tags = check_tags(tags, self._marks)
         self._pinned_id = pinned_id
         self._dissemination = dissemination
         self._bucket = TokenBucket(_REFUTATIONS_PER_S, _REFUTATIONS_BURST)
@@ -86,17 +92,45 @@ class Myself(Part):
         if self._pinned_id is not None:
             self.id = self._pinned_id
             return
+        self.id = self._mint_above(now, newest)
+
+    def mint_token(self, now: float) -> str:
+        """A fencing token: shaped like an id, and above every id and token that was heard of."""
+        token = self._mint_above(now, self._table.newest_token)
+        self._table.newest_token = token
+        return token
+
+    def _mint_above(self, now: float, newest: str) -> str:
         newest = max(newest, self._table.newest_minted)
         milliseconds = int(self._wall(now) * 1000)
         if is_minted(newest):
             milliseconds = max(milliseconds, id_milliseconds(newest) + 1)
-        self.id = mint_id(milliseconds, self._rng)
+        return mint_id(milliseconds, self._rng)
+
+    def show_token(self, token: str, now: float) -> None:
+        """Tell everybody under which token this node leads, or led last.
+
+        Who is alone tells it when it has company (`tell_token`): what rests on a view that only this
+        node has must not reach the others. A founder's record shows it before anybody can have heard.
+        """
+        self._marks[TOKEN_TAG] = token
+        if self._table.present_count == 1 and self.record is not None and self.record.since == now:
+            self.publish(now)
+        self.tell_token(now)
+
+    def tell_token(self, now: float) -> None:
+        record = self.record
+        if record is None or self.leaving or self._table.present_count == 1:
+            return
+        if record.token != self._marks.get(TOKEN_TAG, ""):
+            self.incarnation += 1
+            self.publish(now)
 
     def publish(self, now: float) -> None:
         """Put the own record into the table and tell everybody."""
         assert self.id is not None
         old = self.record
-        meta = encode_meta(self.tags, self.id, self.boot)
+        meta = encode_meta(self.tags, self.id, self.boot, self._marks)
         record = Record.make(
             self.name, self.address, self.incarnation, MemberState.ALIVE, meta, self.versions, now
         )
@@ -107,7 +141,7 @@ class Myself(Part):
 
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:
         """Raises `TagsError`."""
-        self.tags = check_tags(tags)
+        self.tags = check_tags(tags, self._marks)
         if self.record is not None:
             self.incarnation += 1
             self.publish(now)

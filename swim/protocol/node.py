@@ -18,24 +18,14 @@ from swim.config import Config
 from swim.errors import SwimError
 from swim.events import Event
 from swim.protocol.context import Context
-from swim.protocol.dissemination import Dissemination
 from swim.protocol.identity import check_pinned_id
-from swim.protocol.joining import Joining
-from swim.protocol.leadership import Leadership
-from swim.protocol.membership import Membership
-from swim.protocol.myself import Myself
-from swim.protocol.naming import Naming
 from swim.protocol.networks import Networks
 from swim.protocol.outbox import Outbox, Request
-from swim.protocol.probing import Probing
-from swim.protocol.reception import Reception
+from swim.protocol.parts import Parts
 from swim.protocol.rings import Rings
-from swim.protocol.suspicion import Suspicion
-from swim.protocol.sync import Sync
 from swim.protocol.table import MemberTable
-from swim.protocol.verdicts import Verdicts
 from swim.statistics import CoreStatistics
-from swim.types import Address, Explanation, Member
+from swim.types import Address, Explanation, Leadership, Member, Term
 from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
     Ack,
@@ -68,12 +58,12 @@ class Phase(Enum):
     FAILED = "failed"
 
 
-class Node:
+class Node(Parts):
     """The synchronous core. `now` is monotonic seconds of any origin, the same for all calls.
 
     `wall` maps such a `now` to seconds since the epoch (used for ids and for noticing clock skew).
-    `networks`: CIDR text; packets from elsewhere and members elsewhere are dropped. Raises `TagsError`,
-    and ValueError for a bad `pinned_id` or network.
+    `networks`: CIDR text; packets from elsewhere and members elsewhere are dropped. A node that is not
+    `electable` never leads. Raises `TagsError`, and ValueError for a bad `pinned_id` or network.
     """
 
     def __init__(
@@ -88,6 +78,7 @@ class Node:
         tags: Mapping[str, str] | None = None,
         pinned_id: str | None = None,
         networks: Sequence[str] = (),
+        electable: bool = True,
     ) -> None:
         if pinned_id is not None:
             check_pinned_id(pinned_id)
@@ -98,64 +89,9 @@ class Node:
         self.name = name
         self.address = address
         self._attended = float("-inf")
-        self._networks = Networks(networks)
-        self._table = MemberTable(Rings(config.rings), config.dead_max)
-        self._outbox = Outbox(codec)
-        self._context = Context(name, config, self._table, self._outbox, rng, wall)
-        self._timers = self._context.timers
-        self._build(tags or {}, pinned_id)
-
-    def _build(self, tags: Mapping[str, str], pinned_id: str | None) -> None:
-        """Join the parts. Where two need each other, the earlier one is given a way to the later."""
-        context = self._context
-        self._suspicion: Suspicion
-        self._probing: Probing
-        self._naming: Naming
-        self._dissemination = Dissemination(
-            context,
-            suspected=lambda name: self._suspicion.suspects(name),
-            loss=lambda: self._suspicion.usual_loss(),
-        )
-        self._myself = Myself(context, self._dissemination, self.address, tags, pinned_id)
-        self._membership = Membership(
-            context,
-            self._myself,
-            self._dissemination,
-            self._networks,
-            claimed=lambda record, now: self._naming.claimed(record, now),
-            ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries),
-        )
-        self._leadership = Leadership(context, self._myself)
-        self._sync = Sync(context, self._myself, self._membership, self._leadership)
-        self._verdicts = Verdicts(context, self._membership)
-        self._suspicion = Suspicion(context, self._membership, self._verdicts)
-        self._probing = self._suspicion.probing = Probing(
-            context,
-            self._myself,
-            self._dissemination,
-            view_at_rest=self._sync.view,
-            answered=self._suspicion.answered,
-            overdue=self._suspicion.overdue,
-        )
-        self._reception = Reception(
-            context,
-            self._myself,
-            self._membership,
-            self._probing,
-            self._suspicion,
-            self._verdicts,
-            self._sync,
-        )
-        self._naming = Naming(context, self._myself, self._probing, self._fail)
-        self._joining = Joining(
-            context,
-            self._myself,
-            self._sync,
-            self._leadership,
-            self._naming,
-            joined=self._joined,
-            failed=self._fail,
-        )
+        table = MemberTable(Rings(config.rings), config.dead_max)
+        context = Context(name, config, table, Outbox(codec), rng, wall)
+        super().__init__(context, address, Networks(networks), tags or {}, pinned_id, electable)
 
     # --- life
 
@@ -187,6 +123,7 @@ class Node:
         if self.phase is not Phase.MEMBER and self._myself.record is None:
             self._end(Phase.LEFT)
             return
+        self._tenure.end()  # before anybody else can begin
         self.phase = Phase.LEAVING
         self._joining.stop()
         self._reception.open = False
@@ -207,6 +144,20 @@ class Node:
         self._myself.set_tags(tags, now)
         self._settle(now)
 
+    def yield_leadership(self, now: float) -> bool:
+        """Step down: take a fresh id and queue at the back. False if this node did not lead.
+
+        Who is the only one that may lead, leads again. Raises ValueError with a pinned id.
+        """
+        if self._myself.pinned:
+            raise ValueError("a node with a pinned id cannot yield the leadership: its id stays the lowest")
+        leads = self.leader is not None and self.leader.name == self.name
+        if leads and self.phase is Phase.MEMBER:
+            self._tenure.end()
+            self._leadership.step_back(now)
+            self._settle(now)
+        return leads
+
     def _joined(self, now: float) -> None:
         self.phase = Phase.MEMBER
         self._reception.open = True
@@ -221,6 +172,7 @@ class Node:
 
     def _end(self, phase: Phase) -> None:
         self.phase = phase
+        self._tenure.end()
         self._joining.stop()
         self._timers.clear()
 
@@ -333,13 +285,14 @@ class Node:
 
     def _attend(self, now: float) -> None:
         deadline = self._timers.next_deadline()
-        if deadline is not None:
-            late = now - max(deadline, self._attended)
-            if late > _LATE_S:
-                self._context.lost += late
-            if late > _STALL_S and self.phase is Phase.MEMBER:
-                self._leadership.step_back(now)
+        late = 0.0 if deadline is None else now - max(deadline, self._attended)
         self._attended = now
+        if late > _LATE_S:
+            self._context.lost += late
+        if self.phase is Phase.MEMBER:
+            self._tenure.attend(now, late)
+            if late > _STALL_S:
+                self._leadership.step_back(now)
 
     def _settle(self, now: float) -> None:
         """After every input: let the parts follow the table."""
@@ -347,6 +300,7 @@ class Node:
             self._leadership.update(now)
             self._probing.refresh(now)
             self._suspicion.refresh()
+            self._tenure.update(now)
 
     # --- output
 
@@ -420,6 +374,23 @@ class Node:
     @property
     def leader(self) -> Member | None:
         return self._leadership.leader
+
+    @property
+    def term(self) -> Term | None:
+        """This node acts as leader, until `term_ends`. Another value is another term."""
+        return self._tenure.term
+
+    @property
+    def term_ends(self) -> float:
+        """When the term is over unless this is moved ahead, by the driver's clock; -inf without a term.
+
+        It is set ahead of time, so that what acts for the leader can be stopped by a process that froze.
+        """
+        return self._tenure.term_ends
+
+    def leadership(self, now: float) -> Leadership:
+        """Who leads, on what grounds, and what is in the way."""
+        return self._tenure.describe(now)
 
     @property
     def floor(self) -> str:

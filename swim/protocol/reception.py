@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from swim.protocol.context import Context, Part
 from swim.protocol.membership import Membership
@@ -17,6 +17,7 @@ from swim.types import Address
 from swim.wire.messages import (
     Ack,
     Alive,
+    Claim,
     Dead,
     Message,
     Nack,
@@ -45,6 +46,7 @@ class Reception(Part):
         suspicion: Suspicion,
         verdicts: Verdicts,
         sync: Sync,
+        claimed: Callable[[Claim, Record, Address, float], None],
     ) -> None:
         super().__init__(context)
         self.open = False
@@ -55,6 +57,7 @@ class Reception(Part):
         self._suspicion = suspicion
         self._verdicts = verdicts
         self._sync = sync
+        self._claimed = claimed
         self._strangers = Strangers(context, membership, probing, believed=self._gossip)
         self._aliases: dict[Address, str] = {}
 
@@ -107,6 +110,8 @@ class Reception(Part):
                     self._probing.receive_ping_req(message, source, now)
             case Opinion():
                 self._opinion(message, sender, source, now)
+            case Claim():
+                self._claim(message, sender, source, now)
             case Nack():
                 pass  # we never ask for one
             case UserMessage():
@@ -157,3 +162,14 @@ class Reception(Part):
                 self._verdicts.heard_lossy(sender.name, opinion, now)
             case OpinionKind.AGREE | OpinionKind.VETO | OpinionKind.LOOKING:
                 self._verdicts.heard(sender.name, opinion, now)
+
+    def _claim(self, claim: Claim, sender: Record | None, source: Address, now: float) -> None:
+        if sender is None or not sender.own or not self.open:
+            self._outbox.drop("stranger")
+            return
+        if sender.solo:
+            self._membership.answered_after_all(sender.name, now)
+        elif not sender.present:
+            self._outbox.send(source, sender.as_dead(self._name))
+            return
+        self._claimed(claim, sender, source, now)

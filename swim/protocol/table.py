@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -15,9 +15,23 @@ from swim.wire import pack_host
 from swim.wire.messages import Alive, Dead, NodeState, WireState
 from swim.wire.serf import decode_tags, encode_tags
 
-__all__ = ["BOOT_TAG", "ID_TAG", "MemberTable", "Record", "encode_meta", "hash_text"]
+__all__ = [
+    "BOOT_TAG",
+    "ELECTABLE_TAG",
+    "ID_TAG",
+    "NOT_ELECTABLE",
+    "TOKEN_TAG",
+    "VOTERS_TAG",
+    "MemberTable",
+    "Record",
+    "encode_meta",
+    "hash_text",
+]
 
 ID_TAG, BOOT_TAG = "_id", "_boot"
+TOKEN_TAG, ELECTABLE_TAG, VOTERS_TAG = "_token", "_electable", "_voters"
+NOT_ELECTABLE = "no"
+_VOTERS_SIZE = 16
 _CLAIMS_MAX = 8
 """Names that are remembered for one address."""
 _WIRE_STATES = {
@@ -28,9 +42,21 @@ _WIRE_STATES = {
 }
 
 
-def encode_meta(tags: dict[str, str], id: str, boot: str) -> bytes:
-    """A member's meta data: the application's tags and ours, as Serf tags."""
-    return encode_tags({**tags, BOOT_TAG: boot, ID_TAG: id})
+def encode_meta(tags: dict[str, str], id: str, boot: str, marks: Mapping[str, str] | None = None) -> bytes:
+    """A member's meta data: the application's tags and ours, as Serf tags. `marks`: further ones of ours."""
+    return encode_tags({**tags, **(marks or {}), BOOT_TAG: boot, ID_TAG: id})
+
+
+def _marks(tags: Mapping[str, str], *, own: bool) -> tuple[str, bool, str]:
+    """The tags of ours that say something of leadership: token, electable, voters."""
+    if not own:
+        return "", False, ""
+    token = tags.get(TOKEN_TAG, "")
+    return (
+        token if is_minted(token) else "",
+        tags.get(ELECTABLE_TAG) != NOT_ELECTABLE,
+        tags.get(VOTERS_TAG, "")[:_VOTERS_SIZE],
+    )
 
 
 def hash_text(*fields: Any) -> int:
@@ -43,7 +69,8 @@ class Record:
     """What is known of one member. Replaced as a whole when something changes.
 
     `solo` marks a death that this node concluded alone, from silence: it is not sent, and any word
-    that the member lives cancels it (LEADER.md). `view` is the record's share of the view hash.
+    that the member lives cancels it (LEADER.md). `view` is the record's share of the view hash. `token`
+    is the fencing token of the member's latest term, if it shows one; `voters`, which it is configured with.
     """
 
     name: str
@@ -56,6 +83,9 @@ class Record:
     solo: bool
     id: str | None
     boot: str | None
+    token: str
+    electable: bool
+    voters: str
     view: int
     member: Member
 
@@ -78,7 +108,10 @@ class Record:
         visible = {key: value for key, value in tags.items() if not key.startswith("_")}
         view = hash_text(name, address.host, address.port, incarnation, meta) if state.present else 0
         member = Member(name, address, id, visible, state, incarnation)
-        return cls(name, address, incarnation, state, meta, versions, since, solo, id, boot, view, member)
+        marks = _marks(tags, own=id is not None)
+        return cls(
+            name, address, incarnation, state, meta, versions, since, solo, id, boot, *marks, view, member
+        )
 
     @property
     def own(self) -> bool:
@@ -137,9 +170,11 @@ class MemberTable:
         """Grows with every change."""
         self.changed_at = float("-inf")
         self.newest_minted = ""
+        self.newest_token = ""
+        """The highest fencing token heard of; kept up by `Membership` and `Myself`, who know the time."""
         self._records: dict[str, Record] = {}
         self._names: dict[Address, tuple[str, ...]] = {}
-        self._ids: list[tuple[str, str]] = []
+        self._ids: list[tuple[str, str]] = []  # of those who may lead
         self._pinned: list[tuple[str, str]] = []
         self._dead: dict[str, None] = {}
         self._dead_max = dead_max
@@ -181,13 +216,13 @@ class MemberTable:
         return [self._records[name] for name in self._dead]
 
     def lowest_id(self, floor: str) -> str | None:
-        """The name of the present member with the lowest id; minted ids count from the floor up."""
+        """The present member that may lead and has the lowest id; minted ids count from the floor up."""
         place = bisect_left(self._ids, (floor, ""))
         candidates = self._pinned[:1] + self._ids[place : place + 1]
         return min(candidates)[1] if candidates else None
 
     def has_id(self, id: str) -> bool:
-        """Is there a present member with this minted id?"""
+        """Is there a present member with this minted id, that may lead?"""
         place = bisect_left(self._ids, (id, ""))
         return place < len(self._ids) and self._ids[place][0] == id
 
@@ -230,17 +265,17 @@ class MemberTable:
             return
         self.view_hash ^= record.view
         self.rings.add(record.name, record.own)
-        if record.id is not None:
-            insort(self._electable(record.id), (record.id, record.name))
+        if record.id is not None and record.electable:
+            insort(self._candidates(record.id), (record.id, record.name))
 
     def _unindex(self, record: Record) -> None:
         if not record.present:
             del self._dead[record.name]
             return
         self.view_hash ^= record.view
-        if record.id is not None:
-            ids = self._electable(record.id)
+        if record.id is not None and record.electable:
+            ids = self._candidates(record.id)
             del ids[bisect_left(ids, (record.id, record.name))]
 
-    def _electable(self, id: str) -> list[tuple[str, str]]:
+    def _candidates(self, id: str) -> list[tuple[str, str]]:
         return self._ids if is_minted(id) else self._pinned

@@ -154,7 +154,7 @@ class World:
         """Start a node. `seeds` are names of other nodes, or addresses.
 
         `alias` is what the world calls it, for a second node of one name. `rate` is its clock's.
-        `options` go to the core: `config`, `pinned_id`, `networks`.
+        `options` go to the core: `config`, `pinned_id`, `networks`, `electable`.
         """
         handle = alias or name
         assert handle not in self.nodes, f"{handle} exists: restart it, or give an alias"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from swim.wire.claims import CLAIM_MARK, claim, pack_claim
 from swim.wire.dialect import (
     ACK,
     ALIVE,
@@ -34,6 +35,7 @@ from swim.wire.errors import DecodeError
 from swim.wire.messages import (
     Ack,
     Alive,
+    Claim,
     Dead,
     ErrorMessage,
     Greeting,
@@ -197,6 +199,8 @@ def packet_message(data: bytes) -> Message:
     if data[0] == USER:
         if data[1:2] == bytes((OPINION_MARK,)):
             return _opinion(unpack(data[2:]))
+        if data[1:2] == bytes((CLAIM_MARK,)):
+            return claim(unpack(data[2:]))
         return UserMessage(data[1:])
     raise DecodeError("type", f"message type {data[0]} in a packet")
 
@@ -340,6 +344,7 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     Alive: _pack_alive,
     UserMessage: _pack_user,
     Opinion: _pack_opinion,
+    Claim: pack_claim,
     ErrorMessage: _pack_error,
 }
 

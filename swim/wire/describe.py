@@ -11,6 +11,7 @@ from swim.wire.keyring import Keyring
 from swim.wire.messages import (
     Ack,
     Alive,
+    Claim,
     Dead,
     ErrorMessage,
     Message,
@@ -196,6 +197,13 @@ def _opinion(opinion: Opinion, _: object) -> dict[str, Any]:
     return {"user": {"swim": body | _extras(a=opinion.age_ms, r=opinion.round, x=opinion.certain)}}
 
 
+def _claim(claim: Claim, _: object) -> dict[str, Any]:
+    body = {"k": claim.kind.name.lower(), "r": claim.round}
+    body |= _extras(i=claim.id, b=claim.process, t=claim.token, v=claim.voters)
+    body |= _extras(l=claim.length_ms, a=claim.left_ms)
+    return {"user": {"swim": body | ({"x": claim.reason.name.lower()} if claim.reason else {})}}
+
+
 def _error(message: ErrorMessage, _: object) -> dict[str, Any]:
     return {"Error": message.text}
 
@@ -229,6 +237,7 @@ _DESCRIBERS: dict[type, tuple[int, str, Callable[[Any, Callable[[bytes], Any]], 
     PushPull: (6, "pushPull", _push_pull),
     UserMessage: (8, "user", _user),
     Opinion: (8, "user", _opinion),
+    Claim: (8, "user", _claim),
     Nack: (11, "nackResp", _nack),
     ErrorMessage: (13, "err", _error),
 }

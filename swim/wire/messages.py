@@ -12,6 +12,8 @@ from enum import IntEnum
 __all__ = [
     "Ack",
     "Alive",
+    "Claim",
+    "ClaimKind",
     "Dead",
     "ErrorMessage",
     "Greeting",
@@ -23,6 +25,7 @@ __all__ = [
     "Ping",
     "PingReq",
     "PushPull",
+    "Refusal",
     "StreamMessage",
     "Suspect",
     "UserMessage",
@@ -191,6 +194,59 @@ class Opinion:
     certain: bool = False  # of a poll: the member's kernel says that the process is gone
 
 
+class ClaimKind(IntEnum):
+    """What one of our own members says to another about leadership."""
+
+    CONFIRM = 0
+    """I, of this `id`, may have missed something: do you follow me?"""
+    FOLLOW = 1
+    """To CONFIRM: yes. (Who follows another does not answer.)"""
+    ASK = 2
+    """To a voter: grant me, process `process` of this `id`, the lease, for `length_ms`; or renew it."""
+    GRANT = 3
+    """To ASK: you have it, `length_ms` from when I received that; nobody else gets it from me until then."""
+    REFUSE = 4
+    """To ASK: no, for this `reason`; asking again is of use in `left_ms`."""
+    RELEASE = 5
+    """To a voter: what you granted me in rounds up to this one is free."""
+
+
+class Refusal(IntEnum):
+    """Why a voter does not grant the lease."""
+
+    NONE = 0
+    GRANTED = 1
+    """Another has it from this voter, for `left_ms` more."""
+    STARTING = 2
+    """The voter's process is so young that an earlier one may have granted it to another."""
+    FLOOR = 3
+    """There has been a leader with a higher id: take a fresh one."""
+    VOTERS = 4
+    """The voter is configured with other voters, or with none."""
+    LENGTH = 5
+    """The voter is configured with another length of the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Ours, about leadership: a user message that begins with `CLAIM_MARK`. An answer has the `round` of
+    what it answers.
+
+    `token`: of ASK, the fencing token that the term is to have; of GRANT, the highest that this voter
+    has granted the lease for to others.
+    """
+
+    kind: ClaimKind
+    round: int
+    id: bytes = b""  # packed
+    process: bytes = b""
+    token: bytes = b""  # packed
+    voters: bytes = b""  # which voters the asker is configured with: a digest
+    length_ms: int = 0
+    left_ms: int = 0
+    reason: Refusal = Refusal.NONE
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorMessage:
     """What a peer answers on a stream whose framing it could not read."""
@@ -198,5 +254,5 @@ class ErrorMessage:
     text: str
 
 
-Message = Ping | PingReq | Ack | Nack | Suspect | Alive | Dead | UserMessage | Opinion
+Message = Ping | PingReq | Ack | Nack | Suspect | Alive | Dead | UserMessage | Opinion | Claim
 StreamMessage = PushPull | Ping | Ack | UserMessage | ErrorMessage

@@ -20,6 +20,7 @@ from swim.wire.serf import decode_tags
 from tests.protocol.fakes import Net, Puppet, entry
 
 ID, BOOT = "0" * 26, "0" * 8
+LEADS = {"_token": "0" * 26}
 
 
 class TestTags:
@@ -51,7 +52,7 @@ class TestTags:
         else:
             fits = True
         try:
-            size = len(encode_meta(tags, ID, BOOT))
+            size = len(encode_meta(tags, ID, BOOT, LEADS))
         except UnicodeEncodeError:
             assert not fits
         else:
@@ -59,7 +60,7 @@ class TestTags:
 
     def test_the_error_counts_bytes_exactly(self) -> None:
         def size(length: int) -> int:
-            return len(encode_meta({"k": "x" * length}, ID, BOOT))
+            return len(encode_meta({"k": "x" * length}, ID, BOOT, LEADS))
 
         room = max(length for length in range(512) if size(length) <= META_SIZE_MAX)
         check_tags({"k": "x" * room})
@@ -115,8 +116,10 @@ class TestTags:
         node = net.start("a", tags={"role": "db"})
         mine = entry(net.puppet("x").push(node), "a")
         assert mine is not None
+        assert node.term is not None
         tags = decode_tags(mine.meta)
-        assert tags == {"role": "db", "_id": node.me.id, "_boot": tags["_boot"]}
+        marks = {"_id": node.me.id, "_boot": tags["_boot"], "_token": node.term.token}
+        assert tags == {"role": "db", **marks}
         assert len(tags["_boot"]) == 8
 
 

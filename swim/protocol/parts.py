@@ -1,0 +1,109 @@
+"""The parts of one node, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swim.errors import SwimError
+from swim.protocol.context import Context
+from swim.protocol.dissemination import Dissemination
+from swim.protocol.joining import Joining
+from swim.protocol.leadership import Leadership
+from swim.protocol.membership import Membership
+from swim.protocol.myself import Myself
+from swim.protocol.naming import Naming
+from swim.protocol.networks import Networks
+from swim.protocol.probing import Probing
+from swim.protocol.reception import Reception
+from swim.protocol.suspicion import Suspicion
+from swim.protocol.sync import Sync
+from swim.protocol.tenure import Tenure
+from swim.protocol.verdicts import Verdicts
+from swim.types import Address
+
+__all__ = ["Parts"]
+
+
+class Parts:
+    """What `Node` consists of. Where two parts need each other, the earlier is given a way to the later."""
+
+    _suspicion: Suspicion
+    _probing: Probing
+    _naming: Naming
+
+    def __init__(
+        self,
+        context: Context,
+        address: Address,
+        networks: Networks,
+        tags: Mapping[str, str],
+        pinned_id: str | None,
+        electable: bool,
+    ) -> None:
+        self._context = context
+        self._table = context.table
+        self._outbox = context.outbox
+        self._timers = context.timers
+        self._networks = networks
+        self._dissemination = Dissemination(
+            context,
+            suspected=lambda name: self._suspicion.suspects(name),
+            loss=lambda: self._suspicion.usual_loss(),
+        )
+        self._myself = Myself(context, self._dissemination, address, tags, pinned_id, electable)
+        self._membership = Membership(
+            context,
+            self._myself,
+            self._dissemination,
+            networks,
+            claimed=lambda record, now: self._naming.claimed(record, now),
+            ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries),
+        )
+        self._leadership = Leadership(context, self._myself)
+        self._sync = Sync(context, self._myself, self._membership, self._leadership)
+        self._build_detector()
+        self._build_entrances()
+
+    def _build_detector(self) -> None:
+        self._verdicts = Verdicts(self._context, self._membership)
+        self._suspicion = Suspicion(self._context, self._membership, self._verdicts)
+        self._probing = self._suspicion.probing = Probing(
+            self._context,
+            self._myself,
+            self._dissemination,
+            view_at_rest=self._sync.view,
+            answered=self._suspicion.answered,
+            overdue=self._suspicion.overdue,
+        )
+
+    def _build_entrances(self) -> None:
+        context = self._context
+        self._tenure = Tenure(
+            context, self._myself, self._leadership, self._probing, self._suspicion.suspects
+        )
+        self._reception = Reception(
+            context,
+            self._myself,
+            self._membership,
+            self._probing,
+            self._suspicion,
+            self._verdicts,
+            self._sync,
+            self._tenure.receive,
+        )
+        self._naming = Naming(context, self._myself, self._probing, self._fail)
+        self._joining = Joining(
+            context,
+            self._myself,
+            self._sync,
+            self._leadership,
+            self._naming,
+            joined=self._joined,
+            failed=self._fail,
+        )
+
+    def _joined(self, now: float) -> None:
+        raise NotImplementedError
+
+    def _fail(self, failure: SwimError, now: float) -> None:
+        raise NotImplementedError

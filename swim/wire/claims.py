@@ -1,0 +1,42 @@
+"""Claims to leadership as bytes: a user message that begins with `CLAIM_MARK`."""
+
+from __future__ import annotations
+
+from swim.wire.dialect import U32, USER, Body, number, pack, raw
+from swim.wire.messages import Claim, ClaimKind, Refusal
+
+__all__ = ["CLAIM_MARK", "claim", "pack_claim"]
+
+CLAIM_MARK = 0x6C
+_BYTES_MAX = 64
+_KINDS = tuple(ClaimKind)
+_REFUSALS = tuple(Refusal)
+
+
+def claim(body: Body) -> Claim:
+    return Claim(
+        _KINDS[number(body, b"k", len(_KINDS) - 1)],
+        number(body, b"r", U32),
+        raw(body, b"i", _BYTES_MAX),
+        raw(body, b"b", _BYTES_MAX),
+        raw(body, b"t", _BYTES_MAX),
+        raw(body, b"v", _BYTES_MAX),
+        number(body, b"l", U32),
+        number(body, b"a", U32),
+        _REFUSALS[number(body, b"x", len(_REFUSALS) - 1)],
+    )
+
+
+def pack_claim(message: Claim) -> bytes:
+    fields = {
+        "a": message.left_ms,
+        "b": message.process,
+        "i": message.id,
+        "k": message.kind,
+        "l": message.length_ms,
+        "r": message.round,
+        "t": message.token,
+        "v": message.voters,
+        "x": message.reason,
+    }
+    return bytes((USER, CLAIM_MARK)) + pack({key: value for key, value in fields.items() if value})
