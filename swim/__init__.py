@@ -29,7 +29,7 @@ from swim.events import (
 )
 from swim.messages import Broadcast, DirectMessage, Lagged
 from swim.statistics import Statistics
-from swim.types import Address, Explanation, Member, MemberState
+from swim.types import Address, Explanation, Member, MemberState, Term
 
 if TYPE_CHECKING:
     from swim.cluster import Cluster, open_cluster
@@ -62,6 +62,7 @@ __all__ = [
     "Statistics",
     "SwimError",
     "TagsError",
+    "Term",
     "open_cluster",
 ]
 

@@ -7,12 +7,14 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict
+from typing import TypeVar
 
 import trio
 
+from swim.clock import NodeClock
 from swim.config import Config
 from swim.driver import Driver, running
 from swim.errors import JoinError, KeyringError
@@ -23,7 +25,7 @@ from swim.resolve import Seeds, advertised_address, require_reachable, resolve_o
 from swim.statistics import Statistics
 from swim.subscriptions import EventStream
 from swim.transport import open_transport
-from swim.types import Address, Explanation, Member
+from swim.types import Address, Explanation, Leadership, Member, Term
 from swim.wire import Codec, Keyring
 from swim.wire.dialect import utf8
 
@@ -32,6 +34,8 @@ __all__ = ["Cluster", "open_cluster"]
 _logger = logging.getLogger("swim")
 
 _NAME_SIZE_MAX = 128  # Serf's limit
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -43,6 +47,7 @@ async def open_cluster(
     tags: Mapping[str, str] | None = None,
     advertise: str | None = None,
     id: str | None = None,
+    electable: bool = True,
     keys: Sequence[bytes] = (),
     label: str = "",
     allowed_networks: Sequence[str] = (),
@@ -73,6 +78,7 @@ async def open_cluster(
         tags: What all members can see of this one; Serf's limit is 512 bytes in all.
         advertise: ``host[:port]`` where others reach this node, if not where it is bound.
         id: Pins the id that decides who leads; by default it is made when the node joins.
+        electable: Whether this node may lead.
         keys: 16, 24 or 32 bytes each. With keys all traffic is encrypted, with the first of them.
         label: Keeps clusters on one network apart.
         allowed_networks: CIDR, such as ``10.0.0.0/8``; only these may talk to us and be members.
@@ -93,7 +99,7 @@ async def open_cluster(
         ValueError: A name, address, network or label that is none.
     """
     config = config or Config.lan()
-    _check_name(name)
+    _check_names(name, ())
     keyring = _keyring(keys)
     codec = Codec(label=label, keyring=keyring)
     networks = Networks(allowed_networks)
@@ -104,20 +110,22 @@ async def open_cluster(
             raise JoinError(f"none of the seeds resolves ({known_seeds.describe_problems()})")
         address = await advertised_address(advertise, transport, seed_addresses)
         require_reachable(address, seed_addresses)
+        clock = NodeClock()
         node = Node(
             str(address) if name is None else name,
             address,
             config=config,
             codec=codec,
             rng=rng or random.Random(os.urandom(32)),
-            wall=lambda now: wall() + (now - trio.current_time()),
+            wall=lambda now: wall() + (now - clock.now()),
             tags=tags,
             pinned_id=id,
+            electable=electable,
             networks=allowed_networks,
         )
         if on_bound is not None:
             on_bound(address)
-        driver = Driver(node, transport, known_seeds, networks)
+        driver = Driver(node, transport, known_seeds, networks, clock)
         async with running(driver, seed_addresses):
             _logger.info("%s: a member, at %s", node.name, address)
             yield Cluster(driver, keyring)
@@ -164,6 +172,11 @@ class Cluster:
         """Whether this node leads, in its own view."""
         leader = self._node.leader
         return leader is not None and leader.name == self._node.name
+
+    @property
+    def leadership(self) -> Leadership:
+        """Who leads on what grounds, this node's term if it has one, and what is in the way."""
+        return self._node.leadership(self._driver.now())
 
     def members(self, /, **tags: str) -> tuple[Member, ...]:
         """All present members with these tags, this node included, in the order in which they joined."""
@@ -237,6 +250,46 @@ class Cluster:
         Raises `trio.ClosedResourceError` when the cluster is closed before.
         """
         await self._driver.until(lambda: predicate(self))
+
+    async def wait_for_leader(self) -> Member:
+        """Wait until there is a leader, as far as this node knows; returns it. This node may be it.
+
+        Raises `trio.ClosedResourceError` when the cluster is closed before.
+        """
+        await self._driver.until(lambda: self.leader is not None)
+        assert self.leader is not None
+        return self.leader
+
+    # --- leading
+    async def run_while_leader(self, function: Callable[[Term], Awaitable[T]]) -> T:
+        """Run ``await function(term)`` whenever this node leads, and cancel it when it does not any more.
+
+        Waits until this node has a term of leadership. When the term ends, or is in doubt, the function is
+        cancelled as by a `trio.CancelScope`; after its clean-up, however long that takes, all begins anew:
+        with the next term the function is started again. When it returns by itself it has done its work,
+        and what it returned is returned here, whether or not this node still leads. What it raises is raised.
+
+        Its cancel scope has the end of the term as its deadline, which is set ahead of time and moved on
+        while all is well. So a process that was frozen goes no further than the function's next checkpoint
+        when it wakes, and `trio.current_effective_deadline` tells the function how long it may rely on its
+        term. A function that comes to no checkpoint cannot be cancelled: give `Term.token` to whatever it
+        writes to, which should refuse a lower one.
+
+        May be called several times, also at once; each call goes its own way.
+
+        Raises `trio.ClosedResourceError` when the cluster is closed, after the function's clean-up. A node
+        that leaves gracefully says so to the others only after that.
+        """
+        return await self._driver.leading.run(function)
+
+    def yield_leadership(self) -> None:
+        """If this node leads: end its functions, step down, and go to the back of the queue.
+
+        The next one takes over as soon as the functions' clean-up is done. To wait for that:
+        ``await cluster.wait_for(lambda cluster: not cluster.is_leader)``. A node that is the only one that
+        may lead leads again, with a new term. Raises ValueError with a pinned id.
+        """
+        self._driver.yield_leadership()
 
     # --- actions
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -316,10 +369,16 @@ class Cluster:
         self._driver.stop()
 
 
-def _check_name(name: str | None) -> None:
-    size = 1 if name is None else len(utf8("the name", name))
-    if not 0 < size <= _NAME_SIZE_MAX:
-        raise ValueError(f"a name has 1 to {_NAME_SIZE_MAX} bytes, not {size}")
+def _check_names(name: str | None, voters: Sequence[str]) -> None:
+    if isinstance(voters, str):
+        raise ValueError(f"voters are a list of names, not one text: [{voters!r}]")
+    for each in voters if name is None else (name, *voters):
+        size = len(utf8("the name", each))
+        if not 0 < size <= _NAME_SIZE_MAX:
+            raise ValueError(f"a name has 1 to {_NAME_SIZE_MAX} bytes, not {size}")
+    twice = sorted(voter for voter, count in Counter(voters).items() if count > 1)
+    if twice:
+        raise ValueError(f"a voter has one vote, but {', '.join(map(repr, twice))} is named more than once")
 
 
 def _keyring(keys: Sequence[bytes]) -> Keyring | None:

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 
 import trio
 
+from swim.clock import NodeClock
 from swim.connections import Connections
 from swim.events import Event, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
 from swim.inbox import Inbox
 from swim.kept import KeptStreams
+from swim.leading import Leading
 from swim.mail import Mail
 from swim.protocol.networks import Networks
 from swim.protocol.node import Node, Phase, Request
@@ -55,10 +57,14 @@ class _Outcome:
 class Driver:
     """Runs one node. All of it is one trio task tree, `run`."""
 
-    def __init__(self, node: Node, transport: Transport, seeds: Seeds, networks: Networks) -> None:
+    def __init__(
+        self, node: Node, transport: Transport, seeds: Seeds, networks: Networks, clock: NodeClock
+    ) -> None:
         self.node = node
+        self.clock = clock
         self.transport = transport
         self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
+        self.leading = Leading(node, clock, self.until)
         self._seeds = seeds
         connections = Connections(transport)
         self.inbox = Inbox(node.config.message_buffer)
@@ -69,7 +75,7 @@ class Driver:
         self._scope = trio.CancelScope(shield=True)
         self._idle: trio.CancelScope | None = None
         self._changed = trio.lowlevel.ParkingLot()
-        self._phase = node.phase
+        self._seen = (node.phase, node.leader)
         self._outcomes: dict[int, _Outcome] = {}
         self._nursery: trio.Nursery | None = None
         self._closed = False
@@ -77,7 +83,7 @@ class Driver:
 
     def now(self) -> float:
         """The time that the node is told."""
-        return trio.current_time()
+        return self.clock.now()
 
     # --- life
     @trio.lowlevel.enable_ki_protection
@@ -99,6 +105,7 @@ class Driver:
         finally:
             self._nursery = None
             self._closed = True
+            self.leading.hold()
             self.transport.close()
         # Not after an error: then the body is cancelled, which says more than "closed" would.
         self.close()
@@ -116,19 +123,46 @@ class Driver:
     def stop(self) -> None:
         """Stop at once, without a word to the others."""
         self._scope.cancel()
+        self.leading.hold()
 
     async def leave(self) -> None:
-        """Say farewell, and answer for a while longer. Time-limited. Does nothing unless a member."""
+        """Say farewell, and answer for a while longer. Does nothing unless a member.
+
+        Functions that run while this node leads have ended before, clean-up included; from then on it is
+        time-limited. It goes on by itself if the caller is cancelled, who may be such a function.
+        """
         if self._stopped:
             return
         if self.node.phase is Phase.MEMBER:
-            with trio.move_on_after(_DRAIN_PATIENCE):
-                await self.mail.drain()
+            self.leading.hold(self._begin_farewell)
+            await self.until(lambda: self._stopped or self.node.phase is not Phase.MEMBER)
+        with trio.move_on_after(self.node.config.leave_linger + _LEAVE_ALLOWANCE):
+            await self.until(lambda: self._stopped or self.node.phase is not Phase.LEAVING)
+
+    def _begin_farewell(self) -> None:
+        if self._nursery is not None and not self._stopped:
+            self._nursery.start_soon(self._say_farewell)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _say_farewell(self) -> None:
+        with trio.move_on_after(_DRAIN_PATIENCE):
+            await self.mail.drain()
         if self.node.phase is Phase.MEMBER:
             self.node.leave(self.now())
             self.settle()
-        with trio.move_on_after(self.node.config.leave_linger + _LEAVE_ALLOWANCE):
-            await self.until(lambda: self._stopped or self.node.phase is not Phase.LEAVING)
+
+    def yield_leadership(self) -> None:
+        """Step down, as soon as the functions that run while this node leads have ended."""
+        self.require_open()
+        self.node.require_may_yield()
+
+        def step_down() -> None:
+            if not self._stopped:
+                self.node.yield_leadership(self.now())
+                self.leading.release()
+                self.settle()
+
+        self.leading.hold(step_down)
 
     def require_open(self) -> None:
         """Raises `trio.ClosedResourceError` when the node does not run any more."""
@@ -171,9 +205,11 @@ class Driver:
             for address in node.kernel_probes():
                 self._kept.probe(address, self._nursery)
             self._kept.look(self._nursery)
+        term_changed = self.leading.follow()
         events = node.next_events()
-        if events or node.phase is not self._phase:
-            self._phase = node.phase
+        seen = (node.phase, node.leader)  # a new token of the leader's is no event
+        if events or term_changed or seen != self._seen:
+            self._seen = seen
             for event in events:
                 _log(node.name, event)
                 if isinstance(event, MemberFailed | MemberLeft):
@@ -185,7 +221,7 @@ class Driver:
 
     def _deadline(self) -> float:
         deadline = self.node.next_deadline()
-        return math.inf if deadline is None else deadline
+        return math.inf if deadline is None else self.clock.deadline(deadline)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(self.node.members(), self.node.leader)
@@ -218,7 +254,7 @@ class Driver:
             # What has arrived comes before any verdict: after a stall the answers are all there.
             await self._drain()
             now = self.now()
-            if self._deadline() <= now:
+            if self._deadline() <= trio.current_time():
                 node.handle_timer(now)
             self.settle()
 

@@ -32,6 +32,9 @@ _STAGGER = 0.02
 class Reports(Protocol):
     """Who wants to know what kernels say; see the same verbs of `Node`."""
 
+    def now(self) -> float:
+        """The time that the node is told."""
+
     def receive_kernel_answer(self, address: Address) -> None:
         """It took something from us."""
 
@@ -61,7 +64,7 @@ class KeptStreams:
         if now < self._next_look or self._node.phase is not Phase.MEMBER:
             return
         self._next_look = now + _LOOK_INTERVAL
-        wanted = self._node.streams_to_keep(now)
+        wanted = self._node.streams_to_keep(self.reports.now())
         for address, keeper in list(self._keepers.items()):
             keeper.follow(address in wanted, now)
         missing = [address for address in wanted if address not in self._keepers]

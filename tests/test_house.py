@@ -29,6 +29,7 @@ LAYERS = {
     "swim.messages": 0,
     "swim.wire": 1,
     "swim.protocol": 2,
+    "swim.clock": 3,
     "swim.resolve": 3,
     "swim.subscriptions": 3,
     "swim.transport": 3,
@@ -39,6 +40,7 @@ LAYERS = {
     "swim.mail": 3,
     "swim.keeper": 3,
     "swim.kept": 3,
+    "swim.leading": 3,
     "swim.streams": 3,
     "swim.driver": 3,
     "swim.cluster": 3,
@@ -51,12 +53,14 @@ LAYERS = {
 TRIO = tuple(
     f"swim.{name}"
     for name in (
+        "clock",
         "cluster",
         "connections",
         "driver",
         "inbox",
         "keeper",
         "kept",
+        "leading",
         "metrics",
         "mail",
         "receiving",
@@ -105,6 +109,7 @@ PUBLIC = [
     "Statistics",
     "SwimError",
     "TagsError",
+    "Term",
     "open_cluster",
 ]
 

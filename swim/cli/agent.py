@@ -16,6 +16,7 @@ from swim.cli.options import (
     parse_addresses,
     parse_config,
     parse_keys,
+    parse_names,
     parse_networks,
     parse_tags,
     parse_text,
@@ -56,8 +57,13 @@ _FLUSH_PATIENCE = 1.0
 )
 @click.option("--label", default="", help="Keeps clusters on one network apart.")
 @click.option("--allow", multiple=True, metavar="CIDR", help="Only talk to these networks. Repeatable.")
-@click.option("--voters", metavar="NAME,..", help="Not available yet.")
-@click.option("--ticks", is_flag=True, help="Not available yet.")
+@click.option(
+    "--voters",
+    multiple=True,
+    metavar="NAME,..",
+    help="Lead only with a lease from most of these members; the same at all nodes.",
+)
+@click.option("--ticks", is_flag=True, help="With --json: a line every 20 ms while this node leads.")
 @click.option("--json", "json_lines", is_flag=True, help="JSON lines on stdout, commands on stdin.")
 @click.option("--plain", is_flag=True, help="Lines in place of the live table, also on a terminal.")
 @click.option("--metrics", metavar="HOST:PORT", help="Serve Prometheus metrics there, at /metrics.")
@@ -75,7 +81,7 @@ def command(
     keys: tuple[str, ...],
     label: str,
     allow: tuple[str, ...],
-    voters: str | None,
+    voters: tuple[str, ...],
     ticks: bool,
     json_lines: bool,
     plain: bool,
@@ -98,10 +104,10 @@ def command(
 
     Exit status: 0 after a leave, 1 when the node could not start, 2 for bad options.
     """
-    if voters is not None:
+    if voters:
         raise click.UsageError("--voters is not available yet; leave it out: the leader is then derived")
-    if ticks:
-        raise click.UsageError("--ticks is not available yet; leave it out")
+    if ticks and not json_lines:
+        raise click.UsageError("--ticks needs --json: they are lines for programs")
     options = CommonOptions(
         seeds=usage("--join", parse_addresses, join),
         config=usage("--set", parse_config, profile, settings),
@@ -110,6 +116,8 @@ def command(
         label=usage("--label", parse_text, label),
         networks=usage("--allow", parse_networks, allow),
         metrics=None if metrics is None else usage("--metrics", parse_address, metrics),
+        voters=usage("--voters", parse_names, voters),
+        ticks=ticks,
     )
     if metrics is not None:
         _need_prometheus()

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from swim.cli.stdin import read_lines
 from swim.cluster import Cluster, open_cluster
 from swim.config import Config
 from swim.errors import SwimError
-from swim.types import Address
+from swim.types import Address, Term
 
 __all__ = ["Agent", "CommonOptions"]
 
 _STATS_INTERVAL = 1.0
+_TICK_INTERVAL = 0.02
 _FIGURES = (
     "tx_packets",
     "tx_bytes",
@@ -49,6 +51,9 @@ class CommonOptions:
     networks: Sequence[str]
     metrics: tuple[str, int] | None = None
     """Where to serve them."""
+    voters: Sequence[str] = ()
+    ticks: bool = False
+    """Whether a node says that it leads, again and again."""
 
 
 class Agent:
@@ -138,12 +143,32 @@ class Agent:
 
     async def _observe(self, node: RunningNode, cluster: Cluster) -> None:
         observer = Observer(cluster.name)
-        async with cluster.events() as events:
+        async with cluster.events() as events, trio.open_nursery() as nursery:
             me = cluster.me
             self._report(node, {"event": "started", "address": str(me.address), "id": me.id})
+            nursery.start_soon(self._lead, node, cluster)
             async for event in events:
                 for fields in observer.observe(event):
                     self._report(node, fields)
+            nursery.cancel_scope.cancel()
+
+    async def _lead(self, node: RunningNode, cluster: Cluster) -> None:
+        """Tell when this node leads, as an application's leadership function would work then."""
+
+        async def function(term: Term) -> None:
+            self._report(node, {"event": "leading", "on": True, "token": term.token})
+            try:
+                while self._options.ticks:
+                    # What cannot be taken back is not done by somebody who has just woken up too late.
+                    if trio.current_time() < trio.current_effective_deadline():
+                        self._report(node, {"event": "tick", "token": term.token})
+                    await trio.sleep(_TICK_INTERVAL)
+                await trio.sleep_forever()
+            finally:
+                self._report(node, {"event": "leading", "on": False, "token": term.token})
+
+        with suppress(trio.ClosedResourceError):
+            await cluster.run_while_leader(function)
 
     # --- the process
     async def _watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:

@@ -17,7 +17,18 @@ import click
 from swim.config import Config
 from swim.wire.addresses import parse_address
 
-__all__ = ["parse_addresses", "parse_config", "parse_key", "parse_keys", "parse_tags", "read_key", "usage"]
+__all__ = [
+    "parse_addresses",
+    "parse_config",
+    "parse_key",
+    "parse_keys",
+    "parse_names",
+    "parse_networks",
+    "parse_tags",
+    "parse_text",
+    "read_key",
+    "usage",
+]
 
 _KEY_SIZES = (16, 24, 32)
 _Value = TypeVar("_Value")
@@ -97,6 +108,17 @@ def parse_networks(texts: Iterable[str]) -> list[str]:
     found = [part for text in texts for part in text.replace(",", " ").split()]
     for part in found:
         ipaddress.ip_network(part)
+    return found
+
+
+def parse_names(texts: Iterable[str]) -> list[str]:
+    """Names of members, separated by commas or spaces; none where there is nothing to parse."""
+    found = []
+    for text in texts:
+        names = text.replace(",", " ").split()
+        if not names:  # an empty variable of a script, most likely: nobody wants to lose the lease that way
+            raise ValueError("no name given; leave the option out to have no voters")
+        found += [parse_text(name) for name in names]
     return found
 
 

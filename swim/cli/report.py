@@ -169,7 +169,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
-_COLOURS = {"join": "green", "dead": "red", "suspect": "yellow", "leader": "cyan", "error": "red"}
+_COLOURS = {
+    "join": "green",
+    "dead": "red",
+    "suspect": "yellow",
+    "leader": "cyan",
+    "leading": "cyan",
+    "error": "red",
+}
 
 
 def as_text(fields: Fields, *, colour: bool, with_node: bool) -> str | None:
@@ -224,6 +231,10 @@ def sentence(fields: Fields) -> str | None:
         case "leader":
             who = "nobody" if fields["leader"] is None else fields["leader"]
             return f"* {who} leads" + (", this node" if fields["is_me"] else "")
+        case "leading" if fields["on"]:
+            return f"* this node acts as leader, token {fields['token']}"
+        case "leading":
+            return "* this node acts as leader no longer"
         case "error":
             return f"! {fields['message']}"
     return None

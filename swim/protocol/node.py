@@ -149,14 +149,18 @@ class Node(Parts):
 
         Who is the only one that may lead, leads again. Raises ValueError with a pinned id.
         """
-        if self._myself.pinned:
-            raise ValueError("a node with a pinned id cannot yield the leadership: its id stays the lowest")
+        self.require_may_yield()
         leads = self.leader is not None and self.leader.name == self.name
         if leads and self.phase is Phase.MEMBER:
             self._tenure.end()
             self._leadership.step_back(now)
             self._settle(now)
         return leads
+
+    def require_may_yield(self) -> None:
+        """Raises ValueError with a pinned id."""
+        if self._myself.pinned:
+            raise ValueError("a node with a pinned id cannot yield the leadership: its id stays the lowest")
 
     def _joined(self, now: float) -> None:
         self.phase = Phase.MEMBER

@@ -65,6 +65,33 @@ def test_three_nodes_tell_of_each_other_and_leave(start: Start) -> None:
     assert [agent.errors for agent in (first, second, third)] == [b""] * 3
 
 
+def test_it_says_when_it_leads_and_ticks_meanwhile(start: Start) -> None:
+    first, second, third = three(start, "--ticks")
+    begun = first.wait("leading", on=True)
+    assert begun["token"] == first.wait("tick")["token"]
+    assert terminate(first) == 0
+    ended = first.wait("leading", on=False)
+    assert ended["token"] == begun["token"]
+    taken_over = second.wait("leading", on=True)
+    assert taken_over["token"] > begun["token"]
+    assert taken_over["t"] > ended["t"]
+    second.wait("tick")
+    ticks = [line["t"] for line in first.all("tick")]
+    assert begun["t"] < ticks[0]
+    assert ticks[-1] < ended["t"]
+    # Every 20 ms, or less often on a busy machine.
+    assert len(ticks) <= 1 + (ended["t"] - begun["t"]) / 0.02
+    assert not third.all("leading")
+    assert not third.all("tick")
+
+
+def test_without_ticks_there_are_none(start: Start) -> None:
+    first = start("a")
+    first.wait("leading", on=True)
+    first.wait("stats")
+    assert not first.all("tick")
+
+
 def test_a_killed_leader_is_replaced_and_comes_back_at_the_back_of_the_queue(start: Start) -> None:
     first, second, third = three(start)
     address, old_id = first.address, first.wait("started")["id"]
@@ -267,10 +294,11 @@ def test_without_json_standard_input_is_not_read() -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
-            lines = [process.stdout.readline() for _ in range(3)]
+            lines = [process.stdout.readline() for _ in range(4)]
             assert "listening on 127.0.0.1:" in lines[0]
             assert "solo is a member" in lines[1]
             assert "* solo leads, this node" in lines[2]
+            assert "* this node acts as leader, token 01" in lines[3]
             time.sleep(0.5)
             assert process.poll() is None
             process.send_signal(signal.SIGTERM)

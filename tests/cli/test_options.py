@@ -116,7 +116,7 @@ def test_networks() -> None:
         ("agent --allow everywhere", "--allow"),
         ("agent --name two\twords", "--name"),
         ("agent --voters a,b,c", "not available yet"),
-        ("agent --ticks", "not available yet"),
+        ("agent --ticks", "--ticks needs --json"),
         ("agent --count 0", "--count"),
         ("agent --count 3", "--count needs --name"),
         ("agent --name n --count 3 --bind 127.0.0.1:65534", "there are not 3 ports"),

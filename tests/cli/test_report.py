@@ -105,3 +105,12 @@ def test_lines_for_people_have_no_control_characters_and_colour_only_on_demand()
     assert "\x1b" not in plain
     assert "\x1b[32m" in (as_text(fields, colour=True, with_node=False) or "")
     assert as_text({"node": "me", "event": "stats"}, colour=False, with_node=False) is None
+
+
+def test_people_are_told_when_this_node_acts_as_leader() -> None:
+    def said(**fields: object) -> str | None:
+        return as_text({"node": "me", "token": "01T", **fields}, colour=False, with_node=False)
+
+    assert "acts as leader, token 01T" in (said(event="leading", on=True) or "")
+    assert "no longer" in (said(event="leading", on=False) or "")
+    assert said(event="tick") is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from typing import Any, cast
 
 import trio
 
+from swim.clock import NodeClock
 from swim.config import Config
 from swim.driver import Driver, running
 from swim.events import Event, MemberUpdated
@@ -15,7 +17,7 @@ from swim.protocol.networks import Networks
 from swim.protocol.node import Node, Phase, Request
 from swim.resolve import Seeds
 from swim.transport import open_transport
-from swim.types import Address, Member
+from swim.types import Address, Member, Term
 from swim.wire import Codec, DecodeError
 from swim.wire.messages import StreamMessage, UserMessage
 
@@ -44,6 +46,8 @@ class ScriptedNode:
         self.boot = "bootboot"
         self.others: list[Member] = []
         self.events: list[Event] = []
+        self.term: Term | None = None
+        self.term_ends = math.inf
         self._token = 0
         self._heard = trio.lowlevel.ParkingLot()
 
@@ -92,6 +96,12 @@ class ScriptedNode:
         self.phase = Phase.LEAVING
         self.deadline = now + self.config.leave_linger
         self._note("leave")
+
+    def require_may_yield(self) -> None:
+        self._note("require_may_yield")
+
+    def yield_leadership(self, now: float) -> None:
+        self._note("yield_leadership")
 
     def set_tags(self, tags: Any, now: float) -> None:
         self._note("set_tags", tags)
@@ -163,11 +173,13 @@ def make_driver(
     config: Config | None = None,
     networks: Sequence[str] = (),
     seeds: Sequence[str] = (),
+    clock: NodeClock | None = None,
 ) -> tuple[ScriptedNode, Driver]:
     """A scripted node on sockets of its own, not running yet."""
     transport = open_transport(host, 0)
     node = ScriptedNode(transport.address, config=config)
-    return node, Driver(cast(Node, node), transport, Seeds(seeds), Networks(networks))
+    driver = Driver(cast(Node, node), transport, Seeds(seeds), Networks(networks), clock or NodeClock())
+    return node, driver
 
 
 @asynccontextmanager

@@ -1,0 +1,125 @@
+"""Functions that run while this node leads: its term, mirrored onto trio's cancel scopes.
+
+The core decides when a term begins and ends, and moves its end ahead while all is well (`Node.term`,
+`Node.term_ends`). Here that end is the deadline of the functions' scopes. So it is set ahead of time: a
+process that was frozen finds it passed when it wakes, before any of its tasks is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from swim.clock import NodeClock
+from swim.protocol.node import Node
+from swim.types import Term
+
+__all__ = ["Leading"]
+
+T = TypeVar("T")
+
+
+class Leading:
+    """The functions of one node. `follow` is called after every call into the node."""
+
+    def __init__(
+        self, node: Node, clock: NodeClock, until: Callable[[Callable[[], bool]], Awaitable[None]]
+    ) -> None:
+        self._node = node
+        self._clock = clock
+        self._until = until
+        self._term: Term | None = None
+        self._ends = 0.0
+        self._over = ""
+        self._running: dict[trio.CancelScope, None] = {}
+        self._held = False
+        self._afterwards: list[Callable[[], None]] = []
+        self._watch = _SleepWatch(clock, self)
+
+    @property
+    def term(self) -> Term | None:
+        """The term in which functions may run, at this moment."""
+        return self._term if trio.current_time() < self._ends else None
+
+    def follow(self) -> bool:
+        """Take over what the node says of its term. Whether one has begun or ended.
+
+        A term whose end has passed is over, also if the node should learn later that it could have gone on:
+        functions have been cancelled, and will not be started again with its token.
+        """
+        before, now = self._term, trio.current_time()
+        theirs = None if self._held else self._node.term
+        ends = self._clock.deadline(self._node.term_ends)
+        if before is not None and (theirs is None or theirs.token != before.token or self._ends <= now):
+            self._end()
+        if theirs is not None and theirs.token != self._over:
+            self._term, self._ends = theirs, ends
+            for scope in self._running:
+                scope.deadline = ends
+            if ends <= now:
+                self._end()
+        return before is not self._term
+
+    def _end(self) -> None:
+        if self._term is not None:
+            self._over, self._term = self._term.token, None
+        self._ends = 0.0
+        for scope in self._running:
+            scope.cancel()
+
+    async def run(self, function: Callable[[Term], Awaitable[T]]) -> T:
+        """See `Cluster.run_while_leader`."""
+        while True:
+            await self._until(lambda: self.term is not None)
+            term = self._term
+            assert term is not None
+            with trio.CancelScope(deadline=self._ends) as scope:
+                try:
+                    self._begun(scope)
+                    return await function(term)
+                finally:
+                    self._ended(scope)
+
+    @trio.lowlevel.enable_ki_protection
+    def _begun(self, scope: trio.CancelScope) -> None:
+        if not self._running:
+            trio.lowlevel.add_instrument(self._watch)
+        self._running[scope] = None
+
+    @trio.lowlevel.enable_ki_protection
+    def _ended(self, scope: trio.CancelScope) -> None:
+        if self._running.pop(scope, self) is None and not self._running:
+            trio.lowlevel.remove_instrument(self._watch)
+            self._flush()
+
+    def hold(self, afterwards: Callable[[], None] | None = None) -> None:
+        """Cancel all functions and start none; do this as soon as the last has ended its clean-up."""
+        self._held = True
+        if afterwards is not None:
+            self._afterwards.append(afterwards)
+        self.follow()
+        if not self._running:
+            self._flush()
+
+    def _flush(self) -> None:
+        due, self._afterwards = self._afterwards, []
+        for afterwards in due:
+            afterwards()
+
+    def release(self) -> None:
+        """Functions may start again."""
+        self._held = False
+
+
+class _SleepWatch(trio.abc.Instrument):
+    """Looks whether the machine has slept, whenever trio's loop wakes: before any task is run."""
+
+    def __init__(self, clock: NodeClock, leading: Leading) -> None:
+        self._clock = clock
+        self._leading = leading
+
+    def after_io_wait(self, timeout: float) -> None:
+        if self._clock.look():
+            self._leading.follow()
