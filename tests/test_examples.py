@@ -57,6 +57,13 @@ def test_registry() -> None:
     assert "db-1 has died: what it was doing has to be done again" not in lines
 
 
+def test_fencing() -> None:
+    lines = run("fencing.py").stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("too late: ann's second entry (token ..")
+    assert lines[1:] == ["ann's first entry", "bob's entry"]
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_are_short_tutorials(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
@@ -65,7 +72,9 @@ def test_examples_are_short_tutorials(path: Path) -> None:
 
 
 def test_every_example_is_run() -> None:
-    assert [path.name for path in EXAMPLES] == ["hello.py", "registry.py"], "write a test for the new one"
+    assert [path.name for path in EXAMPLES] == ["fencing.py", "hello.py", "registry.py"], (
+        "write a test for the new one"
+    )
 
 
 # --- what the README says in passing
