@@ -1,0 +1,199 @@
+"""How soon another one leads, and that never two do: five processes, in both modes.
+
+    python -m benchmarks.leadership [--runs 20] [--only kill leave] [--modes derived voters] [--quick]
+
+- kill: SIGKILL of the leader; leave: SIGTERM; pause: SIGSTOP for 20 s, then SIGCONT. Seconds from the signal
+  until the leadership function runs at another node (`leading` lines). The old one is then started again.
+- part (with voters): the network between namespaces is cut 2|3, 1|4 and one way, for 10 s; needs root.
+- zookeeper, etcd: three servers, five clients, the same three signals; skipped where they are not installed.
+
+While a node leads it ticks every 20 ms. overlap: ticks of a node while another one led, by both their words.
+late ticks: those of the stopped leader after it was continued.
+
+Figures of scenarios that are not run this time are kept in the record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, TypeAlias
+
+import trio
+
+from benchmarks import namespaces, record, show
+from benchmarks.leadership import others, scenarios, servers
+from benchmarks.leadership.crew import NAMES, Crew, open_crew
+from benchmarks.leadership.scenarios import CUTS, Figures
+from benchmarks.leadership.servers import SETTINGS
+from benchmarks.leadership.tenures import Tenure
+from benchmarks.peers import Absent, Peer, find_peer
+
+Results: TypeAlias = dict[str, list[Figures]]
+"""By "scenario, mode"."""
+Run: TypeAlias = Callable[[Crew, Tenure], Awaitable[Figures]]
+
+SCENARIOS = ("kill", "leave", "pause", "part", *SETTINGS)
+MODES = ("derived", "voters")
+RUNS = 20
+RUNS_PER_CUT = 10
+RUNS_OF_OTHERS = 3
+SIDE_BY_SIDE = 4
+"""Clusters at once, where nothing short is measured."""
+
+
+class Session:
+    """The scenarios of one call, their figures as they come."""
+
+    def __init__(self, args: argparse.Namespace, swim: Peer, results: Results) -> None:
+        self.args = args
+        self.results = results
+        self.skipped: list[str] = []
+        self._swim = swim
+
+    async def run(self) -> None:
+        for scenario in self.args.only:
+            if scenario == "part":
+                await self._part()
+            elif scenario in SETTINGS:
+                await self._other(scenario)
+            else:
+                for mode in self.args.modes:
+                    await self._repeat(scenario, mode)
+
+    async def _repeat(self, scenario: str, mode: str) -> None:
+        found = self.results[f"{scenario}, {mode}"] = []
+        left = iter(range(self.args.runs))
+        run: Run = getattr(scenarios, scenario)
+
+        async def crew_of_its_own() -> None:
+            async with open_crew(self._swim, voters=NAMES if mode == "voters" else ()) as crew:
+                leader = await crew.gather()
+                for _ in left:
+                    found.append(await run(crew, leader))
+                    self._tell(f"{scenario}, {mode}", found)
+                    leader = await crew.settled()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(SIDE_BY_SIDE if scenario == "pause" else 1):
+                nursery.start_soon(crew_of_its_own)
+
+    async def _part(self) -> None:
+        reason = namespaces.why_not()
+        if reason is not None:
+            self.skipped.append(str(Absent("part", reason, namespaces.INSTALL)))
+            return
+        wanted = min(self.args.runs, RUNS_PER_CUT)
+        found: Results = {f"part {cut}, voters": [] for cut in CUTS}
+        self.results.update(found)
+        left = iter([cut for _ in range(wanted) for cut in CUTS])
+
+        async def crew_of_its_own(network: namespaces.Network) -> None:
+            async with open_crew(self._swim, voters=NAMES, network=network) as crew:
+                leader = await crew.gather()
+                for cut in left:
+                    found[f"part {cut}, voters"].append(await scenarios.part(crew, leader, cut))
+                    self._tell(f"part {cut}, voters", found[f"part {cut}, voters"])
+                    leader = await crew.settled()
+
+        with ExitStack() as stack:
+            networks = [stack.enter_context(namespaces.open_network(NAMES)) for _ in range(SIDE_BY_SIDE)]
+            async with trio.open_nursery() as nursery:
+                for network in networks:
+                    nursery.start_soon(crew_of_its_own, network)
+
+    async def _other(self, kind: str) -> None:
+        absent = servers.why_not(kind)
+        if absent is not None:
+            self.skipped.append(str(absent))
+            return
+        for setting, seconds in SETTINGS[kind].items():
+
+            def tell(scenario: str, figures: Figures, setting: str = setting) -> None:
+                found = self.results[f"{scenario}, {kind}, {setting}"]
+                found.append(figures)
+                self._tell(f"{scenario}, {kind}, {setting}", found)
+
+            for scenario in ("kill", "leave", "pause"):
+                self.results[f"{scenario}, {kind}, {setting}"] = []
+            await others.measure(kind, seconds, min(self.args.runs, RUNS_OF_OTHERS), tell)
+
+    def _tell(self, what: str, found: list[Figures]) -> None:
+        print(f"{what}, run {len(found)}: {json.dumps(found[-1])}", flush=True)
+
+
+# --- tables
+
+
+def rows(results: Results) -> Iterator[list[str]]:
+    """One for each scenario and mode."""
+    for what, runs in results.items():
+        if not runs:
+            continue
+        times = [run["to_the_next"] for run in runs if run.get("to_the_next") is not None]
+        yield [
+            what,
+            str(len(runs)),
+            show.middle(times),
+            str(sum(run.get("overlap", 0) for run in runs)),
+            str(sum(run.get("ticks_after_waking", 0) for run in runs)),
+            _all(runs, "stayed"),
+            _all(runs, "tokens_rise"),
+        ]
+
+
+def _all(runs: Sequence[Figures], what: str) -> str:
+    said = [run[what] for run in runs if what in run]
+    return f"{sum(said)}/{len(said)}" if said else ""
+
+
+COLUMNS = ("", "runs", "until another leads (s)", "overlap", "late ticks", "stayed", "tokens rise")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = record.parser("leadership", __doc__)
+    parser.add_argument("--runs", type=int, default=RUNS, help="of each scenario (of each cut: at most 10)")
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
+    args = record.parse(parser, argv)
+    if args.runs < 1:
+        parser.error("--runs needs 1 or more")
+    if args.quick:
+        args.runs, args.only = 2, [name for name in args.only if name in ("kill", "leave")]
+    return args
+
+
+def kept(args: argparse.Namespace) -> Results:
+    """What the record has from earlier runs."""
+    try:
+        found: dict[str, Any] = json.loads(args.json.read_text(encoding="utf-8"))["results"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    swim = find_peer("swim")
+    if isinstance(swim, Absent):
+        print(swim)
+        return 1
+    session = Session(args, swim, {} if args.quick else kept(args))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    try:
+        trio.run(session.run)
+    except KeyboardInterrupt:
+        print("interrupted; every process started here is gone", file=sys.stderr)
+        return 130
+    show.console().print(show.table("Leadership", COLUMNS, rows(session.results)))
+    print(*session.skipped, sep="\n")
+    print(record.write(args, results=session.results, skipped=session.skipped))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
