@@ -151,6 +151,11 @@ class Transcript:
         news, self._news = self._news, []
         return news
 
+    def accepted(self) -> list[Shown]:
+        """Those that are remembered, under their present numbers."""
+        lines = enumerate(self.log.after(0), self.log.base + 1)
+        return [Shown(number, line) for number, line in lines if number <= self.shown]
+
     @property
     def unaccepted(self) -> int:
         """How many of this member's own lines are not accepted yet."""
