@@ -1,9 +1,10 @@
 """How news travels: at once along the hash rings, and a few more times on pings and acks.
 
-On first receipt a member holds news for a few milliseconds, then sends all that it holds to its
-successors on the first `fanout` rings. Each ring gives every member an in-degree of exactly one,
-so the flood reaches everybody in about log(n) hops where random gossip of the same cost misses some
-(DETECTOR.md, table F). What a flood misses, piggyback and the view hash repair.
+On first receipt a member sends news to its successors on the first `fanout` rings: at once, or, where
+it has just done so, a few milliseconds later together with all that came in the meantime. Each ring
+gives every member an in-degree of exactly one, so the flood reaches everybody in about log(n) hops
+where random gossip of the same cost misses some (DETECTOR.md, table F). What a flood misses, piggyback
+and the view hash repair.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Dissemination(Part):
         self._suspected = suspected
         self._loss = loss
         self._introduce_until = -math.inf
+        self._quiet_until = -math.inf
         self._held: dict[str, bytes] = {}
         self._riding: dict[str, tuple[bytes, int]] = {}
 
@@ -51,8 +53,7 @@ class Dissemination(Part):
         self._riding[about] = (part, self._config.piggyback_limit)
         if len(self._riding) > _RIDING_MAX:
             del self._riding[next(iter(self._riding))]  # it was flooded, and the view hash repairs
-        delay = self._config.flood_delay * self._rng.uniform(0.5, 1.5)
-        self._timers.set_if_unset("flood", now + delay, self.flood)
+        self._timers.set_if_unset("flood", max(now, self._quiet_until), self.flood)
 
     def flood(self, now: float) -> None:
         """Send what is held to the ring successors."""
@@ -63,6 +64,7 @@ class Dissemination(Part):
             # Not everybody knows this node yet, and a stranger's news has to begin with itself.
             mine = self._outbox.codec.part(record.as_alive())
             self._held = {self._name: mine} | self._held
+        self._quiet_until = now + self._config.flood_delay * self._rng.uniform(0.5, 1.5)
         packets = list(self._pack(self._held.values()))
         self._held = {}
         for address in self._successors():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from swim.protocol.context import Context, Part
 from swim.protocol.identity import pack_id, unpack_id
@@ -11,6 +11,7 @@ from swim.protocol.leadership import Leadership
 from swim.protocol.limits import TokenBucket
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
+from swim.protocol.readmission import TOGETHER
 from swim.protocol.table import BOOT_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_addresses, unpack_address, unpack_addresses
@@ -149,6 +150,8 @@ class Sync(Part):
             self._outbox.drop("merge-version")
             return clash
         incarnation = self._myself.incarnation
+        if theirs.greeting is not None:
+            self._hear_own_death(theirs.nodes, theirs.greeting, now)
         for node in theirs.nodes:
             self._merge_node(node, theirs.greeting, now, spread)
         if self._myself.incarnation != incarnation:
@@ -165,6 +168,14 @@ class Sync(Part):
             self._leadership.hear_floor(floor, now)
         return None
 
+    def _hear_own_death(self, nodes: Sequence[NodeState], greeting: Greeting, now: float) -> None:
+        """One of our own has given this node up: only this one, or also others that it sees?"""
+        dead = {node.name: node.incarnation for node in nodes if node.state is WireState.DEAD}
+        if self._name in dead:
+            wrong = sum(1 for record in map(self._table.get, dead) if record is not None and record.present)
+            news = Dead(self._name, dead[self._name], greeting.name, alone=wrong < TOGETHER)
+            self._membership.dead(news, now)
+
     def _answer_accuser(self, greeting: Greeting | None, now: float) -> None:
         """It has given this node up, so none of its cluster would hear the refutation otherwise."""
         accuser = None if greeting is None else self._table.get(greeting.name)
@@ -174,6 +185,8 @@ class Sync(Part):
     def _merge_node(self, node: NodeState, greeting: Greeting | None, now: float, spread: bool) -> None:
         if self._knows(node, greeting):
             return
+        if node.name == self._name and node.state is WireState.DEAD and greeting is not None:
+            return  # see `_hear_own_death`
         if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None):
             # What one of our own suspects is its own affair until it is sure.
             self._membership.alive(_alive(node), now, spread=spread)
