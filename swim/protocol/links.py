@@ -25,7 +25,7 @@ class Links(Part):
         """Of the regular pings."""
         self._myself = myself
         self._ask = ask
-        self._answered = self._heard = self._cut_off_until = -math.inf
+        self._answered = self._heard = -math.inf
         self._testing: float | None = None
         self._sound_since: float | None = None
         self._can_test = False
@@ -35,13 +35,8 @@ class Links(Part):
         """Many of the recent pings were lost."""
         return self.loss.recently > _BAD
 
-    def cut_off_until(self, now: float) -> float:
-        """When somebody answered for the first time after a time without any answers; now, while it lasts."""
-        return now if now - self._answered > self._config.silence_tolerance else self._cut_off_until
-
     def answered(self, now: float) -> None:
         """An ack of another member."""
-        self._cut_off_until = self.cut_off_until(now)
         self._answered = now
 
     def heard(self, now: float) -> None:
@@ -50,6 +45,10 @@ class Links(Part):
             self._answered = now  # nothing has been asked yet
             self.test(now)  # while all is well: whether that can be done at all
         self._heard = now
+
+    def cut_off(self, now: float) -> None:
+        """Most of those that this node pings are silent."""
+        self._myself.cut_off = now
 
     def test(self, now: float) -> None:
         """Ping this node itself: what does not even come back from there is nobody else's fault."""

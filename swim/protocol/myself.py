@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from swim.errors import TagsError
@@ -72,6 +73,8 @@ class Myself(Part):
         self.held = False
         """Given up by the others, and not answering yet (see `Readmission`): nothing is said of this node."""
         self._accused = 0
+        self.cut_off = -math.inf
+        """When this node last heard so little that the others may have moved on without it."""
         self._marks = {} if electable else {ELECTABLE_TAG: NOT_ELECTABLE}
         self.tags = check_tags(tags, self._marks)
         self._pinned_id = pinned_id
@@ -125,6 +128,8 @@ class Myself(Part):
         record = self.record
         if record is None or self.leaving or self._table.present_count == 1:
             return
+        if now - self.cut_off < self._config.silence_tolerance:
+            return  # it may have been given up meanwhile: that is to be heard first
         if record.token != self._marks.get(TOKEN_TAG, ""):
             self._say_more(now)
 

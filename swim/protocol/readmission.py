@@ -82,7 +82,7 @@ class Readmission(Part):
         if self._links.bad:
             return False
         flaps = len(self._mine) > 1
-        return not flaps or now - max(told, self._links.cut_off_until(now)) >= _FLAPPING_S
+        return not flaps or now - max(told, self._myself.cut_off) >= _FLAPPING_S
 
     def _look(self, told: float, now: float) -> None:
         if self.ready(told, now):

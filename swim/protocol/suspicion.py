@@ -265,6 +265,8 @@ class Suspicion(Part):
         if case.suspected:
             self._verdicts.hint(record, self._attention(now) - case.since, case.hinted)
             self._links.test(now)
+            if self._most_silent():
+                self._links.cut_off(now)
         if self._convinced(name, case, now):
             for asker, poll in case.askers.items():
                 self._verdicts.answer(asker, poll, OpinionKind.AGREE)
@@ -291,9 +293,11 @@ class Suspicion(Part):
 
     def _mute(self) -> bool:
         """When most of its subjects are silent, it is the observer that has the problem."""
+        return len(self.probing.subjects) >= _MUTE_SUBJECTS and self._most_silent()
+
+    def _most_silent(self) -> bool:
         subjects = self.probing.subjects
-        suspected = sum(map(self.suspects, subjects))
-        return len(subjects) >= _MUTE_SUBJECTS and suspected > _MUTE_SHARE * len(subjects)
+        return sum(map(self.suspects, subjects)) > _MUTE_SHARE * len(subjects)
 
     def _long(self, case: _Case, now: float) -> bool:
         """Nothing that a live member does takes so long, nor its observers to answer for it.
