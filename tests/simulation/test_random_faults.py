@@ -14,7 +14,7 @@ from swim.simulation.chaos import Chaos, random_world
 
 SEEDS = range(*map(int, os.environ.get("SWIM_SEEDS", "0:16").split(":")))
 CALM_WITHIN = 120.0
-"""Who died again and again in the storm waits for a minute in which its links are good (see `readmission`)."""
+"""Who died again and again in the storm waits for a minute of good links (see `readmission`)."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
