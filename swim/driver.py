@@ -206,6 +206,8 @@ class Driver:
                 self._kept.probe(address, self._nursery)
             self._kept.look(self._nursery)
         term_changed = self.leading.follow()
+        for broadcast in node.next_broadcasts():
+            self.inbox.publish(broadcast)
         events = node.next_events()
         seen = (node.phase, node.leader)  # a new token of the leader's is no event
         if events or term_changed or seen != self._seen:

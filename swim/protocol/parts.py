@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swim.errors import SwimError
+from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.joining import Joining
@@ -69,7 +70,8 @@ class Parts:
             ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries),
         )
         self._leadership = Leadership(context, self._myself)
-        self._sync = Sync(context, self._myself, self._membership, self._leadership)
+        self._broadcasts = Broadcasts(context, self._myself, self._dissemination)
+        self._sync = Sync(context, self._myself, self._membership, self._leadership, self._broadcasts)
         self._build_detector()
         self._build_entrances()
 
@@ -102,6 +104,7 @@ class Parts:
             self._verdicts,
             self._sync,
             self._tenure.receive,
+            self._broadcasts,
         )
         self._naming = Naming(context, self._myself, self._probing, self._fail)
         self._joining = Joining(

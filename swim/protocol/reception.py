@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
 from swim.protocol.links import Links
 from swim.protocol.membership import Membership
@@ -51,6 +52,7 @@ class Reception(Part):
         verdicts: Verdicts,
         sync: Sync,
         claimed: Callable[[Claim, Record, Address, float], None],
+        broadcasts: Broadcasts,
     ) -> None:
         super().__init__(context)
         self.open = False
@@ -64,6 +66,7 @@ class Reception(Part):
         self._verdicts = verdicts
         self._sync = sync
         self._claimed = claimed
+        self._broadcasts = broadcasts
         self._strangers = Strangers(context, membership, probing, believed=self._gossip)
         self._aliases: dict[Address, str] = {}
 
@@ -120,6 +123,8 @@ class Reception(Part):
                 self._claim(message, sender, source, now)
             case Nack():
                 pass  # we never ask for one
+            case UserMessage() if self._myself.record is not None:
+                self._broadcasts.receive(message, sender, now)
             case UserMessage():
                 self._outbox.drop("user")
 

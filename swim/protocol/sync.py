@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
 from swim.protocol.identity import pack_id, unpack_id
 from swim.protocol.leadership import Leadership
@@ -44,13 +45,19 @@ class Sync(Part):
     """Builds and merges full states, and decides when to ask whom for one."""
 
     def __init__(
-        self, context: Context, myself: Myself, membership: Membership, leadership: Leadership
+        self,
+        context: Context,
+        myself: Myself,
+        membership: Membership,
+        leadership: Leadership,
+        broadcasts: Broadcasts,
     ) -> None:
         super().__init__(context)
         self.seeds: list[Address] = []
         self._myself = myself
         self._membership = membership
         self._leadership = leadership
+        self._broadcasts = broadcasts
         self._mismatch = TokenBucket(_MISMATCH_PER_S, _MISMATCH_BURST)
         self._leads: dict[Address, None] = {}
         """Where members may be that others have lost sight of."""
@@ -116,7 +123,9 @@ class Sync(Part):
         return self._leadership.view_hash.to_bytes(8, "big")
 
     def ask(self, address: Address, now: float, *, join: bool = False) -> int:
-        return self._outbox.request(address, self.state(now, join=join))
+        record = self._table.at(address)
+        to_own = record is not None and record.own
+        return self._outbox.request(address, self.state(now, join=join, to_own=to_own))
 
     # --- what
 
@@ -132,12 +141,12 @@ class Sync(Part):
             pack_addresses([record.address for record in self._table.dead() if record.solo][:_LOST_MAX]),
         )
 
-    def state(self, now: float, *, join: bool = False) -> PushPull:
-        """Everything this node knows, but not what it concluded alone."""
+    def state(self, now: float, *, join: bool = False, to_own: bool) -> PushPull:
+        """Everything this node knows, but not what it concluded alone; for an own or a foreign node."""
         if self._state_version != self._table.version:
             self._state_version = self._table.version
             self._nodes = tuple(record.as_node_state() for record in self._table if not record.solo)
-        return PushPull(self._nodes, join, b"", self.greeting(now))
+        return PushPull(self._nodes, join, self._broadcasts.state(to_own=to_own), self.greeting(now))
 
     def merge(self, theirs: PushPull, now: float, *, spread: bool = True) -> str | None:
         """Apply another node's state; returns why it was refused, if it was."""
@@ -154,6 +163,7 @@ class Sync(Part):
             self._hear_own_death(theirs.nodes, theirs.greeting, now)
         for node in theirs.nodes:
             self._merge_node(node, theirs.greeting, now, spread)
+        self._broadcasts.merge(theirs.user_state, now, joining=not spread)
         if self._myself.incarnation != incarnation:
             self._answer_accuser(theirs.greeting, now)
         if theirs.greeting is not None:
