@@ -55,6 +55,9 @@ class _Riding:
         if len(self._news) > _RIDING_MAX:
             del self._news[next(iter(self._news))]  # it was flooded, and the view hash repairs
 
+    def clear(self) -> None:
+        self._news.clear()
+
     def take(self, room: int, count: int, *, own: bool) -> list[bytes]:
         """Up to so many parts that fit into so many bytes, for an own or a foreign member."""
         taken: list[bytes] = []

@@ -115,7 +115,7 @@ class TestAmongOurs:
         net.run(0.3)
         assert [len(told(node)) for node in nodes] == [1, 1, 1, 0, 0, 0]
         for node in nodes:
-            node._dissemination._riding_behind._news.clear()
+            node._dissemination._riding_behind.clear()
         net.heal()
         net.run(12)
         assert [told(node) for node in nodes[3:]] == [[("a", "news", b"1")]] * 3

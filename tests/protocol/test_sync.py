@@ -220,7 +220,7 @@ class TestWhen:
         a.set_tags({"role": "db"}, net.now)
         net.drain(a)
         net.run(0.5)  # the flood and some rides are lost
-        a._dissemination._riding._news.clear()
+        a._dissemination._riding.clear()
         net.heal()
         net.requested.clear()
         assert net.run_until(lambda: {"role": "db"} in [member.tags for member in b.members()], 5), (
