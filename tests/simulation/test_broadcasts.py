@@ -7,23 +7,24 @@ from statistics import median
 
 import pytest
 
+from swim.config import Config
 from swim.simulation import World
 
 
 @pytest.mark.parametrize(("loss", "seed"), [(0.0, 1), (0.05, 2), (0.2, 3)])
 def test_reach_all_once(loss: float, seed: int) -> None:
-    world = World(seed, fast=True)
-    names = world.assemble(32)
+    world = World(seed, fast=True, config=Config.lan(push_pull_interval=5.0))
+    names = world.assemble(24)
     world.run(5)
     world.set_loss(loss)
     world.run(5)
     chance, sent = world.random("senders"), {}
-    for number in range(50):
+    for number in range(40):
         payload = bytes([number]) * 400
         sent[payload] = world.now
         world.broadcast(chance.choice(names), "news", payload)
         world.run(0.05)
-    world.run(90)  # for some, it takes an exchange with somebody
+    world.run(15)  # for some, it takes an exchange with somebody
     heard = Counter((name, broadcast.payload) for _, name, broadcast in world.broadcasts)
     assert heard == {(name, payload): 1 for name in names for payload in sent}
     last = {broadcast.payload: when for when, _, broadcast in world.broadcasts}
