@@ -39,6 +39,8 @@ class Benchmark:
 
 ALL = (
     Benchmark("convergence", "how fast news reaches everyone; real processes, beside memberlist"),
+    Benchmark("faults", "silent hosts, pauses, lost packets; real processes, beside memberlist"),
+    Benchmark("overhead", "what an idle node costs; real processes, beside memberlist"),
     Benchmark("simulated", "the same in simulation, in larger clusters, over a WAN, and with loss"),
     Benchmark(
         "detector",

@@ -205,4 +205,5 @@ async def watch_memberlists(nodes: Nodes, seconds: float) -> None:
     assert not [line for line in nodes.since(begun) if line["event"] in ("suspect", "dead", "leave")]
     await nodes.all_see_all()
     for name in ("g0", "g1"):
-        assert [line for line in nodes.agents[name].complaints if TROUBLE.search(line)] == []
+        troubled = [line for line in nodes.agents[name].complaints if TROUBLE.search(line)]
+        assert not troubled, troubled
