@@ -234,7 +234,8 @@ class Probing(Part):
             return
         ack = Ack(ping.seq)
         if ping.sender_id:
-            own_id = self._myself.id
+            # Who watches a member needs its boot only; who names itself asks about a claim.
+            own_id = self._myself.id if ping.source_node else None
             ack = Ack(
                 ping.seq,
                 sender_id=b"" if own_id is None else pack_id(own_id),
