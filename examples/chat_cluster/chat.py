@@ -61,6 +61,8 @@ class Chat:
             await self._obey_person()
             with trio.move_on_after(_PATIENCE):
                 await self._until_unaccepted(0)
+            if waiting := self._transcript.unaccepted:
+                self._note(f"the last {waiting} lines of yours were not accepted")
             self._nursery.cancel_scope.cancel()
 
     # --- the person
@@ -111,13 +113,13 @@ class Chat:
 
     def _tag(self, text: str) -> None:
         key, equals, value = text.partition("=")
-        tags = dict(self._cluster.me.tags)
-        if not equals or key == TAG:
+        if not equals or key in ("", TAG):
             self._note("say it so: /tag KEY=VALUE, or /tag KEY= to take it back")
             return
-        tags[key] = value
+        me = self._cluster.me
+        tags = {TAG: me.tags[TAG], **dict(public(me)), key: value}
         try:
-            self._cluster.set_tags({key: value for key, value in tags.items() if value and key[0] != "_"})
+            self._cluster.set_tags({key: value for key, value in tags.items() if value})
         except swim.TagsError as error:
             self._note(str(error))
 
