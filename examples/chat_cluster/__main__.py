@@ -55,6 +55,8 @@ def place(join: list[str], bind: str | None, port: int) -> Place:
 
 async def take_part(nick: str, where: Place, terminal: Terminal) -> None:
     """Be a member until the person leaves."""
+    if where.seeds != where.binds:
+        terminal.print(f"   * looking for {', '.join(where.seeds) or 'nobody: the others join this one'}")
     for bind in where.binds:
         try:
             async with swim.open_cluster(

@@ -190,13 +190,14 @@ class Transcript:
     def _adopt(self, log: Log) -> None:
         """Another log takes the place of this one. What it lacks of this one is to be said again."""
         old, self.log = self.log, log
+        numbered = list(enumerate(old.after(0), old.base + 1))
         lost = [
             line._replace(aside=line.aside or number <= self.shown)
-            for number, line in enumerate(old.after(old.base), old.base + 1)
+            for number, line in numbered
             if line not in log
         ]
         self.pending = lost + [line for line in self.pending if line not in old]
-        split = any(line.aside for line in lost)
+        split = any(not log.agrees(number, line) for number, line in numbered if number <= self.shown)
         self._adopted = (log.end, "meanwhile" if split else "" if old.end else "earlier")
         self.shown = log.base
 

@@ -20,7 +20,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from examples.chat_cluster.demo import free_ports
@@ -39,7 +39,7 @@ _SHOWN = re.compile(r" *(\d+) (\w+): (.*)")
 class Seat:
     """One person at a terminal."""
 
-    def __init__(self, name: str, arguments: Iterable[str], environment: dict[str, str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], environment: dict[str, str]) -> None:
         self.name = name
         self.said: list[str] = []
         self.output = b""
@@ -49,10 +49,11 @@ class Seat:
         self._typed = b""
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
-            os.chdir(ROOT)
-            os.execve(
-                sys.executable, [sys.executable, "-m", "examples.chat_cluster", *arguments], environment
-            )
+            try:
+                os.chdir(ROOT)
+                os.execvpe(command[0], command, environment)
+            finally:
+                os._exit(127)
         self.resize(24, 80)
         os.set_blocking(self.terminal, False)
 
@@ -129,10 +130,11 @@ class Room:
         for seat in self._all:
             seat.close()
 
-    def sit(self, name: str, *options: str) -> Seat:
-        """Start a process; `enter` waits until it is a member."""
-        arguments = [name, *(options or ("--port", self._port))]
-        seat = self.seats[name] = Seat(name, arguments, self._environment)
+    def sit(self, name: str, *options: str, on: Sequence[str] = ()) -> Seat:
+        """Start a process, perhaps with a command in front; `enter` waits until it is a member."""
+        options = options or ("--port", self._port)
+        command = [*on, sys.executable, "-m", "examples.chat_cluster", name, *options]
+        seat = self.seats[name] = Seat(name, command, self._environment)
         self._all.append(seat)
         return seat
 

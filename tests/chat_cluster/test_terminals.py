@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import termios
 import pyte
 import pytest
 
+from benchmarks.namespaces import open_network, why_not
 from examples.chat_cluster.demo import free_ports
 from tests.chat_cluster.terminals import CTRL_C, CTRL_D, Room, Seat, storm
 from tests.house import ROOT
@@ -195,3 +197,37 @@ def test_join_across_machines() -> None:
         bob = room.sit("bob", "--bind", f"127.0.0.1:{port + 1}", "--join", f"127.0.0.1:{port}")
         bob.say("hello")
         room.until(lambda: ann.shows("1 bob: hello"))
+
+
+@pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
+def test_two_sides_of_a_partition() -> None:
+    """Each side goes on alone; when they meet again, each is shown what the other said, and nothing twice."""
+    names = ["ann", "bob", "cid", "dan"]
+    with open_network(names) as network, Room() as room:
+        for name in names:
+            options = ["--bind", f"{network.addresses[name]}:7946"]
+            if name != "ann":
+                options += ["--join", network.addresses["ann"]]
+            seat = room.sit(name, *options, on=network.command(name))
+            room.until(lambda seat=seat: seat.shows("* here:"))  # type: ignore[misc]
+        seats = list(room.seats.values())
+        ann, _, cid, dan = seats
+        ann.say("together")
+        room.until(lambda: all(seat.shows("1 ann: together") for seat in seats))
+        here, there = ("ann", "bob"), ("cid", "dan")
+        network.cut([*itertools.product(here, there), *itertools.product(there, here)])
+        for one, other in ((ann, cid), (cid, ann)):
+            room.until(lambda one=one, other=other: one.shows(f"{other.name} is gone"))  # type: ignore[misc]
+        for seat in seats:
+            seat.say(f"{seat.name} on this side")
+        room.until(lambda: all(len(seat.transcript()) == 3 for seat in seats))
+        network.heal()
+        room.until(lambda: all(len(seat.transcript()) == 5 for seat in seats))
+        dan.say("together again")
+        room.until(lambda: all(seat.shows("6 dan: together again") for seat in seats))
+        for seat in seats:
+            assert len({line[1:] for line in seat.transcript()}) == 6
+            assert seat.screen().count("   * meanwhile, on the other side") == 1
+            seat.type("/log\r")
+        room.until(lambda: all(len(seat.transcript()) == 12 for seat in seats))
+        assert all(seat.transcript()[6:] == ann.transcript()[6:] for seat in seats)
