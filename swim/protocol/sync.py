@@ -25,6 +25,7 @@ _LOST_MAX = 64
 REST_S = 0.4
 """A view that has not changed for so long is worth comparing (DETECTOR.md section 3)."""
 _SMALL_CLUSTER = 32
+_AGREED, _SKIPPED_MAX = 16, 3
 _MISMATCH_PER_S, _MISMATCH_BURST = 1.0, 3
 _EAGER_S, _EAGER_INTERVAL = 30.0, 1.0
 
@@ -62,6 +63,8 @@ class Sync(Part):
         self._leads: dict[Address, None] = {}
         """Where members may be that others have lost sight of."""
         self._eager_until = 0.0
+        self._agreed = self._skipped = 0
+        """How many pings in a row came from members with the same view, and exchanges left out for it."""
         self._state_version = -1
         self._nodes: tuple[NodeState, ...] = ()
 
@@ -81,6 +84,10 @@ class Sync(Part):
 
     def _regular(self, now: float) -> None:
         self._timers.set("sync", now + self._interval(), self._regular)
+        if self._agreed >= _AGREED and self._skipped < _SKIPPED_MAX:
+            self._skipped += 1
+            return  # the pings say already that all know the same
+        self._agreed = self._skipped = 0
         for name in self._table.rings.pick(self._rng, 1, lambda other: other != self._name):
             record = self._table.get(name)
             assert record is not None
@@ -111,8 +118,13 @@ class Sync(Part):
 
     def compare(self, view: bytes, sender: Record, now: float) -> None:
         """A ping carried the view hash of a member whose view is at rest."""
-        if not view or view == self.view(now) or not self.view(now):
+        mine = self.view(now)
+        if not view or not mine:
             return
+        if view == mine:
+            self._agreed += 1
+            return
+        self._agreed = 0
         if self._mismatch.take(now):
             self.ask(sender.address, now)
 
@@ -145,16 +157,15 @@ class Sync(Part):
         """Everything this node knows, but not what it concluded alone; for an own or a foreign node."""
         if self._state_version != self._table.version:
             self._state_version = self._table.version
-            self._nodes = tuple(record.as_node_state() for record in self._table if not record.solo)
+            self._nodes = tuple([record.entry for record in self._table if not record.solo])
         return PushPull(self._nodes, join, self._broadcasts.state(to_own=to_own), self.greeting(now))
 
     def merge(self, theirs: PushPull, now: float, *, spread: bool = True) -> str | None:
         """Apply another node's state; returns why it was refused, if it was."""
         if self._myself.record is None or not theirs.nodes:
             return None
-        versions = [node.versions for node in theirs.nodes if node.state is WireState.ALIVE]
-        versions += [record.versions for record in self._table.present()]
-        clash = delegate_clash(dict.fromkeys(versions))
+        versions = dict.fromkeys([node.versions for node in theirs.nodes if node.state is WireState.ALIVE])
+        clash = delegate_clash(versions | dict.fromkeys(self._table.versions))
         if clash is not None:
             self._outbox.drop("merge-version")
             return clash
@@ -173,7 +184,7 @@ class Sync(Part):
             floor = unpack_id(theirs.greeting.floor) or ""
             if not self._table.has_id(floor):
                 floor = ""  # without its leader it is only a number, which anybody may make up
-            if any(record.own and record.name != self._name for record in self._table.present()):
+            if any(each.own and each.present and each.name != self._name for each in self._table):
                 self._leadership.meet(floor, now)
             self._leadership.hear_floor(floor, now)
         return None
@@ -215,9 +226,11 @@ class Sync(Part):
     def _knows(self, node: NodeState, greeting: Greeting | None) -> bool:
         """Nearly all that is exchanged is known already, and should cost nothing."""
         known = self._table.get(node.name)
-        if known is None or not known.same_as(node):
+        if known is None or known.solo or node.name == self._name:
             return False
-        if known.solo or known.name == self._name:
+        if known.entry is node or known.entry == node:
+            return True
+        if not known.same_as(node):
             return False
         alive = node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None)
         return alive is known.present and known.address == unpack_address(node.address, node.port)
