@@ -93,7 +93,7 @@ def _know_all(node: SimulatedNode, source: SimulatedNode) -> None:
     for attribute in ("_records", "_names", "_ids"):
         setattr(mine, attribute, model.__dict__[attribute].copy())
     mine.view_hash, mine.changed_at, mine.newest_minted = model.view_hash, node.now(), model.newest_minted
-    mine.rings._rings = [list(ring) for ring in model.rings._rings]
+    mine.rings._rings = [ring.copy() for ring in model.rings._rings]
     mine.rings._own = dict(model.rings._own)
     mine.rings._changed()
     core: Any = node.core

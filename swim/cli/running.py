@@ -11,7 +11,7 @@ from swim.cluster import Cluster
 __all__ = ["RunningNode"]
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(slots=True)
 class RunningNode:
     """Its options that are not the same for all, and, while it is a member, its cluster."""
 

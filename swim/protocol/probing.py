@@ -16,7 +16,6 @@ from swim.protocol.accrual import LossEstimate, RoundTrip
 from swim.protocol.context import Context, Part
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.identity import pack_id
-from swim.protocol.links import Links
 from swim.protocol.myself import Myself
 from swim.protocol.table import Record
 from swim.types import Address
@@ -78,7 +77,6 @@ class Probing(Part):
         context: Context,
         myself: Myself,
         dissemination: Dissemination,
-        links: Links,
         *,
         view_at_rest: Callable[[float], bytes],
         answered: Callable[[str, int, Ack, float], None],
@@ -89,7 +87,6 @@ class Probing(Part):
         self.pings = self.ping_reqs = self.acks = 0
         self._myself = myself
         self._dissemination = dissemination
-        self._links = links
         self._view_at_rest = view_at_rest
         self._answered = answered
         self._overdue = overdue
@@ -234,8 +231,7 @@ class Probing(Part):
             return
         ack = Ack(ping.seq)
         if ping.sender_id:
-            # Who watches a member needs its boot only; who names itself asks about a claim.
-            own_id = self._myself.id if ping.source_node else None
+            own_id = self._myself.id
             ack = Ack(
                 ping.seq,
                 sender_id=b"" if own_id is None else pack_id(own_id),
@@ -302,7 +298,6 @@ class Probing(Part):
         if subject is None:
             return
         subject.heard, subject.pinged = self._attention(now), None
-        self._links.answered(now)
         if not flight.indirect:
             subject.round_trip.add(max(0.0, self._attention(now) - flight.sent))
             self._follow_turn(flight.name, ack.wait_ms / 1000, now)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
-from swim.protocol.links import Links
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
 from swim.protocol.probing import Probing
-from swim.protocol.readmission import Readmission
 from swim.protocol.strangers import Strangers
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
@@ -44,29 +41,23 @@ class Reception(Part):
         self,
         context: Context,
         myself: Myself,
-        links: Links,
         membership: Membership,
-        readmission: Readmission,
         probing: Probing,
         suspicion: Suspicion,
         verdicts: Verdicts,
         sync: Sync,
         claimed: Callable[[Claim, Record, Address, float], None],
-        broadcasts: Broadcasts,
     ) -> None:
         super().__init__(context)
         self.open = False
         """This node is a member, and neither joining nor leaving: it judges others."""
         self._myself = myself
-        self._links = links
         self._membership = membership
-        self._readmission = readmission
         self._probing = probing
         self._suspicion = suspicion
         self._verdicts = verdicts
         self._sync = sync
         self._claimed = claimed
-        self._broadcasts = broadcasts
         self._strangers = Strangers(context, membership, probing, believed=self._gossip)
         self._aliases: dict[Address, str] = {}
 
@@ -74,15 +65,19 @@ class Reception(Part):
         """The messages of one packet of so many bytes."""
         start = len(self._outbox.datagrams)
         for message in messages:
-            self._receive(message, source, now)
-        self._trim(start, size)
+            sender = self._sender(source)  # anew each time: the one before may have introduced it
+            self._receive(message, sender, source, now)
+        self._trim(start, size, source)
 
-    def _trim(self, start: int, size: int) -> None:
+    def _trim(self, start: int, size: int, source: Address) -> None:
         """Addresses that are no member's, and may be forged, get no more than came in."""
         datagrams = self._outbox.datagrams
+        if len(datagrams) == start:
+            return
+        trusted = None if self._sender(source) is None else source
         for index in range(len(datagrams) - 1, start - 1, -1):
             data, address = datagrams[index]
-            if self._sender(address) is None:
+            if address is not trusted and self._sender(address) is None:
                 size -= len(data)
                 if size < 0:
                     self._outbox.drop("amplification")
@@ -101,8 +96,7 @@ class Reception(Part):
             del self._aliases[next(iter(self._aliases))]
         self._aliases[source] = name
 
-    def _receive(self, message: Message, source: Address, now: float) -> None:
-        sender = self._sender(source)
+    def _receive(self, message: Message, sender: Record | None, source: Address, now: float) -> None:
         match message:
             case Ping():
                 self._ping(message, sender, source, now)
@@ -123,8 +117,6 @@ class Reception(Part):
                 self._claim(message, sender, source, now)
             case Nack():
                 pass  # we never ask for one
-            case UserMessage() if self._myself.record is not None:
-                self._broadcasts.receive(message, sender, now)
             case UserMessage():
                 self._outbox.drop("user")
 
@@ -132,13 +124,11 @@ class Reception(Part):
         self._probing.receive_ping(ping, sender, source, now)
         if sender is None or not self.open:
             return
-        if sender.name != self._name:
-            self._links.heard(now)
         if sender.solo:
             self._membership.answered_after_all(sender.name, now)
         elif not sender.present:
             # It does not know that it was given up. Told so, it refutes; by itself it might take long.
-            self._outbox.send(source, self._readmission.death(sender))
+            self._outbox.send(source, sender.as_dead(self._name))
         else:
             self._sync.compare(ping.view, sender, now)
 
@@ -164,7 +154,7 @@ class Reception(Part):
             return
         if not about.present:
             if not about.solo:
-                self._outbox.send(source, self._readmission.death(about))  # it is settled already
+                self._outbox.send(source, about.as_dead(self._name))  # it is settled already
             return
         match opinion.kind:
             case OpinionKind.HINT:

@@ -8,7 +8,8 @@ ids, are hashed, so that a fresh id reshuffles nothing (DESIGN section 3).
 from __future__ import annotations
 
 import random
-from bisect import bisect_left, insort
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
@@ -19,9 +20,44 @@ RINGS_MAX = 8
 
 
 @lru_cache(maxsize=65_536)
-def _positions(name: str) -> tuple[tuple[int, str], ...]:
-    digest = blake2b(name.encode(), digest_size=8 * RINGS_MAX).digest()
-    return tuple((int.from_bytes(digest[i : i + 8], "big"), name) for i in range(0, len(digest), 8))
+def _digest(name: str) -> bytes:
+    return blake2b(name.encode(), digest_size=8 * RINGS_MAX).digest()
+
+
+class _Ring:
+    """Names in the order of their places. Two arrays: tuples would be most of a large table's memory."""
+
+    __slots__ = ("_number", "_places", "names")
+
+    def __init__(self, number: int) -> None:
+        self.names: list[str] = []
+        self._number = 8 * number
+        self._places = array("Q")
+
+    def index(self, name: str) -> int:
+        """Where this name stands, or would. Equal places, which do not happen, are in the order of names."""
+        place = self._place(name)
+        index = bisect_left(self._places, place)
+        while index < len(self.names) and self._places[index] == place and self.names[index] < name:
+            index += 1
+        return index
+
+    def insert(self, name: str) -> None:
+        index = self.index(name)
+        self.names.insert(index, name)
+        self._places.insert(index, self._place(name))
+
+    def remove(self, name: str) -> None:
+        index = self.index(name)
+        del self.names[index], self._places[index]
+
+    def copy(self) -> _Ring:
+        other = _Ring(self._number // 8)
+        other.names, other._places = self.names[:], self._places[:]
+        return other
+
+    def _place(self, name: str) -> int:
+        return int.from_bytes(_digest(name)[self._number : self._number + 8], "big")
 
 
 class Rings:
@@ -29,7 +65,7 @@ class Rings:
 
     def __init__(self, count: int) -> None:
         assert 1 <= count <= RINGS_MAX
-        self._rings: list[list[tuple[int, str]]] = [[] for _ in range(count)]
+        self._rings = [_Ring(number) for number in range(count)]
         self._own: dict[str, bool] = {}
         self._observers: dict[str, tuple[str, ...]] = {}
         self.version = 0
@@ -44,15 +80,15 @@ class Rings:
             return
         self._own[name] = own
         if known is None:
-            for ring, place in zip(self._rings, _positions(name), strict=False):
-                insort(ring, place)
+            for ring in self._rings:
+                ring.insert(name)
         self._changed()
 
     def remove(self, name: str) -> None:
         if self._own.pop(name, None) is None:
             return
-        for ring, place in zip(self._rings, _positions(name), strict=False):
-            del ring[bisect_left(ring, place)]
+        for ring in self._rings:
+            ring.remove(name)
         self._changed()
 
     def _changed(self) -> None:
@@ -60,10 +96,10 @@ class Rings:
         self._observers.clear()
 
     def _walk(self, ring: int, name: str, step: int) -> Iterator[str]:
-        places = self._rings[ring]
-        start = bisect_left(places, _positions(name)[ring])
-        for distance in range(1, len(places)):
-            yield places[(start + step * distance) % len(places)][1]
+        names = self._rings[ring].names
+        start = self._rings[ring].index(name)
+        for distance in range(1, len(names)):
+            yield names[(start + step * distance) % len(names)]
 
     def successors(self, name: str, ring: int) -> Iterator[str]:
         """The own members that follow on one ring, nearest first."""
@@ -80,10 +116,10 @@ class Rings:
 
     def pick(self, rng: random.Random, count: int, accept: Callable[[str], bool]) -> list[str]:
         """Up to `count` random members that are accepted; few tries, so it may find fewer."""
-        places = self._rings[0]
+        names = self._rings[0].names
         found: dict[str, None] = {}
-        for _ in range(3 * count + 10 if places else 0):
-            name = places[rng.randrange(len(places))][1]
+        for _ in range(3 * count + 10 if names else 0):
+            name = names[rng.randrange(len(names))]
             if name not in found and accept(name):
                 found[name] = None
                 if len(found) == count:

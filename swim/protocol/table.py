@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 from swim.protocol.identity import is_minted, valid_boot, valid_id
 from swim.protocol.rings import Rings
@@ -28,6 +28,8 @@ __all__ = [
     "encode_meta",
     "hash_text",
 ]
+
+T = TypeVar("T")
 
 ID_TAG, BOOT_TAG = "_id", "_boot"
 TOKEN_TAG, ELECTABLE_TAG, VOTERS_TAG = "_token", "_electable", "_voters"
@@ -65,13 +67,18 @@ def hash_text(*fields: Any) -> int:
     return int.from_bytes(blake2b(repr(fields).encode(), digest_size=8).digest(), "big")
 
 
+@lru_cache(maxsize=1_024)
+def _one(value: T) -> T:
+    """The same object for all members that say the same: thousands have the same few tags and versions."""
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is known of one member. Replaced as a whole when something changes.
 
     `solo` marks a death that this node concluded alone, from silence: it is not sent, and any word
-    that the member lives cancels it (LEADER.md). `view` is the record's share of the view hash, `entry`
-    the record in a push/pull (nearly all that is exchanged is known, and has only to be compared). `token`
+    that the member lives cancels it (LEADER.md). `view` is the record's share of the view hash. `token`
     is the fencing token of the member's latest term, if it shows one; `voters`, which it is configured with.
     """
 
@@ -90,7 +97,6 @@ class Record:
     voters: str
     view: int
     member: Member
-    entry: NodeState
 
     @classmethod
     def make(
@@ -108,14 +114,25 @@ class Record:
         id, boot = tags.get(ID_TAG), tags.get(BOOT_TAG)
         if id is None or boot is None or not valid_id(id) or not valid_boot(boot):
             id = boot = None  # a foreign member
-        visible = {key: value for key, value in tags.items() if not key.startswith("_")}
+        visible = {_one(key): _one(value) for key, value in tags.items() if not key.startswith("_")}
         view = hash_text(name, address.host, address.port, incarnation, meta) if state.present else 0
         member = Member(name, address, id, visible, state, incarnation)
         marks = _marks(tags, own=id is not None)
-        host, port = pack_host(address.host), address.port
-        entry = NodeState(name, incarnation, host, port, meta, _WIRE_STATES[state], versions)
-        changing = (incarnation, state, meta, versions, since, solo)
-        return cls(name, address, *changing, id, boot, *marks, view, member, entry)
+        return cls(
+            name,
+            address,
+            incarnation,
+            state,
+            meta,
+            _one(versions),
+            since,
+            solo,
+            id,
+            boot,
+            *marks,
+            view,
+            member,
+        )
 
     @property
     def own(self) -> bool:
@@ -138,13 +155,30 @@ class Record:
         return Record.make(self.name, self.address, number, state, self.meta, self.versions, since, solo)
 
     def as_alive(self) -> Alive:
-        entry = self.entry
-        return Alive(self.name, self.incarnation, entry.address, entry.port, self.meta, self.versions)
+        return Alive(
+            self.name,
+            self.incarnation,
+            pack_host(self.address.host),
+            self.address.port,
+            self.meta,
+            self.versions,
+        )
 
     def as_dead(self, sender: str) -> Dead:
         """`sender` is the member itself when it left."""
         left = self.state is MemberState.LEFT
         return Dead(self.name, self.incarnation, self.name if left else sender)
+
+    def as_node_state(self) -> NodeState:
+        return NodeState(
+            self.name,
+            self.incarnation,
+            pack_host(self.address.host),
+            self.address.port,
+            self.meta,
+            _WIRE_STATES[self.state],
+            self.versions,
+        )
 
 
 class MemberTable:
@@ -163,7 +197,6 @@ class MemberTable:
         self._names: dict[Address, tuple[str, ...]] = {}
         self._ids: list[tuple[str, str]] = []  # of those who may lead
         self._pinned: list[tuple[str, str]] = []
-        self._versions = Counter[bytes]()
         self._dead: dict[str, None] = {}
         self._dead_max = dead_max
 
@@ -188,11 +221,6 @@ class MemberTable:
     @property
     def present_count(self) -> int:
         return len(self._records) - len(self._dead)
-
-    @property
-    def versions(self) -> tuple[bytes, ...]:
-        """The protocol versions that the present members speak, each once."""
-        return tuple(versions for versions, count in self._versions.items() if count)
 
     def present(self) -> list[Record]:
         return [record for record in self._records.values() if record.present]
@@ -257,7 +285,6 @@ class MemberTable:
             self.rings.remove(record.name)
             return
         self.view_hash ^= record.view
-        self._versions[record.versions] += 1
         self.rings.add(record.name, record.own)
         if record.id is not None and record.electable:
             insort(self._candidates(record.id), (record.id, record.name))
@@ -267,7 +294,6 @@ class MemberTable:
             del self._dead[record.name]
             return
         self.view_hash ^= record.view
-        self._versions[record.versions] -= 1
         if record.id is not None and record.electable:
             ids = self._candidates(record.id)
             del ids[bisect_left(ids, (record.id, record.name))]

@@ -66,6 +66,7 @@ __all__ = [
 
 _LOST_SIZE_MAX = 2_048
 _EXTRA_SIZE_MAX = 64  # of our own byte fields
+_SOURCE_KEYS = (b"SourceAddr", b"SourcePort", b"SourceNode")
 _STATES = tuple(WireState)
 _OPINIONS = tuple(OpinionKind)
 OPINION_MARK = 0x73  # Serf's user messages begin with 0 to 9
@@ -82,15 +83,12 @@ def _versions(body: Body) -> bytes:
 
 
 def ping(body: Body) -> Ping:
-    return Ping(
-        number(body, b"SeqNo", U32),
-        text(body, b"Node"),
-        host(body, b"SourceAddr", optional=True),
-        number(body, b"SourcePort", U16),
-        text(body, b"SourceNode"),
-        raw(body, b"i", _EXTRA_SIZE_MAX),
-        raw(body, b"v", _EXTRA_SIZE_MAX),
-    )
+    seq, node = number(body, b"SeqNo", U32), text(body, b"Node")
+    sender_id, view = raw(body, b"i", _EXTRA_SIZE_MAX), raw(body, b"v", _EXTRA_SIZE_MAX)
+    if body.keys().isdisjoint(_SOURCE_KEYS):  # between members of our own
+        return Ping(seq, node, b"", 0, "", sender_id, view)
+    source, port = host(body, b"SourceAddr", optional=True), number(body, b"SourcePort", U16)
+    return Ping(seq, node, source, port, text(body, b"SourceNode"), sender_id, view)
 
 
 def _ping_req(body: Body) -> PingReq:
@@ -127,7 +125,7 @@ def _suspect(body: Body) -> Suspect:
 
 def _dead(body: Body) -> Dead:
     node, incarnation = name(body, b"Node"), number(body, b"Incarnation", U32)
-    return Dead(node, incarnation, text(body, b"From"), flag(body, b"a"))
+    return Dead(node, incarnation, text(body, b"From"), flag(body, b"q"))
 
 
 def _alive(body: Body) -> Alive:
@@ -268,8 +266,8 @@ def _pack_dead(message: Dead) -> bytes:
         "Incarnation": message.incarnation,
         "Node": message.node,
     }
-    if message.alone:
-        body["a"] = True
+    if message.lossy:
+        body["q"] = True
     return b"\x05" + pack(body)
 
 

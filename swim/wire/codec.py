@@ -6,7 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from swim.wire.bodies import encode, packet_message
-from swim.wire.dialect import COMPOUND, COMPRESS, CRC, ERROR, KEPT, utf8
+from swim.wire.dialect import (
+    ACK,
+    ALIVE,
+    COMPOUND,
+    COMPRESS,
+    CRC,
+    DEAD,
+    ERROR,
+    KEPT,
+    PING,
+    PING_REQ,
+    SUSPECT,
+    USER,
+    utf8,
+)
 from swim.wire.errors import DecodeError
 from swim.wire.framing import PacketReader, check_crc, compound, label_header, strip_label
 from swim.wire.kept import KeptChannel
@@ -17,6 +31,7 @@ from swim.wire.streams import StreamDecoder, seal_stream, stream_content
 __all__ = ["Codec", "Packet"]
 
 _LABEL_SIZE_MAX = 255
+_PLAIN = frozenset((PING, PING_REQ, ACK, SUSPECT, ALIVE, DEAD, USER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,8 @@ class Codec:
         """The messages of a packet; DecodeError when none of it can be read."""
         if not data:
             raise DecodeError("truncated", "an empty packet")
+        if data[0] in _PLAIN and self._keyring is None and not self._label:
+            return Packet((), (packet_message(data),))  # as nearly all are: no layer to look for
         layers: list[str] = []
         if self._label or data[0] == 0xF4:
             data = strip_label(data, self._label)

@@ -107,7 +107,7 @@ class Dead:
     node: str
     incarnation: int
     sender: str
-    alone: bool = False  # ours, "a": it was the only one, so that its own links are to blame
+    lossy: bool = False  # ours, "q": removed because most of its packets get lost
 
 
 @dataclass(frozen=True, slots=True)
