@@ -40,6 +40,8 @@ class Benchmark:
 ALL = (
     Benchmark("core", "what a message costs: codec, core, one node on real sockets; memory, import time"),
     Benchmark("convergence", "how fast news reaches everyone; real processes, beside memberlist"),
+    Benchmark("faults", "silent hosts, pauses, lost packets; real processes, beside memberlist"),
+    Benchmark("overhead", "what an idle node costs; real processes, beside memberlist"),
     Benchmark("simulated", "the same in simulation, in larger clusters, over a WAN, and with loss"),
     Benchmark(
         "detector",

@@ -30,7 +30,7 @@ from typing import Any
 
 import trio
 
-from benchmarks import record, show
+from benchmarks import clusters, record, show
 from benchmarks.driver import Agent, Fleet, Spread, Watch, open_fleet, reports
 from benchmarks.peers import Absent, Peer, find_peer
 
@@ -38,7 +38,6 @@ SUSPICION = "first suspicion"
 SCENARIOS = ("join storm", "one node joins", "tag change", "graceful leave", "SIGKILL", SUSPICION)
 PATIENCE = 60.0
 """Seconds after which a scenario is over, whoever has not reported."""
-GROUPS = 2
 
 Figures = dict[str, Spread]
 
@@ -68,18 +67,12 @@ async def one_run(peer: Peer, nodes: int, rng: random.Random) -> Figures:
 
 
 async def _join_storm(fleet: Fleet, peer: Peer, nodes: int, figures: Figures) -> tuple[Agent, list[str]]:
-    seed = await fleet.start(peer, "seed")
-    await fleet.until_bound(seed)
-    agents = [seed]
-    for group, size in enumerate(_split(nodes - 2, GROUPS)):
-        agents.append(await fleet.start(peer, f"n{group}", count=size, join=[seed.address]))
-    victim = await fleet.start(peer, "victim", join=[seed.address])
-    agents.append(victim)
-    names = [name for agent in agents for name in agent.names]
+    agents = await clusters.start(fleet, peer, nodes, ["victim"])
+    names = clusters.names_of(agents)
     with fleet.watch_all_see(names) as complete:
         await fleet.until_bound(*agents)
         figures["join storm"] = await _spread(complete, max(fleet.bound[name] for name in names))
-    return victim, names
+    return agents[-1], names
 
 
 async def _one_joins(fleet: Fleet, peer: Peer, names: list[str], figures: Figures) -> Agent:
@@ -94,12 +87,6 @@ async def _one_joins(fleet: Fleet, peer: Peer, names: list[str], figures: Figure
 async def _spread(watch: Watch, start: float) -> Spread:
     await watch.complete(PATIENCE)
     return watch.after(start)
-
-
-def _split(count: int, parts: int) -> list[int]:
-    """Nodes for each process, none empty; a lone node would be named without a number, which is fine."""
-    sizes = [count // parts + (i < count % parts) for i in range(parts)]
-    return [size for size in sizes if size > 0]
 
 
 # --- the table

@@ -69,6 +69,12 @@ class Network:
         text = f"add table bridge swim\ndelete table bridge swim\n{table}"
         _run("ip", "netns", "exec", self._space("hub"), "nft", "-f", "-", text=text)
 
+    def lose(self, host: str, percent: int) -> None:
+        """From now on so many of all packets that reach this host, its own too, are lost, each by chance."""
+        rules = f"type filter hook input priority 0;\nnumgen random mod 100 < {percent} drop"
+        text = f"table inet swim {{\nchain lose {{\n{rules}\n}}\n}}\n"
+        _run("ip", "netns", "exec", self._space(host), "nft", "-f", "-", text=text)
+
     def heal(self) -> None:
         """Let everything through again."""
         self.cut([])

@@ -327,6 +327,19 @@ class Cluster:
         self._driver.require_open()
         await self._driver.mail.send(_name(member), payload)
 
+    def broadcast(self, name: str, payload: bytes) -> None:
+        """Tell all members, this one included: they find it in their `messages`, each once.
+
+        Name and payload have at most 512 bytes together (Serf's limit). It goes with the gossip: it is there
+        within milliseconds, in no particular order, and those who miss it are told when they next exchange
+        everything with somebody. Serf agents see it as a user event of this name.
+
+        Raises `PayloadTooLarge`, and ValueError for an empty name.
+        """
+        self._driver.require_open()
+        self._node.broadcast(name, bytes(payload), self._driver.now())
+        self._driver.settle()
+
     async def join(self, seeds: Sequence[str]) -> Address:
         """Join the cluster that has any of these members (``host[:port]``): the two become one.
 

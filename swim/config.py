@@ -41,7 +41,7 @@ class Config:
     fanout: int = 4
     """Rings along which news is flooded."""
     flood_delay: float = 0.005
-    """News is held for half to one and a half of this time, so that one packet carries many."""
+    """Between two floods half to one and a half of this time passes, so that one packet carries much news."""
     piggyback_limit: int = 3
     """How often each piece of news also rides on pings and acks."""
     packet_size_max: int = 1400

@@ -206,6 +206,8 @@ class Driver:
                 self._kept.probe(address, self._nursery)
             self._kept.look(self._nursery)
         term_changed = self.leading.follow()
+        for broadcast in node.next_broadcasts():
+            self.inbox.publish(broadcast)
         events = node.next_events()
         seen = (node.phase, node.leader)  # a new token of the leader's is no event
         if events or term_changed or seen != self._seen:
@@ -246,17 +248,25 @@ class Driver:
     # --- datagrams and time
     @trio.lowlevel.enable_ki_protection
     async def _pump(self) -> None:
-        node = self.node
         while True:
-            with trio.CancelScope(deadline=self._deadline()) as self._idle:
-                await trio.lowlevel.wait_readable(self.transport.udp)
+            with trio.CancelScope() as idle:  # for as long as what ends the waiting is a datagram
+                while True:
+                    idle.deadline = self._deadline()
+                    self._idle = idle
+                    await trio.lowlevel.wait_readable(self.transport.udp)
+                    self._idle = None
+                    idle.deadline = math.inf
+                    await self._advance()
             self._idle = None
-            # What has arrived comes before any verdict: after a stall the answers are all there.
-            await self._drain()
-            now = self.now()
-            if self._deadline() <= trio.current_time():
-                node.handle_timer(now)
-            self.settle()
+            await self._advance()
+
+    async def _advance(self) -> None:
+        # What has arrived comes before any verdict: after a stall the answers are all there.
+        await self._drain()
+        now = self.now()
+        if self._deadline() <= trio.current_time():
+            self.node.handle_timer(now)
+        self.settle()
 
     async def _drain(self) -> None:
         for _ in range(_BATCHES_MAX):
@@ -269,9 +279,9 @@ class Driver:
                     self._note_fault(source)
             for address in self.transport.unreachable(_BATCH):
                 self.node.receive_unreachable(address, self.now())
-            self.settle()
             if count < _BATCH:
                 return
+            self.settle()
             await trio.lowlevel.checkpoint()
 
     def _note_fault(self, source: Address) -> None:

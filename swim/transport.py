@@ -58,6 +58,8 @@ class Transport:
         self.address = normal_address(udp.getsockname())
         """Where the sockets are bound; the host may be a wildcard."""
         self._udp = udp
+        self._errors = False
+        """Whether something is in the error queue; most times there is not, and to look costs a call."""
         self._dual_stack = _is_dual_stack(udp)
 
     @property
@@ -87,6 +89,7 @@ class Transport:
                 self._udp.sendto(data, target)
             except ConnectionError:
                 # An earlier datagram's ICMP error, reported (and thereby cleared) now: once more.
+                self._errors = True
                 continue
             except OSError as error:
                 self.traffic.dropped[f"send-{errno.errorcode.get(error.errno or 0, 'error')}"] += 1
@@ -98,26 +101,28 @@ class Transport:
 
     def receive(self, limit: int) -> Iterator[tuple[bytes, Address]]:
         """The datagrams that have arrived, at most so many."""
-        traffic, receive = self.traffic, self._udp.recvfrom
-        for _ in range(limit):
+        for number in range(limit):
             try:
-                data, source = receive(_PACKET_SIZE_MAX)
+                data, source = self._udp.recvfrom(_PACKET_SIZE_MAX)
             except BlockingIOError:
+                self._errors |= number == 0  # what else has woken us?
                 return
             except OSError:
-                continue  # an ICMP error about something sent earlier: see `unreachable`
-            traffic.rx_packets += 1
-            traffic.rx_bytes += len(data)
+                self._errors = True  # an ICMP error about something sent earlier: see `unreachable`
+                continue
+            self.traffic.rx_packets += 1
+            self.traffic.rx_bytes += len(data)
             yield data, normal_address(source)
 
     def unreachable(self, limit: int) -> Iterator[Address]:
         """The addresses of which the kernel has heard that no process listens there."""
-        if not _HAS_ERROR_QUEUE:
+        if not (_HAS_ERROR_QUEUE and self._errors):
             return
         for _ in range(limit):
             try:
                 _, ancillary, _, target = self._udp.recvmsg(0, 512, socket.MSG_ERRQUEUE)
             except OSError:
+                self._errors = False
                 return
             number = _icmp_error(ancillary)
             if number == errno.ECONNREFUSED and target:

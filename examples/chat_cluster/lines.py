@@ -64,6 +64,12 @@ class Log:
     def __contains__(self, line: Line) -> bool:
         return line.n <= self.heard.get(line.author, 0)
 
+    def agrees(self, number: int, line: Line) -> bool:
+        """Whether this line has this number here, as far as is remembered."""
+        if number <= self.base:
+            return line in self
+        return number <= self.end and self[number][:2] == line[:2]
+
     def append(self, line: Line) -> None:
         """Give the line the next number."""
         self.heard[line.author] = line.n

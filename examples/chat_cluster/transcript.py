@@ -151,6 +151,11 @@ class Transcript:
         news, self._news = self._news, []
         return news
 
+    def accepted(self) -> list[Shown]:
+        """Those that are remembered, under their present numbers."""
+        lines = enumerate(self.log.after(0), self.log.base + 1)
+        return [Shown(number, line) for number, line in lines if number <= self.shown]
+
     @property
     def unaccepted(self) -> int:
         """How many of this member's own lines are not accepted yet."""
@@ -185,13 +190,14 @@ class Transcript:
     def _adopt(self, log: Log) -> None:
         """Another log takes the place of this one. What it lacks of this one is to be said again."""
         old, self.log = self.log, log
+        numbered = list(enumerate(old.after(0), old.base + 1))
         lost = [
             line._replace(aside=line.aside or number <= self.shown)
-            for number, line in enumerate(old.after(old.base), old.base + 1)
+            for number, line in numbered
             if line not in log
         ]
         self.pending = lost + [line for line in self.pending if line not in old]
-        split = any(line.aside for line in lost)
+        split = any(not log.agrees(number, line) for number, line in numbered if number <= self.shown)
         self._adopted = (log.end, "meanwhile" if split else "" if old.end else "earlier")
         self.shown = log.base
 

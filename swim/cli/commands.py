@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import trio
 
 from swim.cli.options import parse_addresses, parse_keys, parse_tags
+from swim.cli.post import Post
 from swim.cli.report import shown_tags
 from swim.cli.running import RunningNode
 from swim.cluster import Cluster
@@ -29,14 +29,22 @@ _USAGE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Commands:
-    """Carries out commands on the nodes of the process; what goes wrong becomes an `error` line."""
+    """Carries out commands on the nodes of the process; what goes wrong becomes an `error` line.
 
-    nodes: Sequence[RunningNode]
-    report: Callable[[RunningNode, dict[str, Any]], None]
-    nursery: trio.Nursery
-    """For what takes time: the next command does not wait for it."""
+    The nursery is for what takes time: the next command does not wait for it.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[RunningNode],
+        report: Callable[[RunningNode, dict[str, Any]], None],
+        nursery: trio.Nursery,
+    ) -> None:
+        self.nodes = nodes
+        self.report = report
+        self.nursery = nursery
+        self._post = Post(nursery, self._error)
 
     def obey(self, line: str) -> None:
         """One line of input."""
@@ -88,8 +96,15 @@ class Commands:
                 if not addresses:
                     raise ValueError(f"no address given; the form is: {_USAGE[verb]}")
                 self.nursery.start_soon(self._join, node, cluster, addresses)
-            case _:
-                raise ValueError("not available yet")
+            case "send" | "broadcast":
+                name, _, text = rest.partition(" ")
+                if not name:
+                    raise ValueError(f"no name given; the form is: {_USAGE[verb]}")
+                payload = text.encode(errors="surrogateescape")
+                if verb == "send":
+                    self._post.send(node, cluster, name, payload)
+                else:
+                    cluster.broadcast(name, payload)
 
     async def _join(self, node: RunningNode, cluster: Cluster, addresses: list[str]) -> None:
         try:

@@ -6,7 +6,7 @@ import resource
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +16,13 @@ import trio
 
 from swim.cli.commands import Commands
 from swim.cli.lines import LineWriter
-from swim.cli.report import Observer
+from swim.cli.report import Observer, message_fields
 from swim.cli.running import RunningNode
 from swim.cli.stdin import read_lines
 from swim.cluster import Cluster, open_cluster
 from swim.config import Config
 from swim.errors import SwimError
+from swim.messages import Message
 from swim.types import Address, Term
 
 __all__ = ["Agent", "CommonOptions"]
@@ -141,12 +142,17 @@ class Agent:
             finally:
                 node.cluster = None
 
+    async def _report_messages(self, node: RunningNode, messages: AsyncIterator[Message]) -> None:
+        async for message in messages:
+            self._report(node, message_fields(message))
+
     async def _observe(self, node: RunningNode, cluster: Cluster) -> None:
         observer = Observer(cluster.name)
-        async with cluster.events() as events, trio.open_nursery() as nursery:
+        async with cluster.events() as events, cluster.messages() as messages, trio.open_nursery() as nursery:
             me = cluster.me
             self._report(node, {"event": "started", "address": str(me.address), "id": me.id})
             nursery.start_soon(self._lead, node, cluster)
+            nursery.start_soon(self._report_messages, node, messages)
             async for event in events:
                 for fields in observer.observe(event):
                     self._report(node, fields)

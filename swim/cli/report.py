@@ -23,6 +23,7 @@ from swim.events import (
     MemberUpdated,
     Snapshot,
 )
+from swim.messages import Broadcast, DirectMessage, Lagged, Message
 from swim.types import Member, MemberState
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "as_json",
     "as_text",
     "counted",
+    "message_fields",
     "payload_field",
     "printable",
     "sentence",
@@ -54,6 +56,23 @@ def payload_field(payload: bytes) -> str | dict[str, str]:
         return payload.decode()
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(payload).decode()}
+
+
+def message_fields(message: Message) -> Fields:
+    """The line for one message; an error, where some are missing."""
+    match message:
+        case DirectMessage(sender, payload):
+            line = {"sender": sender.name, "kind": "direct", "name": None, "payload": payload_field(payload)}
+        case Broadcast(origin, name, payload):
+            line = {
+                "sender": None if origin is None else origin.name,
+                "kind": "broadcast",
+                "name": name,
+                "payload": payload_field(payload),
+            }
+        case Lagged(count):
+            return {"event": "error", "message": f"{count} broadcasts came too fast to be shown"}
+    return {"event": "message", **line}
 
 
 class Observer:
@@ -205,6 +224,11 @@ def style_of(fields: Fields) -> str | None:
     return _COLOURS.get(fields["event"])
 
 
+def _about(fields: Fields) -> str:
+    sender = fields["sender"] or "somebody"
+    return sender if fields["kind"] == "direct" else f"{sender} to all, {fields['name']}"
+
+
 def sentence(fields: Fields) -> str | None:
     """What happened, for people; None for what is only of interest to programs."""
     member = fields.get("member")
@@ -235,6 +259,8 @@ def sentence(fields: Fields) -> str | None:
             return f"* this node acts as leader, token {fields['token']}"
         case "leading":
             return "* this node acts as leader no longer"
+        case "message":
+            return f"> {_about(fields)}: {fields['payload']}"
         case "error":
             return f"! {fields['message']}"
     return None

@@ -11,7 +11,7 @@ from swim.cluster import Cluster
 __all__ = ["RunningNode"]
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class RunningNode:
     """Its options that are not the same for all, and, while it is a member, its cluster."""
 

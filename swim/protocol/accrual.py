@@ -58,12 +58,14 @@ class LossEstimate:
         self._share += _LOSS_WEIGHT * (lost - self._share)
         self._recent.append(lost)
 
+    @property
+    def recently(self) -> float:
+        """The share among the last twenty; 0 before there are enough of them."""
+        return sum(self._recent) / len(self._recent) if len(self._recent) >= _RECENT_MIN else 0.0
+
     def remarkable(self, usual: float) -> bool:
         """Most of the recent probes were lost, and that is not how it goes with the others."""
-        if len(self._recent) < _RECENT_MIN:
-            return False
-        lost = sum(self._recent) / len(self._recent)
-        return lost >= _REMARKABLE and usual < lost / 3
+        return self.recently >= _REMARKABLE and usual < self.recently / 3
 
 
 class RoundTrip:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from swim.config import Config
 from swim.protocol.outbox import Outbox
 from swim.protocol.table import MemberTable
 from swim.protocol.timers import Timers
+from swim.types import Address
+from swim.wire.messages import Ack
 
-__all__ = ["Context", "Part"]
+__all__ = ["Ask", "Context", "Part"]
 
 
 @dataclass(slots=True)
@@ -33,6 +36,21 @@ class Context:
 
     def attention(self, now: float) -> float:
         return now - self.lost
+
+
+class Ask(Protocol):
+    """`Probing.ask`: ping an address that need not be a member's."""
+
+    def __call__(
+        self,
+        name: str,
+        address: Address,
+        now: float,
+        answered: Callable[[Ack, float], None],
+        silent: Callable[[float], None],
+        *,
+        tries: int = 1,
+    ) -> bool: ...
 
 
 class Part:

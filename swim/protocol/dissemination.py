@@ -1,18 +1,21 @@
 """How news travels: at once along the hash rings, and a few more times on pings and acks.
 
-On first receipt a member holds news for a few milliseconds, then sends all that it holds to its
-successors on the first `fanout` rings. Each ring gives every member an in-degree of exactly one,
-so the flood reaches everybody in about log(n) hops where random gossip of the same cost misses some
-(DETECTOR.md, table F). What a flood misses, piggyback and the view hash repair.
+On first receipt a member sends news to its successors on the first `fanout` rings: at once, or, where
+it has just done so, a few milliseconds later together with all that came in the meantime. Each ring
+gives every member an in-degree of exactly one, so the flood reaches everybody in about log(n) hops
+where random gossip of the same cost misses some (DETECTOR.md, table F). What a flood misses, piggyback
+and the view hash repair.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import islice
 
 from swim.protocol.context import Context, Part
+from swim.protocol.table import Record
 from swim.types import Address
 from swim.wire.messages import Message
 
@@ -28,31 +31,79 @@ _BEHIND_SUSPECTED = 3
 _SOME_LOSS, _MUCH_LOSS = 0.02, 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """A part of a packet; `ours` is not for foreign members."""
+
+    part: bytes
+    ours: bool
+
+
+class _Riding:
+    """News that goes a few more times, on pings and acks: first what went least often."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+        self._news: dict[str | bytes, tuple[_News, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._news)
+
+    def add(self, about: str | bytes, news: _News) -> None:
+        self._news.pop(about, None)  # to the end: the newest rides last, when it has been flooded
+        self._news[about] = (news, self._times)
+        if len(self._news) > _RIDING_MAX:
+            del self._news[next(iter(self._news))]  # it was flooded, and the view hash repairs
+
+    def clear(self) -> None:
+        self._news.clear()
+
+    def take(self, room: int, count: int, *, own: bool) -> list[bytes]:
+        """Up to so many parts that fit into so many bytes, for an own or a foreign member."""
+        taken: list[bytes] = []
+        for about in list(islice(self._news, count)):
+            news, left = self._news[about]
+            if news.ours and not own:
+                continue
+            del self._news[about]
+            room -= len(news.part) + _PART_OVERHEAD
+            if room < 0:
+                self._news[about] = (news, left)
+                break
+            taken.append(news.part)
+            if left > 1:
+                self._news[about] = (news, left - 1)  # behind what was sent less often
+        return taken
+
+
 class Dissemination(Part):
-    """The news that this node still has to pass on; at most one piece about each member."""
+    """The news that this node still has to pass on; at most one piece about each member.
+
+    Broadcasts and the like are news about themselves; they ride behind that of members.
+    """
 
     def __init__(self, context: Context, suspected: Callable[[str], bool], loss: Callable[[], float]) -> None:
         super().__init__(context)
         self._suspected = suspected
         self._loss = loss
         self._introduce_until = -math.inf
-        self._held: dict[str, bytes] = {}
-        self._riding: dict[str, tuple[bytes, int]] = {}
+        self._quiet_until = -math.inf
+        self._held: dict[str | bytes, _News] = {}
+        self._riding = _Riding(self._config.piggyback_limit)
+        self._riding_behind = _Riding(self._config.piggyback_limit)
 
     def introduce(self, now: float) -> None:
         """This node has just joined."""
         self._introduce_until = now + _INTRODUCE_S
 
-    def news(self, about: str, message: Message, now: float) -> None:
-        """Pass on news of a member; it replaces older news of the same one."""
-        part = self._outbox.codec.part(message)
-        self._held[about] = part
-        self._riding.pop(about, None)  # to the end: the newest rides last, when it has been flooded
-        self._riding[about] = (part, self._config.piggyback_limit)
-        if len(self._riding) > _RIDING_MAX:
-            del self._riding[next(iter(self._riding))]  # it was flooded, and the view hash repairs
-        delay = self._config.flood_delay * self._rng.uniform(0.5, 1.5)
-        self._timers.set_if_unset("flood", now + delay, self.flood)
+    def news(self, about: str | bytes, message: Message, now: float, *, ours: bool = False) -> None:
+        """Pass on news of a member; it replaces older news of the same one.
+
+        Or a broadcast, which is itself what it is about. `ours` is for own members only.
+        """
+        news = self._held[about] = _News(self._outbox.codec.part(message), ours)
+        (self._riding if isinstance(about, str) else self._riding_behind).add(about, news)
+        self._timers.set_if_unset("flood", max(now, self._quiet_until), self.flood)
 
     def flood(self, now: float) -> None:
         """Send what is held to the ring successors."""
@@ -62,36 +113,36 @@ class Dissemination(Part):
         if now < self._introduce_until and (record := self._table.get(self._name)) is not None:
             # Not everybody knows this node yet, and a stranger's news has to begin with itself.
             mine = self._outbox.codec.part(record.as_alive())
-            self._held = {self._name: mine} | self._held
-        packets = list(self._pack(self._held.values()))
-        self._held = {}
-        for address in self._successors():
-            for packet in packets:
-                self._outbox.datagrams.append((packet, address))
+            newest = self._held.pop(self._name, _News(mine, False))
+            held = [newest, *self._held.values()]
+        else:
+            held = list(self._held.values())
+        self._held.clear()
+        self._quiet_until = now + self._config.flood_delay * self._rng.uniform(0.5, 1.5)
+        for_all = [news.part for news in held if not news.ours]
+        packets = list(self._pack(news.part for news in held))
+        foreign_packets = packets if len(for_all) == len(held) else list(self._pack(for_all))
+        for record in self._successors():
+            for packet in packets if record.own else foreign_packets:
+                self._outbox.datagrams.append((packet, record.address))
 
     def send(self, address: Address, message: Message) -> None:
         """A message of its own, with as much news as fits beside it."""
         codec = self._outbox.codec
         parts = [codec.part(message)]
-        if self._riding:
-            parts += self._take(self._room() - len(parts[0]) - _PART_OVERHEAD)
+        if self._riding or self._riding_behind:
+            parts += self._take(self._room() - len(parts[0]) - _PART_OVERHEAD, address)
         self._outbox.datagrams.append((codec.packet(parts), address))
 
     def _room(self) -> int:
         return self._config.packet_size_max - self._outbox.codec.packet_overhead - _COMPOUND_OVERHEAD
 
-    def _take(self, room: int) -> list[bytes]:
-        taken: list[bytes] = []
-        for about in list(islice(self._riding, _PIGGYBACK_PARTS)):
-            part, left = self._riding.pop(about)
-            room -= len(part) + _PART_OVERHEAD
-            if room < 0:
-                self._riding[about] = (part, left)
-                break
-            taken.append(part)
-            if left > 1:
-                self._riding[about] = (part, left - 1)  # behind what was sent less often
-        return taken
+    def _take(self, room: int, address: Address) -> list[bytes]:
+        record = self._table.at(address)
+        own = record is not None and record.own
+        taken = self._riding.take(room, _PIGGYBACK_PARTS, own=own)
+        left = room - sum(len(part) + _PART_OVERHEAD for part in taken)
+        return taken + self._riding_behind.take(left, _PIGGYBACK_PARTS - len(taken), own=own)
 
     def _pack(self, parts: Iterable[bytes]) -> Iterable[bytes]:
         codec, room = self._outbox.codec, self._room()
@@ -112,7 +163,7 @@ class Dissemination(Part):
         extra = 0 if loss < _SOME_LOSS else fanout // 2 if loss < _MUCH_LOSS else fanout
         return min(fanout + extra, self._config.rings)
 
-    def _successors(self) -> list[Address]:
+    def _successors(self) -> list[Record]:
         """The first own successor of each flood ring, and the foreign members before it.
 
         Where a successor is suspected the next three get the news too, so that the flood does not end at
@@ -129,7 +180,7 @@ class Dissemination(Part):
                 left = _BEHIND_SUSPECTED if self._suspected(name) else left - 1
                 if left == 0:
                     break
-        return [record.address for record in map(self._table.get, found) if record is not None]
+        return [record for record in map(self._table.get, found) if record is not None]
 
     def statistics(self) -> dict[str, int]:
-        return {"held": len(self._held), "riding": len(self._riding)}
+        return {"held": len(self._held), "riding": len(self._riding) + len(self._riding_behind)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from swim.events import (
     FailureReason,
@@ -14,7 +13,7 @@ from swim.events import (
     MemberSuspected,
     MemberUpdated,
 )
-from swim.protocol.context import Context, Part
+from swim.protocol.context import Ask, Context, Part
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.identity import from_the_future, is_minted
 from swim.protocol.myself import INCARNATION_MAX, Myself
@@ -26,22 +25,7 @@ from swim.types import Address, MemberState
 from swim.wire import unpack_address
 from swim.wire.messages import Ack, Alive, Dead, Suspect
 
-__all__ = ["Ask", "Membership"]
-
-
-class Ask(Protocol):
-    """`Probing.ask`: ping an address that need not be a member's."""
-
-    def __call__(
-        self,
-        name: str,
-        address: Address,
-        now: float,
-        answered: Callable[[Ack, float], None],
-        silent: Callable[[float], None],
-        *,
-        tries: int = 1,
-    ) -> bool: ...
+__all__ = ["Membership"]
 
 
 _INCARNATION_JUMP_MAX = 1 << 20
@@ -63,6 +47,7 @@ class Membership(Part):
         myself: Myself,
         dissemination: Dissemination,
         networks: Networks,
+        readmission: Readmission,
         claimed: Callable[[Record, float], None],
         ask: Ask,
     ) -> None:
@@ -73,7 +58,7 @@ class Membership(Part):
         self._claimed = claimed
         self._ask = ask
         self._contested: dict[str, Record] = {}
-        self._readmission = Readmission()
+        self._readmission = readmission
 
     # --- news from others
 
@@ -109,9 +94,6 @@ class Membership(Part):
                 self._outbox.send(record.address, old.as_alive())  # it asks the other, and gives way
             self._contest(record, old.name, old.address, now)
             return
-        elif self._held_down(old, record, now):
-            self._outbox.drop("held-down")
-            return
         self._accept(old, record, now, spread=spread)
 
     def _accept(self, old: Record | None, record: Record, now: float, *, spread: bool = True) -> None:
@@ -146,11 +128,6 @@ class Membership(Part):
             return new.id > old.id  # another process: the later one, even if it lost its incarnation
         # Ids that applications pin say nothing of order; incarnations do, until somebody exhausts them.
         return new.incarnation > old.incarnation or old.incarnation > INCARNATION_MAX // 2
-
-    def _held_down(self, old: Record, new: Record, now: float) -> bool:
-        if old.state is not MemberState.DEAD or old.solo or new.boot is None:
-            return False
-        return self._readmission.wait(new.name, new.boot, now) > 0
 
     def _another_process(self, old: Record, new: Record) -> bool:
         return old.boot != new.boot or (not new.own and old.address != new.address)
@@ -201,9 +178,9 @@ class Membership(Part):
         if news.node == self._name:
             mine = self._myself.record
             if news.incarnation >= self._myself.incarnation:
-                self._myself.refute(news.incarnation, now)
+                self._readmission.told(news, now)
             elif source is not None and mine is not None and mine.present:
-                self._outbox.send(source, mine.as_alive())  # refuted already: it has not heard, or holds off
+                self._outbox.send(source, mine.as_alive())  # refuted already: it has not heard
             return
         state = MemberState.LEFT if news.sender == news.node else MemberState.DEAD
         old = self._table.get(news.node)
@@ -217,7 +194,7 @@ class Membership(Part):
             return
         self._dissemination.news(news.node, news, now)
         if state is MemberState.DEAD:
-            self._hold_down(old, news, now)
+            self._readmission.died(now)
             self._outbox.send(old.address, news)  # so that it can refute at once
 
     def remember(self, news: Alive, state: MemberState, now: float) -> None:
@@ -251,19 +228,16 @@ class Membership(Part):
         record = old.become(MemberState.DEAD, now, solo=solo)
         self._change(old, record, now, reason=reason)
         if not solo:
-            news = Dead(name, record.incarnation, self._name, lossy=reason == "quality")
-            self._hold_down(old, news, now)
+            self._readmission.died(now)
+            news = self._readmission.death(record)
             self._dissemination.news(name, news, now)
             self._outbox.send(old.address, news)
-
-    def _hold_down(self, record: Record, news: Dead, now: float) -> None:
-        if record.boot is not None:
-            self._readmission.died(record.name, record.boot, news.lossy, now)
 
     def answered_after_all(self, name: str, now: float) -> None:
         """Word from a member that this node alone had given up."""
         old = self._table.get(name)
         if old is not None and old.solo:
+            self._myself.cut_off = now
             self._change(old, old.become(MemberState.ALIVE, now), now)
 
     def _heed_token(self, record: Record, now: float) -> None:

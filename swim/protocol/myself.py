@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from swim.errors import TagsError
@@ -69,6 +70,11 @@ class Myself(Part):
         self.incarnation = 1
         self.versions = _PROTOCOL_VERSIONS + _SERF_VERSIONS
         self.leaving = False
+        self.held = False
+        """Given up by the others, and not answering yet (see `Readmission`): nothing is said of this node."""
+        self._accused = 0
+        self.cut_off = -math.inf
+        """When this node last heard so little that the others may have moved on without it."""
         self._marks = {} if electable else {ELECTABLE_TAG: NOT_ELECTABLE}
         self.tags = check_tags(tags, self._marks)
         self._pinned_id = pinned_id
@@ -122,9 +128,10 @@ class Myself(Part):
         record = self.record
         if record is None or self.leaving or self._table.present_count == 1:
             return
+        if now - self.cut_off < self._config.silence_tolerance:
+            return  # it may have been given up meanwhile: that is to be heard first
         if record.token != self._marks.get(TOKEN_TAG, ""):
-            self.incarnation += 1
-            self.publish(now)
+            self._say_more(now)
 
     def publish(self, now: float) -> None:
         """Put the own record into the table and tell everybody."""
@@ -135,7 +142,8 @@ class Myself(Part):
             self.name, self.address, self.incarnation, MemberState.ALIVE, meta, self.versions, now
         )
         self._table.put(record, now)
-        self._dissemination.news(self.name, record.as_alive(), now)
+        if not self.held:
+            self._dissemination.news(self.name, record.as_alive(), now)
         if old is not None and (old.id != record.id or old.member.tags != record.member.tags):
             self._outbox.events.append(MemberUpdated(record.member, old.member))
 
@@ -143,13 +151,16 @@ class Myself(Part):
         """Raises `TagsError`."""
         self.tags = check_tags(tags, self._marks)
         if self.record is not None:
-            self.incarnation += 1
-            self.publish(now)
+            self._say_more(now)
 
     def fresh_id(self, now: float, newest: str) -> None:
         """Go to the back of the queue (LEADER.md): a new id for the same process."""
         self.mint(now, newest)
-        self.incarnation += 1
+        self._say_more(now)
+
+    def _say_more(self, now: float) -> None:
+        if not self.held:
+            self.incarnation += 1
         self.publish(now)
 
     def refute(self, incarnation: int, now: float, id: str | None = None) -> None:
@@ -161,10 +172,18 @@ class Myself(Part):
             return
         if id is not None and self.id is not None and id > self.id and not self.pinned:
             self.mint(now, id)
+        if self.held:
+            self._accused = max(self._accused, incarnation)
+            return
         self.incarnation = max(self.incarnation, incarnation) + 1
         if self.incarnation > INCARNATION_MAX:
             self._be_reborn(now)
         self._refute_now(now)
+
+    def be_back(self, now: float) -> None:
+        """Answer what was said of this node while it was held."""
+        self.held = False
+        self.refute(self._accused, now)
 
     def _be_reborn(self, now: float) -> None:
         """Somebody has driven the incarnation to where nobody believes it: go on as a new process."""

@@ -17,6 +17,7 @@ from statistics import median
 from swim.config import Config
 from swim.errors import SwimError
 from swim.events import Event
+from swim.messages import Broadcast
 from swim.protocol.context import Context
 from swim.protocol.identity import check_pinned_id
 from swim.protocol.networks import Networks
@@ -44,7 +45,7 @@ _STALL_S = 5.0
 """A leader that stalled for so long queues at the back: else it could stall again and again and lead."""
 _SWEEP_S = 60.0
 _STABLE_S = 1.0
-_FAREWELLS = (0.05, 0.15)
+_FAREWELLS = (0.0, 0.05, 0.15)
 
 
 class Phase(Enum):
@@ -129,15 +130,21 @@ class Node(Parts):
         self._reception.open = False
         self._myself.leaving = True
         self._timers.clear()
-        self._farewell(now)
+        ahead = self._broadcasts.leave(now)
+        if not ahead:
+            self._farewell(now)
         for delay in _FAREWELLS:
-            self._timers.set(("farewell", delay), now + delay, self._farewell)
+            self._timers.set(("farewell", delay), now + ahead + delay, self._farewell)
         linger = self.config.leave_linger if self._table.present_count > 1 else 0.0
-        self._timers.set("left", now + linger, lambda at: self._end(Phase.LEFT))
+        self._timers.set("left", now + ahead + linger, lambda at: self._end(Phase.LEFT))
 
     def _farewell(self, now: float) -> None:
         self._dissemination.news(self.name, Dead(self.name, self._myself.incarnation, self.name), now)
         self._dissemination.flood(now)
+
+    def broadcast(self, name: str, payload: bytes, now: float) -> None:
+        """Tell all members, this one included. Raises `PayloadTooLarge`, and ValueError for an empty name."""
+        self._broadcasts.send(name, payload, now)
 
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:
         """Replace the application's tags. Raises `TagsError`."""
@@ -167,6 +174,7 @@ class Node(Parts):
         self._reception.open = True
         self._dissemination.introduce(now)
         self._sync.begin(now)
+        self._broadcasts.joined(now)
         self._timers.set("sweep", now + _SWEEP_S, self._sweep)
 
     def _fail(self, failure: SwimError, now: float) -> None:
@@ -247,7 +255,8 @@ class Node(Parts):
         if self.phase is Phase.JOINING:
             answer = self._joining.asked_by(theirs.greeting, now)
         else:
-            answer = self._sync.state(now, join=theirs.join)  # before the merge, as memberlist does it
+            # Before the merge, as memberlist does it.
+            answer = self._sync.state(now, join=theirs.join, to_own=theirs.greeting is not None)
             self._sync.merge(theirs, now)
         self._settle(now)
         return answer
@@ -344,6 +353,11 @@ class Node(Parts):
     def next_events(self) -> list[Event]:
         """Drain what happened, in order (never a `Snapshot`: the driver makes those)."""
         drained, self._outbox.events = self._outbox.events, []
+        return drained
+
+    def next_broadcasts(self) -> list[Broadcast]:
+        """Drain what was broadcast, each once."""
+        drained, self._outbox.broadcasts = self._outbox.broadcasts, []
         return drained
 
     # --- views

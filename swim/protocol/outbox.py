@@ -1,10 +1,11 @@
-"""What a node puts out: datagrams, requests for streams, events, and the count of what it dropped."""
+"""What a node puts out: datagrams, requests for streams, events, broadcasts; and what it dropped, counted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from swim.events import Event
+from swim.messages import Broadcast
 from swim.types import Address
 from swim.wire import Codec
 from swim.wire.messages import Message, StreamMessage
@@ -32,6 +33,7 @@ class Outbox:
         self.datagrams: list[tuple[bytes, Address]] = []
         self.requests: list[Request] = []
         self.events: list[Event] = []
+        self.broadcasts: list[Broadcast] = []
         self.dropped: dict[str, int] = {}
         self._token = 0
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swim.errors import SwimError
+from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.joining import Joining
 from swim.protocol.leadership import Leadership
+from swim.protocol.links import Links
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
 from swim.protocol.naming import Naming
 from swim.protocol.networks import Networks
 from swim.protocol.probing import Probing
+from swim.protocol.readmission import Readmission
 from swim.protocol.reception import Reception
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
@@ -51,26 +54,35 @@ class Parts:
             loss=lambda: self._suspicion.usual_loss(),
         )
         self._myself = Myself(context, self._dissemination, address, tags, pinned_id, electable)
+        self._links = Links(
+            context, self._myself, ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries)
+        )
+        self._readmission = Readmission(
+            context, self._myself, self._links, gone=lambda now: self._leadership.step_back(now)
+        )
         self._membership = Membership(
             context,
             self._myself,
             self._dissemination,
             networks,
+            self._readmission,
             claimed=lambda record, now: self._naming.claimed(record, now),
             ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries),
         )
         self._leadership = Leadership(context, self._myself)
-        self._sync = Sync(context, self._myself, self._membership, self._leadership)
+        self._broadcasts = Broadcasts(context, self._myself, self._dissemination)
+        self._sync = Sync(context, self._myself, self._membership, self._leadership, self._broadcasts)
         self._build_detector()
         self._build_entrances()
 
     def _build_detector(self) -> None:
         self._verdicts = Verdicts(self._context, self._membership)
-        self._suspicion = Suspicion(self._context, self._membership, self._verdicts)
+        self._suspicion = Suspicion(self._context, self._links, self._membership, self._verdicts)
         self._probing = self._suspicion.probing = Probing(
             self._context,
             self._myself,
             self._dissemination,
+            self._links,
             view_at_rest=self._sync.view,
             answered=self._suspicion.answered,
             overdue=self._suspicion.overdue,
@@ -84,12 +96,15 @@ class Parts:
         self._reception = Reception(
             context,
             self._myself,
+            self._links,
             self._membership,
+            self._readmission,
             self._probing,
             self._suspicion,
             self._verdicts,
             self._sync,
             self._tenure.receive,
+            self._broadcasts,
         )
         self._naming = Naming(context, self._myself, self._probing, self._fail)
         self._joining = Joining(

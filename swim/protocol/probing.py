@@ -16,6 +16,7 @@ from swim.protocol.accrual import LossEstimate, RoundTrip
 from swim.protocol.context import Context, Part
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.identity import pack_id
+from swim.protocol.links import Links
 from swim.protocol.myself import Myself
 from swim.protocol.table import Record
 from swim.types import Address
@@ -77,6 +78,7 @@ class Probing(Part):
         context: Context,
         myself: Myself,
         dissemination: Dissemination,
+        links: Links,
         *,
         view_at_rest: Callable[[float], bytes],
         answered: Callable[[str, int, Ack, float], None],
@@ -87,6 +89,7 @@ class Probing(Part):
         self.pings = self.ping_reqs = self.acks = 0
         self._myself = myself
         self._dissemination = dissemination
+        self._links = links
         self._view_at_rest = view_at_rest
         self._answered = answered
         self._overdue = overdue
@@ -231,7 +234,8 @@ class Probing(Part):
             return
         ack = Ack(ping.seq)
         if ping.sender_id:
-            own_id = self._myself.id
+            # Who watches a member needs its boot only; who names itself asks about a claim.
+            own_id = self._myself.id if ping.source_node else None
             ack = Ack(
                 ping.seq,
                 sender_id=b"" if own_id is None else pack_id(own_id),
@@ -298,6 +302,7 @@ class Probing(Part):
         if subject is None:
             return
         subject.heard, subject.pinged = self._attention(now), None
+        self._links.answered(now)
         if not flight.indirect:
             subject.round_trip.add(max(0.0, self._attention(now) - flight.sent))
             self._follow_turn(flight.name, ack.wait_ms / 1000, now)

@@ -1,60 +1,91 @@
-"""When a member that was removed may come back: at once the first time, later and later if it flaps.
+"""When a member that the others have given up asks to be one again: at once, or when its links are good.
 
-Counts deaths of one process (one boot) by silence or by loss. A restarted process is another one and
-is never held down; nor is one that left. Deaths by silence that come together are the network's doing (a
-partition, a switch), and nobody is held down for those.
+The member itself decides, by the answers to its own pings. So there is one that knows, all others
+take it back with its word, and a link that is as bad as it was costs the cluster nothing:
+
+- While most of its pings are lost it says nothing. It would be removed again, for the same reason.
+- A second death within ten minutes counts as flapping: it comes back a minute after its links broke last.
+
+Deaths that come together are the network's doing (a partition, a switch), and nobody flaps by those.
+A restarted process knows of no deaths, and is never held up.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 
-__all__ = ["Readmission"]
+from swim.protocol.context import Context, Part
+from swim.protocol.links import Links
+from swim.protocol.myself import Myself
+from swim.protocol.table import Record
+from swim.wire.messages import Dead
+
+__all__ = ["TOGETHER", "Readmission"]
 
 _FORGET_S = 600.0
-_LOSSY_S, _SILENT_S, _GROWTH = 30.0, 60.0, 4.0
-_HOLD_MAX_S = 240.0
-_GROWTHS_MAX = 3
-_TOGETHER_S, _TOGETHER = 5.0, 3
-_PROCESSES_MAX = 4_096
+_FLAPPING_S = 60.0
+_LOOK_AGAIN_S = 1.0
+_TOGETHER_S, TOGETHER = 5.0, 3
+"""So many members given up within so many seconds, and it is not the fault of each."""
+_DEATHS_MAX = 4_096
 
 
-@dataclass(slots=True)
-class _Deaths:
-    count: int
-    last: float
-    lossy: bool
+class Readmission(Part):
+    """The return of this node; and what it tells others of theirs. `gone`: the others have moved on."""
 
+    def __init__(self, context: Context, myself: Myself, links: Links, gone: Callable[[float], None]) -> None:
+        super().__init__(context)
+        self._myself = myself
+        self._links = links
+        self._gone = gone
+        self._mine: list[float] = []
+        """When this node was given up, of late."""
+        self._others: deque[float] = deque(maxlen=_DEATHS_MAX)
 
-class Readmission:
-    """The hold-down of every process that was removed lately."""
+    # --- of others
 
-    def __init__(self) -> None:
-        self._deaths: dict[tuple[str, str], _Deaths] = {}
-        self._times: deque[float] = deque(maxlen=_PROCESSES_MAX)
+    def died(self, now: float) -> None:
+        """A member was given up."""
+        self._others.append(now)
 
-    def died(self, name: str, boot: str, lossy: bool, now: float) -> None:
-        deaths = self._deaths.pop((name, boot), None)
-        if deaths is None or now - deaths.last > _FORGET_S:
-            deaths = _Deaths(0, now, lossy)
-        self._deaths[name, boot] = _Deaths(deaths.count + 1, now, lossy)
-        self._times.append(now)
-        if len(self._deaths) > _PROCESSES_MAX:
-            del self._deaths[next(iter(self._deaths))]
+    def death(self, record: Record) -> Dead:
+        """What a member is told that does not know that it was given up."""
+        return replace(record.as_dead(self._name), alone=self.alone(record.since))
 
-    def wait(self, name: str, boot: str, now: float) -> float:
-        """Seconds until this process may be a member again."""
-        deaths = self._deaths.get((name, boot))
-        if deaths is None:
-            return 0.0
-        if deaths.lossy:
-            hold = _LOSSY_S * _GROWTH ** min(deaths.count - 1, _GROWTHS_MAX)
-        elif deaths.count > 1 and not self._together(deaths.last):
-            hold = _SILENT_S * _GROWTH ** min(deaths.count - 2, _GROWTHS_MAX)
+    def alone(self, when: float) -> bool:
+        """Was a member that was given up then the only one?"""
+        return sum(1 for time in self._others if abs(time - when) < _TOGETHER_S) < TOGETHER
+
+    # --- of this node
+
+    def told(self, news: Dead, now: float) -> None:
+        """The others have given this node up."""
+        self._links.heard(now)
+        if self._myself.held:
+            self._myself.refute(news.incarnation, now)
+            return
+        self._mine = [time for time in self._mine if now - time < _FORGET_S]
+        if news.alone:
+            self._mine.append(now)
+        if not self.ready(now, now):
+            self._myself.held = True
+            self._gone(now)
+            self._timers.set("readmission", now + _LOOK_AGAIN_S, lambda at: self._look(now, at))
+        self._myself.refute(news.incarnation, now)
+
+    def ready(self, told: float, now: float) -> bool:
+        """Can this node, which was told of its death then, be a good member?"""
+        if now - told > _FORGET_S:
+            return True
+        if self._links.bad:
+            return False
+        flaps = len(self._mine) > 1
+        return not flaps or now - max(told, self._myself.cut_off) >= _FLAPPING_S
+
+    def _look(self, told: float, now: float) -> None:
+        if self.ready(told, now):
+            self._myself.be_back(now)
         else:
-            hold = 0.0
-        return max(0.0, deaths.last + min(hold, _HOLD_MAX_S) - now)
-
-    def _together(self, when: float) -> bool:
-        return sum(1 for time in self._times if abs(time - when) < _TOGETHER_S) >= _TOGETHER
+            self._timers.set("readmission", now + _LOOK_AGAIN_S, lambda at: self._look(told, at))

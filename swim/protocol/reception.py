@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
+from swim.protocol.links import Links
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
 from swim.protocol.probing import Probing
+from swim.protocol.readmission import Readmission
 from swim.protocol.strangers import Strangers
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
@@ -41,23 +44,29 @@ class Reception(Part):
         self,
         context: Context,
         myself: Myself,
+        links: Links,
         membership: Membership,
+        readmission: Readmission,
         probing: Probing,
         suspicion: Suspicion,
         verdicts: Verdicts,
         sync: Sync,
         claimed: Callable[[Claim, Record, Address, float], None],
+        broadcasts: Broadcasts,
     ) -> None:
         super().__init__(context)
         self.open = False
         """This node is a member, and neither joining nor leaving: it judges others."""
         self._myself = myself
+        self._links = links
         self._membership = membership
+        self._readmission = readmission
         self._probing = probing
         self._suspicion = suspicion
         self._verdicts = verdicts
         self._sync = sync
         self._claimed = claimed
+        self._broadcasts = broadcasts
         self._strangers = Strangers(context, membership, probing, believed=self._gossip)
         self._aliases: dict[Address, str] = {}
 
@@ -117,6 +126,8 @@ class Reception(Part):
                 self._claim(message, sender, source, now)
             case Nack():
                 pass  # we never ask for one
+            case UserMessage() if self._myself.record is not None:
+                self._broadcasts.receive(message, sender, now)
             case UserMessage():
                 self._outbox.drop("user")
 
@@ -124,11 +135,13 @@ class Reception(Part):
         self._probing.receive_ping(ping, sender, source, now)
         if sender is None or not self.open:
             return
+        if sender.name != self._name:
+            self._links.heard(now)
         if sender.solo:
             self._membership.answered_after_all(sender.name, now)
         elif not sender.present:
             # It does not know that it was given up. Told so, it refutes; by itself it might take long.
-            self._outbox.send(source, sender.as_dead(self._name))
+            self._outbox.send(source, self._readmission.death(sender))
         else:
             self._sync.compare(ping.view, sender, now)
 
@@ -154,7 +167,7 @@ class Reception(Part):
             return
         if not about.present:
             if not about.solo:
-                self._outbox.send(source, about.as_dead(self._name))  # it is settled already
+                self._outbox.send(source, self._readmission.death(about))  # it is settled already
             return
         match opinion.kind:
             case OpinionKind.HINT:

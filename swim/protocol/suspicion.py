@@ -20,6 +20,7 @@ from statistics import median
 
 from swim.protocol.accrual import PHI_DEAD, PHI_SUSPECT, LossEstimate, phi
 from swim.protocol.context import Context, Part
+from swim.protocol.links import Links
 from swim.protocol.membership import Membership
 from swim.protocol.probing import Probing
 from swim.protocol.table import Record
@@ -61,10 +62,11 @@ class _Case:
 class Suspicion(Part):
     """This node's own judgement of its subjects."""
 
-    def __init__(self, context: Context, membership: Membership, verdicts: Verdicts) -> None:
+    def __init__(self, context: Context, links: Links, membership: Membership, verdicts: Verdicts) -> None:
         super().__init__(context)
         self.probing: Probing  # set by Node: each of the two needs the other
         self.kernel_probes: dict[Address, None] = {}
+        self._links = links
         self._membership = membership
         self._verdicts = verdicts
         self._cases: dict[str, _Case] = {}
@@ -136,7 +138,9 @@ class Suspicion(Part):
         if ack.boot and record.own and ack.boot.decode("ascii", "replace") != record.boot:
             self._membership.declare_dead(name, "process-gone", now)
             return
-        if case is not None:
+        if case is None:
+            self._links.loss.add(False)
+        else:
             for asker, poll in case.askers.items():
                 self._verdicts.answer(asker, poll, OpinionKind.VETO)
             self._count_losses(name, case, seq, now)
@@ -192,6 +196,7 @@ class Suspicion(Part):
 
     def overdue(self, name: str, now: float) -> None:
         """A regular ping was not answered in time."""
+        self._links.loss.add(True)
         self._open(name, now)
         self._step(name, now)
 
@@ -259,6 +264,9 @@ class Suspicion(Part):
             self._membership.suspect_silent(name, None if case.refusals else level, now)
         if case.suspected:
             self._verdicts.hint(record, self._attention(now) - case.since, case.hinted)
+            self._links.test(now)
+            if self._most_silent():
+                self._links.cut_off(now)
         if self._convinced(name, case, now):
             for asker, poll in case.askers.items():
                 self._verdicts.answer(asker, poll, OpinionKind.AGREE)
@@ -270,6 +278,7 @@ class Suspicion(Part):
                 patience=max(map(self.probing.timeout, self.probing.subjects)),
                 certain=case.refusals >= _REFUSALS_NEEDED,
                 desperate=self._long(case, now),
+                sound=self._links.sound(now),
             )
         if name in self._cases:
             self._probe_again(record, case, now)
@@ -284,9 +293,11 @@ class Suspicion(Part):
 
     def _mute(self) -> bool:
         """When most of its subjects are silent, it is the observer that has the problem."""
+        return len(self.probing.subjects) >= _MUTE_SUBJECTS and self._most_silent()
+
+    def _most_silent(self) -> bool:
         subjects = self.probing.subjects
-        suspected = sum(map(self.suspects, subjects))
-        return len(subjects) >= _MUTE_SUBJECTS and suspected > _MUTE_SHARE * len(subjects)
+        return sum(map(self.suspects, subjects)) > _MUTE_SHARE * len(subjects)
 
     def _long(self, case: _Case, now: float) -> bool:
         """Nothing that a live member does takes so long, nor its observers to answer for it.
@@ -302,7 +313,7 @@ class Suspicion(Part):
     def _probe_again(self, record: Record, case: _Case, now: float) -> None:
         attention = self._attention(now)
         case.probes.append((self.probing.probe(record, now), attention, False))
-        for helper in self._helpers(record.name):
+        for helper in self._helpers(record.name) if case.round else ():  # most losses are single ones
             case.probes.append((self.probing.probe_through(record, helper, now), attention, True))
         # When a long silence ends, the first probes are what is answered: the buffers hold the oldest.
         excess = slice(_FIRST_PROBES, max(_FIRST_PROBES, len(case.probes) - _LAST_PROBES))

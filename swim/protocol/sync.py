@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
 from swim.protocol.identity import pack_id, unpack_id
 from swim.protocol.leadership import Leadership
 from swim.protocol.limits import TokenBucket
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
+from swim.protocol.readmission import TOGETHER
 from swim.protocol.table import BOOT_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_addresses, unpack_address, unpack_addresses
@@ -23,6 +25,7 @@ _LOST_MAX = 64
 REST_S = 0.4
 """A view that has not changed for so long is worth comparing (DETECTOR.md section 3)."""
 _SMALL_CLUSTER = 32
+_AGREED, _SKIPPED_MAX = 16, 3
 _MISMATCH_PER_S, _MISMATCH_BURST = 1.0, 3
 _EAGER_S, _EAGER_INTERVAL = 30.0, 1.0
 
@@ -43,17 +46,25 @@ class Sync(Part):
     """Builds and merges full states, and decides when to ask whom for one."""
 
     def __init__(
-        self, context: Context, myself: Myself, membership: Membership, leadership: Leadership
+        self,
+        context: Context,
+        myself: Myself,
+        membership: Membership,
+        leadership: Leadership,
+        broadcasts: Broadcasts,
     ) -> None:
         super().__init__(context)
         self.seeds: list[Address] = []
         self._myself = myself
         self._membership = membership
         self._leadership = leadership
+        self._broadcasts = broadcasts
         self._mismatch = TokenBucket(_MISMATCH_PER_S, _MISMATCH_BURST)
         self._leads: dict[Address, None] = {}
         """Where members may be that others have lost sight of."""
         self._eager_until = 0.0
+        self._agreed = self._skipped = 0
+        """How many pings in a row came from members with the same view, and exchanges left out for it."""
         self._state_version = -1
         self._nodes: tuple[NodeState, ...] = ()
 
@@ -73,6 +84,10 @@ class Sync(Part):
 
     def _regular(self, now: float) -> None:
         self._timers.set("sync", now + self._interval(), self._regular)
+        if self._agreed >= _AGREED and self._skipped < _SKIPPED_MAX:
+            self._skipped += 1
+            return  # the pings say already that all know the same
+        self._agreed = self._skipped = 0
         for name in self._table.rings.pick(self._rng, 1, lambda other: other != self._name):
             record = self._table.get(name)
             assert record is not None
@@ -103,8 +118,13 @@ class Sync(Part):
 
     def compare(self, view: bytes, sender: Record, now: float) -> None:
         """A ping carried the view hash of a member whose view is at rest."""
-        if not view or view == self.view(now) or not self.view(now):
+        mine = self.view(now)
+        if not view or not mine:
             return
+        if view == mine:
+            self._agreed += 1
+            return
+        self._agreed = 0
         if self._mismatch.take(now):
             self.ask(sender.address, now)
 
@@ -115,7 +135,9 @@ class Sync(Part):
         return self._leadership.view_hash.to_bytes(8, "big")
 
     def ask(self, address: Address, now: float, *, join: bool = False) -> int:
-        return self._outbox.request(address, self.state(now, join=join))
+        record = self._table.at(address)
+        to_own = record is not None and record.own
+        return self._outbox.request(address, self.state(now, join=join, to_own=to_own))
 
     # --- what
 
@@ -131,26 +153,28 @@ class Sync(Part):
             pack_addresses([record.address for record in self._table.dead() if record.solo][:_LOST_MAX]),
         )
 
-    def state(self, now: float, *, join: bool = False) -> PushPull:
-        """Everything this node knows, but not what it concluded alone."""
+    def state(self, now: float, *, join: bool = False, to_own: bool) -> PushPull:
+        """Everything this node knows, but not what it concluded alone; for an own or a foreign node."""
         if self._state_version != self._table.version:
             self._state_version = self._table.version
-            self._nodes = tuple(record.as_node_state() for record in self._table if not record.solo)
-        return PushPull(self._nodes, join, b"", self.greeting(now))
+            self._nodes = tuple([record.entry for record in self._table if not record.solo])
+        return PushPull(self._nodes, join, self._broadcasts.state(to_own=to_own), self.greeting(now))
 
     def merge(self, theirs: PushPull, now: float, *, spread: bool = True) -> str | None:
         """Apply another node's state; returns why it was refused, if it was."""
         if self._myself.record is None or not theirs.nodes:
             return None
-        versions = [node.versions for node in theirs.nodes if node.state is WireState.ALIVE]
-        versions += [record.versions for record in self._table.present()]
-        clash = delegate_clash(dict.fromkeys(versions))
+        versions = dict.fromkeys([node.versions for node in theirs.nodes if node.state is WireState.ALIVE])
+        clash = delegate_clash(versions | dict.fromkeys(self._table.versions))
         if clash is not None:
             self._outbox.drop("merge-version")
             return clash
         incarnation = self._myself.incarnation
+        if theirs.greeting is not None:
+            self._hear_own_death(theirs.nodes, theirs.greeting, now)
         for node in theirs.nodes:
             self._merge_node(node, theirs.greeting, now, spread)
+        self._broadcasts.merge(theirs.user_state, now, joining=not spread)
         if self._myself.incarnation != incarnation:
             self._answer_accuser(theirs.greeting, now)
         if theirs.greeting is not None:
@@ -160,10 +184,18 @@ class Sync(Part):
             floor = unpack_id(theirs.greeting.floor) or ""
             if not self._table.has_id(floor):
                 floor = ""  # without its leader it is only a number, which anybody may make up
-            if any(record.own and record.name != self._name for record in self._table.present()):
+            if any(each.own and each.present and each.name != self._name for each in self._table):
                 self._leadership.meet(floor, now)
             self._leadership.hear_floor(floor, now)
         return None
+
+    def _hear_own_death(self, nodes: Sequence[NodeState], greeting: Greeting, now: float) -> None:
+        """One of our own has given this node up: only this one, or also others that it sees?"""
+        dead = {node.name: node.incarnation for node in nodes if node.state is WireState.DEAD}
+        if self._name in dead:
+            wrong = sum(1 for record in map(self._table.get, dead) if record is not None and record.present)
+            news = Dead(self._name, dead[self._name], greeting.name, alone=wrong < TOGETHER)
+            self._membership.dead(news, now)
 
     def _answer_accuser(self, greeting: Greeting | None, now: float) -> None:
         """It has given this node up, so none of its cluster would hear the refutation otherwise."""
@@ -174,6 +206,8 @@ class Sync(Part):
     def _merge_node(self, node: NodeState, greeting: Greeting | None, now: float, spread: bool) -> None:
         if self._knows(node, greeting):
             return
+        if node.name == self._name and node.state is WireState.DEAD and greeting is not None:
+            return  # see `_hear_own_death`
         if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None):
             # What one of our own suspects is its own affair until it is sure.
             self._membership.alive(_alive(node), now, spread=spread)
@@ -192,9 +226,11 @@ class Sync(Part):
     def _knows(self, node: NodeState, greeting: Greeting | None) -> bool:
         """Nearly all that is exchanged is known already, and should cost nothing."""
         known = self._table.get(node.name)
-        if known is None or not known.same_as(node):
+        if known is None or known.solo or node.name == self._name:
             return False
-        if known.solo or known.name == self._name:
+        if known.entry is node or known.entry == node:
+            return True
+        if not known.same_as(node):
             return False
         alive = node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None)
         return alive is known.present and known.address == unpack_address(node.address, node.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -78,7 +79,8 @@ class Record:
     """What is known of one member. Replaced as a whole when something changes.
 
     `solo` marks a death that this node concluded alone, from silence: it is not sent, and any word
-    that the member lives cancels it (LEADER.md). `view` is the record's share of the view hash. `token`
+    that the member lives cancels it (LEADER.md). `view` is the record's share of the view hash, `entry`
+    the record in a push/pull (nearly all that is exchanged is known, and has only to be compared). `token`
     is the fencing token of the member's latest term, if it shows one; `voters`, which it is configured with.
     """
 
@@ -97,6 +99,7 @@ class Record:
     voters: str
     view: int
     member: Member
+    entry: NodeState
 
     @classmethod
     def make(
@@ -118,21 +121,10 @@ class Record:
         view = hash_text(name, address.host, address.port, incarnation, meta) if state.present else 0
         member = Member(name, address, id, visible, state, incarnation)
         marks = _marks(tags, own=id is not None)
-        return cls(
-            name,
-            address,
-            incarnation,
-            state,
-            meta,
-            _one(versions),
-            since,
-            solo,
-            id,
-            boot,
-            *marks,
-            view,
-            member,
-        )
+        host, port, versions = pack_host(address.host), address.port, _one(versions)
+        entry = NodeState(name, incarnation, host, port, meta, _WIRE_STATES[state], versions)
+        changing = (incarnation, state, meta, versions, since, solo)
+        return cls(name, address, *changing, id, boot, *marks, view, member, entry)
 
     @property
     def own(self) -> bool:
@@ -155,30 +147,13 @@ class Record:
         return Record.make(self.name, self.address, number, state, self.meta, self.versions, since, solo)
 
     def as_alive(self) -> Alive:
-        return Alive(
-            self.name,
-            self.incarnation,
-            pack_host(self.address.host),
-            self.address.port,
-            self.meta,
-            self.versions,
-        )
+        entry = self.entry
+        return Alive(self.name, self.incarnation, entry.address, entry.port, self.meta, self.versions)
 
     def as_dead(self, sender: str) -> Dead:
         """`sender` is the member itself when it left."""
         left = self.state is MemberState.LEFT
         return Dead(self.name, self.incarnation, self.name if left else sender)
-
-    def as_node_state(self) -> NodeState:
-        return NodeState(
-            self.name,
-            self.incarnation,
-            pack_host(self.address.host),
-            self.address.port,
-            self.meta,
-            _WIRE_STATES[self.state],
-            self.versions,
-        )
 
 
 class MemberTable:
@@ -197,6 +172,7 @@ class MemberTable:
         self._names: dict[Address, tuple[str, ...]] = {}
         self._ids: list[tuple[str, str]] = []  # of those who may lead
         self._pinned: list[tuple[str, str]] = []
+        self._versions = Counter[bytes]()
         self._dead: dict[str, None] = {}
         self._dead_max = dead_max
 
@@ -221,6 +197,11 @@ class MemberTable:
     @property
     def present_count(self) -> int:
         return len(self._records) - len(self._dead)
+
+    @property
+    def versions(self) -> tuple[bytes, ...]:
+        """The protocol versions that the present members speak, each once."""
+        return tuple(versions for versions, count in self._versions.items() if count)
 
     def present(self) -> list[Record]:
         return [record for record in self._records.values() if record.present]
@@ -285,6 +266,7 @@ class MemberTable:
             self.rings.remove(record.name)
             return
         self.view_hash ^= record.view
+        self._versions[record.versions] += 1
         self.rings.add(record.name, record.own)
         if record.id is not None and record.electable:
             insort(self._candidates(record.id), (record.id, record.name))
@@ -294,6 +276,7 @@ class MemberTable:
             del self._dead[record.name]
             return
         self.view_hash ^= record.view
+        self._versions[record.versions] -= 1
         if record.id is not None and record.electable:
             ids = self._candidates(record.id)
             del ids[bisect_left(ids, (record.id, record.name))]

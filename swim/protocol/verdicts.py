@@ -94,22 +94,25 @@ class Verdicts(Part):
         patience: float,
         certain: bool,
         desperate: bool,
+        sound: bool,
     ) -> None:
         """This observer is convinced: `certain`, when the member's kernel says that it is gone.
 
         `patience`: how long an answer may take, in seconds. `desperate`: it has been silent for so long
         that observers which do not even answer polls are not waited for: they may have died with it.
+        `sound`: the fault cannot be this node's own. Else it does not judge alone.
         """
         name, others = record.name, self._others(record.name)
         if not others:
             # With nobody to ask, silence alone is only this node's own view of it (LEADER.md).
-            self._membership.declare_dead(name, _reason(certain), now, solo=not certain)
+            if certain or sound:
+                self._membership.declare_dead(name, _reason(certain), now, solo=not certain)
             return
         pending = self._polls.get(name)
         if pending is not None and (pending.certain or not certain):
             return
         self._rounds = (self._rounds + 1) & 0xFFFFFFFF
-        self._polls[name] = _Poll(self._rounds, certain, others, desperate=desperate)
+        self._polls[name] = _Poll(self._rounds, certain, others, desperate=desperate and sound)
         question = Opinion(OpinionKind.POLL, name, record.incarnation, _ms(silence), self._rounds, certain)
         self._tell(others, question)
         rounds = _CERTAIN_PATIENCE if certain else _POLL_PATIENCE

@@ -237,6 +237,8 @@ class SimulatedNode:
             self._write(world.open_stream, self, request)
         for address in core.kernel_probes():
             self._write(world.probe_kernel, self, address)
+        for broadcast in core.next_broadcasts():
+            world.heard(self, broadcast)
         for event in core.next_events():
             world.happened(self, event)
         if self._core is not core:  # an observer of the events ended this process

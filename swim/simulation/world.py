@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from swim.config import Config
 from swim.events import Event
+from swim.messages import Broadcast
 from swim.protocol.node import Node, Request
 from swim.simulation.assembly import assemble
 from swim.simulation.fast import ObjectCodec
@@ -70,6 +71,8 @@ class World:
         self.nodes: dict[str, SimulatedNode] = {}
         self.trace = Trace(whole_packets=not fast, keep_events=keep_events)
         self.watchers: list[Callable[[SimulatedNode, Event], None]] = []
+        self.broadcasts: list[tuple[float, str, Broadcast]] = []
+        """Who has heard what, and when."""
         self.muted = False
         """Nothing passes or is recorded: while a cluster is assembled."""
         self.held_requests: list[Request] = []
@@ -261,6 +264,12 @@ class World:
         node = self.nodes[name]
         node.call(node.core.set_tags, tags)
 
+    def broadcast(self, name: str, event: str, payload: bytes) -> None:
+        """The node tells all members."""
+        self.note(f"broadcast {name} {event} {payload!r}")
+        node = self.nodes[name]
+        node.call(node.core.broadcast, event, payload)
+
     def sync(self, name: str, other: str) -> None:
         """Point a running node at another one: their clusters become one."""
         self.note(f"sync {name} with {other}")
@@ -400,6 +409,11 @@ class World:
         self.trace.event(self.schedule.now, node.name, event)
         for watcher in self.watchers:
             watcher(node, event)
+
+    def heard(self, node: SimulatedNode, broadcast: Broadcast) -> None:
+        """A node has heard a broadcast."""
+        self.note(f"{node.name} heard {broadcast.name} {broadcast.payload!r}")
+        self.broadcasts.append((self.now, node.name, broadcast))
 
     def _arrive(
         self, source: SimulatedNode, sent_from: Address, target: SimulatedNode, address: Address, data: bytes

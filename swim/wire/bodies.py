@@ -125,7 +125,7 @@ def _suspect(body: Body) -> Suspect:
 
 def _dead(body: Body) -> Dead:
     node, incarnation = name(body, b"Node"), number(body, b"Incarnation", U32)
-    return Dead(node, incarnation, text(body, b"From"), flag(body, b"q"))
+    return Dead(node, incarnation, text(body, b"From"), flag(body, b"a"))
 
 
 def _alive(body: Body) -> Alive:
@@ -266,8 +266,8 @@ def _pack_dead(message: Dead) -> bytes:
         "Incarnation": message.incarnation,
         "Node": message.node,
     }
-    if message.lossy:
-        body["q"] = True
+    if message.alone:
+        body["a"] = True
     return b"\x05" + pack(body)
 
 

@@ -107,7 +107,7 @@ class Dead:
     node: str
     incarnation: int
     sender: str
-    lossy: bool = False  # ours, "q": removed because most of its packets get lost
+    alone: bool = False  # ours, "a": it was the only one, so that its own links are to blame
 
 
 @dataclass(frozen=True, slots=True)

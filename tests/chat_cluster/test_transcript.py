@@ -38,6 +38,10 @@ def check(weather: Weather) -> None:
         assert len(set(shown)) == len(shown), "nothing is shown twice"
         if person.alive:
             assert set(shown) == set(log), "every line is on every screen"
+        last = 0
+        for number, _, when in person.screen:
+            assert number > last or when == "meanwhile", "what was said on the other side is marked"
+            last = max(last, number)
         for line in shown:
             assert line in log or not survived(weather, line), "what was accepted is not lost"
     if not weather.misjudged:

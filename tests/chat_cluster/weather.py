@@ -49,7 +49,7 @@ class Weather:
         self.witnesses: dict[Line, list[str]] = {}
         """Whom the leader counted as present when it had the line accepted."""
         self.misjudged = False
-        """Whether anybody was given up who lived."""
+        """Whether anybody was given up, or never met, who lived."""
         self._partitions = partitions
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -106,6 +106,7 @@ class Weather:
         person = self.people[name] = Person(Transcript(name), self._next_rank())
         near = [other for other in self.alive() if self._side[other.name] == self._side[name]]
         person.view = {other.name: other.rank for other in near}
+        self.misjudged = self.misjudged or len(near) < len(self.alive())
         self.look(person)
         self.after(self.rng.uniform(0, TICK), lambda: self._tick(person))
         for other in near:

@@ -127,8 +127,9 @@ def test_commands(start: Start) -> None:
         "join 127.0.0.1:1": "join: ",
         "keys": "no key given",
         "keys secret": "keys: ",
-        "send b hello": "not available yet",
-        "broadcast news hello": "not available yet",
+        "send": "no name given; the form is: send MEMBER TEXT",
+        "send ghost hello": "send: 'ghost' is no member",
+        f"broadcast news {'x' * 600}": "at most 512 bytes together, not 604",
         "@nobody leave": "there is no node 'nobody' here",
     }.items():
         before = len(first.lines)
@@ -138,6 +139,21 @@ def test_commands(start: Start) -> None:
     first.tell("leave")
     assert first.ended() == 0
     second.wait("leave", member="a")
+
+
+def test_messages(start: Start) -> None:
+    first, second, third = three(start)
+    for number in range(20):
+        first.tell(f"send b  number {number}")
+    for number in range(20):
+        line = second.wait("message", payload=f" number {number}")
+        assert (line["sender"], line["kind"], line["name"]) == ("a", "direct", None)
+    payloads = [line["payload"] for line in second.lines if line["event"] == "message"]
+    assert payloads == [f" number {number}" for number in range(20)]
+    first.tell("broadcast news of the day")
+    for agent in (first, second, third):
+        line = agent.wait("message", kind="broadcast")
+        assert (line["sender"], line["name"], line["payload"]) == ("a", "news", "of the day")
 
 
 def test_two_clusters_become_one(start: Start) -> None:

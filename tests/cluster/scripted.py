@@ -162,6 +162,9 @@ class ScriptedNode:
     def streams_to_keep(self, now: float) -> tuple[Address, ...]:
         return self.keep
 
+    def next_broadcasts(self) -> list[Any]:
+        return []
+
     def next_events(self) -> list[Event]:
         drained, self.events = self.events, []
         return drained

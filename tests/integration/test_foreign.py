@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 from benchmarks.driver import reports
-from tests.integration.harness import PATIENCE, Nodes
-from tests.integration.serf import TROUBLE, Serfs
+from tests.integration.harness import PATIENCE, Nodes, until
+from tests.integration.serf import TROUBLE, Serf, Serfs
 
 KEY = bytes(range(32))
 WATCHED_SECONDS = 6.0
@@ -81,17 +82,74 @@ async def test_four_serf_agents_and_four_nodes_agree_on_all_eight(nodes: Nodes, 
         serfs.agents["s2"].process.kill()
         assert await died.complete(PATIENCE), died.pending
     await nodes.kill("n2")
-    gone = {"s3", "s2", "n2"}
-
-    def as_it_is(members: dict[str, dict[str, Any]]) -> bool:
-        # s3 is "failed" where Serf's own leave message did not come before memberlist's: our nodes do not
-        # relay Serf's messages yet.
-        alive = {name for name, member in members.items() if member["status"] == "alive"}
-        return alive == everyone - gone and members["s3"]["status"] in ("left", "failed")
-
+    gone = {"s3": "left", "s2": "failed", "n2": "failed"}
     for name in ("s0", "s1"):
-        await serfs.agents[name].until_shows(as_it_is, f"{gone} gone")
-    await all_see(nodes, everyone - gone)
+        await serfs.agents[name].until_statuses(dict.fromkeys(everyone, "alive") | gone)
+    await all_see(nodes, everyone - gone.keys())
+
+
+async def test_user_events_go_both_ways_and_who_leaves_has_left(
+    nodes: Nodes, serfs: Serfs, tmp_path: Path
+) -> None:
+    heard = {name: tmp_path / name for name in ("s0", "s1")}
+    s0 = await serfs.start("s0", f"-event-handler=user:deploy=cat >> {heard['s0']}")
+    for number in range(4):
+        await nodes.start(f"n{number}", join=[s0.address], tags={"role": "db"})
+        await nodes.started(f"n{number}")
+    n0 = nodes.agents["n0"]
+    s1 = await serfs.start("s1", f"-event-handler=user:deploy=cat >> {heard['s1']}", join=[n0.address])
+    await all_see(nodes, {*serfs.agents, *nodes.names})
+
+    # One of theirs, once at every node; the same again is another one.
+    for count in (1, 2):
+        with nodes.fleet.watch(reports("message", name="news", payload="from serf"), nodes.names) as told:
+            assert (await s1.run("event", "-coalesce=false", "news", "from serf")).returncode == 0
+            assert await told.complete(PATIENCE), told.pending
+        await trio.sleep(1.0)
+        for name in nodes.names:
+            lines = [line for line in messages_of(nodes, name) if line["name"] == "news"]
+            assert [(line["sender"], line["kind"]) for line in lines] == [(None, "broadcast")] * count
+
+    # One of ours, once at every node and every agent, with its payload.
+    with nodes.fleet.watch(reports("message", name="deploy", sender="n1"), nodes.names) as told:
+        await nodes.agents["n1"].command("broadcast deploy version 7")
+        assert await told.complete(PATIENCE), told.pending
+    for agent in (s0, s1):
+        await until(lambda agent=agent: received(agent, "deploy"), f"{agent.name} is told")
+    await trio.sleep(1.0)
+    for agent in (s0, s1):
+        assert received(agent, "deploy") == 1
+        await until(lambda agent=agent: heard[agent.name].exists(), f"{agent.name} has run its handler")
+        assert heard[agent.name].read_text() == "version 7\n"  # Serf ends a line
+    for name in nodes.names:
+        assert len([line for line in messages_of(nodes, name) if line["name"] == "deploy"]) == 1
+
+    # Ours leave, and one of theirs does.
+    for name in ("n3", "n2"):
+        await nodes.dismiss(name)
+    shown = {"s0": "alive", "s1": "alive", "n0": "alive", "n1": "alive", "n2": "left", "n3": "left"}
+    for agent in (s0, s1):
+        await agent.until_statuses(shown)
+    with nodes.fleet.watch(reports("leave", "s1"), nodes.names) as left:
+        assert (await s1.run("leave")).returncode == 0
+        assert await left.complete(PATIENCE), left.pending
+    await s0.until_statuses(shown | {"s1": "left"})
+
+    # Who comes back is alive, and can leave again.
+    await nodes.start("n3", join=[s0.address])
+    await nodes.started("n3")
+    await s0.until_statuses(shown | {"s1": "left", "n3": "alive"})
+    await nodes.dismiss("n3")
+    await s0.until_statuses(shown | {"s1": "left"})
+    assert [line for line in s0.log if "[WARN]" in line or "[ERR]" in line] == []
+
+
+def messages_of(nodes: Nodes, name: str) -> list[dict[str, Any]]:
+    return [line for line in nodes.fleet.lines if line["event"] == "message" and line["node"] == name]
+
+
+def received(agent: Serf, event: str) -> int:
+    return sum(f"Received event: user-event: {event}" in line for line in agent.log)
 
 
 async def join_serfs_and_nodes(nodes: Nodes, serfs: Serfs, count: int) -> None:
@@ -147,4 +205,5 @@ async def watch_memberlists(nodes: Nodes, seconds: float) -> None:
     assert not [line for line in nodes.since(begun) if line["event"] in ("suspect", "dead", "leave")]
     await nodes.all_see_all()
     for name in ("g0", "g1"):
-        assert [line for line in nodes.agents[name].complaints if TROUBLE.search(line)] == []
+        troubled = [line for line in nodes.agents[name].complaints if TROUBLE.search(line)]
+        assert not troubled, troubled

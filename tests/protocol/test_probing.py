@@ -47,10 +47,14 @@ class TestAnswers:
         assert ack == Ack(9)
         assert not ack.bare, "the payload is nil, not absent"
 
-    def test_to_one_of_ours_with_id_boot_and_turn(self, net: Net, node: Node) -> None:
+    @pytest.mark.parametrize("asks_by_name", [False, True])
+    def test_to_one_of_ours_with_boot_and_turn(self, net: Net, node: Node, asks_by_name: bool) -> None:
         puppet = net.puppet("p").join(node)
-        (ack,) = self.answers(net, puppet, node, Ping(9, "a", sender_id=pack_id(puppet.id)))
-        assert ack.sender_id == pack_id(node.me.id or "")
+        source = "p" if asks_by_name else ""
+        (ack,) = self.answers(
+            net, puppet, node, Ping(9, "a", source_node=source, sender_id=pack_id(puppet.id))
+        )
+        assert ack.sender_id == (pack_id(node.me.id or "") if asks_by_name else b"")
         assert len(ack.boot) == 8
         assert 0 < ack.wait_ms <= 1_500
 
@@ -71,7 +75,7 @@ class TestAnswers:
             sum(len(sent.data) for sent, _ in net.said(kind, by=node)) / len(net.said(kind, by=node))
             for kind, node in ((Ping, a), (Ack, b))
         ]
-        assert sum(sizes) < 130
+        assert sum(sizes) < 90
 
 
 class TestTurns:

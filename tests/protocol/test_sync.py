@@ -172,9 +172,18 @@ class TestWhen:
 
     def test_now_and_then_with_somebody(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
+        b._probing._view_at_rest = lambda now: b""  # as a foreign member's: its pings say nothing
+        net.run(5)
         net.requested.clear()
         net.run(125)
         assert 3 <= self.requests(net, a).count(b.address) <= 5
+
+    def test_seldom_where_the_pings_say_that_all_know_the_same(self, net: Net) -> None:
+        a, b = net.cluster("a", "b")
+        net.run(60)
+        net.requested.clear()
+        net.run(240)
+        assert 1 <= self.requests(net, a).count(b.address) <= 3
 
     def test_seeds_that_are_not_members_are_asked_often_at_first_then_seldom(self, net: Net) -> None:
         node = net.start("a", "az")

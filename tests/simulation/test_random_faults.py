@@ -13,8 +13,8 @@ import pytest
 from swim.simulation.chaos import Chaos, random_world
 
 SEEDS = range(*map(int, os.environ.get("SWIM_SEEDS", "0:16").split(":")))
-CALM_WITHIN = 300.0
-"""Who died again and again in the storm is held off for up to 240 s (see `readmission`)."""
+CALM_WITHIN = 120.0
+"""Who died again and again in the storm waits for a minute of good links (see `readmission`)."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)

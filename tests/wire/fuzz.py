@@ -66,7 +66,7 @@ def ours() -> set[Sample]:
     parts = [
         Ping(70_000, "a", sender_id=b"i" * 16, view=b"v" * 8),
         Ack(70_000, sender_id=b"i" * 16, boot=b"b" * 8, wait_ms=250, bare=True),
-        Dead("a", 3, "b", lossy=True),
+        Dead("a", 3, "b", alone=True),
         Opinion(OpinionKind.POLL, "a", 3, 250, 7, True),
     ]
     greeting = Greeting("a", b"b" * 8, 7946, 1_700_000_000_000, True, b"f" * 16)

@@ -1,0 +1,80 @@
+"""Is it me? What a node knows of its own links, before it judges alone or asks to be taken back."""
+
+from __future__ import annotations
+
+import math
+
+from swim.protocol.accrual import LossEstimate
+from swim.protocol.context import Ask, Context, Part
+from swim.protocol.myself import Myself
+
+__all__ = ["Links"]
+
+_BAD = 0.4
+_UNANSWERED_S = 1.5
+_SOUND_S = 1.0
+_TEST_S = 0.1
+
+
+class Links(Part):
+    """The answers to all of this node's pings together; and pings to itself."""
+
+    def __init__(self, context: Context, myself: Myself, ask: Ask) -> None:
+        super().__init__(context)
+        self.loss = LossEstimate()
+        """Of the regular pings."""
+        self._myself = myself
+        self._ask = ask
+        self._answered = self._heard = -math.inf
+        self._testing: float | None = None
+        self._sound_since: float | None = None
+        self._can_test = False
+
+    @property
+    def bad(self) -> bool:
+        """Many of the recent pings were lost."""
+        return self.loss.recently > _BAD
+
+    def answered(self, now: float) -> None:
+        """An ack of another member."""
+        self._answered = now
+
+    def heard(self, now: float) -> None:
+        """Another member says something by itself."""
+        if self._heard == -math.inf:
+            self._answered = now  # nothing has been asked yet
+            self.test(now)  # while all is well: whether that can be done at all
+        self._heard = now
+
+    def cut_off(self, now: float) -> None:
+        """Most of those that this node pings are silent."""
+        self._myself.cut_off = now
+
+    def test(self, now: float) -> None:
+        """Ping this node itself: what does not even come back from there is nobody else's fault."""
+        if self._testing is None:
+            self._testing = now
+            if not self._ask(self._name, self._myself.address, now, self._passed, self._failed):
+                self._testing = None
+
+    def _passed(self, ack: object, now: float) -> None:
+        self._testing, self._can_test = None, True
+        if self._sound_since is None:
+            self._sound_since = now
+
+    def _failed(self, now: float) -> None:
+        self._testing = self._sound_since = None
+
+    def sound(self, now: float) -> bool:
+        """Can this node judge alone, because the fault is not its own?
+
+        It is, when others talk to it and none answers it; or when its own pings do not come back (if they
+        ever did: behind some routers they cannot), since then it reads or sends nothing.
+        """
+        talking = now - self._heard < 2 * self._config.pause_tolerance
+        if talking and self._heard - self._answered > _UNANSWERED_S:
+            return False
+        if not self._can_test:
+            return True
+        waiting = self._testing is not None and now - self._testing > _TEST_S
+        return self._sound_since is not None and now - self._sound_since >= _SOUND_S and not waiting
