@@ -90,7 +90,7 @@ def test_what_a_message_costs(tmp_path: Path) -> None:
 def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["speed"])
-    assert "there are: core, convergence" in capsys.readouterr().err
+    assert f"there are: {', '.join(benchmark.name for benchmark in ALL)}" in capsys.readouterr().err
 
 
 def test_news_in_simulation_reaches_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
