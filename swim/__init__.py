@@ -28,7 +28,6 @@ from swim.events import (
     Snapshot,
 )
 from swim.messages import Broadcast, DirectMessage, Lagged
-from swim.spreading import rendezvous
 from swim.statistics import Statistics
 from swim.types import Address, Explanation, Member, MemberState, Term
 
@@ -65,7 +64,6 @@ __all__ = [
     "TagsError",
     "Term",
     "open_cluster",
-    "rendezvous",
 ]
 
 logging.getLogger("swim").addHandler(logging.NullHandler())

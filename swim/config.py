@@ -47,6 +47,10 @@ class Config:
     packet_size_max: int = 1400
     """UDP payload that is never exceeded by what we send."""
 
+    # --- leadership
+    lease: float = 3.0
+    """With voters: how long a lease lasts that is not renewed. The same at all nodes."""
+
     # --- staying one cluster
     push_pull_interval: float = 30.0
     """Full state exchange with a random member; grows with log2 of the cluster size above 32."""

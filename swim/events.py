@@ -18,6 +18,7 @@ __all__ = [
     "MemberSuspected",
     "MemberUpdated",
     "Snapshot",
+    "VotersDiffer",
 ]
 
 FailureReason = Literal["silence", "process-gone", "quality", "told"]
@@ -91,6 +92,17 @@ class LeaderChanged:
 
     leader: Member | None
     previous: Member | None
+    reason: str = ""
+    """Why there is none, in a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class VotersDiffer:
+    """A member is configured with other voters than this node, with another length of the lease, or only
+    one of the two with any: they refuse each other the lease.
+    """
+
+    member: Member
 
 
 Event = (
@@ -102,4 +114,5 @@ Event = (
     | MemberFailed
     | MemberLeft
     | LeaderChanged
+    | VotersDiffer
 )

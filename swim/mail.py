@@ -42,14 +42,11 @@ class Mail:
     async def send(self, name: str, payload: bytes) -> None:
         """See `Cluster.send`."""
         payload = _checked(payload)
-        window = self._windows.get(name)
-        if window is None or window.closed:
-            window = self._window_to(name)
+        window = self._window_to(name)
         if name == self._node.name:
             await self._send_to_self(window, payload)
             return
-        if not window.carried:
-            self.carry(window)
+        self.carry(window)
         await window.put(payload)
 
     def _window_to(self, name: str) -> SendWindow:
@@ -60,8 +57,10 @@ class Mail:
             raise SendError(f"{name!r} is no member: see Cluster.members()", name)
         if boot is None:
             raise SendError(f"{member} is no swim node (memberlist or Serf): it takes no messages", member)
-        window = SendWindow(member, boot.encode(), self._numbered + 1, trio.current_time())
-        self._windows[name] = window
+        window = self._windows.get(name)
+        if window is None or window.closed:
+            window = SendWindow(member, boot.encode(), self._numbered + 1, trio.current_time())
+            self._windows[name] = window
         return window
 
     async def _send_to_self(self, window: SendWindow, payload: bytes) -> None:
@@ -127,7 +126,7 @@ class Mail:
 def _checked(payload: bytes) -> bytes:
     if not isinstance(payload, (bytes, bytearray, memoryview)):
         raise TypeError(f"a payload must be bytes, not {type(payload).__name__}")
-    payload = bytes(payload)  # its own, whatever becomes of the application's
+    payload = bytes(payload)
     if len(payload) > MESSAGE_SIZE_MAX:
         raise PayloadTooLarge(f"a message has at most {MESSAGE_SIZE_MAX} bytes (1 MiB), not {len(payload)}")
     return payload

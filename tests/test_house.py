@@ -27,7 +27,6 @@ LAYERS = {
     "swim.events": 0,
     "swim.statistics": 0,
     "swim.messages": 0,
-    "swim.spreading": 0,
     "swim.wire": 1,
     "swim.protocol": 2,
     "swim.clock": 3,
@@ -77,7 +76,7 @@ MAY_IMPORT_TRIO = (*TRIO, "swim.cli")
 
 MODULE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 50
-CORE_LINES_MAX = 5_300
+CORE_LINES_MAX = 5_700
 """Terms and leases, and broadcasts, came to what was planned as 4,000."""
 PUBLIC_NAMES_MAX = 32
 """Seven more than planned: the errors and events of messages and of leadership have names of their own."""
@@ -112,7 +111,6 @@ PUBLIC = [
     "TagsError",
     "Term",
     "open_cluster",
-    "rendezvous",
 ]
 
 SET_UP = ('pip install -e ".[cli]" && swim demo', 'pip install -e ".[test]" && pytest')

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from swim.events import LeaderChanged
+from collections.abc import Callable
+
+from swim.events import LeaderChanged, VotersDiffer
 from swim.protocol.context import Context, Part
 from swim.protocol.identity import is_minted
 from swim.protocol.limits import TokenBucket
 from swim.protocol.myself import Myself
 from swim.protocol.table import Record, hash_text
-from swim.types import Member
+from swim.types import Member, MemberState
 
-__all__ = ["Leadership"]
+__all__ = ["HolderLeads", "Leadership"]
 
 _FRESH_IDS_PER_S, _FRESH_IDS_BURST = 0.5, 5
 
@@ -30,7 +32,8 @@ class Leadership(Part):
         self.founded_alone = False
         self.leader: Member | None = None
         self._myself = myself
-        self._seen: tuple[int, str, bool] | None = None
+        self._seen: tuple[object, ...] | None = None
+        self._differing: dict[str, str] = {}
         self._fresh_ids = TokenBucket(_FRESH_IDS_PER_S, _FRESH_IDS_BURST)
 
     @property
@@ -70,10 +73,28 @@ class Leadership(Part):
 
     def update(self, now: float) -> None:
         """Follow the table and the floor."""
-        seen = (self._table.version, self.floor, self.founded_alone)
+        seen = self._view()
         if seen != self._seen:
             self._seen = seen
             self._follow(now)
+            self._compare_voters()
+
+    def _compare_voters(self) -> None:
+        """Tell, once for each, of members that are configured with other voters."""
+        if len(self._table.configurations) < 2:
+            self._differing.clear()
+            return
+        mine, differing = self._myself.voters, dict[str, str]()
+        for record in self._table.present():
+            if record.own and record.voters != mine:
+                differing[record.name] = record.voters
+                if self._differing.get(record.name, mine) != record.voters:
+                    self._outbox.events.append(VotersDiffer(record.member))
+        self._differing = differing
+
+    def _view(self) -> tuple[object, ...]:
+        """Everything that the leader follows from, in short."""
+        return self._table.version, self.floor, self.founded_alone
 
     def _follow(self, now: float) -> None:
         me = self._myself.record
@@ -81,14 +102,21 @@ class Leadership(Part):
             return
         if me.id is not None and is_minted(me.id) and me.id < self.floor:
             self._queue_behind(now)
-        name = self._table.lowest_id(self.floor)
-        record = None if name is None else self._table.get(name)
+        record = self._choose(now)
         if record is not None and record.id is not None and self._raises_floor(record):
             self._raise(record.id, now)
         leader = None if record is None else record.member
         previous, self.leader = self.leader, leader
         if _identity(leader) != _identity(previous):
-            self._outbox.events.append(LeaderChanged(leader, previous))
+            reason = self._why_none(now) if leader is None else ""
+            self._outbox.events.append(LeaderChanged(leader, previous, reason))
+
+    def _choose(self, now: float) -> Record | None:
+        name = self._table.lowest_id(self.floor)
+        return None if name is None else self._table.get(name)
+
+    def _why_none(self, now: float) -> str:
+        return "no member may lead (electable=False)"
 
     def _queue_behind(self, now: float) -> None:
         if self._fresh_ids.take(now):
@@ -104,6 +132,53 @@ class Leadership(Part):
             record.solo and record.id is not None and self.floor <= record.id < leader.id
             for record in self._table.dead()
         )
+
+
+class HolderLeads(Leadership):
+    """With voters: the leader is the member that shows that it holds the lease.
+
+    One that is suspected for longer than the lease lasts does not count: nobody may have heard of a
+    renewal. `acts`: does this node hold the lease itself? `why_none`: in words.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        *,
+        acts: Callable[[], bool],
+        why_none: Callable[[float], str],
+    ) -> None:
+        super().__init__(context, myself)
+        self._acts = acts
+        self._said = why_none
+
+    def _view(self) -> tuple[object, ...]:
+        return *super()._view(), self._acts()
+
+    def _choose(self, now: float) -> Record | None:
+        if self._acts():
+            return self._myself.record
+        holders = [record for record in self._table.showing() if self._holds(record, now)]
+        return max(holders, key=lambda record: record.token, default=None)
+
+    def _holds(self, record: Record, now: float) -> bool:
+        if record.name == self._name or record.voters != self._myself.voters or record.id is None:
+            return False
+        if is_minted(record.id) and record.id < self.floor:
+            return False  # there has been another since
+        if record.state is not MemberState.SUSPECT:
+            return True
+        until = record.since + self._config.lease
+        if now < until:
+            self._timers.set("holder", until, self._follow)
+        return now < until
+
+    def _raises_floor(self, leader: Record) -> bool:
+        return leader.id is not None and is_minted(leader.id) and leader.id > self.floor
+
+    def _why_none(self, now: float) -> str:
+        return self._said(now)
 
 
 def _identity(member: Member | None) -> tuple[str, str | None] | None:

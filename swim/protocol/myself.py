@@ -11,7 +11,7 @@ from swim.protocol.context import Context, Part
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.identity import id_milliseconds, is_minted, mint_boot, mint_id
 from swim.protocol.limits import TokenBucket
-from swim.protocol.table import ELECTABLE_TAG, NOT_ELECTABLE, TOKEN_TAG, Record, encode_meta
+from swim.protocol.table import ELECTABLE_TAG, NOT_ELECTABLE, TOKEN_TAG, VOTERS_TAG, Record, encode_meta
 from swim.types import Address, MemberState
 
 __all__ = ["INCARNATION_MAX", "META_SIZE_MAX", "Myself", "check_tags"]
@@ -61,6 +61,7 @@ class Myself(Part):
         tags: Mapping[str, str],
         pinned_id: str | None,
         electable: bool,
+        voters: str,
     ) -> None:
         super().__init__(context)
         self.name = context.name
@@ -75,7 +76,10 @@ class Myself(Part):
         self._accused = 0
         self.cut_off = -math.inf
         """When this node last heard so little that the others may have moved on without it."""
+        self.voters = voters
         self._marks = {} if electable else {ELECTABLE_TAG: NOT_ELECTABLE}
+        if voters:
+            self._marks[VOTERS_TAG] = voters
         self.tags = check_tags(tags, self._marks)
         self._pinned_id = pinned_id
         self._dissemination = dissemination
@@ -123,6 +127,11 @@ class Myself(Part):
         if self._table.present_count == 1 and self.record is not None and self.record.since == now:
             self.publish(now)
         self.tell_token(now)
+
+    def hide_token(self, now: float) -> None:
+        """With voters: this node does not hold the lease any more."""
+        if self._marks.pop(TOKEN_TAG, None) is not None:
+            self.tell_token(now)
 
     def tell_token(self, now: float) -> None:
         record = self.record

@@ -64,7 +64,8 @@ class Node(Parts):
 
     `wall` maps such a `now` to seconds since the epoch (used for ids and for noticing clock skew).
     `networks`: CIDR text; packets from elsewhere and members elsewhere are dropped. A node that is not
-    `electable` never leads. Raises `TagsError`, and ValueError for a bad `pinned_id` or network.
+    `electable` never leads. With `voters` (names, the same at all nodes) the leader needs a lease from a
+    majority of them. Raises `TagsError`, and ValueError for a bad `pinned_id` or network.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Node(Parts):
         pinned_id: str | None = None,
         networks: Sequence[str] = (),
         electable: bool = True,
+        voters: Sequence[str] = (),
     ) -> None:
         if pinned_id is not None:
             check_pinned_id(pinned_id)
@@ -92,7 +94,7 @@ class Node(Parts):
         self._attended = float("-inf")
         table = MemberTable(Rings(config.rings), config.dead_max)
         context = Context(name, config, table, Outbox(codec), rng, wall)
-        super().__init__(context, address, Networks(networks), tags or {}, pinned_id, electable)
+        super().__init__(context, address, Networks(networks), tags or {}, pinned_id, electable, voters)
 
     # --- life
 
@@ -101,6 +103,7 @@ class Node(Parts):
         assert self.phase is Phase.NEW
         self.phase = Phase.JOINING
         self._sync.seeds = list(dict.fromkeys(seeds))
+        self._tenure.start(now)
         self._joining.begin(now)
         self._settle(now)
 
@@ -124,7 +127,7 @@ class Node(Parts):
         if self.phase is not Phase.MEMBER and self._myself.record is None:
             self._end(Phase.LEFT)
             return
-        self._tenure.end()  # before anybody else can begin
+        self._tenure.release(now)  # before anybody else can begin
         self.phase = Phase.LEAVING
         self._joining.stop()
         self._reception.open = False
@@ -139,6 +142,7 @@ class Node(Parts):
         self._timers.set("left", now + ahead + linger, lambda at: self._end(Phase.LEFT))
 
     def _farewell(self, now: float) -> None:
+        self._tenure.release(now)
         self._dissemination.news(self.name, Dead(self.name, self._myself.incarnation, self.name), now)
         self._dissemination.flood(now)
 
@@ -159,7 +163,7 @@ class Node(Parts):
         self.require_may_yield()
         leads = self.leader is not None and self.leader.name == self.name
         if leads and self.phase is Phase.MEMBER:
-            self._tenure.end()
+            self._tenure.release(now)
             self._leadership.step_back(now)
             self._settle(now)
         return leads

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from swim.errors import SwimError
 from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.joining import Joining
-from swim.protocol.leadership import Leadership
+from swim.protocol.leadership import HolderLeads, Leadership
+from swim.protocol.lease import Lease
 from swim.protocol.links import Links
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
@@ -22,6 +23,7 @@ from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
 from swim.protocol.tenure import Tenure
 from swim.protocol.verdicts import Verdicts
+from swim.protocol.voting import voters_tag
 from swim.types import Address
 
 __all__ = ["Parts"]
@@ -33,6 +35,7 @@ class Parts:
     _suspicion: Suspicion
     _probing: Probing
     _naming: Naming
+    _tenure: Tenure | Lease
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Parts:
         tags: Mapping[str, str],
         pinned_id: str | None,
         electable: bool,
+        voters: Sequence[str],
     ) -> None:
         self._context = context
         self._table = context.table
@@ -53,7 +57,8 @@ class Parts:
             suspected=lambda name: self._suspicion.suspects(name),
             loss=lambda: self._suspicion.usual_loss(),
         )
-        self._myself = Myself(context, self._dissemination, address, tags, pinned_id, electable)
+        shown = voters_tag(voters, context.config.lease)
+        self._myself = Myself(context, self._dissemination, address, tags, pinned_id, electable, shown)
         self._links = Links(
             context, self._myself, ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries)
         )
@@ -69,11 +74,22 @@ class Parts:
             claimed=lambda record, now: self._naming.claimed(record, now),
             ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries),
         )
-        self._leadership = Leadership(context, self._myself)
+        self._build_leadership(voters)
         self._broadcasts = Broadcasts(context, self._myself, self._dissemination)
         self._sync = Sync(context, self._myself, self._membership, self._leadership, self._broadcasts)
         self._build_detector()
-        self._build_entrances()
+        self._build_entrances(voters)
+
+    def _build_leadership(self, voters: Sequence[str]) -> None:
+        if not voters:
+            self._leadership = Leadership(self._context, self._myself)
+            return
+        self._leadership = HolderLeads(
+            self._context,
+            self._myself,
+            acts=lambda: self._tenure.term is not None,
+            why_none=lambda now: self._tenure.problem(now) or "",
+        )
 
     def _build_detector(self) -> None:
         self._verdicts = Verdicts(self._context, self._membership)
@@ -88,11 +104,12 @@ class Parts:
             overdue=self._suspicion.overdue,
         )
 
-    def _build_entrances(self) -> None:
-        context = self._context
-        self._tenure = Tenure(
-            context, self._myself, self._leadership, self._probing, self._suspicion.suspects
-        )
+    def _build_entrances(self, voters: Sequence[str]) -> None:
+        context, myself, leads = self._context, self._myself, self._leadership
+        if voters:
+            self._tenure = Lease(context, myself, leads, voters)
+        else:
+            self._tenure = Tenure(context, myself, leads, self._probing, self._suspicion.suspects)
         self._reception = Reception(
             context,
             self._myself,

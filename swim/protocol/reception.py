@@ -21,6 +21,7 @@ from swim.wire.messages import (
     Ack,
     Alive,
     Claim,
+    ClaimKind,
     Dead,
     Message,
     Nack,
@@ -185,7 +186,7 @@ class Reception(Part):
             return
         if sender.solo:
             self._membership.answered_after_all(sender.name, now)
-        elif not sender.present:
+        elif not sender.present and claim.kind not in (ClaimKind.GRANT, ClaimKind.REFUSE):
             self._outbox.send(source, sender.as_dead(self._name))
             return
         self._claimed(claim, sender, source, now)

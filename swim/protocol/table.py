@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from heapq import merge
+from itertools import islice
 from typing import Any, TypeVar
 
 from swim.protocol.identity import is_minted, valid_boot, valid_id
@@ -59,7 +61,7 @@ def _marks(tags: Mapping[str, str], *, own: bool) -> tuple[str, bool, str]:
     return (
         token if is_minted(token) else "",
         tags.get(ELECTABLE_TAG) != NOT_ELECTABLE,
-        tags.get(VOTERS_TAG, "")[:_VOTERS_SIZE],
+        _one(tags.get(VOTERS_TAG, "")[:_VOTERS_SIZE]),
     )
 
 
@@ -173,7 +175,10 @@ class MemberTable:
         self._ids: list[tuple[str, str]] = []  # of those who may lead
         self._pinned: list[tuple[str, str]] = []
         self._versions = Counter[bytes]()
+        self._showing: dict[str, None] = {}
         self._dead: dict[str, None] = {}
+        self.configurations: dict[str, int] = {}
+        """How many present members of our own are configured with which voters."""
         self._dead_max = dead_max
 
     def get(self, name: str) -> Record | None:
@@ -223,6 +228,15 @@ class MemberTable:
         candidates = self._pinned[:1] + self._ids[place : place + 1]
         return min(candidates)[1] if candidates else None
 
+    def candidates(self, floor: str) -> Iterator[str]:
+        """The names of the present members that may lead, in the order of `lowest_id`."""
+        minted = islice(self._ids, bisect_left(self._ids, (floor, "")), None)
+        return (name for _, name in (merge(self._pinned, minted) if self._pinned else minted))
+
+    def showing(self) -> list[Record]:
+        """The present members that show a fencing token."""
+        return [self._records[name] for name in self._showing]
+
     def has_id(self, id: str) -> bool:
         """Is there a present member with this minted id, that may lead?"""
         place = bisect_left(self._ids, (id, ""))
@@ -268,6 +282,10 @@ class MemberTable:
         self.view_hash ^= record.view
         self._versions[record.versions] += 1
         self.rings.add(record.name, record.own)
+        if record.token:
+            self._showing[record.name] = None
+        if record.own:
+            self.configurations[record.voters] = self.configurations.get(record.voters, 0) + 1
         if record.id is not None and record.electable:
             insort(self._candidates(record.id), (record.id, record.name))
 
@@ -277,6 +295,11 @@ class MemberTable:
             return
         self.view_hash ^= record.view
         self._versions[record.versions] -= 1
+        self._showing.pop(record.name, None)
+        if record.own:
+            self.configurations[record.voters] -= 1
+            if not self.configurations[record.voters]:
+                del self.configurations[record.voters]
         if record.id is not None and record.electable:
             ids = self._candidates(record.id)
             del ids[bisect_left(ids, (record.id, record.name))]

@@ -22,7 +22,7 @@ from swim.protocol.myself import Myself
 from swim.protocol.probing import Probing
 from swim.protocol.table import Record
 from swim.types import Address, Leadership, Term
-from swim.wire.messages import Claim, ClaimKind
+from swim.wire.messages import Claim, ClaimKind, Refusal
 
 __all__ = ["Tenure"]
 
@@ -61,6 +61,9 @@ class Tenure(Part):
         """Who follows this node, as of when it was asked."""
         self._losing_touch: float | None = None
         self._gap = _FIRST_GAP_S
+
+    def start(self, now: float) -> None:
+        """This process begins."""
 
     # --- doubt
 
@@ -156,10 +159,11 @@ class Tenure(Part):
             record.token or None if record is not None else None,
             self.term,
             max(0.0, self.term_ends - now) if self.term is not None else 0.0,
-            problem=self._problem(),
+            problem=self.problem(now),
         )
 
-    def _problem(self) -> str | None:
+    def problem(self, now: float) -> str | None:
+        """Why there is no leader, or why this node leads and does not act."""
         if self._leadership.leader is None:
             return "no member may lead (electable=False)"
         if not self._leads() or self.term is not None:
@@ -168,6 +172,10 @@ class Tenure(Part):
             return "the last terms began too shortly after one another"
         missing = [peer.name for peer in self._peers() if peer.name not in self._confirmed]
         return f"in doubt, after a stall or silence; not confirmed yet by {', '.join(missing)}"
+
+    def release(self, now: float) -> None:
+        """What acted for the leader has ended: others may begin at once."""
+        self.end()
 
     # --- asking and answering
 
@@ -191,3 +199,6 @@ class Tenure(Part):
                 self._outbox.send(source, Claim(ClaimKind.FOLLOW, claim.round))
         elif claim.kind is ClaimKind.FOLLOW and claim.round in self._rounds:
             self._confirmed[sender.name] = self._rounds[claim.round]
+        elif claim.kind is ClaimKind.ASK:
+            refusal = Claim(ClaimKind.REFUSE, claim.round, left_ms=claim.length_ms, reason=Refusal.VOTERS)
+            self._outbox.send(source, refusal)

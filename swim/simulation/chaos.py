@@ -22,8 +22,9 @@ class Chaos:
     The first node is crashed and restarted like the others, but there is always a member that runs.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, with_yielding: bool = False) -> None:
         self.world = world
+        self._more = [self._yield] if with_yielding else []
         self._rng = world.random("chaos")
         self._calm = False
 
@@ -62,6 +63,7 @@ class Chaos:
             self._bad_weather,
             self._skew,
             self._retag,
+            *self._more,
         ]
         running = [node.name for node in self.world.running()]
         self._rng.choice(faults)(self._rng.choice(running))
@@ -129,6 +131,12 @@ class Chaos:
     def _retag(self, name: str) -> None:
         if self.world.nodes[name].core.phase is Phase.MEMBER:
             self.world.set_tags(name, {"load": str(self._rng.randrange(100))})
+
+    def _yield(self, name: str) -> None:
+        """Whoever leads."""
+        for node in self.world.running():
+            if node.core.term is not None and node.core.phase is Phase.MEMBER and not node.paused:
+                self.world.yield_leadership(node.name)
 
 
 def random_world(seed: int, *, nodes: tuple[int, int] = (2, 8), fast: bool = False) -> World:

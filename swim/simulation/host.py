@@ -243,6 +243,8 @@ class SimulatedNode:
             world.happened(self, event)
         if self._core is not core:  # an observer of the events ended this process
             return
+        if core.term is not None:
+            world.invariants.note_term(self)
         if core.phase in (Phase.LEFT, Phase.FAILED):
             self.failure = core.failure
             self.stop(Life.LEFT if core.failure is None else Life.REFUSED)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from swim.events import Event, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
 from swim.simulation.trace import Record
-from swim.types import Member
+from swim.types import Member, Term
 
 if TYPE_CHECKING:
     from swim.protocol.node import Node
@@ -54,13 +55,19 @@ class Invariants:
     - Incarnations of one process never go back in anybody's view.
     - The leader that a process follows never has a lower id than those before, outside solo periods
       (LEADER.md); nor does its floor ever fall.
+    - With voters, no two processes hold the lease at one instant of true time, whatever they believe of
+      it; a lease that has run out is not prolonged, and each term's token is above all earlier ones.
     - What a node keeps queued is bounded.
     """
 
     def __init__(self, world: World) -> None:
         self.false_deaths: list[Record] = []
         """Members that were given up although their process ran (paused or cut off ones included)."""
+        self.terms: list[tuple[float, str, Term]] = []
+        """Who began to act as leader, when in true time."""
         self._world = world
+        self._holders: dict[str, tuple[Term, float]] = {}
+        self._highest = ""
         self._viewers: dict[Process, _Viewer] = {}
         self._worn: dict[str, Process] = {}
         world.watchers.append(self._watch)
@@ -107,6 +114,31 @@ class Invariants:
         own_id = node.core.me.id
         if own_id is not None:
             self._worn.setdefault(own_id, Process(node.name, node.lives))
+
+    def note_term(self, node: SimulatedNode) -> None:
+        """A node acts as leader: after a call into its core."""
+        term = node.core.term
+        assert term is not None
+        known, ends = self._holders.get(node.name, (None, -math.inf))
+        if term is not known:
+            self.terms.append((self._world.now, node.name, term))
+        if (new_ends := _lease_ends(node.core)) is None:
+            return
+        if term is not known:
+            if term.token <= self._highest:
+                self._world.fail(f"{node.name}'s token {term.token} is not above {self._highest}")
+            self._highest = term.token
+        elif new_ends > ends and ends <= node.now():
+            self._world.fail(f"{node.name}'s lease was prolonged after it had run out")
+        if term is not known or new_ends > ends:
+            self._holders[node.name] = (term, new_ends)
+            self._check_holders(node)
+
+    def _check_holders(self, holder: SimulatedNode) -> None:
+        for node in self._world.running():
+            ends = _lease_ends(node.core)
+            if node is not holder and node.core.term is not None and ends is not None and ends > node.now():
+                self._world.fail(f"{holder.name} and {node.name} hold the lease, {ends - node.now():.3f} s")
 
     # --- checking
     def _check_member(
@@ -155,6 +187,12 @@ def _is_pinned(member_id: str) -> bool:
 def _floor(core: Node) -> str:
     leadership = getattr(core, "_leadership", None)
     return leadership.floor if leadership is not None else ""
+
+
+def _lease_ends(core: Node) -> float | None:
+    """When the lease that a node holds ends, by its clock; None without voters."""
+    ends: float | None = getattr(getattr(core, "_tenure", core), "ends", None)
+    return ends
 
 
 def _is_solo(core: Node, name: str) -> bool:

@@ -157,7 +157,7 @@ class World:
         """Start a node. `seeds` are names of other nodes, or addresses.
 
         `alias` is what the world calls it, for a second node of one name. `rate` is its clock's.
-        `options` go to the core: `config`, `pinned_id`, `networks`, `electable`.
+        `options` go to the core: `config`, `pinned_id`, `networks`, `electable`, `voters`.
         """
         handle = alias or name
         assert handle not in self.nodes, f"{handle} exists: restart it, or give an alias"
@@ -258,6 +258,11 @@ class World:
         self.note(f"leave {name}")
         node = self.nodes[name]
         node.call(node.core.leave)
+
+    def yield_leadership(self, name: str) -> None:
+        self.note(f"yield {name}")
+        node = self.nodes[name]
+        node.call(node.core.yield_leadership)
 
     def set_tags(self, name: str, tags: Mapping[str, str]) -> None:
         self.note(f"set tags {name} {dict(tags)}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 from swim.config import Config
 from swim.events import Event
 from swim.protocol.node import Phase, Request
 from swim.simulation import World
-from swim.types import Address, Member
+from swim.types import Address, Member, Term
 
 
 class FakeDecoder:
@@ -52,6 +53,9 @@ class FakeNode:
         self.period: float | None = None
         self.peers: list[Address] = []
         self.leader: Member | None = None
+        self.term: Term | None = None
+        self.term_ends = -math.inf
+        self.ends: float | None = None
         self.id = f"{name:0>26}"
         self._out: list[tuple[bytes, Address]] = []
         self._ask: list[Request] = []
@@ -133,6 +137,9 @@ class FakeNode:
 
     def receive_stream_closed(self, address: Address, now: float) -> None:
         self.closed.append((now, address))
+
+    def next_broadcasts(self) -> list[Any]:
+        return []
 
     def next_events(self) -> list[Event]:
         out, self._events = self._events, []

@@ -25,7 +25,7 @@ import msgpack
 from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.dialect import ENCRYPT
 from swim.wire.framing import compress
-from swim.wire.messages import Ack, Dead, Greeting, Opinion, OpinionKind, Ping, PushPull
+from swim.wire.messages import Ack, Claim, ClaimKind, Dead, Greeting, Opinion, OpinionKind, Ping, PushPull
 from swim.wire.serf import decode_message, decode_tags
 from tests.wire.test_packets import crc, many
 from tests.wire.vectors import VECTORS, answering, content, opened
@@ -68,6 +68,7 @@ def ours() -> set[Sample]:
         Ack(70_000, sender_id=b"i" * 16, boot=b"b" * 8, wait_ms=250, bare=True),
         Dead("a", 3, "b", alone=True),
         Opinion(OpinionKind.POLL, "a", 3, 250, 7, True),
+        Claim(ClaimKind.ASK, 7, b"i" * 16, b"p" * 8, b"t" * 16, b"v" * 4, 3_000),
     ]
     greeting = Greeting("a", b"b" * 8, 7946, 1_700_000_000_000, True, b"f" * 16)
     return {Sample(codec.part(message), stream=False) for message in parts} | {

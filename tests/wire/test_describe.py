@@ -12,6 +12,8 @@ from swim.wire.describe import describe, describe_record
 from swim.wire.messages import (
     Ack,
     Alive,
+    Claim,
+    ClaimKind,
     Dead,
     Greeting,
     Message,
@@ -19,6 +21,7 @@ from swim.wire.messages import (
     OpinionKind,
     Ping,
     PushPull,
+    Refusal,
     UserMessage,
 )
 from swim.wire.serf import SerfType, encode_message
@@ -44,6 +47,14 @@ def test_our_own_fields_are_shown_where_they_are_used() -> None:
 def test_opinions_are_spelled_out() -> None:
     opinion = Opinion(OpinionKind.POLL, "a", 3, round=9)
     assert body(opinion) == {"user": {"swim": {"k": "poll", "n": "a", "c": 3, "r": 9}}}
+
+
+def test_claims_are_spelled_out() -> None:
+    ask = Claim(ClaimKind.ASK, 7, b"\x01", b"\x02", b"\x03", b"\x04", 3_000)
+    shown = {name: {"$hex": value} for name, value in (("i", "01"), ("b", "02"), ("t", "03"), ("v", "04"))}
+    assert body(ask) == {"user": {"swim": {"k": "ask", "r": 7, "l": 3_000, **shown}}}
+    refusal = Claim(ClaimKind.REFUSE, 7, left_ms=250, reason=Refusal.GRANTED)
+    assert body(refusal) == {"user": {"swim": {"k": "refuse", "r": 7, "a": 250, "x": "granted"}}}
 
 
 def test_a_greeting_is_spelled_out() -> None:

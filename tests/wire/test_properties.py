@@ -13,6 +13,8 @@ from swim.wire.framing import compress
 from swim.wire.messages import (
     Ack,
     Alive,
+    Claim,
+    ClaimKind,
     Dead,
     ErrorMessage,
     Greeting,
@@ -23,6 +25,7 @@ from swim.wire.messages import (
     Ping,
     PingReq,
     PushPull,
+    Refusal,
     Suspect,
     UserMessage,
     WireState,
@@ -46,14 +49,17 @@ pings = st.builds(Ping, u32, text, source, u16, text, extra, extra)
 acks = st.builds(Ack, u32, st.none() | raw, extra, extra, u32) | st.builds(
     Ack, u32, st.none(), extra, extra, u32, st.just(True)
 )
-# What begins with OPINION_MARK is one of ours in a packet, and not Serf's.
-users = st.builds(UserMessage, raw.filter(lambda payload: not payload.startswith(b"s")))
+# What begins with OPINION_MARK or CLAIM_MARK is one of ours in a packet, and not Serf's.
+users = st.builds(UserMessage, raw.filter(lambda payload: not payload.startswith((b"s", b"l"))))
 opinions = st.builds(Opinion, st.sampled_from(OpinionKind), name, u32, u32, u32, st.booleans())
+kinds, refusals = st.sampled_from(ClaimKind), st.sampled_from(Refusal)
+claims = st.builds(Claim, kinds, u32, extra, extra, extra, extra, u32, u32, refusals)
 messages = st.one_of(
     pings,
     acks,
     users,
     opinions,
+    claims,
     st.builds(PingReq, u32, text, host, u16, st.booleans(), source, u16, text),
     st.builds(Nack, u32),
     st.builds(Suspect, name, u32, text),

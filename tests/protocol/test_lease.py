@@ -1,0 +1,332 @@
+"""Leases from voters: who holds one, for how long, how others know, and what is in the way."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from swim.config import Config
+from swim.events import LeaderChanged, VotersDiffer
+from swim.protocol.node import Node
+from swim.protocol.table import encode_meta
+from swim.types import Term
+from swim.wire.messages import Claim, ClaimKind, Refusal
+from tests.protocol.fakes import Net
+
+L = 3.0
+HELD = 0.97 * L
+CLEANUP = L / 6
+VOTERS = ("a", "b", "c")
+
+
+@pytest.fixture
+def net() -> Net:
+    return Net()
+
+
+def leader(node: Node) -> str | None:
+    return node.leader.name if node.leader else None
+
+
+def term(node: Node) -> Term:
+    assert node.term is not None
+    return node.term
+
+
+def led(net: Net, *names: str, voters: tuple[str, ...] = VOTERS, **options: object) -> list[Node]:
+    """A cluster with voters in which the first node holds the lease, and all know it."""
+    nodes = net.cluster(*names, voters=voters, **options)
+    assert net.run_until(lambda: nodes[0].term is not None, 2 * L)
+    net.run(0.1)
+    return nodes
+
+
+def claims(net: Net, kind: ClaimKind, since: float = 0.0) -> list[Claim]:
+    return [claim for sent, claim in net.said(Claim) if claim.kind is kind and sent.when >= since]
+
+
+def never_two(net: Net, nodes: list[Node], seconds: float) -> None:
+    """Let time pass; at no moment do two nodes act."""
+    end = net.now + seconds
+    while net.now < end:
+        net.run(0.02)
+        acting = [node.name for node in nodes if node.term is not None and node.term_ends > net.now]
+        assert len(acting) <= 1, f"{acting} at {net.now}"
+
+
+class TestHolding:
+    def test_nobody_leads_in_the_first_lease_of_the_voters(self, net: Net) -> None:
+        nodes = net.cluster("a", "b", "c", voters=VOTERS)
+        start = 100.0
+        assert [leader(node) for node in nodes] == [None] * 3
+        assert net.run_until(lambda: nodes[0].term is not None, 2 * L)
+        assert L <= net.now - start <= L + 0.7
+        net.run(0.1)
+        assert [leader(node) for node in nodes] == ["a"] * 3
+
+    def test_the_term_ends_before_the_lease_and_is_moved_ahead(self, net: Net) -> None:
+        a, *_ = led(net, "a", "b", "c")
+        first = term(a)
+        for _ in range(100):
+            net.run(0.1)
+            assert a.term is first
+            assert HELD - CLEANUP - L / 3 - 0.01 <= a.term_ends - net.now <= HELD - CLEANUP
+
+    def test_a_majority_is_enough_and_less_is_not(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        net.kill(c)
+        net.run(20)
+        assert a.term is not None
+        net.kill(b)
+        net.run(HELD)
+        assert a.term is None
+        assert leader(a) is None
+
+    def test_any_member_may_lead(self, net: Net) -> None:
+        x, *_ = led(net, "x", "a", "b", "c")
+        assert leader(x) == "x"
+
+    def test_a_voter_that_is_not_electable_votes(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c", voters=VOTERS)[:3]
+        d = net.start("d", "a", voters=VOTERS, electable=False)
+        assert net.run_until(lambda: a.term is not None, 2 * L)
+        net.run(1)
+        assert leader(d) == "a"
+        net.run(1)
+        for node in (a, b, c):
+            assert leader(node) == "a"
+
+    def test_one_voter_alone(self, net: Net) -> None:
+        a = net.start("a", voters=("a",))
+        assert net.run_until(lambda: a.term is not None, 2 * L)
+        held = term(a)
+        net.run(20)
+        assert a.term is held
+
+    def test_two_voters_alone(self, net: Net) -> None:
+        a, b = led(net, "a", "b", voters=("a", "b"))
+        net.run(10)
+        assert [leader(a), leader(b)] == ["a", "a"]
+
+    def test_renewals_cost_two_small_packets_a_voter(self, net: Net) -> None:
+        led(net, *"abcde", voters=tuple("abcde"))
+        start = net.now
+        net.run(30)
+        sent = [len(packet.data) for packet, _ in net.said(Claim) if packet.when >= start]
+        assert len(sent) == pytest.approx(30 * 2 * 4 / (L / 3), abs=8)
+        assert sum(sent) / 30 < 400
+
+
+class TestFailOver:
+    def test_the_next_one_waits_until_the_lease_has_run_out(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        net.run(5)
+        before, ends = term(a).token, a._tenure.ends  # type: ignore[union-attr]
+        net.kill(a)
+        assert net.run_until(lambda: b.term is not None, 2 * L)
+        assert 0 <= net.now - ends <= 0.2
+        assert term(b).token > before
+        net.run(0.1)
+        assert leader(c) == "b"
+
+    def test_who_leaves_releases_it(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        a.leave(net.now)
+        assert a.term is None
+        net.drain(a)
+        assert net.run_until(lambda: b.term is not None, 0.2)
+        net.run(0.1)
+        assert leader(c) == "b"
+
+    def test_who_yields_releases_it_and_goes_to_the_back(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        before = term(a).token
+        assert a.yield_leadership(net.now)
+        net.drain(a)
+        assert net.run_until(lambda: b.term is not None, 0.3)
+        assert term(b).token > before
+        net.run(0.1)
+        assert [leader(node) for node in (a, b, c)] == ["b"] * 3
+        assert [member.name for member in c.members()] == ["b", "c", "a"]
+
+    def test_a_frozen_holder_is_a_regular_member_when_it_wakes(self, net: Net) -> None:
+        nodes = led(net, *"abcde", voters=tuple("abcde"))
+        a = nodes[0]
+        net.pause(a, 20)
+        net.run(0.1)
+        ends = a.term_ends
+        assert ends - net.now <= HELD - CLEANUP
+        assert net.run_until(lambda: nodes[1].term is not None, 15)
+        net.run(20)
+        assert a.term is None
+        assert [leader(node) for node in nodes] == ["b"] * 5
+        assert max(node.me.id or "" for node in nodes) == a.me.id
+
+    def test_a_lower_id_that_recovers_does_not_displace_the_holder(self, net: Net) -> None:
+        nodes = led(net, *"abcde", voters=tuple("abcde"))
+        a, b = nodes[:2]
+        net.pause(a, 12)
+        assert net.run_until(lambda: b.term is not None, 11)
+        held = term(b)
+        net.run(20)
+        assert b.term is held
+        assert (a.me.id or "") > b.floor
+
+    def test_a_restarted_voter_grants_nothing_for_a_lease(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        for node in (b, c):
+            net.kill(node)
+        again = [net.start(name, "a", voters=VOTERS) for name in "bc"]
+        restarted = net.now
+        net.run(0.5)
+        net.kill(a)
+        assert net.run_until(lambda: any(node.term is not None for node in again), 4 * L)
+        assert net.now - restarted >= L
+
+
+class TestPartitions:
+    @pytest.mark.parametrize("side", ["ab", "a", "abc", "abcd"])
+    def test_only_the_side_with_a_majority_has_a_leader(self, net: Net, side: str) -> None:
+        nodes = led(net, *"abcde", voters=tuple("abcde"))
+        other = "".join(name for name in "abcde" if name not in side)
+        net.run(3)
+        net.split(side, other)
+        never_two(net, nodes, 25)
+        winners = side if len(side) > 2 else other
+        acting = [node.name for node in nodes if node.term is not None]
+        assert len(acting) == 1
+        assert acting[0] in winners
+        for node in nodes:
+            assert leader(node) == (acting[0] if node.name in winners else None), node.name
+        token = term(next(node for node in nodes if node.term)).token
+        net.heal()
+        never_two(net, nodes, 40)
+        assert {leader(node) for node in nodes} == {acting[0]}
+        assert term(next(node for node in nodes if node.term)).token >= token
+
+    @pytest.mark.parametrize(("deaf", "dumb"), [("ab", "cde"), ("cde", "ab"), ("a", "bcde"), ("bcde", "a")])
+    def test_one_way(self, net: Net, deaf: str, dumb: str) -> None:
+        """Nothing passes from `dumb` to `deaf`."""
+        nodes = led(net, *"abcde", voters=tuple("abcde"))
+        net.run(3)
+        net.cut(dumb, deaf)
+        never_two(net, nodes, 30)
+        acting = [node.name for node in nodes if node.term is not None]
+        assert len(acting) == 1
+        assert acting[0] in max(deaf, dumb, key=len)
+        net.heal()
+        never_two(net, nodes, 60)
+        assert len({leader(node) for node in nodes}) == 1
+
+    def test_the_event_and_the_description_say_why(self, net: Net) -> None:
+        nodes = led(net, *"abcde", voters=tuple("abcde"))
+        net.run(3)
+        net.forget_events()
+        net.split("ab", "cde")
+        net.run(10)
+        change = net.events(nodes[0], LeaderChanged)[0]
+        assert change.leader is None
+        told = "3 of 5 voters have to grant a lease; the last one was not renewed by c, d, e"
+        assert change.reason == told
+        problem = nodes[0].leadership(net.now).problem
+        assert problem is not None
+        assert problem.startswith("3 of 5 voters have to grant a lease")
+
+    def test_a_minority_forgets_a_leader_that_it_cannot_hear(self, net: Net) -> None:
+        nodes = led(net, *"abcde", voters=tuple("abcde"))
+        net.run(3)
+        net.split("abc", "de")
+        net.run(2 * L + 5)
+        assert [leader(node) for node in nodes] == ["a", "a", "a", None, None]
+
+
+class TestTokens:
+    def test_one_that_was_heard_of_elsewhere_is_surpassed(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        puppet = net.puppet("p").join(a, b, c)
+        high = "02" + "0" * 24
+        assert term(a).token < high
+        puppet.incarnation, puppet.meta = 2, encode_meta({}, puppet.id, puppet.boot, {"_token": high})
+        puppet.tell(a, puppet.alive())
+        net.run(1)
+        assert term(a).token < high, "it is from the far future"
+
+    def test_voters_tell_of_tokens_that_gossip_did_not(self, net: Net) -> None:
+        """The holder's clock is ahead; it dies before anybody has heard of its token."""
+        a = net.start("a", voters=VOTERS, skew=30.0)
+        b = net.start("b", "a", voters=VOTERS)
+        net.run(1)
+        c = net.start("c", "a", voters=VOTERS)
+        assert net.run_until(lambda: a.term is not None, 3 * L)
+        token = term(a).token
+        assert b._table.newest_token == c._table.newest_token == ""
+        net.kill(a)
+        assert net.run_until(lambda: b.term is not None, 3 * L)
+        assert term(b).token > token
+
+    def test_the_token_shows_while_the_lease_is_held(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        assert b.leadership(net.now).token == term(a).token
+        net.split("a", "bc")
+        assert net.run_until(lambda: b.leader is not None and b.leader.name == "b", 4 * L)
+        net.run(0.1)
+        assert b.leadership(net.now).token == c.leadership(net.now).token == term(b).token
+        assert a.leadership(net.now).token is None
+
+
+class TestConfiguration:
+    def test_members_with_other_voters_are_told_of_and_refuse(self, net: Net) -> None:
+        a = net.start("a", voters=("a", "b"))
+        b = net.start("b", "a", voters=("a", "b", "c"))
+        net.run(1)
+        assert [event.member.name for event in net.events(a, VotersDiffer)] == ["b"]
+        assert [event.member.name for event in net.events(b, VotersDiffer)] == ["a"]
+        net.run(10)
+        assert a.term is b.term is None
+        problem = a.leadership(net.now).problem
+        assert problem is not None
+        assert "b is configured with other voters" in problem
+
+    def test_another_length_too(self, net: Net) -> None:
+        a = net.start("a", voters=("a", "b"))
+        b = net.start("b", "a", voters=("a", "b"), config=Config(lease=2.0))
+        net.run(10)
+        assert [event.member.name for event in net.events(a, VotersDiffer)] == ["b"]
+        assert a.term is b.term is None
+        problem = a.leadership(net.now).problem
+        assert problem is not None
+        assert "b is configured with another length of the lease" in problem
+
+    def test_a_voter_that_is_not_configured_says_so(self, net: Net) -> None:
+        a = net.start("a", voters=("a", "b"))
+        b = net.start("b", "a")
+        net.run(10)
+        assert a.term is None
+        assert len(net.events(b, VotersDiffer)) == 1
+        refusals = claims(net, ClaimKind.REFUSE)
+        assert Refusal.VOTERS in {claim.reason for claim in refusals}
+
+    def test_absent_voters_are_named(self, net: Net) -> None:
+        a = net.start("a", voters=("a", "x", "y"))
+        net.run(10)
+        problem = a.leadership(net.now).problem
+        assert problem is not None
+        assert problem.endswith("no members now: x, y")
+        assert a.leadership(net.now).voters == ("a", "x", "y")
+        assert a.leadership(net.now).remaining == 0.0
+        assert a.term_ends == -math.inf
+
+
+class TestContest:
+    def test_four_stubborn_candidates_of_five_come_to_an_end(self) -> None:
+        """Each believes for a while that it is its turn; who gets no majority gives way."""
+        for seed in range(10):
+            net = Net(seed=seed)
+            nodes = net.cluster(*"abcde", voters=tuple("abcde"))
+            for node in nodes[1:]:
+                node._tenure._wants = lambda: True  # type: ignore[method-assign, union-attr]
+                node._settle(net.now)
+            held = net.run_until(lambda: any(node.term is not None for node in nodes), 30.0)  # noqa: B023
+            assert held, f"seed {seed}"
+            never_two(net, nodes, 10)
