@@ -57,6 +57,17 @@ def test_registry() -> None:
     assert "db-1 has died: what it was doing has to be done again" not in lines
 
 
+def test_cron() -> None:
+    lines = run("cron.py").stdout.splitlines()
+    death = next(number for number, line in enumerate(lines) if line.startswith("-- ann"))
+    runs = [line.split(": this is the run of minute ") for line in lines if not line.startswith("--")]
+    assert [name for name, _ in runs] == ["ann"] * death + ["bob"] * (len(runs) - death)
+    assert 0 < death < len(runs)
+    minutes = [int(minute) for _, minute in runs]
+    assert minutes == sorted(set(minutes)), "no minute was run twice"
+    assert minutes[-1] - minutes[0] <= len(minutes), "at most the one of the death is missing"
+
+
 def test_fencing() -> None:
     lines = run("fencing.py").stdout.splitlines()
     assert len(lines) == 3
@@ -72,7 +83,7 @@ def test_examples_are_short_tutorials(path: Path) -> None:
 
 
 def test_every_example_is_run() -> None:
-    assert [path.name for path in EXAMPLES] == ["fencing.py", "hello.py", "registry.py"], (
+    assert [path.name for path in EXAMPLES] == ["cron.py", "fencing.py", "hello.py", "registry.py"], (
         "write a test for the new one"
     )
 

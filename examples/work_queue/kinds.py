@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from examples.work_queue.ledger import Ledger
 from examples.work_queue.messages import Job, Result
 
 PRIMES_STEP = 20
@@ -52,16 +53,16 @@ def work_through(kind: str, tasks: Iterable[str]) -> dict[str, Result]:
     return results
 
 
-def write_report(job: Job, report: Iterable[tuple[str, Result]]) -> str:
+def write_report(ledger: Ledger) -> str:
     """One JSON object a line, at once or not at all. Returns the total."""
     results: list[Result] = []
-    unfinished = Path(f"{job.report}.{os.getpid()}")
+    unfinished = Path(f"{ledger.job.report}.{ledger.token}")  # another leader has another token
     with unfinished.open("w", encoding="utf-8") as file:
-        for task, result in report:
+        for task, result in ledger.report():
             results.append(result)
             file.write(json.dumps({"task": task, "result": result}) + "\n")
-    unfinished.replace(job.report)
-    return KINDS[job.kind].total(results)
+    unfinished.replace(ledger.job.report)
+    return KINDS[ledger.job.kind].total(results)
 
 
 # --- over files
@@ -70,13 +71,13 @@ def existing(path: str) -> str:
 
 
 def files(paths: Sequence[str]) -> Iterator[str]:
-    """These files, and all in these directories."""
+    """These files, and all in these directories; but no devices, pipes and the like."""
     for path in paths:
-        if not os.path.isdir(path):
+        if os.path.isfile(path):
             yield path
         for folder, folders, names in os.walk(path):
             folders.sort()
-            yield from (os.path.join(folder, name) for name in sorted(names))
+            yield from filter(os.path.isfile, (os.path.join(folder, name) for name in sorted(names)))
 
 
 def count_words(path: str) -> int:

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from examples.work_queue.messages import Job, Recall, Result, Tasks
 
 BATCH_MAX = 200
-"""Tasks in a message. With paths of 4,096 bytes it is still below the limit of a message, 1 MiB."""
+"""Tasks or results in a message. With paths of 4,096 bytes it is still below the limit of 1 MiB."""
+SHARE_MAX = 1_000
+"""Tasks that one worker may hold."""
 
 
 class Ledger:
@@ -92,10 +94,10 @@ class Ledger:
         if self._asked and not self._opened:
             return []
         self._opened = True
-        share = min(BATCH_MAX, len(self._waiting) // (2 * len(self._held)) + 1)
+        share = min(SHARE_MAX, len(self._waiting) // (2 * len(self._held)) + 1)
         held = len(self._held[worker])
         tasks: list[str] = []
-        while self._waiting and 2 * held < share and len(tasks) < share - held:
+        while self._waiting and 2 * held < share and len(tasks) < min(share - held, BATCH_MAX):
             if (task := self._waiting.popleft()) not in self.results:
                 tasks.append(task)
         return tasks

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 import msgpack
 
+FILE_NAMES = "surrogateescape"
+"""How Python keeps bytes in file names that are no UTF-8."""
+
 Result = int | str
 """What a task comes to. A task itself is a text that all workers understand: see `kinds`."""
 
@@ -87,14 +90,14 @@ def encode(message: Message) -> bytes:
             fields = [token, _pack(job)]
         case _:
             fields = [getattr(message, name) for name in message.__match_args__]
-    payload: bytes = msgpack.packb([type(message).__name__, *fields])
+    payload: bytes = msgpack.packb([type(message).__name__, *fields], unicode_errors=FILE_NAMES)
     return payload
 
 
 def decode(payload: bytes) -> Message:
     """Raises ValueError for what is no message."""
     try:
-        content = msgpack.unpackb(payload)
+        content = msgpack.unpackb(payload, unicode_errors=FILE_NAMES)
     except Exception as error:  # msgpack raises many kinds
         raise ValueError("not msgpack") from error
     match content:

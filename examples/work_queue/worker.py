@@ -6,7 +6,6 @@ them, until the leader says that the job is finished: that is all that a new lea
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
@@ -15,7 +14,6 @@ from examples.work_queue.messages import Job, Made, Ready, Recall, Result, Tasks
 from swim import Member
 
 FINISHED_MAX = 100
-"""Jobs that are remembered as finished, in case somebody has not heard of it yet."""
 
 
 class Worker:
@@ -24,18 +22,20 @@ class Worker:
         """Not finished, as far as this node knows; the one that it heard of first comes first."""
         self.errand: Errand | None = None
         """What the leader that it follows wants."""
+        self.finished: dict[str, str] = {}
+        """The summaries of the last jobs that were finished, in case somebody has not heard of it yet."""
         self._made: dict[str, dict[str, Result]] = {}  # by job
-        self._finished: deque[str] = deque(maxlen=FINISHED_MAX)
         self._recalls: dict[str | None, tuple[Member, Recall]] = {}  # the last one of each leader's id
 
     def learn(self, job: Job) -> None:
-        if job.id not in self._finished:
+        if job.id not in self.finished:
             self.jobs.setdefault(job.id, job)
 
-    def finish(self, job: str) -> None:
+    def finish(self, job: str, summary: str) -> None:
         """The report is written: nobody will ask again."""
-        if job not in self._finished:
-            self._finished.append(job)
+        self.finished[job] = summary
+        if len(self.finished) > FINISHED_MAX:
+            del self.finished[next(iter(self.finished))]
         self.jobs.pop(job, None)
         self._made.pop(job, None)
         self._recalls = {id: found for id, found in self._recalls.items() if found[1].job.id != job}

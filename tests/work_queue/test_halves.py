@@ -1,7 +1,7 @@
 """The two halves of the work queue in thousands of seeded schedules of deaths, restarts, new leaders, stale
 leaders, false verdicts, losses, repetitions and any order of delivery: each task's result exactly once.
 
-    python -m tests.examples.test_work_queue_halves 10000    # so many seeds
+    python -m tests.work_queue.test_halves 10000    # so many seeds
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from examples.work_queue.messages import Job, Made, Message, Ready, Recall, Task
 from examples.work_queue.worker import Errand, Worker
 from swim import Address, Member
 
-SEEDS = 600
+SEEDS = 240
 JOB = Job("job", "primes", ("1000",), "/tmp/report", 0.0)
 STEPS_MAX = 20_000
-BATCH_MAX = 7
+BATCH_MAX = 4
+SHARE_MAX = 10
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def use_small_batches(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ledger_module, "SHARE_MAX", SHARE_MAX)
     for module in (ledger_module, worker_module):
         patch.setattr(module, "BATCH_MAX", BATCH_MAX)
 
@@ -257,7 +259,7 @@ def test_each_result_exactly_once_whatever_happens(part: int) -> None:
 
 
 def test_without_faults_nothing_is_done_twice() -> None:
-    for seed in range(100):
+    for seed in range(30):
         world = random_world(seed)
         check(world.calm(), world)
         assert set(world.worked.values()) <= {1}
@@ -265,7 +267,7 @@ def test_without_faults_nothing_is_done_twice() -> None:
 
 def test_a_new_leader_goes_on_where_the_old_one_was() -> None:
     """Only what was under way is done again: at most what fits into the shares of all workers."""
-    for seed in range(100):
+    for seed in range(30):
         world = World(seed, nodes=5, tasks=200)
         while sum(world.worked.values()) < 100:
             world.step()
@@ -273,7 +275,7 @@ def test_a_new_leader_goes_on_where_the_old_one_was() -> None:
         leader.ledger = None
         world.new_leader()
         check(world.calm(), world)
-        assert sum(world.worked.values()) - 200 <= 5 * BATCH_MAX
+        assert sum(world.worked.values()) - 200 <= 5 * SHARE_MAX
 
 
 def test_a_worker_that_starts_again_is_handed_tasks() -> None:
@@ -325,12 +327,18 @@ class TestWorker:
         worker = Worker()
         worker.recall(OLD, self.recall("1"))
         worker.made(JOB.id, {"t": 1})
-        worker.finish(JOB.id)
+        worker.finish(JOB.id, "done")
         assert (worker.jobs, worker.errand) == ({}, None)
         worker.learn(JOB)  # somebody has not heard of it yet
         worker.recall(NEW, self.recall("2"))
         worker.made(JOB.id, {"u": 1})
         assert (worker.jobs, worker.errand) == ({}, None)
+
+    def test_remembers_the_last_jobs(self) -> None:
+        worker = Worker()
+        for number in range(300):
+            worker.finish(str(number), "done")
+        assert list(worker.finished) == [str(number) for number in range(200, 300)]
 
 
 @pytest.mark.parametrize(

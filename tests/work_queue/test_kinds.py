@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from examples.work_queue import kinds
 from examples.work_queue.kinds import KINDS, list_tasks, work_through, write_report
-from examples.work_queue.messages import Job
+from examples.work_queue.ledger import Ledger
+from examples.work_queue.messages import Job, Tasks, decode, encode
 
 
 @pytest.fixture
@@ -57,11 +59,22 @@ def test_a_moment_has_at_least_one_task(monkeypatch: pytest.MonkeyPatch) -> None
     assert work_through("primes", ["0-20", "20-40"]) == {"0-20": 8}
 
 
+def test_only_files(folder: Path) -> None:
+    os.mkfifo(folder / "a-pipe")
+    (folder / "a-link").symlink_to(folder / "gone")
+    odd = os.fsdecode(os.fsencode(folder) + b"/\xff")
+    Path(odd).write_text("odd")
+    tasks = list_tasks(job("words", str(folder)))
+    assert [os.path.basename(task) for task in tasks] == ["a.txt", "b.txt", os.path.basename(odd), "c.txt"]
+    assert decode(encode(Tasks("token", tasks))) == Tasks("token", tasks)
+
+
 def test_the_report_is_written_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
     path.write_text("from the leader before")
-    total = write_report(job("primes", "40", report=path), [("0-20", 8), ("20-40", 4)])
-    assert total == "12 primes"
+    ledger = Ledger("token", job("primes", "40", report=path), ["0-20", "20-40"])
+    ledger.made("w1", "job", {"20-40": 4, "0-20": 8})
+    assert write_report(ledger) == "12 primes"
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
         {"task": "0-20", "result": 8},
         {"task": "20-40", "result": 4},

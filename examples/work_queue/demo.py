@@ -1,0 +1,149 @@
+"""Four workers on this machine, one job, two deaths: is every result in the report, exactly once?"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from statistics import median
+
+import trio
+
+from examples.work_queue.kinds import PRIMES_STEP, ranges
+
+SECONDS_MAX = 60
+WORKER_DIES, LEADER_DIES = 0.25, 0.5
+
+
+class Unseen(Exception):
+    """Something that the demo is to show did not happen."""
+
+
+@dataclass
+class Process:
+    """A node, and what it has printed so far."""
+
+    name: str
+    process: trio.Process
+    lines: list[str] = field(default_factory=list)
+
+    def find(self, pattern: str) -> re.Match[str] | None:
+        """The newest line that looks like this."""
+        return next(filter(None, (re.fullmatch(pattern, line) for line in reversed(self.lines))), None)
+
+
+class Crew:
+    """Nodes in processes of their own."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._begun = time.monotonic()
+        self._news = trio.Event()
+
+    async def start(self, name: str, *arguments: str) -> Process:
+        """A node; returns when it is a member."""
+        command = [sys.executable, "-m", "examples.work_queue", "--name", name, *arguments]
+        run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
+        node = Process(name, await self._nursery.start(run))
+        self._nursery.start_soon(self._read, node)
+        await self.until(f"{name} is a member", lambda: node.find(r".* is a member; .*") is not None)
+        return node
+
+    async def _read(self, node: Process) -> None:
+        assert node.process.stdout is not None
+        rest = b""
+        async for chunk in node.process.stdout:
+            *lines, rest = (rest + chunk).split(b"\n")
+            node.lines += [line.decode() for line in lines]
+            self._news.set()
+            self._news = trio.Event()
+
+    async def until(self, what: str, seen: Callable[[], bool]) -> None:
+        with trio.move_on_after(SECONDS_MAX):
+            while not seen():
+                await self._news.wait()
+            return
+        raise Unseen(f"{what}: not within {SECONDS_MAX} s")
+
+    def say(self, text: str) -> None:
+        print(f"{time.monotonic() - self._begun:6.2f} s  {text}", flush=True)
+
+
+async def demo(tasks: int, runs: int, calm: bool) -> int:
+    """The exit status: 0 if all results were there in all runs."""
+    seconds: list[float] = []
+    for number in range(1, runs + 1):
+        print(f"-- {number} of {runs}: how many primes are there below {tasks * PRIMES_STEP:,}?")
+        with tempfile.TemporaryDirectory() as folder:
+            async with trio.open_nursery() as nursery:
+                try:
+                    seconds.append(await play(Crew(nursery), Path(folder) / "report.jsonl", tasks, calm))
+                except Unseen as error:
+                    print("NOT SEEN:", error)
+                    return 1
+                finally:
+                    nursery.cancel_scope.cancel()  # ends the processes: they leave on SIGTERM
+    print(
+        f"-- {median(seconds):.2f} s, {tasks / median(seconds):,.0f} tasks/s; at worst {max(seconds):.2f} s"
+    )
+    return 0
+
+
+async def play(crew: Crew, report: Path, tasks: int, calm: bool) -> float:
+    """How long the job took."""
+    one = await crew.start("w1")
+    address = one.find(r"w1 \((.*)\) is a member; w1 leads")
+    assert address is not None
+    join = ("--join", address[1])
+    two = await crew.start("w2", *join)
+    three = await crew.start("w3", *join)
+    four = await crew.start("w4", *join, "--report", str(report), "primes", str(tasks * PRIMES_STEP))
+    crew.say(f"w1 leads w2, w3 and w4, who brings {tasks:,} tasks")
+
+    def done(share: float) -> bool:
+        progress = four.find(r"primes-\w+: (\d+) of \d+")
+        return progress is not None and int(progress[1]) >= share * tasks
+
+    def summary() -> re.Match[str] | None:
+        return four.find(r"primes-\w+: (.* in (.*) s, .*tasks/s.*)")
+
+    if not calm:
+        await crew.until("a quarter is done", lambda: done(WORKER_DIES))
+        two.process.kill()
+        crew.say("SIGKILL for w2, a worker")
+        await crew.until("half is done", lambda: done(LEADER_DIES))
+        one.process.kill()
+        crew.say("SIGKILL for w1, the leader")
+        await crew.until("another one leads", lambda: three.find("w3 leads") is not None)
+        crew.say("w3 leads; w1 is started again")
+        await crew.start("w1", "--join", three.lines[0].split("(")[1].split(")")[0])
+    await crew.until("the job is finished", lambda: summary() is not None)
+    found = summary()
+    assert found is not None
+    crew.say(found[1])
+    check(report, tasks)
+    crew.say(f"the report has {tasks:,} results, each exactly once, and all are right")
+    return float(found[2])
+
+
+def check(report: Path, tasks: int) -> None:
+    end = tasks * PRIMES_STEP
+    sieve = bytearray([0, 0]) + bytearray([1]) * (end - 2)
+    for divisor in range(2, int(end**0.5) + 1):
+        sieve[divisor * divisor :: divisor] = bytes(len(range(divisor * divisor, end, divisor)))
+    below = [0, *accumulate(sieve)]
+    lines = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
+    if [line["task"] for line in lines] != list(ranges([str(end)])):
+        raise Unseen("every task exactly once in the report")
+    for line in lines:
+        start, stop = map(int, line["task"].split("-"))
+        if line["result"] != below[stop] - below[start]:
+            raise Unseen(f"the right result of {line['task']}")

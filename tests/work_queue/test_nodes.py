@@ -1,0 +1,122 @@
+"""The work queue as users run it: processes, a job, and deaths in the middle of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+
+from examples.work_queue.demo import Crew, check
+from tests.test_house import run_python
+
+SECONDS_MAX = 60
+
+
+@pytest.fixture(autouse=True)
+def in_this_checkout(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
+    monkeypatch.chdir(pytestconfig.rootpath)
+
+
+def address_of(lines: list[str]) -> str:
+    return lines[0].split("(")[1].split(")")[0]
+
+
+def test_demo() -> None:
+    done = run_python("-m", "examples.work_queue", "--demo", "--tasks", "15000", seconds=2 * SECONDS_MAX)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    told = [line.split("s  ", 1)[1] for line in done.stdout.splitlines()[1:-1]]
+    assert told[1:4] == [
+        "SIGKILL for w2, a worker",
+        "SIGKILL for w1, the leader",
+        "w3 leads; w1 is started again",
+    ]
+    assert re.match(r"25,997 primes; 15,000 tasks in .* s, .* tasks/s; w\d ", told[4])
+    assert told[5] == "the report has 15,000 results, each exactly once, and all are right"
+
+
+def test_words_on_one_node(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"{number}.txt").write_text("to be or not to be\n" * number)
+    report = tmp_path / "report.jsonl"
+    done = run_python(
+        *("-m", "examples.work_queue", "--name", "alone", "--report", str(report), "words", str(folder))
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(
+        r"^words-\w+: 2,610 words; 30 tasks in .* s, .* tasks/s; alone 30$", done.stdout, re.MULTILINE
+    )
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert {Path(line["task"]).stem: line["result"] for line in lines} == {str(n): 6 * n for n in range(30)}
+
+
+async def test_whoever_brought_the_job_may_die(tmp_path: Path) -> None:
+    report = tmp_path / "report.jsonl"
+    async with trio.open_nursery() as nursery:
+        crew = Crew(nursery)
+        one = await crew.start("w1")
+        join = ("--join", address_of(one.lines))
+        two = await crew.start("w2", *join)
+        three = await crew.start("w3", *join, "--report", str(report), "primes", "400000")
+        await crew.until("it has begun", lambda: two.find(r"primes-\w+: [1-9]\d* of 20000") is not None)
+        three.process.kill()
+        await crew.until("it is finished", lambda: two.find(r"primes-\w+: 33,860 primes; .*") is not None)
+        check(report, 20_000)
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_leader_may_bring_a_job_and_leave_after_it(tmp_path: Path) -> None:
+    report = tmp_path / "report.jsonl"
+    with trio.fail_after(SECONDS_MAX):
+        async with trio.open_nursery() as nursery:
+            crew = Crew(nursery)
+            one = await crew.start("w1", "--report", str(report), "primes", "600000")
+            two = await crew.start("w2", "--join", address_of(one.lines))
+            assert await one.process.wait() == 0
+            await crew.until("w2 leads", lambda: two.lines[-1] == "w2 leads")
+            assert two.find(r"primes-\w+: 49,098 primes; .*") is not None
+            check(report, 30_000)
+            report.unlink()
+            again = await crew.start(
+                "w3", "--join", address_of(two.lines), "--report", str(report), "primes", "20"
+            )
+            assert await again.process.wait() == 0
+            assert again.find(r"primes-\w+: 8 primes; 1 tasks .*; w[23] 1") is not None
+            check(report, 1)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_signal_lets_a_node_leave() -> None:
+    with trio.fail_after(SECONDS_MAX):
+        async with trio.open_nursery() as nursery:
+            crew = Crew(nursery)
+            one = await crew.start("w1")
+            for name, number in ("w2", signal.SIGINT), ("w3", signal.SIGTERM):
+                node = await crew.start(name, "--join", address_of(one.lines))
+                node.process.send_signal(number)
+                assert await node.process.wait() == 0
+                await crew.until("it has left", lambda gone=f"{name} left": one.lines[-1] == gone)
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["words"], "words of what?"),
+        (["words", "/no/such/file"], "No such file"),
+        (["words", *["."] * 20_000], "name a directory"),
+        (["primes", "many"], "invalid literal"),
+        (["--join", "nowhere.invalid:1"], "none of the seeds resolves"),
+    ],
+)
+def test_mistakes(arguments: list[str], problem: str) -> None:
+    done = run_python("-m", "examples.work_queue", *arguments)
+    assert done.returncode != 0
+    assert problem in done.stderr
+    assert "Traceback" not in done.stderr
