@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -25,7 +26,16 @@ START = Start(8, settle=10.0)
 
 def cell(trials: int = 2, **options: object) -> Cell:
     trial = partial(crash, host=True)
-    return Cell("A", "host", START, trial, ("all know",), (Goal("all know", "mean", 9.0),), trials, **options)  # type: ignore[arg-type]
+    return Cell(
+        "A",
+        "host",
+        START,
+        trial,
+        ("all know",),
+        (Goal("all know", "mean", 9.0, "a test"),),
+        trials,
+        **options,
+    )  # type: ignore[arg-type]
 
 
 def test_the_warm_cluster_is_one() -> None:
@@ -60,8 +70,16 @@ def test_what_never_happened_misses_its_goal() -> None:
     assert result.figure("all know").get("mean") == 1.5
     assert result.figure("all know").missing == 1
     assert [met for _, _, met in result.verdict()] == [False]
-    assert verdicts(result) == ["MISSED, 1 never: all know mean <= 9"]
+    assert verdicts(result) == ["MISSED, 1 never: all know mean <= 9 (a test)"]
     assert len(tables([result])) == 1
+
+
+def test_what_is_missed_is_told_by_how_much_and_why_it_cannot_be_met() -> None:
+    goal = Goal("all know", "mean", 1.2, "table X", because="it is another network")
+    result = Result(replace(cell(), goals=(goal,)), 1, [{"all know": [1.0, 2.0]}])
+    assert verdicts(result) == [
+        "missed by 0.300: 1.50 +- 1, not all know mean <= 1.20 (table X); it is another network"
+    ]
 
 
 @pytest.mark.parametrize("rule", ["", *ablations.RULES])
@@ -75,8 +93,8 @@ def test_a_cluster_works_without_any_one_rule(rule: str) -> None:
 @pytest.mark.parametrize("name", scenarios.TABLE)
 def test_every_scenario_has_cells_with_goals(name: str) -> None:
     cells = scenarios.cells(SimpleNamespace(scenario=[name], nodes=[16, 128], trials=1, quick=False))
-    assert cells
-    assert all(one.goals for one in cells)
+    assert any(one.goals for one in cells)
+    assert all(goal.source for one in cells for goal in one.goals)
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

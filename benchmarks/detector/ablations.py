@@ -13,11 +13,14 @@ from typing import Any
 from benchmarks.detector.cells import Cell
 from benchmarks.detector.crash import crash
 from benchmarks.detector.illness import pauses, rapid, stalls
+from benchmarks.detector.observe import Observer
 from benchmarks.detector.unity import one_view, partition
 from benchmarks.detector.warm import Figures, Start, Trial
 from benchmarks.detector.weather import calm
 from swim.protocol.node import Node
 from swim.simulation import World
+from swim.simulation.host import SimulatedNode
+from swim.types import Address
 
 __all__ = ["RULES", "cells", "core"]
 
@@ -76,8 +79,14 @@ def _quality(node: Any) -> None:
     node._verdicts.heard_lossy = _nothing
 
 
-def _hold_down(node: Any) -> None:
-    node._membership._readmission.wait = lambda *args: 0.0
+def _readmission(node: Any) -> None:
+    """Who is given up answers at once, always."""
+    node._readmission.ready = lambda *args: True
+
+
+def _soundness(node: Any) -> None:
+    """A node judges alone without asking whether the fault is its own."""
+    node._links.sound = lambda now: True
 
 
 def _triage(node: Any) -> None:
@@ -141,17 +150,18 @@ RULES: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
     "hints": (_hints, ("host", "half of the hosts", "loss")),
     "polls": (_polls, ("receive blocked", "stop and go", "in80", "in100", "bad links", "pauses")),
     "votes": (_votes, ("receive blocked", "stop and go", "in100", "bad links")),
-    "vetoes": (_vetoes, ("half blocked", "receive blocked", "in100", "bad links", "pauses")),
+    "vetoes": (_vetoes, ("refused by one",)),
     "mute": (_mute, ("receive blocked", "stop and go", "in100", "egress flip", "half of the hosts")),
     "quality": (_quality, ("in80",)),
-    "hold-down": (_hold_down, ("in80", "egress flip")),
+    "readmission": (_readmission, ("in80", "egress flip")),
+    "soundness": (_soundness, ("blocked for long", "egress flip")),
     "triage": (_triage, ("pauses", "stop and go")),
     "kept streams": (_kept_streams, ("process", "host", "pauses")),
     "refusals": (_refusals, ("process",)),
-    "attention clock": (_attention_clock, ("stop and go", "pauses")),
+    "attention clock": (_attention_clock, ("paused, seen by the inattentive",)),
     "successor skipping": (_successor_skipping, ("tags, hosts lost", "half of the hosts")),
     "fanout by loss": (_more_fanout, ("tags, 20 % loss", "host, 20 % loss")),
-    "piggyback": (_piggyback, ("tags, 20 % loss", "tags, hosts lost")),
+    "piggyback": (_piggyback, ("deaf in a churn",)),
     "view hash": (_view_hash, ("tags, 20 % loss", "partition 30 s", "news missed")),
     "telling the dead": (_told_victim, ("one cut off", "partition 30 s", "egress flip")),
 }
@@ -217,6 +227,74 @@ def missed(world: World, rng: Random, seconds: float) -> Figures:
     return {"all have it": world.run_until(lambda: one_view(world), 60.0, 0.05)}
 
 
+def inattentive(world: World, rng: Random, stop: float = 2.0, go: float = 0.05) -> Figures:
+    """Half of the members run for a moment every two seconds. Are others, paused for 8 s, declared dead?
+
+    Their kernels answer, so that they are given 15 s; but the answers are old when those who sleep look.
+    """
+    names = list(world.nodes)
+    ill = rng.sample(names, len(names) // 2)
+    paused = rng.sample([name for name in names if name not in ill], 3)
+    observer, end = Observer(world, paused), world.now + 20.0
+
+    def again(name: str) -> None:
+        if world.nodes[name].running and world.now + go < end:
+            world.pause(name, stop)
+            world.after(stop + go, again, name)
+
+    for name in ill:
+        world.after(rng.uniform(0.0, 1.0), again, name)
+    world.run(3.0)
+    for name in paused:
+        world.pause(name, 8.0)
+    world.run(17.0)
+    gone = [name for name in paused if observer.deaths[name]]
+    return {"paused dead": len(gone), "healthy dead": observer.healthy_deaths([*ill, *paused])}
+
+
+def refused(world: World, rng: Random, seconds: float = 20.0) -> Figures:
+    """The host of one observer refuses packets to a member that is well: a firewall's REJECT."""
+    victim = rng.choice(list(world.nodes))
+    target = world.nodes[victim]
+    source = world.nodes[rng.choice(world.nodes[victim].core._table.rings.observers(victim))]
+    observer, transmit = Observer(world), world.transmit
+
+    def reject(sender: SimulatedNode, data: bytes, address: Address) -> None:
+        if sender is source and address == target.address:
+            world.after(0.0005, world._unreachable, sender, sender.lives, address)
+        else:
+            transmit(sender, data, address)
+
+    world.transmit = reject  # type: ignore[method-assign]
+    world.run(seconds)
+    return {"healthy dead": observer.healthy_deaths([])}
+
+
+def churn(world: World, rng: Random, deaf: float = 0.5, rate: float = 5.0) -> Figures:
+    """Tags change five times a second, so that no view comes to rest; one hears nothing for a while."""
+    names = list(world.nodes)
+    viewer = names.pop(rng.randrange(len(names)))
+    end, waiting, late = world.now + 20.0, dict[str, tuple[str, float]](), list[float]()
+
+    def change(turn: int) -> None:
+        name = rng.choice(names)
+        world.set_tags(name, {"turn": str(turn)})
+        waiting[name] = (str(turn), world.now)
+        world.after(rng.expovariate(rate), change, turn + 1)
+
+    change(0)
+    for delay, loss in ((3.0, 1.0), (3.0 + deaf, 0.0)):
+        world.after(delay, partial(world.set_loss, incoming={viewer: loss}))
+    while world.now < end:
+        world.run(0.02)
+        for name, (turn, since) in list(waiting.items()):
+            member = world.nodes[viewer].core.member(name)
+            if (member is not None and member.tags.get("turn") == turn) or world.now - since > 10.0:
+                late.append(world.now - since)
+                del waiting[name]
+    return {"knows it after": late}
+
+
 def bad_links(world: World, rng: Random, seconds: float, share: float = 0.08) -> Figures:
     """A share of the pairs cannot reach each other; everybody reaches everybody through others."""
     names = list(world.nodes)
@@ -233,7 +311,7 @@ def cells(trials: int | None, size: int = 24) -> list[Cell]:
     blocked = partial(stalls, kind="receive", count=6, stall=4.1, rest=0.5, seconds=40.0)
     paused = partial(stalls, kind="paused", count=6, stall=2.0, rest=0.005, seconds=40.0)
     halves = partial(partition, share=0.5, seconds=30.0, one_way=False)
-    half = partial(stalls, kind="receive", count=size // 2, stall=2.5, rest=0.1, seconds=30.0)
+    long = partial(stalls, kind="receive", count=4, stall=8.2, rest=0.016, seconds=60.0)
     alone = partial(partition, share=1 / size, seconds=20.0, one_way=False)
     calmed = Start(size, settle=35.0)
     deaf = partial(missed, seconds=1.0)
@@ -242,7 +320,10 @@ def cells(trials: int | None, size: int = 24) -> list[Cell]:
         ("process", clear, partial(crash, host=False), ("all know",), 20),
         ("half of the hosts", clear, partial(crash, host=True, share=0.5), ("last victim",), 10),
         ("receive blocked", clear, blocked, verdicts, 3),
-        ("half blocked", clear, half, verdicts, 3),
+        ("blocked for long", clear, long, verdicts, 3),
+        ("paused, seen by the inattentive", clear, inattentive, ("paused dead", "healthy dead"), 10),
+        ("refused by one", start20, refused, ("healthy dead",), 20),
+        ("deaf in a churn", clear, churn, ("knows it after",), 20),
         ("stop and go", clear, paused, verdicts, 3),
         ("in80", clear, partial(rapid, fault="in80"), kept, 2),
         ("in100", clear, partial(rapid, fault="in100"), kept, 2),

@@ -13,16 +13,21 @@ __all__ = ["Cell", "Goal", "Measured", "Result"]
 
 @dataclass(frozen=True)
 class Goal:
-    """An upper bound (a lower one with `least`) for one figure, and where it comes from."""
+    """An upper bound (a lower one with `least`) for one figure, and where it stands (see `bounds`)."""
 
     figure: str
     statistic: str
     bound: float
-    source: str = ""
+    source: str
     least: bool = False
+    because: str = ""
+    """Why the bound cannot apply to what was run, if so."""
+
+    def missed_by(self, value: float) -> float:
+        return self.bound - value if self.least else value - self.bound
 
     def met(self, value: float | None) -> bool:
-        return value is not None and (value >= self.bound if self.least else value <= self.bound)
+        return value is not None and self.missed_by(value) <= 0
 
 
 @dataclass(frozen=True)

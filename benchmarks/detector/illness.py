@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from benchmarks.detector.cells import Cell, Goal
+from benchmarks.detector import bounds
+from benchmarks.detector.cells import Cell
 from benchmarks.detector.observe import Observer, Traffic
 from benchmarks.detector.warm import Figures, Start
 from swim.simulation import World
@@ -21,9 +22,9 @@ FLIP = 20.0
 def _verdicts(observer: Observer, ill: list[str]) -> Figures:
     """Verdicts about healthy members, in all views and in those of healthy ones; and about the ill.
 
-    `solo`: what a member that hears nobody concludes after the pause tolerance, in its own view only.
+    `solo`: those among them that a member reached alone, and keeps to itself.
     """
-    verdicts = {pair: n for pair, n in (observer.verdicts - observer.solo).items() if pair[1] not in ill}
+    verdicts = {pair: n for pair, n in observer.verdicts.items() if pair[1] not in ill}
     removed = [name for name in ill if any(viewer not in ill for viewer in observer.deaths.get(name, {}))]
     return {
         "healthy dead": sum(verdicts.values()),
@@ -145,7 +146,7 @@ def pauses(world: World, rng: Random, seconds: float, per_hour: float = 12.0) ->
 
 def cells_c(nodes: list[int], trials: int | None) -> list[Cell]:
     figures = ("healthy dead", "in healthy views", "solo", "ill removed")
-    goals = (Goal("healthy dead", "sum", 0),)
+    goals = (bounds.nobody(), bounds.nobody("in healthy views"))
     cells = []
     for size in [size for size in nodes if size >= 16]:
         grid = [
@@ -164,24 +165,27 @@ def cells_c(nodes: list[int], trials: int | None) -> list[Cell]:
 
 
 def cells_d(nodes: list[int], trials: int | None) -> list[Cell]:
-    figures = ("healthy dead", "solo", "removed after", "removals", "kept out")
+    figures = ("healthy dead", "in healthy views", "solo", "removed after", "removals", "kept out")
     cells = []
     for size in [size for size in nodes if size >= 16]:
         for fault in ("in80", "out80", "both80", "in100", "ingress flip", "egress flip"):
-            goals = [Goal("healthy dead", "sum", 0), Goal("kept out", "mean", 0.9, least=True)]
-            goals.append(
-                Goal("removals", "mean", 2.2 if fault == "both80" else 2.6 if "ingr" in fault else 1.2)
-            )
             trial = partial(rapid, fault=fault)
-            cells.append(Cell("D", fault, Start(size), trial, figures, tuple(goals), trials or 3))
+            cells.append(Cell("D", fault, Start(size), trial, figures, bounds.rapid(fault), trials or 3))
     return cells
 
 
 def cells_g(nodes: list[int], trials: int | None) -> list[Cell]:
     figures = ("node-hours", "pauses", "declared dead", "deaths per node-hour")
-    goals = (Goal("deaths per node-hour", "mean", 0.032),)
     return [
-        Cell("G", "pauses", Start(size), partial(pauses, seconds=1200.0), figures, goals, trials or 10)
+        Cell(
+            "G",
+            "pauses",
+            Start(size),
+            partial(pauses, seconds=1200.0),
+            figures,
+            bounds.pauses(size),
+            trials or 10,
+        )
         for size in nodes
         if size >= 16
     ]

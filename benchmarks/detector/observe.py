@@ -68,9 +68,8 @@ class Observer:
         return min(self.deaths.get(victim, {}).values(), default=None)
 
     def healthy_deaths(self, ill: Collection[str]) -> int:
-        """Verdicts about members that nothing was wrong with, in all views; without the solo ones."""
-        verdicts = self.verdicts - self.solo
-        return sum(count for (_, name), count in verdicts.items() if name not in ill)
+        """Verdicts about members that nothing was wrong with, in all views."""
+        return sum(count for (_, name), count in self.verdicts.items() if name not in ill)
 
 
 class Traffic:

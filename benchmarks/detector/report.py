@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.detector.cells import Goal, Result
+from benchmarks.detector.cells import Goal, Measured, Result
 
 __all__ = ["line", "plain", "short", "tables", "verdicts"]
 
@@ -31,15 +31,19 @@ def _figure(result: Result, name: str) -> str:
 
 
 def _verdict(result: Result, goal: Goal, value: float | None, met: bool) -> str:
-    told = f"{goal.figure} {goal.statistic} {'>=' if goal.least else '<='} {short(goal.bound)}"
+    """The measured figure beside the document's, and by how much it is missed."""
+    told = (
+        f"{goal.figure} {goal.statistic} {'>=' if goal.least else '<='} {short(goal.bound)} ({goal.source})"
+    )
     if met:
         return f"met: {told}"
     figure = result.figure(goal.figure)
     if figure.missing or value is None:
         return f"MISSED, {figure.missing} never: {told}"
-    if goal.statistic == "mean" and abs(value - goal.bound) <= figure.error() < abs(value):
-        return f"met within the error: {short(value)} +- {short(figure.error())}, {told}"
-    return f"MISSED: {short(value)}, not {told}"
+    error = figure.error()
+    about = f" +- {short(error)}" if goal.statistic == "mean" and error < abs(value) else ""
+    why = f"; {goal.because}" if goal.because else ""
+    return f"missed by {short(goal.missed_by(value))}: {short(value)}{about}, not {told}{why}"
 
 
 def verdicts(result: Result) -> list[str]:
@@ -54,7 +58,7 @@ def line(result: Result) -> str:
     cell = result.cell
     figures = "; ".join(f"{name} {_figure(result, name)}" for name in cell.figures)
     missed = [text for text in verdicts(result) if not text.startswith("met:")]
-    judgement = "; ".join(missed) if missed else "met" if cell.goals else ""
+    judgement = "; ".join(missed) if missed else "met" if cell.goals else "nothing to compare with"
     rules = f" without {cell.rules}" if cell.rules else ""
     return (
         f"{cell.scenario} {cell.title}, {cell.start}{rules}: {figures}  [{len(result.trials)} trials, "
@@ -96,5 +100,13 @@ def plain(result: Result) -> dict[str, Any]:
         "rules": cell.rules,
         "seed": result.seed,
         "verdict": verdicts(result),
-        "trials": result.trials,
+        "trials": len(result.trials),
+        "hash": result.trials[0].get("hash"),
+        "errors": result.errors(),
+        "figures": {name: _summary(result.figure(name)) for name in cell.figures},
     }
+
+
+def _summary(figure: Measured) -> dict[str, float | None]:
+    names = ("mean", "median", "p99", "max", "sum", "missing")
+    return {"count": len(figure.values)} | {name: figure.get(name) for name in names}

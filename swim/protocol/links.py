@@ -68,9 +68,11 @@ class Links(Part):
     def sound(self, now: float) -> bool:
         """Can this node judge alone, because the fault is not its own?
 
-        It is, when others talk to it and none answers it; or when its own pings do not come back (if they
-        ever did: behind some routers they cannot), since then it reads or sends nothing.
+        It is, when others have given this node up, or talk to it and none answers; or when its own pings do
+        not come back (if they ever did: behind some routers they cannot), for then it reads or sends nothing.
         """
+        if self._myself.held:
+            return False
         talking = now - self._heard < 2 * self._config.pause_tolerance
         if talking and self._heard - self._answered > _UNANSWERED_S:
             return False
