@@ -43,6 +43,7 @@ ALL = (
     Benchmark("faults", "silent hosts, pauses, lost packets; real processes, beside memberlist"),
     Benchmark("overhead", "what an idle node costs; real processes, beside memberlist"),
     Benchmark("simulated", "the same in simulation, in larger clusters, over a WAN, and with loss"),
+    Benchmark("messages", "messages between members, one to one and to all; slow readers, deaths, loss"),
     Benchmark(
         "detector",
         "the failure detector in simulation",

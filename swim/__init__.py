@@ -28,6 +28,7 @@ from swim.events import (
     Snapshot,
 )
 from swim.messages import Broadcast, DirectMessage, Lagged
+from swim.spreading import rendezvous
 from swim.statistics import Statistics
 from swim.types import Address, Explanation, Member, MemberState, Term
 
@@ -64,6 +65,7 @@ __all__ = [
     "TagsError",
     "Term",
     "open_cluster",
+    "rendezvous",
 ]
 
 logging.getLogger("swim").addHandler(logging.NullHandler())

@@ -29,6 +29,7 @@ _REST_MIN, _REST_MAX = 1.0, 30.0
 _REST_WITH_MESSAGES = 0.1, 1.0
 _ASKED_LATELY = 5.0
 _CARRIED_LATELY = 60.0
+_GATHER = 0.0005
 _POLLS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
 """The pauses before each look whether a probe was acknowledged: half a second in all."""
 
@@ -109,6 +110,8 @@ class Keeper:
                 await self._read(talk)
             finally:
                 self._talk = None
+                if talk.window is not None:
+                    talk.window.carried = False
                 if self._dismissed and talk.channel.established and not talk.in_frame:
                     connections.write_at_once(stream, talk.channel.encode(Sign.BYE))
             nursery.cancel_scope.cancel()
@@ -181,6 +184,7 @@ class Keeper:
     def _begin_writing(self, talk: _Talk, window: SendWindow) -> None:
         if talk.window is None or talk.window.closed:
             talk.window = window
+            window.carried = True
             window.rewind()
             talk.nursery.start_soon(self._write, talk, window)
 
@@ -195,6 +199,10 @@ class Keeper:
                     talk.in_frame = True
                     await connections.write(talk.stream, talk.channel.encode(data))
                     talk.in_frame = False
+                # Who has more to say already will have still more: better all of that together.
+                await trio.lowlevel.checkpoint()
+                if window.queued:
+                    await trio.sleep(_GATHER)
         except trio.BrokenResourceError as error:
             # Whoever reads now would be told that this is the end, as if the other side had closed it.
             talk.closed = was_closed(error)

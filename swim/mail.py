@@ -42,11 +42,14 @@ class Mail:
     async def send(self, name: str, payload: bytes) -> None:
         """See `Cluster.send`."""
         payload = _checked(payload)
-        window = self._window_to(name)
+        window = self._windows.get(name)
+        if window is None or window.closed:
+            window = self._window_to(name)
         if name == self._node.name:
             await self._send_to_self(window, payload)
             return
-        self.carry(window)
+        if not window.carried:
+            self.carry(window)
         await window.put(payload)
 
     def _window_to(self, name: str) -> SendWindow:
@@ -57,10 +60,8 @@ class Mail:
             raise SendError(f"{name!r} is no member: see Cluster.members()", name)
         if boot is None:
             raise SendError(f"{member} is no swim node (memberlist or Serf): it takes no messages", member)
-        window = self._windows.get(name)
-        if window is None or window.closed:
-            window = SendWindow(member, boot.encode(), self._numbered + 1, trio.current_time())
-            self._windows[name] = window
+        window = SendWindow(member, boot.encode(), self._numbered + 1, trio.current_time())
+        self._windows[name] = window
         return window
 
     async def _send_to_self(self, window: SendWindow, payload: bytes) -> None:
@@ -126,7 +127,7 @@ class Mail:
 def _checked(payload: bytes) -> bytes:
     if not isinstance(payload, (bytes, bytearray, memoryview)):
         raise TypeError(f"a payload must be bytes, not {type(payload).__name__}")
-    payload = bytes(payload)
+    payload = bytes(payload)  # its own, whatever becomes of the application's
     if len(payload) > MESSAGE_SIZE_MAX:
         raise PayloadTooLarge(f"a message has at most {MESSAGE_SIZE_MAX} bytes (1 MiB), not {len(payload)}")
     return payload

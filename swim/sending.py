@@ -31,6 +31,8 @@ class SendWindow:
         self.next_number = first
         self.used = now
         """When it was last seen to be on its way: written to a stream that is open, or taken."""
+        self.carried = False
+        """A stream is open, and what is put here will be written to it."""
         self._size = 0
         self._queued: deque[tuple[int, bytes]] = deque()
         self._written: deque[tuple[int, bytes]] = deque()
@@ -47,24 +49,35 @@ class SendWindow:
         return len(self._queued) + len(self._written)
 
     @property
+    def queued(self) -> bool:
+        """Is there something to be written?"""
+        return bool(self._queued)
+
+    @property
     def closed(self) -> bool:
         return self._failure is not None
 
     # --- the application's side
     async def put(self, payload: bytes) -> None:
         """Wait for room, in turn, and accept the message. Raises what the window was closed with."""
+        await trio.lowlevel.checkpoint()
         size = len(payload) + OVERHEAD
-        async with self._turn:
-            while self._failure is None and self._size and self._size + size > WINDOW_SIZE:
-                await self._changed.park()
-            if self._failure is not None:
-                raise self._failure
-            if not self._size:
-                self.used = trio.current_time()
-            self._size += size
-            self._queued.append((self.next_number, message_record(payload)))
-            self.next_number += 1
-        self._filled.unpark_all()
+        if self._turn.locked() or not self._has_room(size):
+            async with self._turn:
+                while self._failure is None and not self._has_room(size):
+                    await self._changed.park()
+        if self._failure is not None:
+            raise self._failure
+        if not self._size:
+            self.used = trio.current_time()
+        self._size += size
+        self._queued.append((self.next_number, message_record(payload)))
+        self.next_number += 1
+        if self._filled:
+            self._filled.unpark_all()
+
+    def _has_room(self, size: int) -> bool:
+        return not self._size or self._size + size <= WINDOW_SIZE
 
     async def wait_empty(self) -> None:
         """Until everything was taken, or the window is closed."""

@@ -83,14 +83,14 @@ def test_what_a_message_costs(tmp_path: Path) -> None:
     assert all(value > 0 for one in results for value in one.values() if isinstance(value, float))
     answered = next(one for one in results if one["part"] == "node")
     assert answered["answered"] > 100
-    # The goal is 1,024 of 10,000 members, for which 785 were measured; fewer share what all have.
-    assert next(one for one in results if one["part"] == "memory")["bytes beyond"] <= 1_200
+    # The goal is 1,024 of 10,000 members, where about 990 were measured; fewer share what all have.
+    assert next(one for one in results if one["part"] == "memory")["bytes beyond"] <= 1_300
 
 
 def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["speed"])
-    assert "there are: core, convergence" in capsys.readouterr().err
+    assert f"there are: {', '.join(benchmark.name for benchmark in ALL)}" in capsys.readouterr().err
 
 
 def test_news_in_simulation_reaches_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

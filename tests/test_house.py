@@ -27,6 +27,7 @@ LAYERS = {
     "swim.events": 0,
     "swim.statistics": 0,
     "swim.messages": 0,
+    "swim.spreading": 0,
     "swim.wire": 1,
     "swim.protocol": 2,
     "swim.clock": 3,
@@ -111,6 +112,7 @@ PUBLIC = [
     "TagsError",
     "Term",
     "open_cluster",
+    "rendezvous",
 ]
 
 SET_UP = ('pip install -e ".[cli]" && swim demo', 'pip install -e ".[test]" && pytest')

@@ -22,7 +22,7 @@ __all__ = [
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=1_024)
 def unpack_host(packed: bytes) -> str:
     """The text of an address; an IPv4 address mapped into IPv6 comes out as plain IPv4."""
     if len(packed) == 4:
@@ -32,7 +32,7 @@ def unpack_host(packed: bytes) -> str:
     return inet_ntop(AF_INET, packed[12:]) if packed.startswith(_MAPPED) else inet_ntop(AF_INET6, packed)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=1_024)
 def pack_host(host: str) -> bytes:
     """The 4 or 16 bytes of a numeric address, mapped addresses as 4; ValueError for anything else."""
     try:
