@@ -1,6 +1,6 @@
 """How fast news reaches everyone, in simulation: up to 4,096 members, and dissemination alone to 10,000.
 
-    python -m benchmarks.simulated [--nodes 8 32 128 512 1024 4096] [--trials N] [--jobs 1|2] [--quick]
+    python -m benchmarks.simulated [--nodes 8 32 128 1024 4096] [--trials N] [--jobs 1|2] [--quick]
 
 The real core in virtual time, on three networks: LAN (a quarter of a millisecond each way), the same with
 5 % loss, and WAN (five regions, 30 to 150 ms of round trip between them). Each trial is a fork of one cluster
@@ -9,7 +9,7 @@ at rest, with chance of its own; all follow from the seed. Seconds until the fir
 - process dies: its kernel closes its sockets. host is lost: it vanishes without a word.
 - partition heals: two halves that have given each other up, from the heal until each sees all.
 - join storm: all but one join through that one at the same moment, until each sees all.
-  What these two cost to simulate grows with the square: up to 512 and 1,024 members, and few trials.
+  What these two cost to simulate grows with the square: up to 128 and 1,024 members, and few trials.
 - dissemination alone: one piece of news along the rings, without the tables that 10,000 members would fill.
 """
 
@@ -36,10 +36,10 @@ from swim.simulation.host import SimulatedNode
 
 __all__ = ["main"]
 
-SIZES = (8, 32, 128, 512, 1_024, 4_096)
+SIZES = (8, 32, 128, 1_024, 4_096)
 ALONE = (*SIZES, 10_000)
 HEALS, STORM = "partition heals", "join storm"
-DEAR = {HEALS: {32: 20, 128: 4, 512: 1}, STORM: {32: 20, 128: 4, 512: 2, 1_024: 1}}
+DEAR = {HEALS: {32: 20, 128: 3}, STORM: {32: 20, 128: 4, 1_024: 1}}
 """The most trials up to so many members, where everybody has news of everybody."""
 DEAR_QUICK = {HEALS: {32: 1}, STORM: {128: 1}}
 PATIENCE = 60.0
@@ -176,7 +176,7 @@ def cells(args: argparse.Namespace) -> list[Cell]:
     found = []
     for network in WEATHER:
         for nodes in args.nodes:
-            trials = args.trials or (20 if nodes <= 128 else 8 if nodes <= 1_024 else 4)
+            trials = args.trials or (20 if nodes <= 128 else 5 if nodes <= 1_024 else 3)
             cheap = tuple(name for name in TRIALS if name not in DEAR)
             found.append(Cell(network, nodes, cheap, trials))
             for name, limits in (DEAR_QUICK if args.quick else DEAR).items():
