@@ -44,6 +44,7 @@ ALL = (
     Benchmark("overhead", "what an idle node costs; real processes, beside memberlist"),
     Benchmark("simulated", "the same in simulation, in larger clusters, over a WAN, and with loss"),
     Benchmark("messages", "messages between members, one to one and to all; slow readers, deaths, loss"),
+    Benchmark("tradeoff", "detection time against false deaths; classic phi and memberlist beside swim"),
     Benchmark(
         "detector",
         "the failure detector in simulation",

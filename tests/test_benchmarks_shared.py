@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import core, pictures, record, show, simulated
+from benchmarks import core, pictures, record, show, simulated, tradeoff
 from benchmarks.__main__ import ALL, main
 
 
@@ -85,6 +85,16 @@ def test_what_a_message_costs(tmp_path: Path) -> None:
     assert answered["answered"] > 100
     # The goal is 1,024 of 10,000 members, where about 990 were measured; fewer share what all have.
     assert next(one for one in results if one["part"] == "memory")["bytes beyond"] <= 1_300
+
+
+def test_the_price_of_being_quick(tmp_path: Path) -> None:
+    path = tmp_path / "tradeoff.json"
+    assert tradeoff.main(["--quick", "--hours", "1", "--json", str(path)]) == 0
+    curves = json.loads(path.read_text(encoding="utf-8"))["results"]
+    assert set(curves) == set(tradeoff.DEFAULTS)
+    for points in curves.values():
+        assert [one["detection"] for one in points] == sorted(one["detection"] for one in points)
+        assert [one["false"] for one in points] == sorted((one["false"] for one in points), reverse=True)
 
 
 def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
