@@ -13,7 +13,7 @@ longer than 2 s, 0.02 % longer than 15 s. Each curve changes the one setting wit
 - memberlist: the suspicion multiplier, from 1 to 8; time-outs as its documentation computes them for 128
   members (a probe's cycle, then multiplier x log10(N) s). Loss alone never reaches it: others probe as well.
 - swim: the silence tolerance, from 0.5 to 8 s, the pause tolerance always 7.5 times that, as the defaults
-  are. Its probes are the core's own formula. Where the process stands still its kernel answers, so the *pause*
+  are. Its probes are the core's own formula. Where the process stands still its kernel answers: the *pause*
   tolerance applies; the time to detect is that of a machine that is lost, whose kernel does not.
 
 Classic phi is simulated for `--hours`; swim and memberlist are computed, their false deaths are too rare.
