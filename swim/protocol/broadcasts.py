@@ -11,6 +11,7 @@ its intent came before, otherwise "failed" (WIRE section 8).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +80,8 @@ class Broadcasts(Part):
         self._queries: dict[tuple[int, int], None] = {}
         self._intents: dict[str, int] = {}
         self._state: bytes | None = None
+        self.heard_at = -math.inf
+        """When the last broadcast came that was new."""
 
     @property
     def _plain(self) -> bool:
@@ -101,7 +104,7 @@ class Broadcasts(Part):
             )
         self._number += 1
         event = _Event(name, payload, self._name, self._myself.boot, self._number)
-        self._take(self._event_clock, event)
+        self._take(self._event_clock, event, now)
         self._spread_event(self._event_clock - 1, event, now)
 
     def joined(self, now: float) -> None:
@@ -158,7 +161,7 @@ class Broadcasts(Part):
         body = serf.body
         match serf.type:
             case SerfType.USER_EVENT:
-                new = self._take(body["LTime"], _event(body))
+                new = self._take(body["LTime"], _event(body), now)
             case SerfType.JOIN | SerfType.LEAVE:
                 new = self._take_intent(serf.type, body, now)
             case SerfType.QUERY:
@@ -168,7 +171,7 @@ class Broadcasts(Part):
         if new:
             self._spread(message.payload, now)
 
-    def _take(self, time: int, event: _Event) -> bool:
+    def _take(self, time: int, event: _Event, now: float) -> bool:
         """Whether it is new: then the application is told of it."""
         self._event_clock = max(self._event_clock, time + 1)
         if time < self._floor:
@@ -179,6 +182,7 @@ class Broadcasts(Part):
             return False
         heard.append(event)
         self._heard_count += 1
+        self.heard_at = now
         self._state = None
         while self._heard_count > _HEARD_MAX:
             oldest = min(self._heard)
@@ -266,7 +270,7 @@ class Broadcasts(Part):
             for each in () if at is None else at["Events"] or ():
                 if each is not None and at["LTime"] >= self._floor:
                     event = _event(each)
-                    if self._take(at["LTime"], event):
+                    if self._take(at["LTime"], event, now):
                         self._spread_event(at["LTime"], event, now)
         if self._name in (body["LeftMembers"] or ()):
             self._deny_leaving(now)

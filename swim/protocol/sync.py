@@ -26,6 +26,8 @@ REST_S = 0.4
 """A view that has not changed for so long is worth comparing (DETECTOR.md section 3)."""
 _SMALL_CLUSTER = 32
 _AGREED, _SKIPPED_MAX = 16, 3
+_REPAIRS = 3
+"""After a broadcast, so many intervals are for whoever has missed it."""
 _MISMATCH_PER_S, _MISMATCH_BURST = 1.0, 3
 _EAGER_S, _EAGER_INTERVAL = 30.0, 1.0
 
@@ -84,9 +86,10 @@ class Sync(Part):
 
     def _regular(self, now: float) -> None:
         self._timers.set("sync", now + self._interval(), self._regular)
-        if self._agreed >= _AGREED and self._skipped < _SKIPPED_MAX:
+        quiet = now - self._broadcasts.heard_at > _REPAIRS * self._interval()
+        if quiet and self._agreed >= _AGREED and self._skipped < _SKIPPED_MAX:
             self._skipped += 1
-            return  # the pings say already that all know the same
+            return  # the pings say already that all know the same (but of broadcasts they do not tell)
         self._agreed = self._skipped = 0
         for name in self._table.rings.pick(self._rng, 1, lambda other: other != self._name):
             record = self._table.get(name)

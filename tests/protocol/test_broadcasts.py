@@ -364,3 +364,15 @@ def test_broadcast_is_what_the_application_gets(net: Net) -> None:
     (a,) = net.cluster("a")
     send(net, a, "news", b"1")
     assert a.next_broadcasts() == [Broadcast(a.me, "news", b"1")]
+
+
+def test_after_a_broadcast_no_exchange_is_left_out(net: Net) -> None:
+    nodes = net.cluster(*"abcdefgh")
+    net.run(300)
+    begun = len(net.requested)
+    net.run(90)
+    quiet = len(net.requested) - begun
+    send(net, nodes[0], "news")
+    begun = len(net.requested)
+    net.run(90)
+    assert len(net.requested) - begun > 2 * quiet
