@@ -26,6 +26,7 @@ from swim.events import (
     MemberSuspected,
     MemberUpdated,
     Snapshot,
+    VotersDiffer,
 )
 from swim.messages import Broadcast, DirectMessage, Lagged
 from swim.spreading import rendezvous
@@ -64,6 +65,7 @@ __all__ = [
     "SwimError",
     "TagsError",
     "Term",
+    "VotersDiffer",
     "open_cluster",
     "rendezvous",
 ]

@@ -47,6 +47,7 @@ async def open_cluster(
     tags: Mapping[str, str] | None = None,
     advertise: str | None = None,
     id: str | None = None,
+    voters: Sequence[str] = (),
     electable: bool = True,
     keys: Sequence[bytes] = (),
     label: str = "",
@@ -78,6 +79,8 @@ async def open_cluster(
         tags: What all members can see of this one; Serf's limit is 512 bytes in all.
         advertise: ``host[:port]`` where others reach this node, if not where it is bound.
         id: Pins the id that decides who leads; by default it is made when the node joins.
+        voters: The names of some members, the same at all nodes. A leader then exists only with a lease
+            from a majority of them, so that two never overlap. Without voters it follows from the members.
         electable: Whether this node may lead.
         keys: 16, 24 or 32 bytes each. With keys all traffic is encrypted, with the first of them.
         label: Keeps clusters on one network apart.
@@ -96,10 +99,10 @@ async def open_cluster(
             the body is cancelled.
         KeyringError: A key of the wrong length, or no `cryptography` package.
         TagsError: The tags cannot be carried.
-        ValueError: A name, address, network or label that is none.
+        ValueError: A name, address, network or label that is none; voters that are no list of names.
     """
     config = config or Config.lan()
-    _check_names(name, ())
+    _check_names(name, voters)
     keyring = _keyring(keys)
     codec = Codec(label=label, keyring=keyring)
     networks = Networks(allowed_networks)
@@ -120,6 +123,7 @@ async def open_cluster(
             wall=lambda now: wall() + (now - clock.now()),
             tags=tags,
             pinned_id=id,
+            voters=voters,
             electable=electable,
             networks=allowed_networks,
         )

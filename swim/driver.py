@@ -16,7 +16,15 @@ import trio
 
 from swim.clock import NodeClock
 from swim.connections import Connections
-from swim.events import Event, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
+from swim.events import (
+    Event,
+    LeaderChanged,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    Snapshot,
+    VotersDiffer,
+)
 from swim.inbox import Inbox
 from swim.kept import KeptStreams
 from swim.leading import Leading
@@ -397,7 +405,9 @@ def _log(name: str, event: Event) -> None:
             _logger.info("%s: %s left", name, member)
         case MemberFailed(member, reason):
             _logger.info("%s: %s failed (%s)", name, member, reason)
-        case LeaderChanged(leader):
-            _logger.info("%s: the leader is %s", name, leader or "nobody")
+        case LeaderChanged(leader, reason=reason):
+            _logger.info("%s: the leader is %s", name, leader or f"nobody ({reason})")
+        case VotersDiffer(member):
+            _logger.warning("%s: %s has other voters, or another length of the lease", name, member)
         case _:
             _logger.debug("%s: %s", name, event)

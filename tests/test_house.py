@@ -111,6 +111,7 @@ PUBLIC = [
     "SwimError",
     "TagsError",
     "Term",
+    "VotersDiffer",
     "open_cluster",
     "rendezvous",
 ]

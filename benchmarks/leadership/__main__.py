@@ -43,7 +43,8 @@ RUNS = 20
 RUNS_PER_CUT = 10
 RUNS_OF_OTHERS = 3
 SIDE_BY_SIDE = 4
-"""Clusters at once, where nothing short is measured."""
+"""Clusters at once, where nothing short is measured. Each run has a fresh one there: a process that is given
+up for the second time counts as flapping, and is held off for a minute."""
 
 
 class Session:
@@ -67,44 +68,53 @@ class Session:
 
     async def _repeat(self, scenario: str, mode: str) -> None:
         found = self.results[f"{scenario}, {mode}"] = []
+        voters = NAMES if mode == "voters" else ()
         left = iter(range(self.args.runs))
         run: Run = getattr(scenarios, scenario)
 
-        async def crew_of_its_own() -> None:
-            async with open_crew(self._swim, voters=NAMES if mode == "voters" else ()) as crew:
+        async def same_crew() -> None:
+            async with open_crew(self._swim, voters=voters) as crew:
                 leader = await crew.gather()
                 for _ in left:
                     found.append(await run(crew, leader))
                     self._tell(f"{scenario}, {mode}", found)
                     leader = await crew.settled()
 
+        async def fresh_crews() -> None:
+            for _ in left:
+                async with open_crew(self._swim, voters=voters) as crew:
+                    found.append(await run(crew, await crew.gather()))
+                self._tell(f"{scenario}, {mode}", found)
+
+        if scenario != "pause":
+            await same_crew()
+            return
         async with trio.open_nursery() as nursery:
-            for _ in range(SIDE_BY_SIDE if scenario == "pause" else 1):
-                nursery.start_soon(crew_of_its_own)
+            for _ in range(SIDE_BY_SIDE):
+                nursery.start_soon(fresh_crews)
 
     async def _part(self) -> None:
         reason = namespaces.why_not()
         if reason is not None:
             self.skipped.append(str(Absent("part", reason, namespaces.INSTALL)))
             return
-        wanted = min(self.args.runs, RUNS_PER_CUT)
-        found: Results = {f"part {cut}, voters": [] for cut in CUTS}
+        cuts = [cut for cut in CUTS if cut in self.args.cuts] if self.args.cuts else list(CUTS)
+        found: Results = {f"part {cut}, voters": [] for cut in cuts}
         self.results.update(found)
-        left = iter([cut for _ in range(wanted) for cut in CUTS])
+        left = iter([cut for _ in range(min(self.args.runs, RUNS_PER_CUT)) for cut in cuts])
 
-        async def crew_of_its_own(network: namespaces.Network) -> None:
-            async with open_crew(self._swim, voters=NAMES, network=network) as crew:
-                leader = await crew.gather()
-                for cut in left:
-                    found[f"part {cut}, voters"].append(await scenarios.part(crew, leader, cut))
-                    self._tell(f"part {cut}, voters", found[f"part {cut}, voters"])
-                    leader = await crew.settled()
+        async def crews(network: namespaces.Network) -> None:
+            for cut in left:
+                async with open_crew(self._swim, voters=NAMES, network=network) as crew:
+                    figures = await scenarios.part(crew, await crew.gather(), cut)
+                found[f"part {cut}, voters"].append(figures)
+                self._tell(f"part {cut}, voters", found[f"part {cut}, voters"])
 
         with ExitStack() as stack:
             networks = [stack.enter_context(namespaces.open_network(NAMES)) for _ in range(SIDE_BY_SIDE)]
             async with trio.open_nursery() as nursery:
                 for network in networks:
-                    nursery.start_soon(crew_of_its_own, network)
+                    nursery.start_soon(crews, network)
 
     async def _other(self, kind: str) -> None:
         absent = servers.why_not(kind)
@@ -159,6 +169,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=RUNS, help="of each scenario (of each cut: at most 10)")
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
+    parser.add_argument("--cuts", nargs="+", choices=CUTS, help="of the partitions, only these")
     args = record.parse(parser, argv)
     if args.runs < 1:
         parser.error("--runs needs 1 or more")

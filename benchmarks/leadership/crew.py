@@ -59,7 +59,10 @@ class Crew:
 
     async def settled(self) -> Tenure:
         """When all see all, one node acts, all name it, and all streams are kept; its tenure."""
-        await self.fleet.until_all_see(NAMES, PATIENCE)
+        try:
+            await self.fleet.until_all_see(NAMES, PATIENCE)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; the last lines:\n{self.history()}") from None
         await until(lambda: self.acting() is not None, "all name the one that acts")
         await trio.sleep(SETTLED_SECONDS)
         await until(lambda: self.acting() is not None, "all still name the one that acts")
@@ -90,8 +93,10 @@ class Crew:
         await until(begun, f"one of {sorted(among)} leads")
         return found[0]
 
-    def since(self, when: float) -> Iterator[dict[str, object]]:
-        return (line for line in self.fleet.lines if line["t"] >= when)
+    def history(self, last: int = 60) -> str:
+        """The last lines but for ticks, to see what went wrong."""
+        told = [line for line in self.fleet.lines if line["event"] != "tick"]
+        return "\n".join(map(str, told[-last:]))
 
     def id_of(self, name: str) -> str:
         """The newest id that the node has given itself."""

@@ -13,7 +13,8 @@ import swim
 class Screen:
     """Open in a ``with`` block, so that the terminal is as before when it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, me: str) -> None:
+        self._me = me
         self._console = Console(highlight=False, soft_wrap=True)
         columns = (
             TextColumn("{task.description}"),
@@ -41,7 +42,7 @@ class Screen:
 
     def event(self, event: swim.Event) -> None:
         match event:
-            case swim.MemberJoined(member):
+            case swim.MemberJoined(member) if member.name != self._me:
                 self.say(f"{member.name} joined")
             case swim.MemberFailed(member, reason):
                 self.say(f"{member.name} is dead ({reason})")

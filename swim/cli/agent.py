@@ -104,8 +104,6 @@ def command(
 
     Exit status: 0 after a leave, 1 when the node could not start, 2 for bad options.
     """
-    if voters:
-        raise click.UsageError("--voters is not available yet; leave it out: the leader is then derived")
     if ticks and not json_lines:
         raise click.UsageError("--ticks needs --json: they are lines for programs")
     options = CommonOptions(

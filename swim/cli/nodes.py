@@ -132,6 +132,7 @@ class Agent:
             keys=options.keys,
             label=options.label,
             allowed_networks=options.networks,
+            voters=options.voters,
             config=options.config,
             on_bound=bound,
         ) as cluster:

@@ -22,6 +22,7 @@ from swim.events import (
     MemberSuspected,
     MemberUpdated,
     Snapshot,
+    VotersDiffer,
 )
 from swim.messages import Broadcast, DirectMessage, Lagged, Message
 from swim.types import Member, MemberState
@@ -113,6 +114,12 @@ class Observer:
                 yield {"event": "leave", "member": member.name}
             case LeaderChanged(leader):
                 yield from self._led_by(leader)
+            case VotersDiffer(member):
+                yield {
+                    "event": "error",
+                    "message": f"{member.name} has other voters, or another length of the lease: "
+                    "make --voters and the setting lease the same everywhere",
+                }
 
     def _remember(self, member: Member) -> None:
         if member.name == self._node:
