@@ -43,6 +43,11 @@ ALL = (
     Benchmark("faults", "silent hosts, pauses, lost packets; real processes, beside memberlist"),
     Benchmark("overhead", "what an idle node costs; real processes, beside memberlist"),
     Benchmark("simulated", "the same in simulation, in larger clusters, over a WAN, and with loss"),
+    Benchmark(
+        "leadership.simulated",
+        "leaders in simulation: deaths and replacements in large clusters, random schedules of faults",
+        ("--seeds", "0:2000"),
+    ),
     Benchmark("messages", "messages between members, one to one and to all; slow readers, deaths, loss"),
     Benchmark("tradeoff", "detection time against false deaths; classic phi and memberlist beside swim"),
     Benchmark(

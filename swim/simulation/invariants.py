@@ -120,9 +120,11 @@ class Invariants:
         term = node.core.term
         assert term is not None
         known, ends = self._holders.get(node.name, (None, -math.inf))
+        new_ends = _lease_ends(node.core)
         if term is not known:
             self.terms.append((self._world.now, node.name, term))
-        if (new_ends := _lease_ends(node.core)) is None:
+            self._holders[node.name] = (term, math.inf)
+        if new_ends is None:
             return
         if term is not known:
             if term.token <= self._highest:

@@ -1,0 +1,60 @@
+"""Random schedules of faults with voters, and without; the invariants are checked in every world.
+
+More seeds:     python -m benchmarks.leadership.simulated --only voters derived --seeds 0:20000 --jobs 2
+One seed again: SWIM_LEASE_SEEDS=17:18 pytest tests/simulation/test_leases.py
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from swim.simulation import World
+from swim.simulation.leases import LIVE_WITHIN, run_derived, run_leases
+
+SEEDS = range(*map(int, os.environ.get("SWIM_LEASE_SEEDS", "0:24").split(":")))
+VOTERS = ("n0", "n1", "n2")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_never_two_holders_and_one_again_in_calm(seed: int) -> None:
+    assert run_leases(seed).calm_after <= LIVE_WITHIN
+
+
+@pytest.mark.parametrize("seed", SEEDS[: len(SEEDS) // 3])
+def test_without_voters_the_leader_does_not_fall_and_all_agree_in_calm(seed: int) -> None:
+    run_derived(seed)
+
+
+def led(seed: int = 1) -> World:
+    world = World(seed, fast=True)
+    for name in VOTERS:
+        world.add_node(name, () if name == "n0" else ("n0",), voters=VOTERS)
+        world.run(0.3)
+    assert world.run_until(lambda: world.nodes["n0"].core.term is not None, 10.0) is not None
+    world.run(1.0)
+    return world
+
+
+def test_two_holders_are_noticed() -> None:
+    """A voter that forgets what it has granted, and does not wait."""
+    world = led()
+    world.partition(["n0"], ["n1", "n2"])
+    world.run(1.0)
+    for name in ("n1", "n2"):
+        lease = world.nodes[name].core._tenure
+        lease._voter._until = 0.0  # type: ignore[union-attr]
+    world.nodes["n1"].core._tenure._wants = lambda: True  # type: ignore[method-assign, union-attr]
+    world.nodes["n1"].call(world.nodes["n1"].core._tenure.update)
+    with pytest.raises(AssertionError, match="n1 and n0 hold the lease"):
+        world.run(1.0)
+
+
+def test_a_paused_holder_counts_until_its_lease_has_run_out() -> None:
+    world = led()
+    world.pause("n0", 12.0)
+    world.run(20.0)
+    begun = [(at, name) for at, name, _ in world.invariants.terms]
+    assert [name for _, name in begun] == ["n0", "n1"]
+    assert begun[1][0] - begun[0][0] > 3.0
