@@ -70,7 +70,8 @@ def test_colours_are_seen_on_light_and_dark_pages(colour: str, page: str) -> Non
 def test_every_benchmark_is_a_command_of_its_own() -> None:
     folder = record.RESULTS.parent
     for benchmark in ALL:
-        command = folder / f"{benchmark.name}.py", folder / benchmark.name / "__main__.py"
+        path = benchmark.name.replace(".", "/")
+        command = folder / f"{path}.py", folder / path / "__main__.py"
         assert any(path.exists() for path in command), benchmark.name
 
 
