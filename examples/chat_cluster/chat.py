@@ -31,7 +31,8 @@ What you type is said to all. Besides:
 /who              everybody, and how they are     /leader           who numbers the lines
 /msg NAME TEXT    to one member only              /tag KEY=VALUE    say something about yourself
 /log              the transcript once more        /leave            or Ctrl-D"""
-_DIVIDERS = {"earlier": "before you came", "meanwhile": "meanwhile, on the other side", "": "now"}
+_BEGIN = {"earlier": "before you came", "meanwhile": "meanwhile, on the other side"}
+_END = {"earlier": "since you came", "meanwhile": "together again"}
 
 
 class Chat:
@@ -134,7 +135,7 @@ class Chat:
 
     def _roster(self, name: str, state: str, leads: str, tags: str) -> None:
         nick = self._terminal.nick(name) + " " * (20 - len(name))
-        self._terminal.print(f"  {nick} {self._terminal.style(f'{state:<24} {leads:<6} {tags}'.rstrip())}")
+        self._terminal.print(f"  {nick} {self._terminal.style(f'{state:<10} {leads:<6} {tags}'.rstrip())}")
 
     # --- the others
     async def _follow(self, events: swim.EventStream) -> None:
@@ -213,7 +214,7 @@ class Chat:
     # --- the screen
     def _show(self, shown: Shown) -> None:
         if shown.when != self._when:
-            self._note(_DIVIDERS[shown.when])
+            self._note(_BEGIN.get(shown.when) or _END[self._when])
             self._when = shown.when
         self._say(shown)
 

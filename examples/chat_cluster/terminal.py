@@ -22,7 +22,7 @@ _STDIN, _STDOUT = 0, 1
 _QUEUE_MAX = 10_000
 _CLEAR_LINE = "\r\x1b[K"
 _PASTE_ON, _PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
-_NICK_COLOURS = (36, 33, 32, 35, 34, 31)
+_NICK_COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 94, 95)
 _LAST_WORDS = 1.0
 """Seconds for what is still to be written when the chat ends."""
 _writing = threading.Lock()
