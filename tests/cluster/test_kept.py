@@ -8,19 +8,32 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
 import trio
 
 from swim.config import Config
-from swim.connections import all_acknowledged
+from swim.connections import acknowledged_bytes, all_acknowledged
 from swim.driver import Driver
+from swim.errors import SendError
+from swim.sending import WINDOW_SIZE
 from swim.transport import open_transport
 from swim.types import Address, Member
 from swim.wire import Codec, Keyring
-from swim.wire.kept import PROBE, Hello, KeptChannel, Sign
+from swim.wire.kept import (
+    MESSAGE_SIZE_MAX,
+    PROBE,
+    Data,
+    Frame,
+    Hello,
+    KeptChannel,
+    MessageReader,
+    Sign,
+    Taken,
+    message_record,
+)
 from tests.cluster.scripted import ScriptedNode, driven
 from tests.wire.vectors import seeded_bytes
 
@@ -40,6 +53,8 @@ class Peer:
         self.listener.listen()
         self.listener.setblocking(False)
         self.streams: list[trio.SocketStream] = []
+        self.early: list[Frame] = []
+        """What came together with the end of the handshake."""
         self.address = Address(*self.listener.getsockname())
         node.others = [Member(PEER, self.address, id="1" * 26)]
 
@@ -77,7 +92,8 @@ class Peer:
     async def establish(self) -> tuple[trio.SocketStream, KeptChannel]:
         stream, channel, hello = await self.accept_hello()
         await stream.send_all(channel.encode(Hello(PEER, BOOT, b"p" * 16, hello.name)))
-        assert await next_frame(stream, channel) is Sign.READY
+        ready, *self.early = await next_frames(stream, channel)
+        assert ready is Sign.READY
         return stream, channel
 
     async def ask_kernel(self) -> None:
@@ -99,15 +115,18 @@ async def receive(stream: trio.SocketStream, size: int) -> bytes:
     return data
 
 
-async def next_frame(stream: trio.SocketStream, channel: KeptChannel) -> Hello | Sign:
+async def next_frames(stream: trio.SocketStream, channel: KeptChannel) -> list[Frame]:
     with trio.fail_after(5):
         while True:
             data = bytes(await stream.receive_some(65_536))
             assert data, "closed"
-            frames = channel.feed(data)
-            if frames:
-                (frame,) = frames
-                return frame
+            if frames := channel.feed(data):
+                return frames
+
+
+async def next_frame(stream: trio.SocketStream, channel: KeptChannel) -> Frame:
+    (frame,) = await next_frames(stream, channel)
+    return frame
 
 
 async def at_end(stream: trio.SocketStream) -> bool:
@@ -612,3 +631,145 @@ async def test_a_socket_connected_to_itself_is_a_refusal() -> None:
         with pytest.raises(ConnectionRefusedError) as caught:
             await driver._kept.connections.connect(own)
         assert caught.value.errno == errno.ECONNREFUSED
+
+
+# --- messages
+
+
+async def send_all_at_once(driver: Driver, count: int, size: int) -> None:
+    for number in range(count):
+        await driver.mail.send(PEER, number.to_bytes(4, "big").ljust(size))
+
+
+@linux_only
+@pytest.mark.parametrize("make_codec", [Codec, keyed])
+async def test_a_kernel_whose_buffers_are_full_of_messages_is_heard_all_the_same(
+    make_codec: Callable[[], Codec],
+) -> None:
+    async with peered(make_codec()) as peer:
+        peer.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_all_at_once, peer.driver, 60, 4_000)
+            stream, channel = await peer.establish()
+            (keeper,) = peer.driver._kept._keepers.values()
+            await until(lambda: keeper._talk is not None and keeper._talk.in_frame)
+        talk = keeper._talk
+        assert talk is not None
+        taken = -1
+        while taken < (taken := acknowledged_bytes(talk.stream)):  # noqa: ASYNC110
+            await trio.sleep(0.2)
+        assert not all_acknowledged(talk.stream)
+        before = peer.told(KERNEL)
+        await peer.ask_kernel()
+        knock = await peer.accept()
+        await until(lambda: peer.told(KERNEL) > before)
+        assert await at_end(knock)
+        # The process goes on, and finds nothing but whole frames.
+        got = await receive_messages(stream, channel, 60, peer.early)
+        assert [payload[:4] for _, payload in got] == [number.to_bytes(4, "big") for number in range(60)]
+        # What it acknowledges while messages are on their way will do, too.
+        await until(lambda: all_acknowledged(talk.stream))
+        before = peer.told(KERNEL)
+        await peer.ask_kernel()
+        await until(lambda: peer.told(KERNEL) > before)
+        assert peer.driver.transport.traffic.dropped == {}
+
+
+async def test_what_was_not_taken_goes_again_on_the_next_stream() -> None:
+    async with peered() as peer:
+        await send_all_at_once(peer.driver, 5, 10)
+        stream, channel = await peer.establish()
+        got = await receive_messages(stream, channel, 5, peer.early)
+        assert [number for number, _ in got] == [1, 2, 3, 4, 5]
+        await stream.send_all(channel.encode(Taken(3)))
+        await trio.sleep(0.05)
+        await stream.aclose()
+        stream, channel = await peer.establish()
+        assert await receive_messages(stream, channel, 2, peer.early) == got[3:]
+        # It has had the fourth already, and says so only now.
+        await stream.send_all(channel.encode(Taken(5)))
+        await until(lambda: len(peer.driver.mail.window(PEER) or ()) == 0)
+        await peer.driver.mail.send(PEER, b"next")
+        assert await receive_messages(stream, channel, 1) == [(6, b"next")]
+
+
+async def receive_messages(
+    stream: trio.SocketStream, channel: KeptChannel, count: int, early: Sequence[Frame] = ()
+) -> list[tuple[int, bytes]]:
+    reader, got, frames = MessageReader(), list[tuple[int, bytes]](), list(early)
+    while True:
+        for frame in frames:
+            assert isinstance(frame, Data)
+            got += reader.feed(frame)
+        if len(got) >= count:
+            return got
+        frames = await next_frames(stream, channel)
+
+
+async def test_what_cannot_have_been_taken_ends_the_stream() -> None:
+    async with peered() as peer:
+        await send_all_at_once(peer.driver, 1, 10)
+        stream, channel = await peer.establish()
+        await stream.send_all(channel.encode(Taken(2)))
+        assert await at_end(stream)
+        assert peer.driver.transport.traffic.dropped == {"kept-taken": 1}
+
+
+async def test_messages_are_not_for_another_process_under_the_name() -> None:
+    async with peered() as peer:
+        await send_all_at_once(peer.driver, 3, 10)
+        stream, channel, hello = await peer.accept_hello()
+        window = peer.driver.mail.window(PEER)
+        await stream.send_all(channel.encode(Hello(PEER, b"tootboot", b"p" * 16, hello.name)))
+        assert window is not None
+        await until(lambda: window.closed)
+        with pytest.raises(SendError, match="was started again; of 3 messages"):
+            await window.put(b"")
+        assert peer.driver.transport.traffic.dropped == {"send-unacknowledged": 3}
+
+
+async def test_a_member_that_cannot_be_reached_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swim.mail._REACH_PATIENCE", 0.3)
+    async with peered() as peer:
+        peer.listener.close()
+        await send_all_at_once(peer.driver, 1, 10)
+        window = peer.driver.mail.window(PEER)
+        assert window is not None
+
+        def given_up() -> bool:
+            peer.keep()
+            return window.closed
+
+        await until(given_up)
+        with pytest.raises(SendError, match="could not be reached for 0 s; of 1 messages"):
+            await window.put(b"")
+        assert peer.driver.transport.traffic.dropped["send-unacknowledged"] == 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ([Data(1, b"\0\0\0\5ab"), Data(3, b"cde")], "kept-number"),
+        ([Data(1, b"\xff" * 8)], "kept-too-large"),
+    ],
+)
+async def test_bad_messages_of_a_guest_end_its_visit(frames: list[Data], reason: str) -> None:
+    async with visited() as (node, driver):
+        stream, channel = await stay(node)
+        for frame in frames:
+            await stream.send_all(channel.encode(frame))
+        assert await at_end(stream)
+        assert driver.transport.traffic.dropped == {reason: 1}
+
+
+async def test_a_guest_that_sends_more_than_its_window_is_shown_out() -> None:
+    async with visited() as (node, driver):
+        stream, channel = await stay(node)
+        record = message_record(bytes(30_000))
+        with pytest.raises(trio.BrokenResourceError):  # noqa: PT012
+            for number in range(1, 200):
+                await stream.send_all(channel.encode(Data(number, record)))
+            await receive(stream, 1)
+        assert driver.transport.traffic.dropped == {"kept-window": 1}
+        held = sum(len(letter.message.payload) for letter in driver.inbox._waiting)
+        assert held <= WINDOW_SIZE + MESSAGE_SIZE_MAX

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swim.wire import Codec, DecodeError, Keyring
-from swim.wire.kept import PROBE, Hello, KeptChannel, Sign
+from swim.wire.kept import PROBE, Data, Hello, KeptChannel, MessageReader, Sign, Taken, message_record
 from tests.wire.vectors import seeded_bytes
 
 A = Hello("a", b"bootboot", b"A" * 16, to="b")
@@ -298,3 +298,72 @@ def test_any_hello_arrives_as_it_was(name: str, to: str, boot: bytes) -> None:
     for version in VERSIONS:
         opener, acceptor = ends(codec("blue", version))
         assert acceptor.feed(opener.encode(hello)) == [hello]
+
+
+# --- messages
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@given(data=st.data())
+def test_messages_arrive_in_any_pieces_with_probes_between(version: int | None, data: st.DataObject) -> None:
+    opener, acceptor = ends(codec("blue", version))
+    shake_hands(opener, acceptor)
+    sizes = data.draw(st.lists(st.sampled_from([0, 1, 3, 100, 5_000]), max_size=8))
+    payloads = [bytes([number]) * size for number, size in enumerate(sizes)]
+    content = b"".join(map(message_record, payloads))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=6)))
+    ends_of = list(accumulate(len(message_record(payload)) for payload in payloads))
+    written, reader, got = b"", MessageReader(), list[tuple[int, bytes]]()
+    for start, end in pairwise([0, *cuts, len(content)]):
+        if start < end:
+            number = 7 + sum(place <= start for place in ends_of)
+            written += opener.encode(Data(number, content[start:end])) + PROBE
+    step = data.draw(st.integers(1, 2_000))
+    for start in range(0, len(written), step):
+        for frame in acceptor.feed(written[start : start + step]):
+            assert isinstance(frame, Data)
+            got += reader.feed(frame)
+    assert got == list(enumerate(payloads, 7))
+    assert opener.feed(acceptor.encode(Taken(9))) == [Taken(9)]
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ([Data(1, b"\0\0")], None),
+        ([Data(1, b"\0\0\0\5ab"), Data(1, b"cde")], None),
+        ([Data(1, b"\0\0\0\1a"), Data(9, b"\0\0\0\1b")], None),
+        ([Data(1, b"\0\0\0\5ab"), Data(2, b"cde")], "number"),
+        ([Data(5, b"\0\0\0\1a"), Data(5, b"\0\0\0\1a")], "number"),
+        ([Data(1, b"\0\x10\0\1")], "too-large"),
+        ([Data(1, b"\xff" * 4)], "too-large"),
+    ],
+)
+def test_numbers_and_sizes_of_messages_are_checked(frames: list[Data], reason: str | None) -> None:
+    reader = MessageReader()
+    for frame in frames[:-1]:
+        reader.feed(frame)
+    if reason is None:
+        reader.feed(frames[-1])
+        return
+    with pytest.raises(DecodeError) as caught:
+        reader.feed(frames[-1])
+    assert caught.value.reason == reason
+
+
+def test_messages_go_from_the_opener_to_the_acceptor_only_and_after_the_handshake() -> None:
+    opener, acceptor = ends(codec())
+    early = opener.encode(A) + opener.encode(Data(1, b"\0\0\0\0"))
+    assert reason(acceptor, early) == "type"
+    for sender, receiver, frame in ((0, 1, Taken(1)), (1, 0, Data(1, b"\0\0\0\0"))):
+        both = ends(codec())
+        shake_hands(*both)
+        assert reason(both[receiver], both[sender].encode(frame)) == "type"
+
+
+@pytest.mark.parametrize("content", [b"\x13", b"\x13\0\0", b"\x13" + bytes(8), b"\x14" + bytes(9), b"\x14\0"])
+def test_frames_of_messages_that_are_none(content: bytes) -> None:
+    opener, acceptor = ends(codec())
+    shake_hands(opener, acceptor)
+    end = acceptor if content[0] == 0x13 else opener
+    assert reason(end, len(content).to_bytes(4, "big") + content) == "body"
