@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from random import Random
 
@@ -12,6 +13,7 @@ from benchmarks.detector.warm import Figures, Start
 from benchmarks.detector.weather import cells_clocks
 from swim.protocol.node import Phase
 from swim.simulation import World
+from swim.wire.messages import Dead, Opinion, OpinionKind, Suspect
 
 __all__ = ["cells_partitions", "cells_storms", "one_view"]
 
@@ -87,6 +89,44 @@ def mass_restart(world: World, rng: Random, within: float) -> Figures:
     }
 
 
+def madness(world: World, rng: Random, seconds: float = 30.0, rate: float = 50.0) -> Figures:
+    """One member says whatever comes to its mind of the others, fifty times a second."""
+    names = list(world.nodes)
+    node = world.nodes[rng.choice(names)]
+    others = [name for name in names if name != node.name]
+    observer, traffic, end = Observer(world), Traffic(world), world.now + seconds
+
+    def shout() -> None:
+        about = rng.choice(others)
+        number = world.nodes[about].core.me.incarnation + rng.choice((0, 0, 0, 1, 100))
+        kind = rng.choice(list(OpinionKind))
+        opinion = Opinion(kind, about, number, rng.randrange(60_000), rng.randrange(99), rng.random() < 0.5)
+        said = (
+            Dead(about, number, node.name, rng.random() < 0.5),
+            Suspect(about, number, node.name),
+            opinion,
+        )
+        codec = node.core.codec
+        packet = codec.packet([codec.part(rng.choice(said))])
+        world.transmit(node, packet, world.nodes[rng.choice(others)].address)
+        if world.now < end:
+            world.after(1.0 / rate, shout)
+
+    shout()
+    away = Counter[str]()
+    for _ in range(int(seconds)):
+        world.run(1.0)
+        away.update(x for x in others for viewer in others if world.nodes[viewer].core.member(x) is None)
+    rates = traffic.rates()
+    return {
+        "false deaths": sum(observer.verdicts.values()),
+        "absent": sum(away.values()) / (seconds * len(others) ** 2),
+        "packets": rates["packets"],
+        "views equal after": world.run_until(world.converged, PATIENCE, 0.1),
+        "lost": 0 if world.converged() else 1,
+    }
+
+
 def cells_partitions(nodes: list[int], trials: int | None) -> list[Cell]:
     figures = ("views equal after", "members given up", "verdicts", "lost")
     goals = (
@@ -127,4 +167,9 @@ def cells_storms(nodes: list[int], trials: int | None) -> list[Cell]:
             trial = partial(mass_restart, within=within)
             title = f"all restart within {within:.0f} s"
             cells.append(Cell("storms", title, Start(size), trial, figures, goals, count))
+        figures = ("absent", "packets", "views equal after", "lost", "false deaths")
+        goals = (Goal("lost", "sum", 0, "the issue"),)
+        cells.append(
+            Cell("storms", "a member gone mad", Start(size), madness, figures, goals, trials or count)
+        )
     return cells + cells_clocks(nodes, trials)

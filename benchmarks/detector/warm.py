@@ -90,8 +90,9 @@ def assemble(world: World, count: int) -> None:
 def _know_all(node: SimulatedNode, source: SimulatedNode) -> None:
     mine: Any = node.core._table
     model: Any = source.core._table
-    for attribute in ("_records", "_names", "_ids", "_showing", "configurations"):
-        setattr(mine, attribute, model.__dict__[attribute].copy())
+    for attribute, value in vars(model).items():
+        if isinstance(value, dict | list):
+            setattr(mine, attribute, value.copy())
     mine.view_hash, mine.changed_at, mine.newest_minted = model.view_hash, node.now(), model.newest_minted
     mine.newest_token = model.newest_token
     mine.rings._rings = [ring.copy() for ring in model.rings._rings]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from swim.events import (
 from swim.simulation import World
 from swim.simulation.host import SimulatedNode
 
-__all__ = ["RecordedWorld", "Row", "Timeline", "draw"]
+__all__ = ["RecordedWorld", "Row", "Sample", "Timeline", "draw"]
 
 _GAP_S = 5.0
 """Reports of the same, by several nodes, are one thing unless so much time is between them."""
@@ -32,6 +33,15 @@ _KINDS: dict[type, tuple[str, str]] = {
     MemberJoined: ("joined", "tab:green"),
     LeaderChanged: ("leads", "tab:blue"),
 }
+_MARKERS: dict[type, str] = {
+    MemberSuspected: "v",
+    MemberRecovered: "^",
+    MemberFailed: "x",
+    MemberLeft: "<",
+    MemberJoined: "+",
+}
+_LABEL = 44
+_LEADERS_SHOWN = 10
 
 
 @dataclass
@@ -71,6 +81,14 @@ class RecordedWorld(World):
             self.noted(text)
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A look at all nodes that run: whom each follows, and how many members it sees."""
+
+    time: float
+    nodes: dict[str, tuple[str, int]]
+
+
 class Timeline:
     """Watches a world from now on. Times count from now."""
 
@@ -79,6 +97,7 @@ class Timeline:
         self.marks: list[tuple[float, str, type]] = []
         """Every report: when, at which node, of what kind."""
         self.nodes: list[str] = list(world.nodes)
+        self.samples: list[Sample] = []
         self._world = world
         self._start = world.now
         self._open: dict[str, Row] = {}
@@ -88,6 +107,19 @@ class Timeline:
     @property
     def seconds(self) -> float:
         return self._world.now - self._start
+
+    def sample(self, interval: float) -> None:
+        """Look at all nodes now, and from now on every `interval` seconds: for the picture."""
+
+        def look() -> None:
+            running = {node.name: node.core for node in self._world.running()}
+            followed = {name: self._world.leader(name) or "nobody" for name in running}
+            nodes = {name: (followed[name], len(core.members())) for name, core in running.items()}
+            self.samples.append(Sample(self._world.now - self._start, nodes))
+            self.nodes += [name for name in running if name not in self.nodes]
+
+        look()
+        self._world.every(interval, look)
 
     def _fault(self, text: str) -> None:
         self.rows.append(Row(self._world.now - self._start, text, fault=True))
@@ -112,37 +144,69 @@ class Timeline:
 
 
 def draw(timeline: Timeline, path: Path, title: str) -> None:
-    """One line for each node, with its reports; faults are dashed. Needs matplotlib."""
+    """Above: how many members the nodes see. Below: a line for each node, in the colour of the leader that it
+    follows, with what it reports. Faults are dashed. Needs matplotlib."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    names = timeline.nodes
+    heights = (1.6, min(36.0, max(2.0, 0.22 * len(names))))
+    figure, (views, lines) = pyplot.subplots(
+        2, 1, sharex=True, figsize=(14, sum(heights) + 1.4), height_ratios=heights, layout="constrained"
+    )
+    _draw_views(views, timeline)
+    _draw_nodes(lines, timeline, pyplot.get_cmap("tab10"))
+    _draw_faults((views, lines), [row for row in timeline.rows if row.fault])
+    lines.set_yticks(range(len(names)) if len(names) <= 64 else [])
+    lines.set_yticklabels(names if len(names) <= 64 else [], fontsize=7)
+    lines.set_ylim(len(names) - 0.3, -0.7)
+    lines.set_xlim(0.0, timeline.seconds)
+    lines.set_xlabel("seconds")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
+
+
+def _draw_faults(both: tuple[Any, Any], faults: list[Row]) -> None:
+    for row in faults:
+        for axes in both:
+            axes.axvline(row.time, color="black", linestyle="--", linewidth=0.8 if len(faults) < 20 else 0.3)
+        if len(faults) < 20:  # else they would cover each other; the table has them
+            text = row.what if len(row.what) <= _LABEL else row.what[: _LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
+            both[0].annotate(text, (row.time, 1.02), xycoords=("data", "axes fraction"), rotation=20, size=7)
+
+
+def _draw_views(axes: Any, timeline: Timeline) -> None:
+    times = [sample.time for sample in timeline.samples]
+    sizes = [[size for _, size in sample.nodes.values()] or [0] for sample in timeline.samples]
+    axes.plot(
+        times, [len(sample.nodes) for sample in timeline.samples], color="black", label="nodes that run"
+    )
+    lowest, highest = ([bound(of) for of in sizes] for bound in (min, max))
+    axes.fill_between(times, lowest, highest, step="post", color="tab:blue", alpha=0.3)
+    axes.plot(times, highest, color="tab:blue", drawstyle="steps-post", label="members in the largest view")
+    axes.plot(times, lowest, color="tab:red", drawstyle="steps-post", label="in the smallest", linewidth=1)
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
+
+
+def _draw_nodes(axes: Any, timeline: Timeline, colours: Any) -> None:
     place = {name: number for number, name in enumerate(timeline.nodes)}
-    figure, axes = pyplot.subplots(figsize=(14, min(40.0, 2.5 + 0.22 * len(place))))
+    leaders: dict[str, Any] = {}
+    for sample, after in pairwise(timeline.samples):
+        followed: dict[str, list[int]] = {}
+        for name, (leader, _) in sample.nodes.items():
+            followed.setdefault(leader, []).append(place[name])
+        for leader, rows in followed.items():
+            colour = leaders.setdefault(leader, colours(len(leaders) % 10))
+            axes.hlines(rows, sample.time, after.time, color=colour, linewidth=3, alpha=0.45)
+    for leader, colour in list(leaders.items())[:_LEADERS_SHOWN]:
+        axes.plot([], [], color=colour, linewidth=3, alpha=0.45, label=f"follows {leader}")
     for kind, (label, colour) in _KINDS.items():
         marks = [(time, place[name]) for time, name, of in timeline.marks if of is kind]
-        if marks:
-            axes.scatter(
-                [time for time, _ in marks],
-                [line for _, line in marks],
-                s=14,
-                color=colour,
-                label=label,
-                alpha=0.8,
-            )
-    for row in timeline.rows:
-        if row.fault:
-            axes.axvline(row.time, color="black", linestyle="--", linewidth=0.8)
-            axes.annotate(
-                row.what[:40], (row.time, 1.0), xycoords=("data", "axes fraction"), rotation=30, size=7
-            )
-    axes.set_yticks(list(place.values()) if len(place) <= 64 else [])
-    axes.set_yticklabels(list(place) if len(place) <= 64 else [], fontsize=7)
-    axes.set_xlim(0.0, timeline.seconds)
-    axes.set_xlabel("seconds")
-    axes.set_title(title, pad=60)
-    if timeline.marks:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-    figure.savefig(path, dpi=100, bbox_inches="tight")
-    pyplot.close(figure)
+        if marks and kind is not LeaderChanged:
+            times, places = zip(*marks, strict=True)
+            axes.scatter(times, places, s=16, color=colour, marker=_MARKERS[kind], label=label, linewidths=1)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)

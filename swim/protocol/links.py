@@ -48,7 +48,7 @@ class Links(Part):
 
     def cut_off(self, now: float) -> None:
         """Most of those that this node pings are silent."""
-        self._myself.cut_off = now
+        self._myself.note_cut_off(now)
 
     def test(self, now: float) -> None:
         """Ping this node itself: what does not even come back from there is nobody else's fault."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import Mapping
 
 from swim.errors import TagsError
@@ -21,6 +21,7 @@ INCARNATION_MAX = 1 << 31
 _PROTOCOL_VERSIONS = bytes((1, 5, 2))
 _SERF_VERSIONS = bytes((2, 5, 5))
 _REFUTATIONS_PER_S, _REFUTATIONS_BURST = 5.0, 10
+_CUT_OFF_S, _CUT_OFFS_MAX = 5.0, 128
 
 
 def check_tags(tags: Mapping[str, str], marks: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -74,8 +75,8 @@ class Myself(Part):
         self.held = False
         """Given up by the others, and not answering yet (see `Readmission`): nothing is said of this node."""
         self._accused = 0
-        self.cut_off = -math.inf
-        """When this node last heard so little that the others may have moved on without it."""
+        self.cut_off = deque[float](maxlen=_CUT_OFFS_MAX)
+        """When this node heard so little that the others may have moved on without it; every few seconds."""
         self.voters = voters
         self._marks = {} if electable else {ELECTABLE_TAG: NOT_ELECTABLE}
         if voters:
@@ -92,6 +93,13 @@ class Myself(Part):
     @property
     def pinned(self) -> bool:
         return self._pinned_id is not None
+
+    def note_cut_off(self, now: float) -> None:
+        """Most of those that this node pings are silent, or one is back that it had given up alone."""
+        if len(self.cut_off) > 1 and now - self.cut_off[-2] < _CUT_OFF_S:
+            self.cut_off[-1] = now
+        else:
+            self.cut_off.append(now)
 
     def adopt_versions(self, versions: bytes) -> None:
         """Speak the delegate protocol of a member of the cluster to be joined (plain memberlist: 0,0,0)."""
@@ -137,7 +145,7 @@ class Myself(Part):
         record = self.record
         if record is None or self.leaving or self._table.present_count == 1:
             return
-        if now - self.cut_off < self._config.silence_tolerance:
+        if self.cut_off and now - self.cut_off[-1] < self._config.silence_tolerance:
             return  # it may have been given up meanwhile: that is to be heard first
         if record.token != self._marks.get(TOKEN_TAG, ""):
             self._say_more(now)

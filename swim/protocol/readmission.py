@@ -6,8 +6,9 @@ take it back with its word, and a link that is as bad as it was costs the cluste
 - While most of its pings are lost it says nothing. It would be removed again, for the same reason.
 - A second death within ten minutes counts as flapping: it comes back a minute after its links broke last.
 
-Deaths that come together are the network's doing (a partition, a switch), and nobody flaps by those.
-A restarted process knows of no deaths, and is never held up.
+Deaths that come together are the network's doing (a partition, a switch), and nobody flaps by those; nor by
+deaths that this node itself has seen no reason for: a member gone mad can say what it likes. A restarted
+process knows of no deaths, and is never held up.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ __all__ = ["TOGETHER", "Readmission"]
 _FORGET_S = 600.0
 _FLAPPING_S = 60.0
 _LOOK_AGAIN_S = 1.0
+_WAIT_AND_SEE_S = 5.0
+"""The others may notice sooner than this node itself that it is cut off."""
 _TOGETHER_S, TOGETHER = 5.0, 3
 """So many members given up within so many seconds, and it is not the fault of each."""
 _DEATHS_MAX = 4_096
@@ -41,7 +44,7 @@ class Readmission(Part):
         self._links = links
         self._gone = gone
         self._mine: list[float] = []
-        """When this node was given up, of late."""
+        """When this node was given up alone, of late."""
         self._others: deque[float] = deque(maxlen=_DEATHS_MAX)
 
     # --- of others
@@ -81,8 +84,14 @@ class Readmission(Part):
             return True
         if self._links.bad:
             return False
-        flaps = len(self._mine) > 1
-        return not flaps or now - max(told, self._myself.cut_off) >= _FLAPPING_S
+        deaths = sum(map(self._credible, self._mine))
+        if deaths > 1:
+            return now - self._myself.cut_off[-1] >= _FLAPPING_S
+        return deaths == 0 or self._credible(told) or now - told >= _WAIT_AND_SEE_S
+
+    def _credible(self, told: float) -> bool:
+        """Was this node cut off at about that time?"""
+        return any(abs(cut - told) < self._config.pause_tolerance for cut in self._myself.cut_off)
 
     def _look(self, told: float, now: float) -> None:
         if self.ready(told, now):

@@ -42,7 +42,7 @@ def test_a_seed_is_a_run() -> None:
 def test_the_table_tells_how_to_run_it_again() -> None:
     result = simulate("host-loss", "--nodes", "4", "--seconds", "10", "--seed", "3")
     assert result.exit_code == 0
-    assert result.stdout.startswith("swim simulate host-loss --nodes 4 --seconds 10.0 --seed 3\nWorld(seed=3")
+    assert result.stdout.startswith("swim simulate host-loss --nodes 4 --seconds 10.0 --seed 3\n")
     assert "n0 failed" in result.stdout
     assert "silence" in result.stdout
     assert "trace hash " in result.stdout

@@ -483,6 +483,7 @@ class TestReadmission:
     def test_the_second_time_it_waits_for_a_minute(self, net: Net) -> None:
         a, b, teller = self.given_up(net)
         for _ in range(2):
+            b._myself.note_cut_off(net.now)
             teller.tell(a, Dead("b", b.me.incarnation, "m"))
             teller.tell(b, Dead("b", b.me.incarnation, "m", alone=True))
             net.run(1)
@@ -491,6 +492,15 @@ class TestReadmission:
         assert net.believes(a, "b") is None
         net.run(15)
         assert net.believes(a, "b") is ALIVE
+
+    def test_deaths_without_a_reason_are_answered_at_once(self, net: Net) -> None:
+        """A member gone mad cannot keep another out."""
+        a, b, teller = self.given_up(net)
+        for _ in range(5):
+            teller.tell(a, Dead("b", b.me.incarnation, "m", alone=True))
+            teller.tell(b, Dead("b", b.me.incarnation, "m", alone=True))
+            net.run(1)
+            assert net.believes(a, "b") is ALIVE
 
     def test_all_others_take_its_word(self, scene: Scene) -> None:
         """So their views never differ for long, whatever each of them has seen of it."""
