@@ -2,8 +2,8 @@
 
     python examples/cron.py
 
-The leader runs the job when a minute begins, and says so: whoever leads next knows of it. Here a minute takes
-one second, and the nodes are all in one program.
+The leader runs the job when a minute begins, and says so: whoever leads next knows of it. In a partition each
+side has a leader, unless you name `voters`. Here a minute takes one second, and all nodes are in one program.
 """
 
 import contextlib

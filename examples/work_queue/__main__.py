@@ -16,8 +16,10 @@ workers and two deaths without any typing:
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -41,7 +43,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "work_queue", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--name", help="unique; the address by default")
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    parser.add_argument("--name", default=name, help="unique; by default that of the machine, and a number")
     parser.add_argument("--bind", default="127.0.0.1:0", help="host:port (%(default)s: any free one)")
     parser.add_argument("--join", action="append", default=[], help="any members, host:port")
     parser.add_argument(

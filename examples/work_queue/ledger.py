@@ -2,7 +2,8 @@
 
 Nothing of it needs to survive the leader. Results stay with the workers who made them until the job is
 finished, so a new leader opens a new ledger, asks every worker for what it has made, and goes on from there.
-What died with its worker is simply done again; a result that comes twice is taken once.
+What died with its worker is simply done again; a result that comes twice is taken once. Where two lead for a
+time, as in a partition, both get the job done.
 """
 
 from __future__ import annotations
