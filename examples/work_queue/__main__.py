@@ -73,23 +73,34 @@ def job_of(options: argparse.Namespace) -> Job:
     return Job(id, options.kind, tuple(options.what), str(Path(options.report).resolve()), time.time())
 
 
-async def node(options: argparse.Namespace) -> None:
-    """Be a node until the own job is finished, or a signal comes; then leave."""
+async def node(options: argparse.Namespace) -> str | None:
+    """Be a node until the own job is finished, or a signal comes; then leave. Returns what went wrong."""
+    problem = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with (
-            swim.open_cluster(options.name, bind=options.bind, seeds=options.join, tags=ROLE) as cluster,
-            trio.open_nursery() as nursery,
-        ):
+        async with trio.open_nursery() as nursery:
 
             async def leave_on_signal() -> None:
                 await anext(signals)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(leave_on_signal)
-            with Screen(cluster.name) as screen:
-                screen.say(f"{cluster.me} is a member; {cluster.leader and cluster.leader.name} leads")
-                await Node(cluster, screen).run(job_of(options) if options.kind else None)
+            try:
+                problem = await work(options)
+            except (swim.SwimError, OSError, ValueError) as error:
+                problem = f"work_queue: {error}"
             nursery.cancel_scope.cancel()
+    return problem
+
+
+async def work(options: argparse.Namespace) -> str | None:
+    opening = swim.open_cluster(options.name, bind=options.bind, seeds=options.join, tags=ROLE)
+    with Screen() as screen:
+        if options.join:
+            screen.say(f"looking for {' or '.join(options.join)}")
+        async with opening as cluster:
+            screen.say(f"{cluster.me} is a member; {cluster.leader and cluster.leader.name} leads")
+            summary = await Node(cluster, screen).run(job_of(options) if options.kind else None)
+    return "the job could not be done" if summary.startswith("failed") else None
 
 
 def main() -> None:
@@ -97,10 +108,7 @@ def main() -> None:
     if options.demo:
         sys.exit(trio.run(demo, options.tasks, options.runs, options.calm))
     sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        trio.run(node, options)
-    except swim.SwimError as error:
-        sys.exit(f"work_queue: {error}")
+    sys.exit(trio.run(node, options))
 
 
 main()

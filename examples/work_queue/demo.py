@@ -31,9 +31,14 @@ class Unseen(Exception):
 class Process:
     """A node, and what it has printed so far."""
 
-    name: str
     process: trio.Process
     lines: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        member = self.find(r".* \((.*)\) is a member; .*")
+        assert member is not None
+        return member[1]
 
     def find(self, pattern: str) -> re.Match[str] | None:
         """The newest line that looks like this."""
@@ -50,11 +55,15 @@ class Crew:
 
     async def start(self, name: str, *arguments: str) -> Process:
         """A node; returns when it is a member."""
+        node = await self.launch(name, *arguments)
+        await self.until(f"{name} is a member", lambda: node.find(r".* is a member; .*") is not None)
+        return node
+
+    async def launch(self, name: str, *arguments: str) -> Process:
         command = [sys.executable, "-m", "examples.work_queue", "--name", name, *arguments]
         run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
-        node = Process(name, await self._nursery.start(run))
+        node = Process(await self._nursery.start(run))
         self._nursery.start_soon(self._read, node)
-        await self.until(f"{name} is a member", lambda: node.find(r".* is a member; .*") is not None)
         return node
 
     async def _read(self, node: Process) -> None:
@@ -100,9 +109,7 @@ async def demo(tasks: int, runs: int, calm: bool) -> int:
 async def play(crew: Crew, report: Path, tasks: int, calm: bool) -> float:
     """How long the job took."""
     one = await crew.start("w1")
-    address = one.find(r"w1 \((.*)\) is a member; w1 leads")
-    assert address is not None
-    join = ("--join", address[1])
+    join = ("--join", one.address)
     two = await crew.start("w2", *join)
     three = await crew.start("w3", *join)
     four = await crew.start("w4", *join, "--report", str(report), "primes", str(tasks * PRIMES_STEP))
@@ -124,7 +131,7 @@ async def play(crew: Crew, report: Path, tasks: int, calm: bool) -> float:
         crew.say("SIGKILL for w1, the leader")
         await crew.until("another one leads", lambda: three.find("w3 leads") is not None)
         crew.say("w3 leads; w1 is started again")
-        await crew.start("w1", "--join", three.lines[0].split("(")[1].split(")")[0])
+        await crew.start("w1", "--join", three.address)
     await crew.until("the job is finished", lambda: summary() is not None)
     found = summary()
     assert found is not None

@@ -45,17 +45,19 @@ class Node:
         self.ledger: Ledger | None = None
         self._changed = trio.Event()
 
-    async def run(self, job: Job | None = None) -> None:
-        """Work for whoever leads, or lead, until cancelled; with a job of its own until that is finished."""
+    async def run(self, job: Job | None) -> str:
+        """Work for whoever leads, or lead, until cancelled; with an own job, until there is its summary."""
         if job is not None:
             self.worker.learn(job)
         async with trio.open_nursery() as nursery:
             for task in (self._listen, self._watch, self._work, self._tell, self._remind):
                 nursery.start_soon(task)
             nursery.start_soon(self.cluster.run_while_leader, self._lead)
-            while job is None or job.id in self.worker.jobs:
+            while job is None or job.id not in self.worker.finished:
                 await self._changed.wait()
             nursery.cancel_scope.cancel()
+        assert job is not None
+        return self.worker.finished[job.id]
 
     # --- what is heard
     async def _listen(self) -> None:

@@ -13,8 +13,7 @@ import swim
 class Screen:
     """Open in a ``with`` block, so that the terminal is as before when it ends."""
 
-    def __init__(self, me: str) -> None:
-        self._me = me
+    def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         columns = (
             TextColumn("{task.description}"),
@@ -42,7 +41,7 @@ class Screen:
 
     def event(self, event: swim.Event) -> None:
         match event:
-            case swim.MemberJoined(member) if member.name != self._me:
+            case swim.MemberJoined(member):
                 self.say(f"{member.name} joined")
             case swim.MemberFailed(member, reason):
                 self.say(f"{member.name} is dead ({reason})")

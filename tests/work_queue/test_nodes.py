@@ -21,10 +21,6 @@ def in_this_checkout(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Confi
     monkeypatch.chdir(pytestconfig.rootpath)
 
 
-def address_of(lines: list[str]) -> str:
-    return lines[0].split("(")[1].split(")")[0]
-
-
 def test_demo() -> None:
     done = run_python("-m", "examples.work_queue", "--demo", "--tasks", "15000", seconds=2 * SECONDS_MAX)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -61,7 +57,7 @@ async def test_whoever_brought_the_job_may_die(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         crew = Crew(nursery)
         one = await crew.start("w1")
-        join = ("--join", address_of(one.lines))
+        join = ("--join", one.address)
         two = await crew.start("w2", *join)
         three = await crew.start("w3", *join, "--report", str(report), "primes", "400000")
         await crew.until("it has begun", lambda: two.find(r"primes-\w+: [1-9]\d* of 20000") is not None)
@@ -77,15 +73,13 @@ async def test_the_leader_may_bring_a_job_and_leave_after_it(tmp_path: Path) -> 
         async with trio.open_nursery() as nursery:
             crew = Crew(nursery)
             one = await crew.start("w1", "--report", str(report), "primes", "600000")
-            two = await crew.start("w2", "--join", address_of(one.lines))
+            two = await crew.start("w2", "--join", one.address)
             assert await one.process.wait() == 0
             await crew.until("w2 leads", lambda: two.lines[-1] == "w2 leads")
             assert two.find(r"primes-\w+: 49,098 primes; .*") is not None
             check(report, 30_000)
             report.unlink()
-            again = await crew.start(
-                "w3", "--join", address_of(two.lines), "--report", str(report), "primes", "20"
-            )
+            again = await crew.start("w3", "--join", two.address, "--report", str(report), "primes", "20")
             assert await again.process.wait() == 0
             assert again.find(r"primes-\w+: 8 primes; 1 tasks .*; w[23] 1") is not None
             check(report, 1)
@@ -98,11 +92,29 @@ async def test_a_signal_lets_a_node_leave() -> None:
             crew = Crew(nursery)
             one = await crew.start("w1")
             for name, number in ("w2", signal.SIGINT), ("w3", signal.SIGTERM):
-                node = await crew.start(name, "--join", address_of(one.lines))
+                node = await crew.start(name, "--join", one.address)
                 node.process.send_signal(number)
                 assert await node.process.wait() == 0
                 await crew.until("it has left", lambda gone=f"{name} left": one.lines[-1] == gone)
             nursery.cancel_scope.cancel()
+
+
+async def test_a_signal_ends_the_search_for_a_cluster() -> None:
+    with trio.fail_after(SECONDS_MAX):
+        async with trio.open_nursery() as nursery:
+            crew = Crew(nursery)
+            node = await crew.launch("w1", "--join", "127.0.0.1:1")
+            await crew.until("it looks", lambda: node.lines == ["looking for 127.0.0.1:1"])
+            node.process.send_signal(signal.SIGINT)
+            assert await node.process.wait() == 0
+
+
+def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
+    report = tmp_path / "gone" / "report.jsonl"
+    done = run_python("-m", "examples.work_queue", "--report", str(report), "primes", "100")
+    assert done.returncode == 1
+    assert "failed: [Errno 2] No such file or directory" in done.stdout
+    assert done.stderr == "the job could not be done\n"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +124,8 @@ async def test_a_signal_lets_a_node_leave() -> None:
         (["words", "/no/such/file"], "No such file"),
         (["words", *["."] * 20_000], "name a directory"),
         (["primes", "many"], "invalid literal"),
+        (["--bind", "127.0.0.1:many"], "port"),
+        (["--bind", "192.0.2.1:0"], "not an address of this machine"),
         (["--join", "nowhere.invalid:1"], "none of the seeds resolves"),
     ],
 )
