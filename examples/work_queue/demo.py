@@ -100,9 +100,9 @@ async def demo(tasks: int, runs: int, calm: bool) -> int:
                     return 1
                 finally:
                     nursery.cancel_scope.cancel()  # ends the processes: they leave on SIGTERM
-    print(
-        f"-- {median(seconds):.2f} s, {tasks / median(seconds):,.0f} tasks/s; at worst {max(seconds):.2f} s"
-    )
+    if runs > 1:
+        speed = f"{median(seconds):.2f} s, {tasks / median(seconds):,.0f} tasks/s"
+        print(f"-- {speed} in the median; {max(seconds):.2f} s at worst")
     return 0
 
 

@@ -25,7 +25,7 @@ def test_demo() -> None:
     done = run_python("-m", "examples.work_queue", "--demo", "--tasks", "15000", seconds=2 * SECONDS_MAX)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    told = [line.split("s  ", 1)[1] for line in done.stdout.splitlines()[1:-1]]
+    told = [line.split("s  ", 1)[1] for line in done.stdout.splitlines()[1:]]
     assert told[1:4] == [
         "SIGKILL for w2, a worker",
         "SIGKILL for w1, the leader",
