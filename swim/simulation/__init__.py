@@ -26,6 +26,9 @@ An application hears of changes as it would from `Cluster.events`, here with the
     >>> world.leader("n0"), [member.name for member in world.nodes["n0"].core.members()]
     ('n1', ['n1', 'n2', 'n3', 'n4', 'n0'])
 
+And of messages: `world.send` and `world.broadcast` are the node's verbs, and `world.listeners` are called
+with the node and the `DirectMessage` or `Broadcast`.
+
 Faults are methods of the world: `crash`, `lose_host`, `pause`, `block_receive`, `block_send`, `partition`,
 `heal`, `set_loss`, `set_clock_rate`, `restart`, `leave`. `Network` is the weather, `Chaos` all of it at
 random. The world also checks the library's invariants; a violation is an AssertionError that tells the

@@ -238,7 +238,7 @@ class SimulatedNode:
         for address in core.kernel_probes():
             self._write(world.probe_kernel, self, address)
         for broadcast in core.next_broadcasts():
-            world.heard(self, broadcast)
+            world.told(self, broadcast)
         for event in core.next_events():
             world.happened(self, event)
         if self._core is not core:  # an observer of the events ended this process

@@ -12,13 +12,14 @@ from typing import Any, NoReturn
 
 from swim.config import Config
 from swim.events import Event
-from swim.messages import Broadcast
+from swim.messages import Message
 from swim.protocol.node import Node, Request
 from swim.simulation.assembly import assemble
 from swim.simulation.fast import ObjectCodec
 from swim.simulation.host import Host, Life, SimulatedNode
 from swim.simulation.invariants import Invariants
 from swim.simulation.kept import KeptStream, probe
+from swim.simulation.mail import Channels
 from swim.simulation.network import Cut, Fabric, Network
 from swim.simulation.schedule import Clock, Schedule
 from swim.simulation.streams import Exchange
@@ -71,8 +72,10 @@ class World:
         self.nodes: dict[str, SimulatedNode] = {}
         self.trace = Trace(whole_packets=not fast, keep_events=keep_events)
         self.watchers: list[Callable[[SimulatedNode, Event], None]] = []
-        self.broadcasts: list[tuple[float, str, Broadcast]] = []
-        """Who has heard what, and when."""
+        self.listeners: list[Callable[[SimulatedNode, Message], None]] = []
+        self.messages: list[tuple[float, str, Message]] = []
+        """Who has been told what, and when."""
+        self._channels = Channels(self)
         self.muted = False
         """Nothing passes or is recorded: while a cluster is assembled."""
         self.held_requests: list[Request] = []
@@ -269,6 +272,10 @@ class World:
         node = self.nodes[name]
         node.call(node.core.set_tags, tags)
 
+    def send(self, name: str, to: str, payload: bytes) -> None:
+        """The node sends a message to one member: see `swim.simulation.mail`. Raises `SendError`."""
+        self._channels.send(self.nodes[name], to, payload)
+
     def broadcast(self, name: str, event: str, payload: bytes) -> None:
         """The node tells all members."""
         self.note(f"broadcast {name} {event} {payload!r}")
@@ -415,10 +422,12 @@ class World:
         for watcher in self.watchers:
             watcher(node, event)
 
-    def heard(self, node: SimulatedNode, broadcast: Broadcast) -> None:
-        """A node has heard a broadcast."""
-        self.note(f"{node.name} heard {broadcast.name} {broadcast.payload!r}")
-        self.broadcasts.append((self.now, node.name, broadcast))
+    def told(self, node: SimulatedNode, message: Message) -> None:
+        """A node has got a message."""
+        self.note(f"{node.name} is told {message}")
+        self.messages.append((self.now, node.name, message))
+        for listener in self.listeners:
+            listener(node, message)
 
     def _arrive(
         self, source: SimulatedNode, sent_from: Address, target: SimulatedNode, address: Address, data: bytes
