@@ -379,3 +379,29 @@ def test_an_assembled_cluster_is_a_cluster(fast: bool) -> None:
     world.run(DETECTION)
     world.run_until_converged(5.0)
     assert set(world.view("n3")) == {*names, "late"} - {"n17"}
+
+
+def test_a_member_with_bad_links_is_removed_once_and_comes_back_when_they_are_good() -> None:
+    world = World(seed=4, fast=True)
+    world.assemble(8)
+    world.run(15.0)
+    world.set_loss(incoming={"n3": 0.8})
+    world.run(180.0)
+    others = [name for name in world.nodes if name != "n3"]
+    deaths = [record.node for record in world.events(MemberFailed, about="n3")]
+    assert sorted(deaths) == sorted(others)
+    assert not any("n3" in world.view(name) for name in others)
+    assert world.leader("n3") != "n3"
+    world.set_loss(incoming={"n3": 0.0})
+    assert world.run_until_converged(60.0) > 1.0
+    assert sorted(record.node for record in world.events(MemberFailed, about="n3")) == sorted(others)
+
+
+def test_a_member_that_cannot_read_for_long_gives_nobody_up() -> None:
+    world = World(seed=4, fast=True)
+    world.assemble(8)
+    world.run(15.0)
+    world.block_receive("n3", 40.0)
+    world.run(60.0)
+    assert world.events(MemberFailed, at="n3") == []
+    world.run_until_converged(90.0)
