@@ -278,16 +278,16 @@ class Driver:
 
     async def _drain(self) -> None:
         for _ in range(_BATCHES_MAX):
-            count = 0
-            for data, source in self.transport.receive(_BATCH):
-                count += 1
+            arrived = list(self.transport.receive(_BATCH))
+            now = self.now()  # read when all of them were there: a lease counts from no earlier
+            for data, source in arrived:
                 try:
-                    self.node.receive_datagram(data, source, self.now())
+                    self.node.receive_datagram(data, source, now)
                 except Exception:
                     self._note_fault(source)
             for address in self.transport.unreachable(_BATCH):
                 self.node.receive_unreachable(address, self.now())
-            if count < _BATCH:
+            if len(arrived) < _BATCH:
                 return
             self.settle()
             await trio.lowlevel.checkpoint()

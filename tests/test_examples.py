@@ -75,6 +75,10 @@ def test_fencing() -> None:
     assert lines[1:] == ["ann's first entry", "bob's entry"]
 
 
+def test_testing() -> None:
+    assert run("testing.py").stdout == "every shard was served; a minute went by\n"
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_are_short_tutorials(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
@@ -83,9 +87,13 @@ def test_examples_are_short_tutorials(path: Path) -> None:
 
 
 def test_every_example_is_run() -> None:
-    assert [path.name for path in EXAMPLES] == ["cron.py", "fencing.py", "hello.py", "registry.py"], (
-        "write a test for the new one"
-    )
+    assert [path.name for path in EXAMPLES] == [
+        "cron.py",
+        "fencing.py",
+        "hello.py",
+        "registry.py",
+        "testing.py",
+    ], "write a test for the new one"
 
 
 # --- what the README says in passing
@@ -94,10 +102,14 @@ def test_every_example_is_run() -> None:
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"{folder}/README.md" for folder in ("examples", "benchmarks"))]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
     assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
 
 
 def test_anchors_lead_somewhere() -> None:

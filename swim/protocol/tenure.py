@@ -94,7 +94,8 @@ class Tenure(Part):
 
     def _watch_touch(self, now: float) -> None:
         """While some of those that this node observes are silent towards it: do the others follow it?"""
-        if not any(self._suspected(peer.name) for peer in self._peers()):
+        suspected = list(filter(self._suspected, self._probing.subjects))  # hardly ever anybody: be quick
+        if not suspected or not any(peer.name in suspected for peer in self._peers()):
             self._losing_touch = None
         elif self._losing_touch is None:
             self._losing_touch = now
