@@ -79,7 +79,8 @@ class Keeper:
         self._carried = trio.current_time()
         talk = self._talk
         if talk is None or not talk.channel.established or talk.to != window.member.name:
-            self._urged.set()
+            if self._carried - self._attempted >= _REST_WITH_MESSAGES[0]:
+                self._urged.set()
             return False
         if talk.window is not window:
             self._begin_writing(talk, window)
@@ -95,7 +96,6 @@ class Keeper:
         self._urged = trio.Event()
         with trio.move_on_after(pause):
             await self._urged.wait()
-            await trio.sleep(_REST_WITH_MESSAGES[0])
 
     async def _attempt(self) -> bool:
         """One stream from beginning to end. Whether it was established."""

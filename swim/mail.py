@@ -22,7 +22,7 @@ __all__ = ["Mail"]
 _SENDERS_MAX = 4_096
 """Processes of which it is remembered what has come from them."""
 _REACH_PATIENCE = 30.0
-"""So long a member that is alive may be out of reach for a stream."""
+"""So much longer than a pause a member that is alive may be out of reach for a stream."""
 
 
 class Mail:
@@ -93,13 +93,14 @@ class Mail:
     def look(self, now: float) -> int:
         """Keep going what is on its way, or give it up. How many messages were lost."""
         lost = 0
+        patience = _REACH_PATIENCE + self._node.config.pause_tolerance
         for name, window in list(self._windows.items()):
             if not window or name == self._node.name:
                 continue
             if self.carry(window):
                 window.used = now
-            elif now - window.used > _REACH_PATIENCE:
-                lost += self.lose(name, f"could not be reached for {_REACH_PATIENCE:.0f} s")
+            elif now - window.used > patience:
+                lost += self.lose(name, f"could not be reached for {patience:.0f} s")
         return lost
 
     async def drain(self) -> None:

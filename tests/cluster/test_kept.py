@@ -201,7 +201,7 @@ async def test_after_its_end_it_is_opened_again_at_once(end: str) -> None:
 
 
 async def test_a_refusal_is_reported_and_tried_again_with_back_off() -> None:
-    async with peered() as peer:
+    async with peered(config=Config.local(pause_tolerance=0.1, leave_linger=0.05)) as peer:
         peer.listener.close()
         peer.want()
         await peer.node.heard(GONE)
@@ -389,7 +389,7 @@ async def test_a_probe_without_a_stream_is_a_connection() -> None:
 
 
 async def test_a_probe_hurries_the_next_attempt_but_not_more_than_once_a_second() -> None:
-    async with peered() as peer:
+    async with peered(config=Config.local(pause_tolerance=0.1, leave_linger=0.05)) as peer:
         peer.listener.close()
         for _ in range(21):
             await peer.ask_kernel()
@@ -730,7 +730,7 @@ async def test_messages_are_not_for_another_process_under_the_name() -> None:
 
 async def test_a_member_that_cannot_be_reached_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("swim.mail._REACH_PATIENCE", 0.3)
-    async with peered() as peer:
+    async with peered(config=Config.local(pause_tolerance=0.1, leave_linger=0.05)) as peer:
         peer.listener.close()
         await send_all_at_once(peer.driver, 1, 10)
         window = peer.driver.mail.window(PEER)
