@@ -67,7 +67,7 @@ async def open_cluster(
                 ...
 
     When the body ends, for whatever reason, the node says farewell (shielded, at most `Config.leave_linger`
-    and one second). A single exception of the body emerges as itself.
+    and two seconds). A single exception of the body emerges as itself.
 
     Args:
         name: Unique in the cluster, at most 128 bytes. By default the advertised address.

@@ -220,12 +220,11 @@ class Keeper:
             self._watching = True
             if not talk.in_frame and all_acknowledged(talk.stream):
                 self._kept.connections.write_at_once(talk.stream, PROBE)
-            nursery.start_soon(self._watch, talk)
+            nursery.start_soon(self._watch, talk, acknowledged_bytes(talk.stream))
 
     @trio.lowlevel.enable_ki_protection
-    async def _watch(self, talk: _Talk) -> None:
-        """Look now and then, soon at first, whether it acknowledges anything."""
-        acknowledged = acknowledged_bytes(talk.stream)
+    async def _watch(self, talk: _Talk, acknowledged: int) -> None:
+        """Look now and then, soon at first, whether it acknowledges more than so many bytes."""
         try:
             for pause in _POLLS:
                 await trio.sleep(pause)

@@ -633,6 +633,19 @@ async def test_a_socket_connected_to_itself_is_a_refusal() -> None:
         assert caught.value.errno == errno.ECONNREFUSED
 
 
+async def test_a_stream_may_end_before_its_kernel_is_looked_at() -> None:
+    async with peered() as peer:
+        peer.want()
+        await peer.establish()
+        (keeper,) = peer.driver._kept._keepers.values()
+        talk = keeper._talk
+        assert talk is not None
+        keeper._scope.cancel()
+        await until(lambda: not peer.driver._kept._keepers)
+        assert talk.stream.socket.fileno() == -1
+        await keeper._watch(talk, 0)  # as it is started, if that was asked for just before
+
+
 # --- messages
 
 
