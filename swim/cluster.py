@@ -324,8 +324,8 @@ class Cluster:
 
         Raises:
             SendError: It is not or no longer a member, is none of ours (memberlist, Serf), or no stream to it
-                could be opened for `Config.pause_tolerance` and 30 seconds. Its `unacknowledged` says how many
-                messages that were sent before may not have arrived.
+                could be opened for `Config.pause_tolerance` and 30 seconds. Its `unacknowledged` says how
+                many messages that were sent before may not have arrived.
             PayloadTooLarge: More than 1 MiB.
         """
         self._driver.require_open()
