@@ -66,6 +66,7 @@ class Invariants:
         self.terms: list[tuple[float, str, Term]] = []
         """Who began to act as leader, when in true time."""
         self._world = world
+        self._growing: list[tuple[str, str]] = []
         self._holders: dict[str, tuple[Term, float]] = {}
         self._highest = ""
         self._viewers: dict[Process, _Viewer] = {}
@@ -106,9 +107,11 @@ class Invariants:
     def _measure(self) -> None:
         most = QUEUE_MAX + QUEUE_MAX_PER_MEMBER * len(self._world.nodes)
         for node in self._world.running():
-            for queue, size in _queues(node.core).items():
-                if size > most:
-                    self._world.fail(f"{node.name} has {size} in {queue}")
+            core = vars(node.core)
+            self._growing = self._growing or _growing(core)
+            for part, name in self._growing:
+                if len(getattr(core[part], name)) > most:
+                    self._world.fail(f"{node.name} has {len(getattr(core[part], name))} in {part}.{name}")
 
     def note_id(self, node: SimulatedNode) -> None:
         own_id = node.core.me.id
@@ -210,12 +213,12 @@ def _in_solo_period(core: Node) -> bool:
     return leadership.founded_alone or any(record.solo for record in table.dead())
 
 
-def _queues(core: Node) -> dict[str, int]:
-    """The sizes of everything in the core, and in its parts, that can grow."""
-    sizes = {}
-    for part_name, part in vars(core).items():
-        if type(part).__module__.startswith("swim.protocol") and hasattr(part, "__dict__"):
-            for name, value in vars(part).items():
-                if isinstance(value, dict | list | set | deque):
-                    sizes[f"{part_name}.{name}"] = len(value)
-    return sizes
+def _growing(core: dict[str, object]) -> list[tuple[str, str]]:
+    """Everything in the core's parts that can grow: the part's name, and its own."""
+    return [
+        (part_name, name)
+        for part_name, part in core.items()
+        if type(part).__module__.startswith("swim.protocol") and hasattr(part, "__dict__")
+        for name, value in vars(part).items()
+        if isinstance(value, dict | list | set | deque)
+    ]
