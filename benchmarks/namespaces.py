@@ -71,8 +71,9 @@ class Network:
 
     def lose(self, host: str, percent: int) -> None:
         """From now on so many of all packets that reach this host, its own too, are lost, each by chance."""
-        rules = f"type filter hook input priority 0;\nnumgen random mod 100 < {percent} drop"
-        text = f"table inet swim {{\nchain lose {{\n{rules}\n}}\n}}\n"
+        rule = {0: "", 100: "drop"}.get(percent, f"numgen random mod 100 < {percent} drop")
+        table = f"table inet swim {{\nchain lose {{\ntype filter hook input priority 0;\n{rule}\n}}\n}}\n"
+        text = f"add table inet swim\ndelete table inet swim\n{table}"
         _run("ip", "netns", "exec", self._space(host), "nft", "-f", "-", text=text)
 
     def heal(self) -> None:

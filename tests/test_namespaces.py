@@ -15,7 +15,7 @@ LISTEN = """
 import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
     heard.bind(("0.0.0.0", 5000))
-    heard.settimeout(20)
+    heard.settimeout(float(sys.argv[1]))
     print("ready", flush=True)
     print(heard.recvfrom(100)[0].decode(), flush=True)
 """
@@ -35,10 +35,11 @@ def network() -> Iterator[Network]:
         yield opened
 
 
-def heard(network: Network, listener: str, *messages: tuple[str, str]) -> str:
-    """The first of the messages (host, text) that arrives at the listener."""
-    command = [*network.command(listener), sys.executable, "-c", LISTEN]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def heard(network: Network, listener: str, *messages: tuple[str, str], seconds: float = 20.0) -> str:
+    """The first of the messages (host, text) that arrives at the listener; nothing if none does in time."""
+    command = [*network.command(listener), sys.executable, "-c", LISTEN, str(seconds)]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **quiet) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
@@ -59,6 +60,14 @@ def test_what_is_cut_is_cut_one_way_until_it_is_healed(network: Network) -> None
     assert heard(network, "b", ("c", "lost"), ("a", "again")) == "again"
     network.heal()
     assert heard(network, "b", ("c", "healed")) == "healed"
+
+
+def test_packets_to_one_host_are_lost(network: Network) -> None:
+    network.lose("b", 100)
+    assert heard(network, "b", ("a", "lost"), seconds=0.5) == ""
+    assert heard(network, "a", ("b", "said")) == "said"
+    network.lose("b", 0)
+    assert heard(network, "b", ("a", "heard")) == "heard"
 
 
 def test_nothing_remains(network: Network) -> None:
