@@ -1,7 +1,5 @@
 """How to test a program that uses swim: its decisions in the simulator, the rest on trio's MockClock.
 
-    python examples/testing.py        (or let pytest find the functions)
-
 Keep what your program decides apart from sockets: here it is `Shards`, which is told what happens and says
 which shards this node serves. In the simulator the real protocol tells it, in virtual time; the same seed is
 the same run, and a failure names its seed. `cluster.events()` tells it in production.

@@ -66,6 +66,13 @@ async def open_cluster(
                 scope.deadline = math.inf  # a member: from here on take your time
                 ...
 
+    >>> import swim, trio
+    >>> async def main():
+    ...     async with swim.open_cluster("a", bind="127.0.0.1:0") as cluster:  # no seeds: founds a cluster
+    ...         print(cluster.name, cluster.is_leader, [member.name for member in cluster.members()])
+    >>> trio.run(main)
+    a True ['a']
+
     When the body ends, for whatever reason, the node says farewell (shielded, at most `Config.leave_linger`
     and two seconds). A single exception of the body emerges as itself.
 
@@ -140,6 +147,28 @@ class Cluster:
 
     What is asked of it is answered from this node's view, at once. After the end of `open_cluster`'s body
     the last view remains; everything that acts raises `trio.ClosedResourceError`.
+
+    >>> import swim, trio
+    >>> async def roles(cluster: swim.Cluster) -> list[str]:
+    ...     await cluster.wait_for(lambda cluster: len(cluster.members()) == 2)
+    ...     return [member.name for member in cluster.members(role="db")]
+    >>> async def main():
+    ...     async with (
+    ...         swim.open_cluster("a", bind="127.0.0.1:0", tags={"role": "db"}) as a,
+    ...         swim.open_cluster("b", bind="127.0.0.1:0", seeds=[str(a.address)]) as b,
+    ...     ):
+    ...         print(await roles(a), (await b.wait_for_leader()).name)
+    ...         explanation: swim.Explanation = a.explain("b")
+    ...         print(explanation.observers, explanation.observed_here)
+    ...
+    ...         async def lead(term: swim.Term) -> str:
+    ...             return f"a leads, and has a token of {len(term.token)} characters"
+    ...
+    ...         print(await a.run_while_leader(lead))
+    >>> trio.run(main)
+    ['a'] a
+    ('a',) True
+    a leads, and has a token of 26 characters
     """
 
     def __init__(self, driver: Driver, keyring: Keyring | None) -> None:

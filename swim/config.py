@@ -12,6 +12,10 @@ __all__ = ["Config"]
 class Config:
     """How a node behaves. All times are in seconds, all sizes in bytes.
 
+    >>> import swim
+    >>> swim.Config.wan(silence_tolerance=5.0).silence_tolerance
+    5.0
+
     Most applications choose a profile (`Config.lan()`, `Config.wan()`, `Config.local()`) and change
     nothing, or only the silence tolerance.
     """

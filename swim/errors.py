@@ -1,4 +1,37 @@
-"""What can go wrong, as the application sees it. Every message says what to change."""
+"""What can go wrong, as the application sees it. Every message says what to change.
+
+>>> import swim, trio
+>>> async def attempt(error, **options):
+...     try:
+...         async with swim.open_cluster(**{"bind": "127.0.0.1:0"} | options):
+...             print("that went well")
+...     except swim.SwimError as problem:
+...         assert isinstance(problem, error)
+...         print(error.__name__)
+>>> async def main():
+...     async with swim.open_cluster("a", bind="127.0.0.1:0") as a:
+...         await attempt(swim.NameConflict, name="a", seeds=[str(a.address)])
+...         await attempt(swim.AddressInUse, bind=str(a.address))
+...         await attempt(swim.JoinError, seeds=["192.0.2.1:7946"])  # from there nobody reaches loopback
+...         await attempt(swim.TagsError, tags={"motto": "x" * 600})
+...         await attempt(swim.KeyringError, keys=[b"too short"])
+...         try:
+...             a.broadcast("news", bytes(600))
+...         except swim.PayloadTooLarge as problem:
+...             print("PayloadTooLarge")
+...         try:
+...             await a.send("nobody", b"hello")
+...         except swim.SendError as problem:
+...             print("SendError", problem.member, problem.unacknowledged)
+>>> trio.run(main)
+NameConflict
+AddressInUse
+JoinError
+TagsError
+KeyringError
+PayloadTooLarge
+SendError nobody 0
+"""
 
 from __future__ import annotations
 

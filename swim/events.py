@@ -1,4 +1,41 @@
-"""What `Cluster.events` yields: first one `Snapshot`, then a value for every change."""
+"""What `Cluster.events` yields: first one `Snapshot`, then a value for every change.
+
+    >>> import swim
+    >>> def told(event: swim.Event) -> str:
+    ...     match event:
+    ...         case swim.Snapshot(members, leader):
+    ...             return f"there are {len(members)}"
+    ...         case swim.MemberJoined(member):
+    ...             return f"{member.name} joined"
+    ...         case swim.MemberUpdated(member):
+    ...             return f"{member.name} has {dict(member.tags)}"
+    ...         case swim.MemberSuspected(member, phi):
+    ...             return f"{member.name} does not answer"
+    ...         case swim.MemberRecovered(member):
+    ...             return f"{member.name} answers again"
+    ...         case swim.MemberFailed(member, reason):
+    ...             return f"{member.name} failed ({reason})"
+    ...         case swim.MemberLeft(member):
+    ...             return f"{member.name} left"
+    ...         case swim.LeaderChanged(leader):
+    ...             return f"{leader.name if leader else 'nobody'} leads"
+    ...         case swim.VotersDiffer(member):
+    ...             return f"correct the voters of {member.name}"
+
+In the simulator, as one of five nodes sees it::
+
+    >>> from swim.simulation import World
+    >>> world = World(seed=1)
+    >>> names, taken = world.grow(5), world.run_until_converged(limit=10.0)
+    >>> world.watchers.append(lambda node, event: node.name == "n4" and print(told(event)))
+    >>> world.set_tags("n1", {"role": "db"})
+    >>> world.run(1.0)
+    n1 has {'role': 'db'}
+    >>> world.leave("n0")
+    >>> world.run(1.0)
+    n0 left
+    n1 leads
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,27 @@
-"""What `Cluster.messages` yields."""
+"""What `Cluster.messages` yields.
+
+>>> import swim, trio
+>>> async def main():
+...     async with (
+...         swim.open_cluster("ann", bind="127.0.0.1:0") as ann,
+...         swim.open_cluster("bob", bind="127.0.0.1:0", seeds=[str(ann.address)]) as bob,
+...         bob.messages() as messages,
+...     ):
+...         await ann.wait_for(lambda cluster: cluster.member("bob"))
+...         await ann.send("bob", b"for you alone")
+...         match await anext(messages):
+...             case swim.DirectMessage(sender, payload):
+...                 print(sender.name, "says", payload)
+...         ann.broadcast("deploy", b"version 7")
+...         match await anext(messages):
+...             case swim.Broadcast(sender, name, payload):
+...                 print(sender and sender.name, "tells all:", name, payload)
+...             case swim.Lagged(count):
+...                 print(count, "broadcasts were missed")
+>>> trio.run(main)
+ann says b'for you alone'
+ann tells all: deploy b'version 7'
+"""
 
 from __future__ import annotations
 

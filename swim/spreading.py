@@ -18,6 +18,11 @@ def rendezvous(key: str | bytes, members: Iterable[Member]) -> Member:
     evenly to the others; when one comes, it takes its share evenly from all, and nothing else moves. A member
     that is started again under its name has its keys again.
 
+    >>> import swim
+    >>> members = [swim.Member(name, swim.Address("10.0.0.1", 7946)) for name in ("a", "b", "c")]
+    >>> [swim.rendezvous(key, members).name for key in ("user/1", "user/2", "user/3")]
+    ['a', 'a', 'b']
+
     Raises ValueError when there are no members.
     """
     seed = key.encode(errors="surrogateescape") if isinstance(key, str) else key

@@ -65,7 +65,7 @@ class Statistics(CoreStatistics):
     >>> import swim, trio
     >>> async def main():
     ...     async with swim.open_cluster("a", bind="127.0.0.1:0") as cluster:
-    ...         statistics = cluster.statistics()
+    ...         statistics: swim.Statistics = cluster.statistics()
     ...         print(statistics.members, statistics.states, statistics.stalled < 1)
     >>> trio.run(main)
     1 {'alive': 1, 'suspect': 0, 'dead': 0, 'left': 0} True

@@ -1,4 +1,12 @@
-"""The values that every layer shares: addresses, members, states."""
+"""The values that every layer shares: addresses, members, states.
+
+    >>> from swim import Address, Member, MemberState
+    >>> member = Member("db-1", Address("10.0.0.7", 7946), tags={"role": "db"})
+    >>> str(member), member.tags["role"], member.state is MemberState.ALIVE, member.state.present
+    ('db-1 (10.0.0.7:7946)', 'db', True, True)
+
+`Term` and `Explanation` are in the example of `swim.Cluster`.
+"""
 
 from __future__ import annotations
 
