@@ -18,8 +18,8 @@ majorities share a voter, so there are no two holders at one instant. What this 
 - `now` is read after the datagram was received, by a clock that goes on while the machine sleeps.
 - A voter that is started again does not know its promises. It grants nothing in its first L: by then they
   are over (the same sum: the promise was made before the process began).
-- A release names its round, and the asker counts no grant of rounds up to it any more; so a late one
-  frees nothing that is counted.
+- A release names its round, and the asker counts no grant of rounds up to it any more; so a late one frees
+  nothing that is counted. Nothing is released while the last term still cleans up.
 - All are configured with the same voters and the same L. Every question says both; others are refused.
 - One name is one process at a time (`NameConflict`). A frozen virtual machine, whose clocks stand still,
   is not covered: for that there is the fencing token.
@@ -96,6 +96,8 @@ class Lease(Part):
         """Why not, and until when."""
         self._unrenewed: tuple[str, ...] = ()
         """Who did not renew the last lease."""
+        self._clean_until = -math.inf
+        """What acted for the leader may clean up until then, so nothing is released before."""
         self._gap = _FIRST_GAP_S
         self._not_before = -math.inf
         self._turn: tuple[object, bool] = (None, False)
@@ -150,6 +152,7 @@ class Lease(Part):
         if self.term is not None:
             missed = (name for name in self._voters if self._promised.get(name, -math.inf) <= self.ends)
             self._unrenewed = tuple(missed) if now >= self.term_ends else ()
+            self._clean_until = self.ends
         self.end()
         self._token = ""
         self._sent.clear()
@@ -303,7 +306,8 @@ class Lease(Part):
         lefts.sort()
         left = lefts[self._majority - 1] if len(lefts) >= self._majority else math.inf
         third = self._length / _ROUNDS
-        if any(until > now for until in self._promised.values()) and left > third:
+        some = any(until > now for until in self._promised.values())
+        if some and left > third and now >= self._clean_until:
             wait = self._rng.uniform(third, self._length)
             self._free(now)
         else:

@@ -67,7 +67,7 @@ class Invariants:
         """Who began to act as leader, when in true time."""
         self._world = world
         self._growing: list[tuple[str, str]] = []
-        self._holders: dict[str, tuple[Term, float]] = {}
+        self._holders: dict[str, tuple[Term, float, int]] = {}
         self._highest = ""
         self._viewers: dict[Process, _Viewer] = {}
         self._worn: dict[str, Process] = {}
@@ -122,12 +122,12 @@ class Invariants:
         """A node acts as leader: after a call into its core."""
         term = node.core.term
         assert term is not None
-        known, ends = self._holders.get(node.name, (None, -math.inf))
+        known, ends, _ = self._holders.get(node.name, (None, -math.inf, 0))
         new_ends = _lease_ends(node.core)
         if term is not known:
             self.terms.append((self._world.now, node.name, term))
-            self._holders[node.name] = (term, math.inf)
         if new_ends is None:
+            self._holders[node.name] = (term, -math.inf, node.lives)
             return
         if term is not known:
             if term.token <= self._highest:
@@ -136,13 +136,18 @@ class Invariants:
         elif new_ends > ends and ends <= node.now():
             self._world.fail(f"{node.name}'s lease was prolonged after it had run out")
         if term is not known or new_ends > ends:
-            self._holders[node.name] = (term, new_ends)
+            self._holders[node.name] = (term, new_ends, node.lives)
             self._check_holders(node)
 
+    def note_release(self, name: str) -> None:
+        """A node gives its lease back. (Whose term is over otherwise may still clean up until its end.)"""
+        self._holders.pop(name, None)
+
     def _check_holders(self, holder: SimulatedNode) -> None:
-        for node in self._world.running():
-            ends = _lease_ends(node.core)
-            if node is not holder and node.core.term is not None and ends is not None and ends > node.now():
+        for name, (_, ends, life) in self._holders.items():
+            node = self._world.nodes[name]
+            alive = node is not holder and self.alive(Process(name, life))
+            if alive and ends > node.now():
                 self._world.fail(f"{holder.name} and {node.name} hold the lease, {ends - node.now():.3f} s")
 
     # --- checking

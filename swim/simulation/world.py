@@ -259,11 +259,13 @@ class World:
     def leave(self, name: str) -> None:
         """The node leaves the cluster of its own will; its process then ends."""
         self.note(f"leave {name}")
+        self.invariants.note_release(name)
         node = self.nodes[name]
         node.call(node.core.leave)
 
     def yield_leadership(self, name: str) -> None:
         self.note(f"yield {name}")
+        self.invariants.note_release(name)
         node = self.nodes[name]
         node.call(node.core.yield_leadership)
 

@@ -1,0 +1,32 @@
+"""The lease under arbitrary views and faults. More seeds: `python -m tests.protocol.leases_alone 0 20000`."""
+
+from __future__ import annotations
+
+import pytest
+
+from swim.protocol import lease
+from tests.protocol.leases_alone import CALM_S, Overlap, run
+
+
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_never_two_holders_and_one_again_in_calm(first: int) -> None:
+    for seed in range(first, first + 10):
+        live_after = run(seed).live_after
+        assert live_after is not None, f"seed {seed}: nobody within {CALM_S} s"
+
+
+def test_a_lease_that_is_counted_for_too_long_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_MARGIN", -1.0)
+    found = 0
+    for seed in range(20):
+        try:
+            run(seed)
+        except Overlap:
+            found += 1
+    assert found
+
+
+@pytest.mark.parametrize("seed", [2, 72])
+def test_nothing_is_released_while_the_last_term_cleans_up(seed: int) -> None:
+    """A candidate that gave way freed what still covered its own clean-up."""
+    run(seed)
