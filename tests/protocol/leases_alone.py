@@ -215,9 +215,11 @@ class World:
 
     def strike(self) -> None:
         rng = self.rng
-        process = self.processes[rng.choice(list(self.processes))]
+        holders = [each for each in self.processes.values() if each.lease.term is not None]
+        chosen = holders if holders and rng.random() < 0.5 else list(self.processes.values())
+        process = rng.choice(chosen)
         fault = rng.choice(
-            ["pause", "restart", "cut", "heal", "view", "view", "view", "clock", "yield", "floor"]
+            ["pause", "restart", "cut", "cut", "heal", "view", "view", "view", "clock", "yield", "floor"]
         )
         if fault == "pause":
             process.paused_until = self.now + rng.choice([0.5, 2.0, 5.0, 15.0]) * rng.random()
@@ -226,13 +228,15 @@ class World:
             self.boot(process.name)
             self.meet(process.name)
         elif fault == "cut":
-            side = rng.sample(list(self.addresses), rng.randint(1, len(self.addresses) - 1))
+            others = [name for name in self.addresses if name != process.name]
+            side = [process.name, *rng.sample(others, rng.randint(0, len(others) - 1))]
             one_way = rng.random() < 0.4
+            self.cut.clear()
             for a in side:
                 for b in self.addresses:
                     if b not in side:
-                        self.cut[a, b] = True
-                        self.cut[b, a] = not one_way
+                        self.cut[a, b] = not one_way or rng.random() < 0.5
+                        self.cut[b, a] = not one_way or not self.cut[a, b]
         elif fault == "heal":
             self.cut.clear()
         elif fault == "view":

@@ -8,6 +8,7 @@ import pytest
 
 from swim.config import Config
 from swim.events import LeaderChanged, VotersDiffer
+from swim.protocol.lease import Lease
 from swim.protocol.node import Node
 from swim.protocol.table import encode_meta
 from swim.types import Term
@@ -183,6 +184,20 @@ class TestFailOver:
         net.kill(a)
         assert net.run_until(lambda: any(node.term is not None for node in again), 4 * L)
         assert net.now - restarted >= L
+
+    def test_nothing_is_released_while_the_last_term_cleans_up(self, net: Net) -> None:
+        """A candidate that gave way once freed the grants that still covered its own clean-up."""
+        a, *_ = led(net, "a", "b", "c")
+        lease = a._tenure
+        assert isinstance(lease, Lease)
+        ends = lease.ends
+        lease._lose(net.now)
+        for now, count in ((net.now, 0), (ends, 2)):
+            lease._promised = {"a": now + L}
+            lease._refused = dict.fromkeys("bc", (Refusal.GRANTED, now + L))
+            lease._give_way(now)
+            net.drain(a)
+            assert len(claims(net, ClaimKind.RELEASE)) == count
 
 
 class TestPartitions:

