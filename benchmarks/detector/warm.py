@@ -18,18 +18,14 @@ from random import Random
 from typing import Any
 
 from swim.config import Config
-from swim.protocol.node import Node, Phase
+from swim.protocol.node import Node
 from swim.simulation import Burst, Network, World
-from swim.simulation.assembly import _exchange, _hush
-from swim.simulation.host import SimulatedNode
 
-__all__ = ["Figures", "Start", "Trial", "assemble", "build", "forks", "reseed"]
+__all__ = ["Figures", "Start", "Trial", "build", "forks", "reseed"]
 
 Figures = dict[str, Any]
 """What a trial measured: numbers, or lists of numbers, by name."""
 Trial = Callable[[World, Random], Figures]
-
-JOIN_INTERVAL = 0.0005
 
 
 @dataclass(frozen=True)
@@ -62,49 +58,9 @@ def build(start: Start, seed: int, node: Callable[..., Node] | None = None) -> W
         build=node,
         keep_events=False,
     )
-    assemble(world, start.nodes)
+    world.assemble(start.nodes)
     world.run(start.settle)
     return world
-
-
-def assemble(world: World, count: int) -> None:
-    """As `World.assemble`, but the nodes share the records: a tenth of its time and memory.
-
-    Each joins through the first and learns of that one only; then all get a copy of the first one's table.
-    """
-    names = [f"n{i}" for i in range(count)]
-    world.muted = True
-    first = world.add_node(names[0])
-    for name in names[1:]:
-        world.schedule.now += JOIN_INTERVAL  # so that the ids are in the order of the names
-        node = world.add_node(name, [names[0]])
-        while node.core.phase is Phase.JOINING:
-            _exchange(first, node, world.held_requests.pop())
-    for name in names[1:]:
-        _know_all(world.nodes[name], first)
-    _hush(first)
-    world.held_requests.clear()
-    world.muted = False
-
-
-def _know_all(node: SimulatedNode, source: SimulatedNode) -> None:
-    mine: Any = node.core._table
-    model: Any = source.core._table
-    for attribute, value in vars(model).items():
-        if isinstance(value, dict | list):
-            setattr(mine, attribute, value.copy())
-    mine.view_hash, mine.changed_at, mine.newest_minted = model.view_hash, node.now(), model.newest_minted
-    mine.newest_token = model.newest_token
-    mine.rings._rings = [ring.copy() for ring in model.rings._rings]
-    mine.rings._own = dict(model.rings._own)
-    mine.rings._changed()
-    core: Any = node.core
-    core._settle(node.now())
-    # Its first full exchange was arranged when it knew two members, and so too soon.
-    core._timers.set(
-        "sync", node.now() + core._context.rng.random() * core._sync._interval(), core._sync._regular
-    )
-    _hush(node)
 
 
 def reseed(world: World, label: str) -> Random:

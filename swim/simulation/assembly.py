@@ -23,8 +23,9 @@ def assemble(world: World, names: Sequence[str]) -> None:
     """Start these nodes, each a member from the first instant on, with the whole cluster in its view.
 
     Every node joins through the first, by exchanges that take no time and tell it of one member only;
-    then each gets one push/pull with everything. What the nodes would have said to each other about
-    it is thrown away, and so are the events.
+    then each gets a copy of the first one's table, whose records they share: a tenth of the time and memory
+    of telling everybody everything. What the nodes would have said about it is thrown away, and so are the
+    events.
     """
     world.muted = True
     first = world.add_node(names[0])
@@ -33,15 +34,29 @@ def assemble(world: World, names: Sequence[str]) -> None:
         node = world.add_node(name, [names[0]])
         while node.core.phase is Phase.JOINING:
             _exchange(first, node, world.held_requests.pop())
-    everything = _state(world, first)
     for name in names[1:]:
-        node = world.nodes[name]
-        token = node.core.sync(first.address, node.now())
-        node.core.receive_answer(token, everything, node.now())
-        _hush(node)
+        _know_all(world.nodes[name], first)
     _hush(first)
     world.held_requests.clear()
     world.muted = False
+
+
+def _know_all(node: SimulatedNode, source: SimulatedNode) -> None:
+    core: Any = node.core
+    mine, model = core._table, vars(source.core)["_table"]
+    for attribute, value in vars(model).items():
+        if isinstance(value, dict | list):
+            setattr(mine, attribute, value.copy())
+    mine.view_hash, mine.changed_at, mine.newest_minted = model.view_hash, node.now(), model.newest_minted
+    mine.newest_token = model.newest_token
+    mine.rings._rings = [ring.copy() for ring in model.rings._rings]
+    mine.rings._own = dict(model.rings._own)
+    mine.rings._changed()
+    core._settle(node.now())
+    # Its first full exchange was arranged when it knew two members, and so too soon.
+    wait = core._context.rng.random() * core._sync._interval()
+    core._timers.set("sync", node.now() + wait, core._sync._regular)
+    _hush(node)
 
 
 def _exchange(server: SimulatedNode, client: SimulatedNode, request: Request) -> None:
@@ -53,13 +68,6 @@ def _exchange(server: SimulatedNode, client: SimulatedNode, request: Request) ->
     client.core.receive_answer(request.token, replace(answer, nodes=answer.nodes[:1]), client.now())
     server.flush()
     client.flush()
-
-
-def _state(world: World, node: SimulatedNode) -> PushPull:
-    node.call(node.core.sync, node.address)
-    question = decode(node.core.codec.stream_decoder(answering=False), world.held_requests.pop().content)
-    assert isinstance(question, PushPull)
-    return replace(question, join=False)
 
 
 def _hush(node: SimulatedNode) -> None:
