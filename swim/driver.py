@@ -48,6 +48,7 @@ _BATCHES_MAX = 16
 _RESOLVE_INTERVAL_JOINING = 5.0
 _RESOLVE_INTERVAL = 30.0
 _LEAVE_ALLOWANCE = 1.0
+_STALL_TOLD_S = 1.0
 _DRAIN_PATIENCE = 1.0
 """Seconds that a leaving node waits for what it has sent to be taken."""
 
@@ -87,6 +88,7 @@ class Driver:
         self._outcomes: dict[int, _Outcome] = {}
         self._nursery: trio.Nursery | None = None
         self._closed = False
+        self._stalled = 0.0
         self._told: dict[Address, str] = {}
 
     def now(self) -> float:
@@ -274,7 +276,16 @@ class Driver:
         now = self.now()
         if self._deadline() <= trio.current_time():
             self.node.handle_timer(now)
+        self._notice_stall()
         self.settle()
+
+    def _notice_stall(self) -> None:
+        """What blocks the event loop is the application's to find; nobody else would tell it."""
+        stalled, self._stalled = self.node.stalled - self._stalled, self.node.stalled
+        if stalled >= _STALL_TOLD_S:
+            _logger.warning(
+                "%s: this process stood still for %.1f s: others suspect it", self.node.name, stalled
+            )
 
     async def _drain(self) -> None:
         for _ in range(_BATCHES_MAX):

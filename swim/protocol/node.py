@@ -448,8 +448,13 @@ class Node(Parts):
             pings=probing.pings,
             ping_reqs=probing.ping_reqs,
             acks=probing.acks,
-            stalled=self._context.lost,
+            stalled=self.stalled,
         )
+
+    @property
+    def stalled(self) -> float:
+        """Seconds for which this node was not there to serve its timers, so far."""
+        return self._context.lost
 
     @property
     def dropped(self) -> dict[str, int]:

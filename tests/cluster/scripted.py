@@ -39,6 +39,7 @@ class ScriptedNode:
         self.calls: list[Call] = []
         self.on: dict[str, Callable[..., Any]] = {}
         self.dropped: dict[str, int] = {}
+        self.stalled = 0.0
         self.datagrams: list[tuple[bytes, Address]] = []
         self.requests: list[Request] = []
         self.probes: list[Address] = []
