@@ -258,7 +258,9 @@ class Transcript:
         for member in self._others:
             if term.reports[member] > best:
                 best, source = term.reports[member], member
-        term.source = source
+        if source != term.source:
+            term.source = source
+            term.asked = [member for member in term.asked if member != source]
         if not source:
             self.log.epoch = term.epoch
             term.followers = {}

@@ -199,6 +199,54 @@ def test_an_old_leader_that_wakes_up_has_nothing_accepted() -> None:
     assert second == third == [(2, "in my sleep", "")]
 
 
+def test_a_leader_that_has_just_come_asks_first() -> None:
+    ann, bob = meet("ann", "bob")
+    ann.say("before")
+    converse(ann, bob)
+    cid = Transcript("cid")
+    for person in (ann, bob, cid):
+        person.see(["ann", "bob", "cid"], "cid")
+    cid.say("after")
+    first, second, third = map(texts, converse(ann, bob, cid))
+    assert first == second == [(2, "after", "")]
+    assert third == [(1, "before", "earlier"), (2, "after", "")]
+
+
+def test_the_newest_log_goes_on_not_the_longest() -> None:
+    ann, bob, cid = meet("ann", "bob", "cid")
+    for number in range(5):
+        ann.say(f"in my sleep {number}")  # numbered by her, and heard by nobody
+    ann.outgoing()
+    for person in (bob, cid):
+        person.see(["bob", "cid"], "bob")
+    bob.say("without ann")
+    converse(bob, cid)
+    for person in (ann, bob, cid):
+        person.see(["ann", "bob", "cid"], "ann")
+    for _ in range(3):  # she is refused first, and begins another epoch
+        news = converse(ann, bob, cid)
+        ann.tick()
+    assert [person.log[1].text for person in (ann, bob, cid)] == ["without ann"] * 3
+    assert texts(news[1])[-1:] == [(6, "in my sleep 4", "")]
+
+
+def test_a_leader_that_dies_while_it_asks() -> None:
+    ann, bob, cid, dan = meet("ann", "bob", "cid", "dan")
+    dan.say("once")
+    converse(ann, bob, cid, dan)
+    for person in (bob, cid, dan):
+        person.see(["bob", "cid", "dan"], "bob")
+    dan.say("twice?")
+    converse(bob, cid, dan, cut=("cid",))  # dan obeys bob, cid has not heard of him
+    for person in (cid, dan):
+        person.see(["cid", "dan"], "cid")
+    converse(cid, dan)  # dan refuses: his promise is to bob
+    for person in (cid, dan):
+        person.tick()
+    converse(cid, dan)
+    assert [texts(person.accepted()) for person in (cid, dan)] == [[(1, "once", ""), (2, "twice?", "")]] * 2
+
+
 def test_two_sides_of_a_partition() -> None:
     people = ann, bob, cid, dan = meet("ann", "bob", "cid", "dan")
     ann.say("together")
