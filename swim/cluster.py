@@ -253,6 +253,8 @@ class Cluster:
             stream_tx_bytes=traffic.stream_tx_bytes,
             stream_rx_bytes=traffic.stream_rx_bytes,
             streams=traffic.streams,
+            messages=self._driver.mail.counts(),
+            unacknowledged=self._driver.mail.unacknowledged,
             events=seen.events(),
             failures=dict(seen.failures),
             dropped=dict(traffic.dropped + Counter(self._node.dropped)),

@@ -40,6 +40,7 @@ class Inbox:
     """The open message streams of a cluster. While there is none, direct messages wait for one."""
 
     def __init__(self, limit: int) -> None:
+        self.received = self.heard = 0
         self._limit = limit
         self._streams: dict[MessageStream, None] = {}
         self._waiting: deque[_Letter] = deque()
@@ -47,6 +48,7 @@ class Inbox:
 
     def deliver(self, message: DirectMessage, taken: Callable[[], None]) -> None:
         """A direct message; `taken` is called when all readers have it."""
+        self.received += 1
         letter = _Letter(message, taken)
         if not self._streams:
             self._waiting.append(letter)
@@ -57,6 +59,7 @@ class Inbox:
 
     def publish(self, broadcast: Broadcast) -> None:
         """A broadcast, for those who listen now."""
+        self.heard += 1
         for stream in self._streams:
             stream._put_broadcast(broadcast, self._limit)
 

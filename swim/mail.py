@@ -35,7 +35,7 @@ class Mail:
         self._inbox = inbox
         self._windows: dict[str, SendWindow] = {}
         self._sources: dict[bytes, ReceiveWindow] = {}
-        self._numbered = 0
+        self._numbered = self._sent = 0
         self._closed = False
 
     # --- sending
@@ -51,6 +51,7 @@ class Mail:
         if not window.carried:
             self.carry(window)
         await window.put(payload)
+        self._sent += 1
 
     def _window_to(self, name: str) -> SendWindow:
         if self._closed:
@@ -66,6 +67,7 @@ class Mail:
 
     async def _send_to_self(self, window: SendWindow, payload: bytes) -> None:
         await window.put(payload)
+        self._sent += 1
         number = window.next_number - 1
         while window.next_data() is not None:
             pass
@@ -102,6 +104,15 @@ class Mail:
             elif now - window.used > patience:
                 lost += self.lose(name, f"could not be reached for {patience:.0f} s")
         return lost
+
+    def counts(self) -> dict[str, int]:
+        """See `Statistics.messages`."""
+        return {"sent": self._sent, "received": self._inbox.received, "heard": self._inbox.heard}
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages on their way."""
+        return sum(map(len, self._windows.values()))
 
     async def drain(self) -> None:
         """Until all that was sent was taken."""

@@ -28,6 +28,8 @@ swim_packets_total (direction)      counter  UDP packets, tx and rx
 swim_packet_bytes_total (direction) counter  their payload
 swim_stream_bytes_total (direction) counter  bytes over TCP
 swim_streams                        gauge    TCP connections open now
+swim_messages_total (kind)          counter  direct messages sent and received, broadcasts heard
+swim_unacknowledged_messages        gauge    direct messages sent that nobody has read yet
 swim_events_total (event)           counter  join, update, suspect, recover, dead, leave, leader
 swim_failures_total (reason)        counter  members given up: process-gone, silence, quality, told
 swim_dropped_total (reason)         counter  what was dropped or could not be sent
@@ -62,6 +64,7 @@ _LABEL = {
     "packets": "direction",
     "packet_bytes": "direction",
     "stream_bytes": "direction",
+    "messages": "kind",
     "events": "event",
     "failures": "reason",
     "dropped": "reason",
@@ -82,6 +85,8 @@ _HELP = {
     "packet_bytes": "UDP payload.",
     "stream_bytes": "Bytes over TCP.",
     "streams": "TCP connections open now.",
+    "messages": "Direct messages sent and received, and broadcasts heard.",
+    "unacknowledged_messages": "Direct messages sent that the other applications have not read yet.",
     "events": "What happened, by the agent's words for it.",
     "failures": "Members given up, by reason.",
     "dropped": "What was dropped or could not be sent, by reason.",
@@ -135,6 +140,7 @@ def _figures(cluster: Cluster, now: Statistics) -> dict[str, _Values]:
         "packets": {"tx": now.tx_packets, "rx": now.rx_packets},
         "packet_bytes": {"tx": now.tx_bytes, "rx": now.rx_bytes},
         "stream_bytes": {"tx": now.stream_tx_bytes, "rx": now.stream_rx_bytes},
+        "messages": now.messages,
         "events": now.events,
         "failures": now.failures,
         "dropped": now.dropped,
@@ -149,6 +155,7 @@ def _figures(cluster: Cluster, now: Statistics) -> dict[str, _Values]:
         "stalled_seconds": now.stalled,
         "acks": now.acks,
         "streams": now.streams,
+        "unacknowledged_messages": now.unacknowledged,
     }
     return figures | {name: {"": float(value)} for name, value in plain.items() if value is not None}
 

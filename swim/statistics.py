@@ -80,6 +80,10 @@ class Statistics(CoreStatistics):
     stream_rx_bytes: int
     streams: int
     """TCP connections open now."""
+    messages: Mapping[str, int]
+    """Direct messages that were `sent` (accepted for it) and `received`, and broadcasts that were `heard`."""
+    unacknowledged: int
+    """Direct messages that are on their way now: the other applications have not read them yet."""
     events: Mapping[str, int]
     """How often what happened: `join`, `update`, `suspect`, `recover`, `dead`, `leave`, `leader`."""
     failures: Mapping[str, int]

@@ -113,6 +113,8 @@ async def test_wait_for_a_reader_and_the_sender_waits_too() -> None:
     async with nodes("a", "b") as (a, b):
         accepted = await fill(a, "b")
         assert accepted == WINDOW_SIZE // (1000 + OVERHEAD)
+        assert a.statistics().unacknowledged == a.statistics().messages["sent"] == accepted
+        assert b.statistics().messages == {"sent": 0, "received": accepted, "heard": 0}
         assert await fill(b, "a") == accepted, "each direction has its own window"
         async with b.messages() as messages, trio.open_nursery() as nursery:
             nursery.start_soon(a.send, "b", b"last")
