@@ -49,6 +49,7 @@ ALL = (
         ("--seeds", "0:2000"),
     ),
     Benchmark("messages", "messages between members, one to one and to all; slow readers, deaths, loss"),
+    Benchmark("work_queue", "the example: tasks through one leader, and through two deaths"),
     Benchmark("tradeoff", "detection time against false deaths; classic phi and memberlist beside swim"),
     Benchmark(
         "detector",
