@@ -265,7 +265,7 @@ def refused(world: World, rng: Random, seconds: float = 20.0) -> Figures:
         else:
             transmit(sender, data, address)
 
-    world.transmit = reject  # type: ignore[method-assign]
+    world.transmit = reject  # type: ignore[method-assign, assignment]
     world.run(seconds)
     return {"healthy dead": observer.healthy_deaths([])}
 

@@ -151,6 +151,8 @@ def cells_partitions(nodes: list[int], trials: int | None) -> list[Cell]:
 
 def cells_storms(nodes: list[int], trials: int | None) -> list[Cell]:
     cells = []
+    goals: tuple[Goal, ...]
+    figures: tuple[str, ...]
     for size in nodes:
         goals = (Goal("false deaths", "sum", 0, "the issue"), Goal("missing", "sum", 0, "the issue"))
         if size in bounds.STORMS:
