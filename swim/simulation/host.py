@@ -250,10 +250,13 @@ class SimulatedNode:
             self.stop(Life.LEFT if core.failure is None else Life.REFUSED)
             world.note(f"{self.name} {self.life.value} {self.failure or ''}".rstrip())
             return
+        self._arm(core)
+
+    def _arm(self, core: Node) -> None:
         deadline = core.next_deadline()
         if deadline is not None and (self._armed is None or deadline < self._armed):
             self._armed = deadline
-            world.schedule.at(self.host.clock.true(deadline), self._timer, deadline, core)
+            self.world.schedule.at(self.host.clock.true(deadline), self._timer, deadline, core)
 
     def clock_changed(self) -> None:
         """The clock's rate is another now: the kernel re-arms the timer."""
@@ -292,7 +295,9 @@ class SimulatedNode:
         due = core.next_deadline()
         if due is not None and due <= self.now():
             core.handle_timer(self._now)
-        self.flush()
+            self.flush()
+        else:
+            self._arm(core)  # it was moved
 
     def _time_out(self, action: Callable[[], None], lives: int) -> None:
         if self._core is None or lives != self.lives:
