@@ -786,3 +786,11 @@ async def test_a_guest_that_sends_more_than_its_window_is_shown_out() -> None:
         assert driver.transport.traffic.dropped == {"kept-window": 1}
         held = sum(len(letter.message.payload) for letter in driver.inbox._waiting)
         assert held <= WINDOW_SIZE + MESSAGE_SIZE_MAX
+
+
+async def test_foreign_members_cannot_be_sent_to() -> None:
+    async with driven() as (node, driver):
+        node.others = [Member("agent", Address("127.0.0.1", 1000))]
+        with pytest.raises(SendError, match=r"agent \(127.0.0.1:1000\) is no swim node") as caught:
+            await driver.mail.send("agent", b"")
+        assert caught.value.member == node.others[0]
