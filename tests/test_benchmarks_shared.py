@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-from benchmarks import core, pictures, record, show, simulated, tradeoff
+from benchmarks import core, pictures, readme, record, show, simulated, tradeoff
 from benchmarks.__main__ import ALL, main
 
 
@@ -111,3 +112,15 @@ def test_news_in_simulation_reaches_all(tmp_path: Path, capsys: pytest.CaptureFi
     assert {one["scenario"] for one in results} == set(simulated.SCENARIOS)
     assert all(one["half"] <= one["all"] < 60 for one in results)
     assert "host is lost" in capsys.readouterr().out
+
+
+def test_the_readme_has_figures_and_how_they_were_made() -> None:
+    text = readme.README.read_text(encoding="utf-8")
+    shown = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
+    assert "| --- |" in shown
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in record.RESULTS.glob("*.json")]
+    commands = {one["command"] for one in records}
+    told = re.findall(r"^`(python -m benchmarks[^`]*)`: ", shown, re.MULTILINE)
+    assert told
+    assert [command for command in told if command not in commands] == [], "run python -m benchmarks.readme"
+    assert readme.section().count("| --- |") >= len(told)

@@ -1,0 +1,242 @@
+"""The README's figures, from the records: nobody types them.
+
+    python -m benchmarks.readme            # write them between the README's two marks
+    python -m benchmarks.readme --check    # exit status 1 if they are not those of benchmarks/results/
+
+A table for each record that there is, with the command that made it and what it was made on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from benchmarks import record, show
+
+__all__ = ["BEGIN", "END", "main", "section"]
+
+README = record.RESULTS.parent.parent / "README.md"
+BEGIN, END = "<!-- figures: python -m benchmarks.readme -->", "<!-- end of the figures -->"
+SCENARIOS = ("join storm", "one node joins", "tag change", "graceful leave", "SIGKILL")
+
+Record = dict[str, Any]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _select(results: list[Record], **fields: Any) -> list[Record]:
+    return [one for one in results if fields.items() <= one.items()]
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    if not ours or not theirs:
+        return "-"
+    return f"{statistics.median(ours) / statistics.median(theirs):.2g}"
+
+
+def convergence(results: list[Record]) -> str:
+    """Seconds until all knew; beside each size the ratio to memberlist."""
+    sizes = sorted({one["nodes"] for one in results})
+    columns = [
+        "seconds until all others know",
+        *(f"{peer}, {size}" for size in sizes for peer in ("swim", "memberlist", "ratio")),
+    ]
+    rows = []
+    for scenario in SCENARIOS:
+        row = [scenario]
+        for size in sizes:
+            known = {
+                peer: [
+                    one["all"]
+                    for one in _select(results, peer=peer, nodes=size, scenario=scenario)
+                    if one["all"]
+                ]
+                for peer in ("swim", "memberlist")
+            }
+            row += [show.middle(values) for values in known.values()]
+            row.append(_ratio(known["swim"], known["memberlist"]))
+        rows.append(row)
+    return _table([column.replace("ratio, ", "ratio at ") for column in columns], rows)
+
+
+def overhead(results: list[Record]) -> str:
+    """What an idle node costs, per second."""
+    columns = (
+        "an idle node, per second",
+        "packets",
+        "UDP bytes",
+        "TCP bytes",
+        "CPU ms",
+        "memory of a process, MiB",
+    )
+    rows = []
+    for size in sorted({one["nodes"] for one in results}):
+        for peer in ("swim", "memberlist"):
+            runs = _select(results, peer=peer, nodes=size)
+            if runs:
+                middle = {
+                    name: statistics.median([run[name] for run in runs]) for name in runs[0] if name != "peer"
+                }
+                figures = [
+                    f"{middle['packets']:.2f}",
+                    f"{middle['udp_bytes']:.0f}",
+                    f"{middle['tcp_bytes']:.0f}",
+                ]
+                figures += [f"{middle['cpu_ms']:.2f}", f"{middle['rss_kib'] / 1024:.0f}"]
+                rows.append([f"{peer}, {size} nodes", *figures])
+    return _table(columns, rows)
+
+
+def leadership(results: dict[str, list[Record]]) -> str:
+    """Seconds until another node's function runs."""
+    titles = {"kill": "SIGKILL of the leader", "leave": "it leaves", "pause": "it stands still for 20 s"}
+    modes = list(
+        dict.fromkeys(what.partition(", ")[2] for what in results if what.partition(", ")[0] in titles)
+    )
+    rows = []
+    for mode in modes:
+        cells = []
+        for scenario in titles:
+            runs = results.get(f"{scenario}, {mode}", [])
+            times = [run["to_the_next"] for run in runs if run.get("to_the_next") is not None]
+            cells.append(show.middle(times) if runs else "-")
+        both = [
+            run.get("overlap", 0)
+            for what, runs in results.items()
+            if what.endswith(f", {mode}")
+            for run in runs
+        ]
+        rows.append([f"swim, {mode}" if mode in ("derived", "voters") else mode, *cells, str(sum(both))])
+    return _table(("seconds until another node leads", *titles.values(), "ticks of two at once"), rows)
+
+
+def messages(results: dict[str, Any]) -> str:
+    rows = []
+    if direct := results.get("direct"):
+        rows.append(["direct messages of 100 bytes, one pair", f"{direct['per_second']:,} a second"])
+    if killed := results.get("kill"):
+        times = killed["seconds_until_the_last_has_its_error"]
+        rows.append(["SIGKILL of the receiver: until all senders know", f"{show.middle(times)} s"])
+    for key, words in (("broadcast", ""), ("loss", ", {percent} % loss")):
+        if found := results.get(key):
+            what = "broadcast of 400 bytes to {nodes} nodes" + words + ": until the last has it"
+            rows.append([what.format(**found), f"{show.middle(found['seconds_until_the_last'])} s"])
+    return _table(("messages", ""), rows)
+
+
+def core(results: list[Record]) -> str:
+    by_what = {one["what"]: one for one in results}
+    node = next(one for one in results if one["part"] == "node")
+    memory = next(one for one in results if one["part"] == "memory")
+    rows = [
+        ["a ping in, its ack out: codec and core", f"{by_what['ping in, ack out']['us']:.0f} us"],
+        ["the same in a process on loopback, system calls included", f"{node['CPU us each']:.0f} us of CPU"],
+        [
+            "pings that one node answers",
+            f"{node['datagrams/s']:,.0f} a second ({node['datagrams/s of a whole core']:,.0f} per core)",
+        ],
+        [
+            "memory for each member, beyond its own data",
+            f"{memory['bytes beyond']:.0f} bytes ({memory['bytes a member']:,.0f} in all)",
+        ],
+        ["`import swim`, beyond trio's own", f"{by_what['import swim, beyond trio']['seconds']:.2f} s"],
+    ]
+    return _table(("what it costs", ""), rows)
+
+
+def simulated(results: list[Record]) -> str:
+    """The largest cluster."""
+    size = max(one["nodes"] for one in results if one["scenario"] == "host is lost")
+    networks = list(dict.fromkeys(one["network"] for one in results))
+    rows = []
+    for scenario in dict.fromkeys(one["scenario"] for one in _select(results, nodes=size)):
+        cells = []
+        for network in networks:
+            trials = _select(results, network=network, nodes=size, scenario=scenario)
+            values = [math.inf if one["all"] is None else one["all"] for one in trials]
+            cells.append(show.middle(values) if values else "-")
+        rows.append([scenario, *cells])
+    return _table((f"{size:,} members, simulated: seconds until all know", *networks), rows)
+
+
+Maker = Callable[[Any], str]
+PARTS: tuple[tuple[str, str, Maker | None], ...] = (
+    (
+        "convergence",
+        "**How fast news reaches everyone**: real processes on loopback, beside memberlist's LAN profile; "
+        "median (least-greatest).",
+        convergence,
+    ),
+    (
+        "simulated",
+        "**In large clusters**: simulated, the real core in virtual time; median (least-greatest).",
+        simulated,
+    ),
+    (
+        "tradeoff",
+        "**What it pays for being quick**: detection time against false deaths, as each detector is tuned.",
+        None,
+    ),
+    ("leadership", "**Leadership**: five real processes; median (least-greatest).", leadership),
+    ("messages", "**Messages**: real processes; median (least-greatest).", messages),
+    ("overhead", "**What an idle node costs**: real processes, beside memberlist.", overhead),
+    ("core", "**What a message costs.**", core),
+)
+ALTERNATIVES = {
+    "simulated": "seconds until all know, against the number of members: LAN, LAN with loss, WAN",
+    "tradeoff": "false deaths an hour against seconds until a lost machine is given up: swim has fewer and is sooner",
+}
+
+
+def section() -> str:
+    """All of it, as Markdown."""
+    parts = []
+    for name, introduction, make in PARTS:
+        path = record.RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text(encoding="utf-8"))
+        blocks = [introduction]
+        if name in ALTERNATIVES:
+            blocks.append(f"![{ALTERNATIVES[name]}](benchmarks/results/{name}.svg)")
+        if make is not None:
+            blocks.append(make(found["results"]))
+        blocks.append(f"`{found['command']}`: {_made_on(found)}")
+        parts.append("\n\n".join(blocks))
+    return "\n\n".join(parts)
+
+
+def _made_on(found: Record) -> str:
+    machine, versions = found["machine"], found["versions"]
+    load = f"load {machine['load_average'][0]:.0f}"
+    others = [f"{name} {version}" for name, version in versions.items() if name not in ("swim", "msgpack")]
+    return (
+        ", ".join([f"{machine['cores']} cores ({machine['cpu']}), {load}", machine["python"], *others]) + "."
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args(argv)
+    text = README.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    new = f"{head}{BEGIN}\n\n{section()}\n\n{END}{tail}"
+    if args.check:
+        return int(new != text)
+    README.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
