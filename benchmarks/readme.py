@@ -192,7 +192,7 @@ PARTS: tuple[tuple[str, str, Maker | None], ...] = (
 )
 ALTERNATIVES = {
     "simulated": "seconds until all know, against the number of members: LAN, LAN with loss, WAN",
-    "tradeoff": "false deaths an hour against seconds until a lost machine is given up: swim has fewer and is sooner",
+    "tradeoff": "false deaths an hour against seconds until a lost machine is given up: swim has the fewest",
 }
 
 

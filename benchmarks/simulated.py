@@ -39,7 +39,7 @@ __all__ = ["main"]
 SIZES = (8, 32, 128, 1_024, 4_096)
 ALONE = (*SIZES, 10_000)
 HEALS, STORM = "partition heals", "join storm"
-DEAR = {HEALS: {32: 10, 128: 2}, STORM: {32: 10, 128: 3}}
+DEAR = {HEALS: {32: 5, 128: 1}, STORM: {32: 5, 128: 2}}
 """The most trials up to so many members, where everybody has news of everybody."""
 DEAR_QUICK = {HEALS: {32: 1}, STORM: {128: 1}}
 PATIENCE = 60.0
@@ -176,7 +176,7 @@ def cells(args: argparse.Namespace) -> list[Cell]:
     found = []
     for network in WEATHER:
         for nodes in args.nodes:
-            trials = args.trials or (20 if nodes <= 128 else 5 if nodes <= 1_024 else 2)
+            trials = args.trials or (9 if nodes <= 128 else 5 if nodes <= 1_024 else 1)
             cheap = tuple(name for name in TRIALS if name not in DEAR)
             found.append(Cell(network, nodes, cheap, trials))
             for name, limits in (DEAR_QUICK if args.quick else DEAR).items():
@@ -184,7 +184,7 @@ def cells(args: argparse.Namespace) -> list[Cell]:
                 if most:
                     found.append(Cell(network, nodes, (name,), min(trials, most)))
         sizes = args.nodes if args.quick else ALONE
-        found += [Cell(network, nodes, (ALONE_TITLE,), args.trials or 20) for nodes in sizes]
+        found += [Cell(network, nodes, (ALONE_TITLE,), args.trials or 5) for nodes in sizes]
     return found
 
 
