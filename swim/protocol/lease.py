@@ -29,7 +29,8 @@ that token. A voter answers with the highest token that it has granted to others
 higher one than its own asks again with one above. As two majorities share a voter, the next holder's
 token is above (as long as that voter's process lives; beyond that, tokens are made of wall time).
 
-**Who asks**: the lowest id that is not suspected, while no holder is known. The holder shows its token in
+**Who asks**: the lowest id that is not suspected, while no holder is known; the next ones too when that
+leads to nothing for long, as it may where only some links are cut. The holder shows its token in
 its tags (`_token`), told once by the flood, and takes it away when it has lost the lease; so members that
 do not vote know who leads without a message per renewal. A holder that is dead in a member's view, or
 suspected for longer than L, does not count. A holder is not displaced by a lower id; only holders raise
@@ -57,6 +58,8 @@ _ROUNDS = 3
 """In the length of a lease."""
 _CLEANUP = 1 / 6
 """Of the length: a term ends so much before its lease, for what the application has to clean up."""
+_PLACES, _PATIENCE = 3, 2
+"""So many ask as well, each after so many lengths of a lease more, when those before them get nowhere."""
 _FIRST_GAP_S = 0.05
 _SLACK_S = 0.005
 _SENT_MAX = 64
@@ -100,7 +103,8 @@ class Lease(Part):
         """What acted for the leader may clean up until then, so nothing is released before."""
         self._gap = _FIRST_GAP_S
         self._not_before = -math.inf
-        self._turn: tuple[object, bool] = (None, False)
+        self._turn: tuple[object, int | None] = (None, None)
+        self._leaderless: float | None = None
 
     # --- terms
 
@@ -121,31 +125,53 @@ class Lease(Part):
             self._lose(now)
         if self._token and self._table.newest_token > self._token:
             self._lose(now)  # it needs a token above that one
-        if self.term is None and self._wants():
-            self._timers.set_if_unset("lease", max(now, self._not_before), self._ask)
+        if self._leadership.leader is not None:
+            self._leaderless = None
+        elif self._leaderless is None:
+            self._leaderless = now
+        if self.term is None:
+            if self._wants(now):
+                self._timers.set_if_unset("lease", max(now, self._not_before), self._ask)
+            elif (due := self._due()) < math.inf:
+                self._timers.set_if_unset("turn", due, lambda at: None)  # and then `update` looks again
 
     def _may_lead(self) -> bool:
         """Is this still the member that was granted the lease?"""
         id = self._myself.id
         return id == self._id and id is not None and (not is_minted(id) or id >= self._leadership.floor)
 
-    def _wants(self) -> bool:
+    def _wants(self, now: float) -> bool:
         """Is it this node's turn to ask for the lease?"""
+        return self._due() <= now
+
+    def _due(self) -> float:
+        """When it will be, as far as can be told: at once for the next in the queue."""
         view = self._table.version, self._leadership.floor, self._leadership.leader
         if view != self._turn[0]:
-            self._turn = view, self._is_next()
-        return self._turn[1]
+            self._turn = view, self._place()
+        place = self._turn[1]
+        if place == 0:
+            return -math.inf
+        if place is None or self._leaderless is None:
+            return math.inf
+        return self._leaderless + place * self._length * _PATIENCE
 
-    def _is_next(self) -> bool:
+    def _place(self) -> int | None:
+        """This node's, among those that are not suspected. None: it is too far back, or there is a holder."""
         if self._leadership.leader is not None:
             holder = self._table.get(self._leadership.leader.name)
             if holder is not None and holder.state is MemberState.ALIVE and holder.name != self._name:
-                return False
+                return None
+        place = 0
         for name in self._table.candidates(self._leadership.floor):
             record = self._table.get(name)
+            if name == self._name:
+                return place
             if record is not None and record.state is MemberState.ALIVE:
-                return name == self._name
-        return False
+                place += 1
+                if place > _PLACES:
+                    return None
+        return None
 
     def _lose(self, now: float) -> None:
         """The term is over. The lease runs out by itself: what acted for the leader may still clean up."""
@@ -185,7 +211,7 @@ class Lease(Part):
     def _ask(self, now: float) -> None:
         """A round to all voters."""
         id = self._myself.id
-        if id is None or (self.term is None and not self._wants()):
+        if id is None or (self.term is None and not self._wants(now)):
             return
         if self.term is None and self._id != id:
             self._token = ""

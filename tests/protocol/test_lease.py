@@ -234,6 +234,15 @@ class TestPartitions:
         never_two(net, nodes, 60)
         assert len({leader(node) for node in nodes}) == 1
 
+    def test_who_is_next_but_cannot_reach_a_majority_does_not_keep_the_others_waiting(self, net: Net) -> None:
+        """Only some links are cut, so that `a` is still a member, and not suspected by `b`."""
+        nodes = led(net, *"abcde", voters=tuple("abcde"))
+        net.run(3)
+        net.split("a", "cde")
+        never_two(net, nodes, 25)
+        assert [node.name for node in nodes if node.term is not None] == ["b"]
+        assert {leader(node) for node in nodes} == {"b"}
+
     def test_the_event_and_the_description_say_why(self, net: Net) -> None:
         nodes = led(net, *"abcde", voters=tuple("abcde"))
         net.run(3)
@@ -340,7 +349,7 @@ class TestContest:
             net = Net(seed=seed)
             nodes = net.cluster(*"abcde", voters=tuple("abcde"))
             for node in nodes[1:]:
-                node._tenure._wants = lambda: True  # type: ignore[method-assign, union-attr]
+                node._tenure._wants = lambda now: True  # type: ignore[method-assign, union-attr]
                 node._settle(net.now)
             held = net.run_until(lambda: any(node.term is not None for node in nodes), 30.0)  # noqa: B023
             assert held, f"seed {seed}"
