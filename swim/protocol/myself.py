@@ -201,6 +201,7 @@ class Myself(Part):
         """Answer what was said of this node while it was held."""
         self.held = False
         self.refute(self._accused, now)
+        self._accused = 0
 
     def _be_reborn(self, now: float) -> None:
         """Somebody has driven the incarnation to where nobody believes it: go on as a new process."""

@@ -65,6 +65,8 @@ class Readmission(Part):
 
     def told(self, news: Dead, now: float) -> None:
         """The others have given this node up."""
+        if self._myself.record is None or self._myself.leaving:
+            return
         self._links.heard(now)
         if self._myself.held:
             self._myself.refute(news.incarnation, now)
