@@ -27,12 +27,22 @@ _POLL = 0.01
 class Crew:
     """The agents of one cluster; those that are killed are started again under the same name and address."""
 
-    def __init__(self, fleet: Fleet, peer: Peer, voters: Sequence[str], network: Network | None) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        peer: Peer,
+        *,
+        voters: Sequence[str] = (),
+        options: Sequence[str] = (),
+        network: Network | None = None,
+        settle: float = SETTLED_SECONDS,
+    ) -> None:
         self.fleet = fleet
         self.agents: dict[str, Agent] = {}
         self._peer = peer
-        self._options = ["--ticks", *(["--voters", ",".join(voters)] if voters else [])]
+        self._options = ["--ticks", *(["--voters", ",".join(voters)] if voters else []), *options]
         self._network = network
+        self._settle = settle
         self._tenures = Tenures()
         fleet.listeners.append(self._tenures.take)
 
@@ -64,7 +74,7 @@ class Crew:
         except TimeoutError as error:
             raise TimeoutError(f"{error}; the last lines:\n{self.history()}") from None
         await until(lambda: self.acting() is not None, "all name the one that acts")
-        await trio.sleep(SETTLED_SECONDS)
+        await trio.sleep(self._settle)
         await until(lambda: self.acting() is not None, "all still name the one that acts")
         found = self.acting()
         assert found is not None
@@ -135,4 +145,4 @@ async def open_crew(
 ) -> AsyncIterator[Crew]:
     """Not gathered yet. No process outlives the block."""
     async with open_fleet() as fleet:
-        yield Crew(fleet, peer, voters, network)
+        yield Crew(fleet, peer, voters=voters, network=network)

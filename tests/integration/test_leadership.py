@@ -1,0 +1,115 @@
+"""Leadership functions in real processes: killed, frozen, blocked, cut off. More: `benchmarks.leadership`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from benchmarks import namespaces
+from benchmarks.leadership.crew import NAMES, Crew, until
+from benchmarks.leadership.tenures import Tenure, overlaps, tokens_rise
+from benchmarks.namespaces import open_network
+from benchmarks.peers import Peer
+from tests.integration.harness import Nodes, open_nodes, required_peer
+
+LEASE = 0.9
+IMPATIENT = ("--set", f"lease={LEASE}", "--set", "silence_tolerance=0.6")
+"""Shorter than anybody would have it, so that tests need not wait."""
+SETTLED_SECONDS = 1.5
+LENIENCE = 1.0
+"""A busy machine's share."""
+
+
+@pytest.fixture
+async def nodes() -> AsyncIterator[Nodes]:
+    async with open_nodes() as opened:
+        yield opened
+
+
+async def test_killed_then_left(nodes: Nodes) -> None:
+    crew = Crew(nodes.fleet, required_peer("swim"))
+    first = await crew.gather()
+    killed = crew.agents[first.node].kill()
+    second = await crew.next_tenure(killed, NAMES)
+    assert second.on - killed < 0.5 + LENIENCE
+    asked = crew.agents[second.node].terminate()
+    third = await crew.next_tenure(asked, NAMES)
+    assert third.on - asked < 0.05 + LENIENCE
+    assert third.on > (second.off or 0)
+    assert len({first.node, second.node, third.node}) == 3
+    assert tokens_rise([first, second, third])
+    assert overlaps([first, second, third]) == 0
+
+
+@pytest.mark.parametrize("voters", [(), NAMES], ids=["derived", "voters"])
+async def test_who_was_frozen_does_nothing_more_in_its_term(nodes: Nodes, voters: tuple[str, ...]) -> None:
+    crew = Crew(nodes.fleet, required_peer("swim"), voters=voters, options=IMPATIENT, settle=SETTLED_SECONDS)
+    leader = await crew.gather()
+    for _ in range(2):
+        paused = crew.agents[leader.node].pause()
+        await trio.sleep(2 * LEASE)
+        woken = crew.agents[leader.node].resume()
+        following = await crew.next_tenure(paused, NAMES)
+        await ended(leader)
+        assert [tick for tick in leader.ticks if tick >= woken] == []
+        leader = following
+    assert tokens_rise(crew.tenures())
+    assert overlaps(crew.tenures()) == 0
+
+
+async def ended(tenure: Tenure) -> None:
+    await until(lambda: tenure.off is not None, "the function has ended")
+
+
+async def test_the_side_without_most_voters_has_no_leader(nodes: Nodes) -> None:
+    reason = namespaces.why_not()
+    if reason is not None:
+        pytest.skip(f"{reason} (as root: {namespaces.INSTALL})")
+    with open_network(NAMES) as network:
+        crew = Crew(
+            nodes.fleet,
+            required_peer("swim"),
+            voters=NAMES,
+            options=IMPATIENT,
+            network=network,
+            settle=SETTLED_SECONDS,
+        )
+        leader = await crew.gather()
+        small = [leader.node, next(name for name in NAMES if name != leader.node)]
+        large = [name for name in NAMES if name not in small]
+        with crew.cut([pair for a in small for b in large for pair in ((a, b), (b, a))]) as began:
+            following = await crew.next_tenure(began, large)
+            await trio.sleep(1.0)
+            assert [crew.fleet.leaders[name] for name in small] == [None, None]
+            assert leader.last < began + LEASE
+        await until(lambda: crew.acting() is not None, "all follow one leader again")
+        await trio.sleep(1.0)
+        assert crew.acting() is following
+        assert tokens_rise(crew.tenures())
+        assert overlaps(crew.tenures()) == 0
+
+
+async def test_a_blocked_event_loop_outlives_its_lease_and_only_its_token_is_old(nodes: Nodes) -> None:
+    """As the README says: it cannot be stopped, another one leads meanwhile, and has a higher token."""
+    voters, options = ("a", "b", "c"), ["--voters", "a,b,c", "--set", f"lease={LEASE}"]
+    swim = required_peer("swim")
+    crew = Crew(nodes.fleet, swim)
+    command = (sys.executable, "-m", "tests.integration.blocking", "--block", "3", "--lease", str(LEASE))
+    fleet = nodes.fleet
+    a = await fleet.start(Peer("blocking", command, swim.version), "a", options=["--voters", "a,b,c"])
+    await fleet.until_bound(a)
+    others = [await fleet.start(swim, name, join=[a.address], options=options) for name in ("b", "c")]
+    await fleet.until_bound(*others)
+    blocked = await crew.next_tenure(0.0, ["a"])
+    following = await crew.next_tenure(blocked.on, voters[1:])
+    await ended(blocked)
+    assert (
+        following.on < blocked.ticks[0]
+    )  # both act: the lease has run out, and nobody could stop the function
+    assert len(blocked.ticks) == 1  # it went no further than its next checkpoint
+    assert blocked.token < following.token  # by which the storage knows who is late
+    assert time.monotonic() - blocked.on < 10 + LENIENCE
