@@ -13,6 +13,7 @@ from swim.cli.options import parse_text
 from swim.cli.report import shown_tags
 from swim.errors import KeyringError
 from swim.protocol.identity import unpack_id, valid_id
+from swim.protocol.table import ELECTABLE_TAG, NOT_ELECTABLE, TOKEN_TAG, VOTERS_TAG
 from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.addresses import unpack_address
 from swim.wire.messages import ErrorMessage, NodeState, PushPull, StreamMessage, WireState
@@ -113,14 +114,23 @@ async def _exchange(stream: trio.SocketStream, codec: Codec) -> StreamMessage:
 def _members(answer: PushPull) -> list[Seen]:
     seen = [_seen(node) for node in answer.nodes]
     floor = unpack_id(answer.greeting.floor) if answer.greeting is not None else None
-    present = [
-        member
+    able = [
+        (member, decode_tags(node.meta))
         for member, node in zip(seen, answer.nodes, strict=True)
         if node.state in _PRESENT and member.id is not None and (floor is None or member.id >= floor)
     ]
-    if present:
-        min(present, key=lambda member: member.id or "").leader = True
+    leader = _leader([(member, tags) for member, tags in able if tags.get(ELECTABLE_TAG) != NOT_ELECTABLE])
+    if leader is not None:
+        leader.leader = True
     return sorted(seen, key=lambda member: (member.id is None, member.id, member.name))
+
+
+def _leader(able: list[tuple[Seen, dict[str, str]]]) -> Seen | None:
+    """Whom the node that was asked follows: the holder of the lease if there are voters, else the first."""
+    if any(VOTERS_TAG in tags for _, tags in able):
+        holders = [(tags[TOKEN_TAG], member) for member, tags in able if tags.get(TOKEN_TAG)]
+        return max(holders, key=lambda holder: holder[0])[1] if holders else None
+    return min((member for member, _ in able), key=lambda member: member.id or "", default=None)
 
 
 def _seen(node: NodeState) -> Seen:

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from tests.cli.agents import Agent, swim
+from tests.cli.agents import Agent, swim, terminate
 
 Start = Callable[..., Agent]
 KEY = "00" * 32
@@ -39,6 +39,27 @@ def test_the_members_as_a_node_sees_them_and_nobody_joins(start: Start) -> None:
     assert "leader" not in rows["b"]
     assert len(first.all("join")) == 1
     assert not first.all("error")
+
+
+def test_with_voters_the_holder_of_the_lease_leads(start: Start) -> None:
+    options = ("--voters", "b", "--set", "lease=0.5")
+    first = start("a", *options)
+    second = start("b", *options, join=first.address)
+
+    def leaders() -> list[str]:
+        done = swim("members", second.address, "--json")
+        return [line["name"] for line in map(json.loads, done.stdout.splitlines()) if line["leader"]]
+
+    first.wait("join", member="b")
+    first.wait("leader", leader="a")
+    second.wait("leader", leader="a")
+    assert leaders() == ["a"]
+    third = start("c", "--voters", "x,y", join=second.address)
+    first.wait("error")  # it has other voters
+    assert terminate(first) == 0
+    second.wait("leader", leader="b")
+    assert leaders() == ["b"]
+    third.close()
 
 
 def test_with_key_and_label(start: Start) -> None:
