@@ -42,6 +42,9 @@ ALL = (
     Benchmark("convergence", "how fast news reaches everyone; real processes, beside memberlist"),
     Benchmark("faults", "silent hosts, pauses, lost packets; real processes, beside memberlist"),
     Benchmark("overhead", "what an idle node costs; real processes, beside memberlist"),
+    Benchmark(
+        "leadership", "fail-over, partitions, two leaders at once; real processes, beside ZooKeeper, etcd"
+    ),
     Benchmark("simulated", "the same in simulation, in larger clusters, over a WAN, and with loss"),
     Benchmark(
         "leadership.simulated",

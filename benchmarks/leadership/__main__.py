@@ -42,7 +42,7 @@ MODES = ("derived", "voters")
 RUNS = 20
 RUNS_PER_CUT = 10
 RUNS_OF_OTHERS = 3
-SIDE_BY_SIDE = 4
+SIDE_BY_SIDE = 6
 """Clusters at once, where nothing short is measured. Each run has a fresh one there: a process that is given
 up for the second time counts as flapping, and is held off for a minute."""
 
@@ -174,7 +174,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.runs < 1:
         parser.error("--runs needs 1 or more")
     if args.quick:
-        args.runs, args.only = 2, [name for name in args.only if name in ("kill", "leave")]
+        args.runs, args.only = 1, [name for name in args.only if name in ("kill", "leave")]
     return args
 
 
