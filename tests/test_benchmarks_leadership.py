@@ -67,7 +67,7 @@ def test_the_table_takes_all_runs_together() -> None:
         {"to_the_next": 0.3, "overlap": 2, "stayed": False, "tokens_rise": True},
     ]
     assert list(rows({"kill, derived": runs, "nothing": []})) == [
-        ["kill, derived", "2", "0.200 (0.100-0.300)", "2", "0", "1/2", "2/2"]
+        ["kill, derived", "2", "0.200 (0.100-0.300)", "", "2", "0", "1/2", "2/2"]
     ]
 
 

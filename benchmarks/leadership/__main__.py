@@ -8,7 +8,8 @@
 - zookeeper, etcd: three servers, five clients, the same three signals; skipped where they are not installed.
 
 While a node leads it ticks every 20 ms. overlap: ticks of a node while another one led, by both their words.
-late ticks: those of the stopped leader after it was continued.
+late ticks: those of the stopped leader after it was continued. late: by how much the next one came later than
+it knew of the death and most voters were free to grant the lease (they tell: `witness`).
 
 Figures of scenarios that are not run this time are kept in the record.
 """
@@ -55,6 +56,8 @@ class Session:
         self.results = results
         self.skipped: list[str] = []
         self._swim = swim
+        witness = (sys.executable, "-m", "benchmarks.leadership.witness", "agent", "--json")
+        self._witness = Peer("swim", witness, swim.version)
 
     async def run(self) -> None:
         for scenario in self.args.only:
@@ -73,7 +76,7 @@ class Session:
         run: Run = getattr(scenarios, scenario)
 
         async def same_crew() -> None:
-            async with open_crew(self._swim, voters=voters) as crew:
+            async with open_crew(self._swim if mode == "derived" else self._witness, voters=voters) as crew:
                 leader = await crew.gather()
                 for _ in left:
                     found.append(await run(crew, leader))
@@ -149,6 +152,7 @@ def rows(results: Results) -> Iterator[list[str]]:
             what,
             str(len(runs)),
             show.middle(times),
+            show.middle([run["late"] for run in runs if "late" in run]) if "late" in runs[0] else "",
             str(sum(run.get("overlap", 0) for run in runs)),
             str(sum(run.get("ticks_after_waking", 0) for run in runs)),
             _all(runs, "stayed"),
@@ -161,7 +165,16 @@ def _all(runs: Sequence[Figures], what: str) -> str:
     return f"{sum(said)}/{len(said)}" if said else ""
 
 
-COLUMNS = ("", "runs", "until another leads (s)", "overlap", "late ticks", "stayed", "tokens rise")
+COLUMNS = (
+    "",
+    "runs",
+    "until another leads (s)",
+    "late (s)",
+    "overlap",
+    "late ticks",
+    "stayed",
+    "tokens rise",
+)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -10,6 +10,7 @@ import trio
 
 from benchmarks.driver import Agent, Fleet, open_fleet
 from benchmarks.leadership.tenures import Tenure, Tenures
+from benchmarks.leadership.witness import grants
 from benchmarks.namespaces import Network
 from benchmarks.peers import Peer
 
@@ -21,6 +22,8 @@ SETTLED_SECONDS = 3.5
 """Until all who observe somebody have had a stream to it for a while."""
 PATIENCE = 40.0
 _PORT = 7946
+_GRACE = 0.1
+"""For questions that were on their way when their sender was killed."""
 _POLL = 0.01
 
 
@@ -102,6 +105,16 @@ class Crew:
 
         await until(begun, f"one of {sorted(among)} leads")
         return found[0]
+
+    def lease_out(self, leader: Tenure, killed: float) -> float | None:
+        """When most voters were free to grant the lease to another; None without voters that tell of it."""
+        granted = []
+        for name in NAMES:
+            told = [until for t, until in grants(list(self.agents[name].complaints)) if t < killed + _GRACE]
+            if told and name != leader.node:
+                granted.append(told[-1])
+        majority = len(NAMES) // 2 + 1
+        return sorted(granted)[majority - 1] if len(granted) >= majority else None
 
     def history(self, last: int = 60) -> str:
         """The last lines but for ticks, to see what went wrong."""

@@ -40,10 +40,13 @@ async def kill(crew: Crew, leader: Tenure) -> Figures:
         began = crew.agents[leader.node].kill()
         following = await crew.next_tenure(began, rest)
         await deaths.complete(PATIENCE)
-    known = deaths.times[following.node] - began
+    known = deaths.times[following.node]
+    free = crew.lease_out(leader, began)
+    late = {} if free is None else {"lease_out": free - began, "late": following.on - max(known, free)}
     return {
         "to_the_next": following.on - began,
-        "death_known": known,
+        "death_known": known - began,
+        **late,
         **await _restart(crew, leader, following),
     }
 
