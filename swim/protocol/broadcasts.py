@@ -36,6 +36,7 @@ _MARK = b"b"
 _HEARD_MAX = 4_096
 _EXCHANGED_SIZE_MAX = 65_536
 _INTENTS_MAX = 4_096
+_PASSED_MAX = 512
 _INTENT_TARGETS_MAX = 64
 _NO_BROADCAST = 2  # a flag of queries: not to be passed on
 
@@ -77,6 +78,8 @@ class Broadcasts(Part):
         """Events before this time are too old, or were before this node joined."""
         self._heard: dict[int, list[_Event]] = {}
         self._heard_count = 0
+        self._passed: dict[bytes, None] = {}
+        """What this node has passed on lately, as it came."""
         self._queries: dict[tuple[int, int], None] = {}
         self._intents: dict[str, int] = {}
         self._state: bytes | None = None
@@ -141,6 +144,9 @@ class Broadcasts(Part):
         self._spread(_MARK + payload[1:] if self._plain else payload, now)
 
     def _spread(self, payload: bytes, now: float) -> None:
+        self._passed[payload] = None
+        if len(self._passed) > _PASSED_MAX:
+            del self._passed[next(iter(self._passed))]
         self._dissemination.news(payload, UserMessage(payload), now, ours=self._plain)
 
     # --- those of others
@@ -148,12 +154,14 @@ class Broadcasts(Part):
     def receive(self, message: UserMessage, sender: Record | None, now: float) -> None:
         """From a packet. What is new is passed on as it came."""
         payload = message.payload
-        marked = payload[:1] == _MARK
-        if marked:
-            payload = bytes((SerfType.USER_EVENT,)) + payload[1:]
         if sender is None:
             self._outbox.drop("stranger")
             return
+        if payload in self._passed:
+            return  # most come several times, and should cost nothing then
+        marked = payload[:1] == _MARK
+        if marked:
+            payload = bytes((SerfType.USER_EVENT,)) + payload[1:]
         serf = None if marked is not self._plain else decode_message(payload)
         if serf is None:
             self._outbox.drop("user")
