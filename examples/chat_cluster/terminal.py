@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import termios
-import threading
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -23,9 +22,8 @@ _QUEUE_MAX = 10_000
 _CLEAR_LINE = "\r\x1b[K"
 _PASTE_ON, _PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 _NICK_COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 94, 95)
-_LAST_WORDS = 1.0
+_LAST_WORDS = 3.0
 """Seconds for what is still to be written when the chat ends."""
-_writing = threading.Lock()
 
 
 class Terminal:
@@ -41,6 +39,8 @@ class Terminal:
         self._colours = colours
         self._lines: deque[str] = deque(maxlen=_QUEUE_MAX)  # a terminal that is stuck does not stop the node
         self._stale = trio.Event()
+        self._writer = trio.CancelScope(shield=True)
+        self._finished = False
 
     # --- out
     def print(self, line: str) -> None:
@@ -108,11 +108,23 @@ class Terminal:
 
     # --- the machinery
     async def _write(self) -> None:
-        """A thread writes, since a terminal may make its writer wait."""
-        while True:
-            await self._stale.wait()
-            self._stale = trio.Event()
-            await trio.to_thread.run_sync(_write, self._frame(), abandon_on_cancel=True)
+        """A thread writes, since a terminal may make its writer wait. Goes on until all is written."""
+        with self._writer:
+            finished = False
+            while not finished:
+                await self._stale.wait()
+                self._stale = trio.Event()
+                finished = self._finished
+                await trio.to_thread.run_sync(_write, self._frame(), abandon_on_cancel=True)
+
+    def _finish(self) -> None:
+        """Let `_write` end, unless the terminal is stuck."""
+        self._finished = True
+        self._prompt = ""
+        if self._editor is not None:
+            self._editor.replace("")
+        self._writer.deadline = trio.current_time() + _LAST_WORDS
+        self.redraw()
 
     def _frame(self) -> bytes:
         lines = "".join(f"{line}\n" for line in self._lines)
@@ -121,14 +133,9 @@ class Terminal:
             text, cursor = self._editor.view(_columns() - width(self._prompt))
             column = width(self._prompt) + cursor
             lines = f"{_CLEAR_LINE}{lines}{self._prompt}{text}\r" + (f"\x1b[{column}C" if column else "")
+            if self._finished:
+                lines += _PASTE_OFF
         return lines.encode("utf-8", "replace")
-
-    async def _finish(self) -> None:
-        with trio.move_on_after(_LAST_WORDS, shield=True):
-            self._prompt = ""
-            self._editor = self._editor and LineEditor()
-            last = self._frame() + (f"{_CLEAR_LINE}{_PASTE_OFF}".encode() if self._editor else b"")
-            await trio.to_thread.run_sync(_write, last, abandon_on_cancel=True)
 
 
 @asynccontextmanager
@@ -145,8 +152,8 @@ async def open_terminal() -> AsyncIterator[Terminal]:
             try:
                 yield terminal
             finally:
+                terminal._finish()
                 nursery.cancel_scope.cancel()
-                await terminal._finish()
 
 
 @contextmanager
@@ -180,6 +187,6 @@ def _columns() -> int:
 
 
 def _write(data: bytes) -> None:
-    with _writing, suppress(OSError):  # nobody reads any more
+    with suppress(OSError):  # nobody reads any more
         while data:
             data = data[os.write(_STDOUT, data) :]

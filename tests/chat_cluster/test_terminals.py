@@ -169,6 +169,7 @@ def test_pipes() -> None:
         command, input=text, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("   * you are ann, at 127.0.0.1:")
     assert done.stdout.splitlines()[-1500:] == [f"{n + 1:>4} ann: line {n}" for n in range(1500)]
     assert "\x1b" not in done.stdout
 
