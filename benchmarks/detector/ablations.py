@@ -122,7 +122,7 @@ def _more_fanout(node: Any) -> None:
 
 
 def _piggyback(node: Any) -> None:
-    node._dissemination._take = lambda room: []
+    node._dissemination._take = lambda *args: []
 
 
 def _view_hash(node: Any) -> None:
