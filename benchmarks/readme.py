@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,7 @@ from typing import Any
 
 from benchmarks import record, show
 
-__all__ = ["BEGIN", "END", "main", "section"]
+__all__ = ["BEGIN", "END", "command_of", "main", "section"]
 
 README = record.RESULTS.parent.parent / "README.md"
 BEGIN, END = "<!-- figures: python -m benchmarks.readme -->", "<!-- end of the figures -->"
@@ -53,15 +54,12 @@ def convergence(results: list[Record]) -> str:
     for scenario in SCENARIOS:
         row = [scenario]
         for size in sizes:
-            known = {
-                peer: [
-                    one["all"]
-                    for one in _select(results, peer=peer, nodes=size, scenario=scenario)
-                    if one["all"]
-                ]
-                for peer in ("swim", "memberlist")
-            }
-            row += [show.middle(values) for values in known.values()]
+            known = {}
+            for peer in ("swim", "memberlist"):
+                runs = [one["all"] for one in _select(results, peer=peer, nodes=size, scenario=scenario)]
+                known[peer] = [seconds for seconds in runs if seconds is not None]
+                missed = len(runs) - len(known[peer])
+                row.append(show.middle(known[peer]) + (f", {missed} of {len(runs)} never" if missed else ""))
             row.append(_ratio(known["swim"], known["memberlist"]))
         rows.append(row)
     return _table([column.replace("ratio, ", "ratio at ") for column in columns], rows)
@@ -200,18 +198,23 @@ def section() -> str:
     """All of it, as Markdown."""
     parts = []
     for name, introduction, make in PARTS:
-        path = record.RESULTS / f"{name}.json"
-        if not path.exists():
-            continue
-        found = json.loads(path.read_text(encoding="utf-8"))
-        blocks = [introduction]
-        if name in ALTERNATIVES:
-            blocks.append(f"![{ALTERNATIVES[name]}](benchmarks/results/{name}.svg)")
-        if make is not None:
-            blocks.append(make(found["results"]))
-        blocks.append(f"`{found['command']}`: {_made_on(found)}")
-        parts.append("\n\n".join(blocks))
+        own = record.RESULTS / f"{name}.json"
+        more = sorted(record.RESULTS.glob(f"{name}-*.json"), key=lambda path: (len(path.name), path.name))
+        blocks = []
+        for path in [path for path in (own, *more) if path.exists()]:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            blocks += [make(found["results"])] if make is not None else []
+            blocks.append(f"`{command_of(found)}`: {_made_on(found)}")
+        if name in ALTERNATIVES and blocks:
+            blocks.insert(0, f"![{ALTERNATIVES[name]}](benchmarks/results/{name}.svg)")
+        if blocks:
+            parts.append("\n\n".join([introduction, *blocks]))
     return "\n\n".join(parts)
+
+
+def command_of(found: Record) -> str:
+    """Without the place that its record was first written to."""
+    return re.sub(r" --json \S+", "", found["command"])
 
 
 def _made_on(found: Record) -> str:

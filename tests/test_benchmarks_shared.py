@@ -119,7 +119,7 @@ def test_the_readme_has_figures_and_how_they_were_made() -> None:
     shown = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
     assert "| --- |" in shown
     records = [json.loads(path.read_text(encoding="utf-8")) for path in record.RESULTS.glob("*.json")]
-    commands = {one["command"] for one in records}
+    commands = set(map(readme.command_of, records))
     told = re.findall(r"^`(python -m benchmarks[^`]*)`: ", shown, re.MULTILINE)
     assert told
     assert [command for command in told if command not in commands] == [], "run python -m benchmarks.readme"
