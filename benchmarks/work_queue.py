@@ -10,8 +10,6 @@ import sys
 from collections.abc import Sequence
 from statistics import median
 
-import trio
-
 from benchmarks import record
 from examples.work_queue.demo import demo
 
@@ -27,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = []
     for name, runs, calm in ("peace", RUNS_IN_PEACE, True), ("deaths", RUNS_WITH_DEATHS, False):
         runs = 1 if args.quick else runs
-        seconds = trio.run(demo, tasks, runs, calm)
+        seconds = demo(tasks, runs, calm)
         results.append(
             {
                 "name": name,

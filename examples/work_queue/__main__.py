@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
-import signal
 import socket
 import sys
 import time
@@ -32,6 +31,7 @@ from examples.work_queue.kinds import KINDS
 from examples.work_queue.messages import Job
 from examples.work_queue.node import ROLE, Node
 from examples.work_queue.screen import Screen
+from examples.work_queue.signals import unless_signalled
 
 SWITCH_SECONDS = 0.0005
 """So soon Python's other threads give way to trio's, which hands out and collects. Its default is 5 ms."""
@@ -74,42 +74,27 @@ def job_of(options: argparse.Namespace) -> Job:
 
 
 async def node(options: argparse.Namespace) -> str | None:
-    """Be a node until the own job is finished, or a signal comes; then leave. Returns what went wrong."""
-    problem = None
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-
-            async def leave_on_signal() -> None:
-                await anext(signals)
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(leave_on_signal)
-            try:
-                problem = await work(options)
-            except (swim.SwimError, OSError, ValueError) as error:
-                problem = f"work_queue: {error}"
-            nursery.cancel_scope.cancel()
-    return problem
-
-
-async def work(options: argparse.Namespace) -> str | None:
+    """Be a node until the own job is finished, then leave. Returns what went wrong."""
     opening = swim.open_cluster(options.name, bind=options.bind, seeds=options.join, tags=ROLE)
-    with Screen() as screen:
-        if options.join:
-            screen.say(f"looking for {' or '.join(options.join)}")
-        async with opening as cluster:
-            screen.say(f"{cluster.me} is a member; {cluster.leader and cluster.leader.name} leads")
-            summary = await Node(cluster, screen).run(job_of(options) if options.kind else None)
+    try:
+        with Screen() as screen:
+            if options.join:
+                screen.say(f"looking for {' or '.join(options.join)}")
+            async with opening as cluster:
+                screen.say(f"{cluster.me} is a member; {cluster.leader and cluster.leader.name} leads")
+                summary = await Node(cluster, screen).run(job_of(options) if options.kind else None)
+    except (swim.SwimError, OSError, ValueError) as error:
+        return f"work_queue: {error}"
     return "the job could not be done" if summary.startswith("failed") else None
 
 
 def main() -> None:
     options = parse(sys.argv[1:])
     if options.demo:
-        seconds = trio.run(demo, options.tasks, options.runs, options.calm)
+        seconds = demo(options.tasks, options.runs, options.calm)
         sys.exit(len(seconds) < options.runs)
     sys.setswitchinterval(SWITCH_SECONDS)
-    sys.exit(trio.run(node, options))
+    sys.exit(trio.run(unless_signalled, node, options))
 
 
 main()

@@ -18,6 +18,7 @@ from statistics import median
 import trio
 
 from examples.work_queue.kinds import PRIMES_STEP, ranges
+from examples.work_queue.signals import unless_signalled
 
 SECONDS_MAX = 60
 WORKER_DIES, LEADER_DIES = 0.25, 0.5
@@ -86,8 +87,15 @@ class Crew:
         print(f"{time.monotonic() - self._begun:6.2f} s  {text}", flush=True)
 
 
-async def demo(tasks: int, runs: int, calm: bool) -> list[float]:
+def demo(tasks: int, runs: int, calm: bool) -> list[float]:
     """How long the job took in each of the runs, up to the first that was not right."""
+    seconds = trio.run(unless_signalled, repeat, tasks, runs, calm)
+    if seconds is None:
+        sys.exit("interrupted; all processes are stopped")
+    return seconds
+
+
+async def repeat(tasks: int, runs: int, calm: bool) -> list[float]:
     seconds: list[float] = []
     for number in range(1, runs + 1):
         print(f"-- {number} of {runs}: how many primes are there below {tasks * PRIMES_STEP:,}?")
