@@ -86,6 +86,7 @@ class Transcript:
         self._replies: list[tuple[str, Message]] = []
         self._news: list[Shown] = []
         self._seen: dict[str, int] = {}  # how far each author was shown: nothing is shown twice
+        self._highest = 0  # number on the screen; a lower one comes from the other side
         self._adopted: tuple[int, Literal["", "earlier", "meanwhile"]] = (0, "")
 
     # --- what happens
@@ -198,7 +199,10 @@ class Transcript:
         ]
         self.pending = lost + [line for line in self.pending if line not in old]
         split = any(not log.agrees(number, line) for number, line in numbered if number <= self.shown)
-        self._adopted = (log.end, "meanwhile" if split else "" if old.end else "earlier")
+        if split:
+            self._adopted = (log.end, "meanwhile")
+        elif self.shown >= self._adopted[0]:
+            self._adopted = (log.end, "" if old.end else "earlier")
         self.shown = log.base
 
     def _accept(self, number: int) -> None:
@@ -209,8 +213,10 @@ class Transcript:
             line = self.log[self.shown]
             if line.n > self._seen.get(line.author, 0):
                 self._seen[line.author] = line.n
-                aside = "meanwhile" if line.aside else when if self.shown <= adopted else ""
-                self._news.append(Shown(self.shown, line, aside))
+                aside = line.aside or self.shown <= self._highest
+                self._highest = max(self._highest, self.shown)
+                told = "meanwhile" if aside else when if self.shown <= adopted else ""
+                self._news.append(Shown(self.shown, line, told))
         self.log.forget()
 
     # --- as the leader
