@@ -32,7 +32,7 @@ async def test_what_is_said_at_info(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_a_process_that_stood_still_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
     async with cluster_of("a", "b") as nodes:
-        time.sleep(3.0)  # noqa: ASYNC251 - what applications should not do
+        time.sleep(2.2)  # noqa: ASYNC251 - what applications should not do
         with trio.fail_after(PATIENCE):
             while "this process stood still for" not in caplog.text:  # noqa: ASYNC110 - no event tells it
                 await trio.sleep(0.02)
