@@ -24,6 +24,8 @@ __all__ = ["Sync", "delegate_clash"]
 _LOST_MAX = 64
 REST_S = 0.4
 """A view that has not changed for so long is worth comparing (DETECTOR.md section 3)."""
+_CROWD_S = 0.1
+"""After joining, until it is seen whether others joined at the same time."""
 _SMALL_CLUSTER = 32
 _AGREED, _SKIPPED_MAX = 16, 3
 _REPAIRS = 3
@@ -67,7 +69,7 @@ class Sync(Part):
         self._eager_until = 0.0
         self._agreed = self._skipped = 0
         """How many pings in a row came from members with the same view, and exchanges left out for it."""
-        self._state_version = -1
+        self._state_version = self._joined_version = -1
         self._nodes: tuple[NodeState, ...] = ()
 
     # --- when
@@ -77,6 +79,18 @@ class Sync(Part):
         self._eager_until = now + _EAGER_S
         self._timers.set("sync", now + self._rng.random() * self._interval(), self._regular)
         self._timers.set("reconnect", now + _EAGER_INTERVAL, self._reconnect)
+        self._joined_version = self._table.version
+        self._timers.set("crowd", now + _CROWD_S, self._after_crowd)
+
+    def _after_crowd(self, now: float) -> None:
+        """Who joined among many others, whose views were as young, has missed some: look once more."""
+        if now - self._table.changed_at < _CROWD_S / 2:
+            self._timers.set("crowd", now + _CROWD_S, self._after_crowd)
+        elif self._table.version != self._joined_version:
+            for name in self._table.rings.pick(self._rng, 1, lambda other: other != self._name):
+                record = self._table.get(name)
+                assert record is not None
+                self.ask(record.address, now)
 
     def _interval(self) -> float:
         """Grows with the cluster, so that no member is asked more often (memberlist's formula)."""

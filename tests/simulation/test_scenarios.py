@@ -335,6 +335,16 @@ def test_a_change_of_tags_reaches_everybody() -> None:
     assert not world.events(LeaderChanged, at="n3", about="n3")
 
 
+def test_many_that_join_at_once_see_each_other_at_once() -> None:
+    """The flood alone misses some of those whose views are as young; pings would find out in seconds."""
+    world = World(seed=3)
+    world.add_node("n0")
+    world.run(1.0)
+    for number in range(1, 32):
+        world.add_node(f"n{number}", seeds=["n0"])
+    assert world.run_until(lambda: all(len(world.view(name)) == 32 for name in world.nodes), limit=0.45)
+
+
 # --- the world itself, around the real core
 
 
