@@ -145,7 +145,8 @@ class Myself(Part):
         record = self.record
         if record is None or self.leaving or self._table.present_count == 1:
             return
-        if self.cut_off and now - self.cut_off[-1] < self._config.silence_tolerance:
+        taken = TOKEN_TAG in self._marks
+        if taken and self.cut_off and now - self.cut_off[-1] < self._config.silence_tolerance:
             return  # it may have been given up meanwhile: that is to be heard first
         if record.token != self._marks.get(TOKEN_TAG, ""):
             self._say_more(now)

@@ -257,6 +257,13 @@ class TestPartitions:
         assert problem is not None
         assert problem.startswith("3 of 5 voters have to grant a lease")
 
+    def test_who_has_lost_it_tells_those_who_are_cut_off_with_it(self, net: Net) -> None:
+        nodes = led(net, *"abcde", voters=tuple("abcde"))
+        net.run(3)
+        net.split("ab", "cde")
+        net.run(L + 0.5)
+        assert [leader(node) for node in nodes[:2]] == [None, None]
+
     def test_a_minority_forgets_a_leader_that_it_cannot_hear(self, net: Net) -> None:
         nodes = led(net, *"abcde", voters=tuple("abcde"))
         net.run(3)
