@@ -88,7 +88,9 @@ async def test_the_side_without_most_voters_has_no_leader(nodes: Nodes) -> None:
             assert {each.node for each in crew.tenures(began)} <= set(large)
         await until(lambda: crew.acting() is not None, "all follow one leader again")
         await trio.sleep(1.0)
-        assert crew.acting() is following
+        acting = crew.acting()  # perhaps under a fresh token: what the others had asked with may be higher
+        assert acting is not None
+        assert acting.node == following.node
         assert tokens_rise(crew.tenures())
         assert overlaps(crew.tenures()) == 0
 
