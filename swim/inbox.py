@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from types import TracebackType
 
 import trio
 
 from swim.messages import Broadcast, DirectMessage, Lagged, Message
+from swim.reading import BufferedStream
 
 __all__ = ["Inbox", "MessageStream"]
 
@@ -86,65 +86,34 @@ class Inbox:
                 self._waiting.append(letter)
 
 
-class MessageStream:
+class MessageStream(BufferedStream[_Letter | Broadcast | Lagged]):
     """An asynchronous iterator of messages, open inside ``async with``.
 
-    It yields `DirectMessage`, `Broadcast` and `Lagged`. The iteration ends when the cluster is closed.
+    It yields `DirectMessage`, `Broadcast` and `Lagged`. The iteration ends when the cluster is closed. Direct
+    messages that nobody has read when it is closed wait for the next stream.
     """
 
+    _name = "message"
+
     def __init__(self, inbox: Inbox) -> None:
+        super().__init__()
         self._inbox = inbox
-        self._buffer: deque[_Letter | Broadcast | Lagged] = deque()
         self._broadcasts = 0
-        self._readers = trio.lowlevel.ParkingLot()
-        self._ended = False
-        self._closed = False
-
-    async def __aenter__(self) -> MessageStream:
-        await trio.lowlevel.checkpoint()
-        self._inbox._add(self)
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop listening. A task that is waiting for a message gets `trio.ClosedResourceError`.
-
-        Direct messages that nobody has read yet wait for the next stream.
-        """
-        if not self._closed:
-            self._closed = True
-            self._inbox._discard(self, [item for item in self._buffer if isinstance(item, _Letter)])
-            self._buffer.clear()
-        self._readers.unpark_all()
-        await trio.lowlevel.checkpoint()
-
-    def __aiter__(self) -> MessageStream:
-        return self
 
     async def __anext__(self) -> Message:
         """The next message. Raises `trio.ClosedResourceError` outside of its ``async with``."""
-        await trio.lowlevel.checkpoint()
-        while not self._buffer:
-            if self._closed:
-                break
-            if self._ended:
-                raise StopAsyncIteration
-            await self._readers.park()
-        if self._closed:
-            raise trio.ClosedResourceError("this message stream is closed")
-        item = self._buffer.popleft()
+        item = await self._next()
         if isinstance(item, _Letter):
             item.take(read=True)
             return item.message
         self._broadcasts -= isinstance(item, Broadcast)
         return item
+
+    def _open(self) -> None:
+        self._inbox._add(self)
+
+    def _discard(self) -> None:
+        self._inbox._discard(self, [item for item in self._buffer if isinstance(item, _Letter)])
 
     def _put(self, item: _Letter | Broadcast | Lagged) -> None:
         self._buffer.append(item)
@@ -159,7 +128,3 @@ class MessageStream:
             self._buffer[-1] = Lagged(last.count + 1)
         else:
             self._put(Lagged(1))
-
-    def _end(self) -> None:
-        self._ended = True
-        self._readers.unpark_all()

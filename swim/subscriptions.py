@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 import trio
 
 from swim.events import Event, MemberFailed, Snapshot
+from swim.reading import BufferedStream
 from swim.statistics import EVENT_NAMES
 
 __all__ = ["EventStream", "Seen", "Subscriptions"]
@@ -63,57 +63,29 @@ class Subscriptions:
         self._streams.pop(stream, None)
 
 
-class EventStream:
+class EventStream(BufferedStream[Event]):
     """An asynchronous iterator of events, open inside ``async with``.
 
     The first event is a `Snapshot`. When more than `Config.event_buffer` events wait for the reader they are
     replaced by one fresh `Snapshot`. The iteration ends when the cluster is closed.
     """
 
+    _name = "event"
+
     def __init__(self, subscriptions: Subscriptions) -> None:
+        super().__init__()
         self._subscriptions = subscriptions
-        self._buffer: deque[Event] = deque()
-        self._readers = trio.lowlevel.ParkingLot()
-        self._ended = False
-        self._closed = False
-
-    async def __aenter__(self) -> EventStream:
-        await trio.lowlevel.checkpoint()
-        self._subscriptions._add(self)
-        self._buffer.append(self._subscriptions._snapshot())
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop listening. A task that is waiting for an event gets `trio.ClosedResourceError`."""
-        self._closed = True
-        self._buffer.clear()
-        self._subscriptions._discard(self)
-        self._readers.unpark_all()
-        await trio.lowlevel.checkpoint()
-
-    def __aiter__(self) -> EventStream:
-        return self
 
     async def __anext__(self) -> Event:
         """The next event. Raises `trio.ClosedResourceError` outside of its ``async with``."""
-        await trio.lowlevel.checkpoint()
-        while not self._buffer:
-            if self._closed:
-                break
-            if self._ended:
-                raise StopAsyncIteration
-            await self._readers.park()
-        if self._closed:
-            raise trio.ClosedResourceError("this event stream is closed")
-        return self._buffer.popleft()
+        return await self._next()
+
+    def _open(self) -> None:
+        self._subscriptions._add(self)
+        self._buffer.append(self._subscriptions._snapshot())
+
+    def _discard(self) -> None:
+        self._subscriptions._discard(self)
 
     def _put(self, events: Sequence[Event]) -> None:
         if len(self._buffer) + len(events) > self._subscriptions._limit:
@@ -122,8 +94,4 @@ class EventStream:
             self._buffer.append(self._subscriptions._snapshot())
         else:
             self._buffer.extend(events)
-        self._readers.unpark_all()
-
-    def _end(self) -> None:
-        self._ended = True
         self._readers.unpark_all()

@@ -32,6 +32,7 @@ LAYERS = {
     "swim.protocol": 2,
     "swim.clock": 3,
     "swim.resolve": 3,
+    "swim.reading": 3,
     "swim.subscriptions": 3,
     "swim.transport": 3,
     "swim.connections": 3,
@@ -68,6 +69,7 @@ TRIO = tuple(
         "resolve",
         "sending",
         "streams",
+        "reading",
         "subscriptions",
         "transport",
     )
