@@ -326,6 +326,7 @@ class Lease(Part):
         """This round failed: ask again when enough of the grants to others have run out.
 
         Where others ask as well, so that nobody gets a majority, it frees what it has for a while.
+        The next round is under a fresh token (see the end of "Tokens rise").
         """
         lefts = [max(0.0, until - now) for _, until in self._refused.values()]
         lefts += [0.0 for until in self._promised.values() if until > now]
@@ -339,6 +340,7 @@ class Lease(Part):
         else:
             wait = min(left + _SLACK_S, self._gap, third)
             self._gap *= 2
+        self._token = ""
         self._not_before = now + wait
         self._timers.set("lease", self._not_before, self._ask)
 
