@@ -27,7 +27,10 @@ majorities share a voter, so there are no two holders at one instant. What this 
 **Tokens rise.** A term's token is in the questions, and a term begins only when a majority has granted
 that token. A voter answers with the highest token that it has granted to others; who hears of a
 higher one than its own asks again with one above. As two majorities share a voter, the next holder's
-token is above (as long as that voter's process lives; beyond that, tokens are made of wall time).
+token is above as long as that voter's process lives. If it does not, tokens still rise by wall time: what
+answers a round is no older than L/3, a voter that was started again is silent for L, and after a round that
+failed the token is minted anew. So the new one is minted at least 2L/3 after the voter's old process granted
+any: it is above unless the two leaders' clocks differ by more, and nobody who lives has heard of the old one.
 
 **Who asks**: the lowest id that is not suspected, while no holder is known; the next ones too when that
 leads to nothing for long, as it may where only some links are cut. The holder shows its token in
@@ -180,9 +183,7 @@ class Lease(Part):
             self._unrenewed = tuple(missed) if now >= self.term_ends else ()
             self._clean_until = self.ends
         self.end()
-        self._token = ""
-        self._sent.clear()
-        self._promised.clear()
+        self._discard()
         self._refused.clear()
         self._gap = _FIRST_GAP_S
         self._not_before = now
@@ -199,10 +200,15 @@ class Lease(Part):
         self._free(now)
         self._lose(now)
 
-    def _free(self, now: float) -> None:
-        """Nothing that was granted so far is counted any more, and the voters may know."""
+    def _discard(self) -> None:
+        """Nothing that was granted so far, or is on its way, counts: the next round has a fresh token."""
+        self._token = ""
         self._sent.clear()
         self._promised.clear()
+
+    def _free(self, now: float) -> None:
+        """The voters may know that nothing that they granted so far is counted any more."""
+        self._discard()
         self.ends = -math.inf
         self._tell(Claim(ClaimKind.RELEASE, self._round, process=self._process), now)
 
@@ -214,11 +220,9 @@ class Lease(Part):
         if id is None or (self.term is None and not self._wants(now)):
             return
         if self.term is None and self._id != id:
-            self._token = ""
+            self._discard()
         if not self._token:
             self._id, self._token = id, self._myself.mint_token(now)
-            self._promised.clear()
-            self._sent.clear()
         self._round += 1
         self._sent[self._round] = now
         if len(self._sent) > _SENT_MAX:
@@ -296,7 +300,7 @@ class Lease(Part):
         self._table.newest_token = max(self._table.newest_token, token)
         if self.term is not None:
             self._lose(now)
-        self._token = ""
+        self._discard()
         self._timers.set("lease", now, self._ask)
 
     def _count(self, now: float) -> None:
@@ -326,7 +330,6 @@ class Lease(Part):
         """This round failed: ask again when enough of the grants to others have run out.
 
         Where others ask as well, so that nobody gets a majority, it frees what it has for a while.
-        The next round is under a fresh token (see the end of "Tokens rise").
         """
         lefts = [max(0.0, until - now) for _, until in self._refused.values()]
         lefts += [0.0 for until in self._promised.values() if until > now]
@@ -340,7 +343,7 @@ class Lease(Part):
         else:
             wait = min(left + _SLACK_S, self._gap, third)
             self._gap *= 2
-        self._token = ""
+            self._discard()
         self._not_before = now + wait
         self._timers.set("lease", self._not_before, self._ask)
 
