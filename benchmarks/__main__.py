@@ -43,7 +43,8 @@ ALL = (
     Benchmark("faults", "silent hosts, pauses, lost packets; real processes, beside memberlist"),
     Benchmark("overhead", "what an idle node costs; real processes, beside memberlist"),
     Benchmark(
-        "leadership", "fail-over, partitions, two leaders at once; real processes, beside ZooKeeper, etcd"
+        "leadership",
+        "fail-over, partitions, two leaders at once; real processes, beside ZooKeeper, etcd, Raft",
     ),
     Benchmark("simulated", "the same in simulation, in larger clusters, over a WAN, and with loss"),
     Benchmark(

@@ -76,8 +76,9 @@ def test_every_cut_can_be_asked_for() -> None:
     assert parse(["--quick"]).only == ["kill", "leave"]
 
 
-@pytest.mark.parametrize("kind", ["zookeeper", "etcd"])
+@pytest.mark.parametrize("kind", ["zookeeper", "etcd", "pysyncobj"])
 def test_what_is_not_installed_is_named(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(servers, "_ZOOKEEPER_JAR", tmp_path / "absent.jar")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "apt-get install" in str(servers.why_not(kind))
+    monkeypatch.setattr(servers.importlib.util, "find_spec", lambda name: None)
+    assert "install" in str(servers.why_not(kind))

@@ -6,6 +6,7 @@
   until the leadership function runs at another node (`leading` lines). The old one is then started again.
 - part (with voters): the network between namespaces is cut 2|3, 1|4 and one way, for 10 s; needs root.
 - zookeeper, etcd: three servers, five clients, the same three signals; skipped where they are not installed.
+- pysyncobj: five nodes, likewise.
 
 While a node leads it ticks every 20 ms. overlap: ticks of a node while another one led, by both their words.
 late ticks: those of the stopped leader after it was continued. late: by how much the next one came later than

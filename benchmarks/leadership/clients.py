@@ -1,10 +1,12 @@
-"""A client of ZooKeeper or etcd that runs a leadership function, and tells of it as our agent does.
+"""A client of ZooKeeper or etcd, or a node of pysyncobj, that runs a function while it leads and tells of it.
 
     python -m benchmarks.leadership.clients zookeeper --servers HOST:PORT,.. --seconds 10 --name n0
     python -m benchmarks.leadership.clients etcd --servers HOST:PORT,.. --seconds 5 --name n0
+    python -m benchmarks.leadership.clients pysyncobj --servers HOST:PORT,.. --seconds 0 --name n0
 
 As their documentation has it: kazoo's `Election.run`; etcd's election service, with a thread that keeps the
-lease alive and stops the function when it cannot. SIGTERM ends the function, gives leadership up, and exits.
+lease alive and stops the function when it cannot; pysyncobj's nodes (Raft, `--servers` are they themselves),
+which are asked before each tick whether they lead. SIGTERM ends the function, gives leadership up, and exits.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from benchmarks.leadership.crew import NAMES
 
 __all__ = ["main"]
 
@@ -42,10 +46,10 @@ class Client:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
-    def function(self, token: str, lost: threading.Event) -> None:
+    def function(self, token: str, lost: Callable[[], bool]) -> None:
         """Act as leader until told to stop."""
         self.say("leading", on=True, token=token)
-        while not self.stopping.is_set() and not lost.is_set():
+        while not self.stopping.is_set() and not lost():
             self.say("tick", token=token)
             time.sleep(TICK_SECONDS)
         self.say("leading", on=False, token=token)
@@ -62,7 +66,7 @@ def zookeeper(client: Client, servers: Sequence[str], seconds: float) -> None:
     stop = threading.Thread(target=lambda: (client.stopping.wait(), election.cancel()), daemon=True)
     stop.start()
     while not client.stopping.is_set():
-        election.run(lambda: client.function(f"{kazoo.last_zxid:020}", threading.Event()))
+        election.run(lambda: client.function(f"{kazoo.last_zxid:020}", lambda: False))
     kazoo.stop()
     kazoo.close()
 
@@ -107,7 +111,7 @@ def etcd(client: Client, servers: Sequence[str], seconds: float) -> None:
             )["leader"]
         except (OSError, ValueError):
             continue
-        client.function(f"{int(won['rev']):020}", lost)
+        client.function(f"{int(won['rev']):020}", lost.is_set)
         if not lost.is_set():
             ask("election/resign", leader=won)
 
@@ -122,7 +126,25 @@ def _keep_alive(ask: Etcd, lease: str, lost: threading.Event, seconds: float, cl
             lost.set()
 
 
-KINDS: dict[str, Callable[[Client, Sequence[str], float], None]] = {"zookeeper": zookeeper, "etcd": etcd}
+def pysyncobj(client: Client, nodes: Sequence[str], seconds: float) -> None:
+    """A node of a Raft cluster with fixed members; `seconds` means nothing to it."""
+    from pysyncobj import SyncObj
+
+    mine = nodes[NAMES.index(client.name)]
+    raft = SyncObj(mine, [node for node in nodes if node != mine])
+    client.say("bound", address=mine)
+    while not client.stopping.is_set():
+        if raft._isLeader():  # its only way to ask
+            client.function(f"{raft.raftCurrentTerm:020}", lambda: not raft._isLeader())
+        time.sleep(TICK_SECONDS / 4)
+    raft.destroy()
+
+
+KINDS: dict[str, Callable[[Client, Sequence[str], float], None]] = {
+    "zookeeper": zookeeper,
+    "etcd": etcd,
+    "pysyncobj": pysyncobj,
+}
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The same signals to a client of ZooKeeper or etcd that leads: five clients, three servers."""
+"""The same signals to a leading client of ZooKeeper or etcd (five clients, three servers), or pysyncobj."""
 
 from __future__ import annotations
 

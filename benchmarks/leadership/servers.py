@@ -1,4 +1,4 @@
-"""Three ZooKeeper or etcd servers on loopback, for as long as a block runs."""
+"""Three ZooKeeper or etcd servers on loopback, for as long as a block runs; pysyncobj needs none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from benchmarks.leadership.crew import NAMES
 from benchmarks.peers import Absent, Peer
 from benchmarks.ports import Ports
 
@@ -21,6 +22,7 @@ __all__ = ["SETTINGS", "open_servers", "why_not"]
 SETTINGS = {
     "zookeeper": {"default session, 10 s": 10.0, "shortest session, 4 s": 4.0},
     "etcd": {"TTL 5 s": 5.0, "shortest TTL, 2 s": 2.0},
+    "pysyncobj": {"Raft": 0.0},
 }
 """What a client asks for: the session's or lease's seconds."""
 COUNT = 3
@@ -37,6 +39,9 @@ def why_not(kind: str) -> Absent | None:
         if importlib.util.find_spec("kazoo") is None:
             return Absent(kind, "kazoo cannot be imported", "pip install kazoo")
         return None
+    if kind == "pysyncobj":
+        found = importlib.util.find_spec("pysyncobj") is not None
+        return None if found else Absent(kind, "it cannot be imported", "pip install pysyncobj")
     if shutil.which("etcd") is None:
         return Absent(kind, "its server is not installed", "apt-get install etcd-server")
     return None
@@ -44,10 +49,17 @@ def why_not(kind: str) -> Absent | None:
 
 @contextmanager
 def open_servers(kind: str) -> Iterator[list[str]]:
-    """Yields their addresses for clients, once they answer. Their data and processes go with the block."""
+    """Yields their addresses for clients, once they answer. Their data and processes go with the block.
+
+    pysyncobj's clients are its servers: these addresses are their own.
+    """
     ports = Ports()
     with ExitStack() as stack:
         stack.callback(ports.close)
+        if kind == "pysyncobj":
+            first = ports.take(len(NAMES))
+            yield [f"127.0.0.1:{first + number}" for number in range(len(NAMES))]
+            return
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swim-benchmark-")))
         first = ports.take(3 * COUNT)
         commands = (_zookeeper if kind == "zookeeper" else _etcd)(directory, first)
