@@ -87,7 +87,8 @@ class Session:
         async def fresh_crews() -> None:
             for _ in left:
                 async with open_crew(self._swim, voters=voters) as crew:
-                    found.append(await run(crew, await crew.gather()))
+                    figures = await run(crew, await crew.gather())
+                found.append(figures)
                 self._tell(f"{scenario}, {mode}", found)
 
         if scenario != "pause":

@@ -63,7 +63,9 @@ _CLEANUP = 1 / 6
 """Of the length: a term ends so much before its lease, for what the application has to clean up."""
 _PLACES, _PATIENCE = 3, 2
 """So many ask as well, each after so many lengths of a lease more, when those before them get nowhere."""
-_FIRST_GAP_S = 0.05
+_FIRST_GAP_S = 0.02
+_CONTEST_GAP_S = 0.1
+"""Whoever refuses for longer than this has not just been overtaken by a release: others ask as well."""
 _SLACK_S = 0.005
 _SENT_MAX = 64
 _REFUSALS = {
@@ -323,8 +325,13 @@ class Lease(Part):
             self._leadership.update(now)
 
     def _hopeless(self, now: float) -> bool:
-        """So many refuse that there will be no majority in this round."""
-        return len(self._voters) - len(self._refused) < self._majority
+        """So many refuse, or have left, that there will be no majority in this round."""
+        still = [name for name in self._voters if name not in self._refused and not self._has_left(name)]
+        return len(still) < self._majority
+
+    def _has_left(self, name: str) -> bool:
+        record = self._table.get(name)
+        return record is not None and record.state is MemberState.LEFT
 
     def _give_way(self, now: float) -> None:
         """This round failed: ask again when enough of the grants to others have run out.
@@ -337,7 +344,7 @@ class Lease(Part):
         left = lefts[self._majority - 1] if len(lefts) >= self._majority else math.inf
         third = self._length / _ROUNDS
         some = any(until > now for until in self._promised.values())
-        if some and left > third and now >= self._clean_until:
+        if some and left > third and self._gap > _CONTEST_GAP_S and now >= self._clean_until:
             wait = self._rng.uniform(third, self._length)
             self._free(now)
         else:

@@ -36,6 +36,8 @@ from swim.wire.messages import (
 __all__ = ["Reception"]
 
 _ALIASES_MAX = 1_024
+_ALSO_OF_ABSENT = ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.RELEASE
+"""Claims that are of use whatever became of their sender: a farewell may overtake a release."""
 
 
 class Reception(Part):
@@ -186,7 +188,7 @@ class Reception(Part):
             return
         if sender.solo:
             self._membership.answered_after_all(sender.name, now)
-        elif not sender.present and claim.kind not in (ClaimKind.GRANT, ClaimKind.REFUSE):
+        elif not sender.present and claim.kind not in _ALSO_OF_ABSENT:
             self._outbox.send(source, sender.as_dead(self._name))
             return
         self._claimed(claim, sender, source, now)

@@ -195,6 +195,7 @@ class TestFailOver:
         for now, count in ((net.now, 0), (ends, 2)):
             lease._promised = {"a": now + L}
             lease._refused = dict.fromkeys("bc", (Refusal.GRANTED, now + L))
+            lease._gap = L  # not for the first time
             lease._give_way(now)
             net.drain(a)
             assert len(claims(net, ClaimKind.RELEASE)) == count

@@ -58,3 +58,18 @@ def test_a_paused_holder_counts_until_its_lease_has_run_out() -> None:
     begun = [(at, name) for at, name, _ in world.invariants.terms]
     assert [name for _, name in begun] == ["n0", "n1"]
     assert begun[1][0] - begun[0][0] > 3.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_who_leaves_hands_it_on_at_once(seed: int) -> None:
+    """Its farewell and its release go different ways, so either may come first."""
+    names = tuple(f"n{i}" for i in range(5))
+    world = World(seed)
+    for i, name in enumerate(names):
+        world.add_node(name, () if i == 0 else ("n0",), voters=names)
+    world.run(15)
+    leader = world.leader("n1")
+    assert leader is not None
+    before = len(world.invariants.terms)
+    world.leave(leader)
+    assert world.run_until(lambda: len(world.invariants.terms) > before, 0.2, step=0.001) is not None
