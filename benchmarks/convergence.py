@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import signal
 import statistics
 import sys
 from collections import Counter
@@ -31,8 +30,8 @@ from typing import Any
 import trio
 
 from benchmarks import clusters, record, show
-from benchmarks.driver import Agent, Fleet, Spread, Watch, open_fleet, reports
-from benchmarks.peers import Absent, Peer, find_peer
+from benchmarks.driver import Agent, Fleet, Spread, Watch, drive, open_fleet, reports
+from benchmarks.peers import Peer, find_peers
 
 SUSPICION = "first suspicion"
 SCENARIOS = ("join storm", "one node joins", "tag change", "graceful leave", "SIGKILL", SUSPICION)
@@ -182,23 +181,10 @@ async def measure(args: argparse.Namespace, peers: list[Peer]) -> dict[tuple[str
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     print(f"seed {args.seed}", flush=True)
-    peers: list[Peer] = []
-    skipped: list[str] = []
-    for kind in args.peers.split(","):
-        found = find_peer(kind)
-        if isinstance(found, Absent):
-            print(found)
-            skipped.append(str(found))
-        else:
-            peers.append(found)
+    peers, skipped = find_peers(args.peers)
     if not peers:
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
-    try:
-        results = trio.run(measure, args, peers)
-    except KeyboardInterrupt:
-        print("interrupted; every process started here is gone", file=sys.stderr)
-        return 130
+    results = drive(measure, args, peers)
     print_table(results, [peer.kind for peer in peers], args.nodes)
     versions = {peer.kind: peer.version for peer in peers}
     path = record.write(args, results=_plain(results), versions=versions, skipped=skipped)

@@ -21,22 +21,24 @@ import json
 import math
 import os
 import signal
+import sys
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import trio
 
 from benchmarks.peers import Peer
 from benchmarks.ports import HOST, Ports
 
-__all__ = ["Agent", "Fleet", "Line", "Spread", "Watch", "open_fleet", "reports"]
+__all__ = ["Agent", "Fleet", "Line", "Spread", "Watch", "drive", "open_fleet", "reports"]
 
+T = TypeVar("T")
 Line: TypeAlias = dict[str, Any]
 """One line of an agent: `t`, `node`, `event`, and the event's own fields."""
 
@@ -352,6 +354,16 @@ async def open_fleet() -> AsyncIterator[Fleet]:
         if len(group.exceptions) == 1:  # the readers raise nothing: it is the body's own
             raise group.exceptions[0] from None
         raise
+
+
+def drive(measure: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """As `trio.run`; after Ctrl-C or SIGTERM everything is cleaned up, and the exit status is 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return trio.run(measure, *args)
+    except KeyboardInterrupt:
+        print("interrupted; every process started here is gone", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 async def _lines(stream: trio.abc.ReceiveStream | None) -> AsyncIterator[bytes]:

@@ -20,7 +20,6 @@ the same time. `silent` and `loss` make network namespaces and need root, ip and
 from __future__ import annotations
 
 import random
-import signal
 import sys
 import time
 from argparse import Namespace as Arguments
@@ -31,9 +30,9 @@ from typing import Any
 import trio
 
 from benchmarks import clusters, namespaces, record, show
-from benchmarks.driver import Agent, Fleet, Line, Spread, open_fleet, reports
+from benchmarks.driver import Agent, Fleet, Line, Spread, drive, open_fleet, reports
 from benchmarks.namespaces import open_network
-from benchmarks.peers import Absent, Peer, find_peer
+from benchmarks.peers import Peer, find_peers
 
 PATIENCE = 60.0
 SETTLED_SECONDS = 4.0
@@ -286,24 +285,16 @@ def parse(argv: Sequence[str] | None) -> Arguments:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     print(f"seed {args.seed}", flush=True)
-    found = [find_peer(kind) for kind in args.peers.split(",")]
-    peers = [peer for peer in found if isinstance(peer, Peer)]
-    skipped = [str(peer) for peer in found if isinstance(peer, Absent)]
+    peers, skipped = find_peers(args.peers)
     reason = namespaces.why_not()
     if reason is not None and (left_out := [name for name in NEED_ROOT if name in args.scenarios]):
         skipped.append(f"{' and '.join(left_out)} skipped: {reason} (root and: {namespaces.INSTALL})")
         args.scenarios = [name for name in args.scenarios if name not in left_out]
-    for line in skipped:
-        print(line)
+        print(skipped[-1])
     if not peers:
         return 1
     rows: list[Row] = []
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        trio.run(measure, args, peers, rows)
-    except KeyboardInterrupt:
-        print("interrupted; every process started here is gone", file=sys.stderr)
-        return 130
+    drive(measure, args, peers, rows)
     print_tables(rows)
     versions = {peer.kind: peer.version for peer in peers}
     print(f"recorded in {record.write(args, results=rows, versions=versions, skipped=skipped)}")

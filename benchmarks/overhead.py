@@ -11,7 +11,6 @@ CPU is that of whole processes, divided by their nodes; memory is that of a proc
 from __future__ import annotations
 
 import random
-import signal
 import statistics
 import sys
 from argparse import Namespace as Arguments
@@ -21,8 +20,8 @@ from typing import Any
 import trio
 
 from benchmarks import clusters, record, show
-from benchmarks.driver import Agent, Line, open_fleet
-from benchmarks.peers import Absent, Peer, find_peer
+from benchmarks.driver import Agent, Line, drive, open_fleet
+from benchmarks.peers import Peer, find_peers
 
 SETTLING_SECONDS = 15.0
 STATS_SECONDS = 5.0
@@ -133,20 +132,11 @@ def parse(argv: Sequence[str] | None) -> Arguments:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     print(f"seed {args.seed}", flush=True)
-    found = [find_peer(kind) for kind in args.peers.split(",")]
-    peers = [peer for peer in found if isinstance(peer, Peer)]
-    skipped = [str(peer) for peer in found if isinstance(peer, Absent)]
-    for line in skipped:
-        print(line)
+    peers, skipped = find_peers(args.peers)
     if not peers:
         return 1
     rows: list[Row] = []
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        trio.run(measure, args, peers, rows)
-    except KeyboardInterrupt:
-        print("interrupted; every process started here is gone", file=sys.stderr)
-        return 130
+    drive(measure, args, peers, rows)
     print_table(rows, [peer.kind for peer in peers], args.nodes)
     versions = {peer.kind: peer.version for peer in peers}
     print(f"recorded in {record.write(args, results=rows, versions=versions, skipped=skipped)}")

@@ -74,13 +74,11 @@ def machine() -> dict[str, Any]:
 
 def swim_version() -> str:
     """The commit where there is one: the version number stays the same for weeks."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=10"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    try:
+        described = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return "unknown"
     return described.stdout.strip() or "unknown"
 
 

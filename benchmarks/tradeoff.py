@@ -31,9 +31,8 @@ from statistics import NormalDist
 from typing import Any
 
 from benchmarks import pictures, record, show
-from benchmarks.detector.accrual import Hayashibara
+from benchmarks.detector.accrual import Hayashibara, silence_needed
 from swim.config import Config
-from swim.protocol.accrual import PHI_DEAD, phi
 
 __all__ = ["main"]
 
@@ -97,36 +96,16 @@ def swim_points(loss: float) -> list[Point]:
     return [
         {
             "setting": tolerance,
-            "detection": PERIOD / 2 + _silence(tolerance, loss)[0],
+            "detection": PERIOD / 2 + silence_needed(tolerance, loss)[0],
             "false": longer_than(tolerance * PAUSE_RATIO) + _lost_together(tolerance, loss),
         }
         for tolerance in TOLERANCES
     ]
 
 
-def _silence(tolerance: float, loss: float) -> tuple[float, int]:
-    """The silence at which phi is 8, and the direct probes that are unanswered then."""
-    lost = max(0.005, 1 - (1 - loss) ** 2)
-    silence = step = 0.01
-    while phi(silence, tolerance, [lost] * _overdue(silence)) < PHI_DEAD:
-        silence += step
-    return silence, _overdue(silence)
-
-
 def _lost_together(tolerance: float, loss: float) -> float:
     """How often an hour all of these probes are lost by chance."""
-    return 3600 / PERIOD * (1 - (1 - loss) ** 2) ** _silence(tolerance, loss)[1]
-
-
-def _overdue(silence: float) -> int:
-    """Rounds of probes grow from `rtt_min` to `round_max`."""
-    config = Config.lan()
-    sent, wait, count = 0.0, config.rtt_min, 0
-    while sent + config.rtt_min <= silence:
-        count += 1
-        sent += wait
-        wait = min(config.round_max, wait * 1.6)
-    return count
+    return 3600 / PERIOD * (1 - (1 - loss) ** 2) ** silence_needed(tolerance, loss)[1]
 
 
 def memberlist_points(nodes: int = 128) -> list[Point]:

@@ -21,7 +21,7 @@ from swim.config import Config
 from swim.protocol.accrual import PHI_DEAD, phi
 from swim.simulation.network import Fabric, Network
 
-__all__ = ["Hayashibara", "table"]
+__all__ = ["Hayashibara", "silence_needed", "table"]
 
 PERIOD = 1.0
 HOURS = 100.0
@@ -95,19 +95,24 @@ def classic(estimator: Hayashibara, loss: float, rng: Random, hours: float) -> t
 def probes(loss: float, triage: bool = False) -> tuple[float, float]:
     """The same for swim's likelihood: the silence at which phi is 8, when a round of probes goes out every
     `round_max`; false alarms as the product of the losses says (they are too rare to be simulated)."""
-    config = Config.lan()
-    lost = max(0.005, 1 - (1 - loss) ** 2)
-    tolerance = config.silence_tolerance * (1.0 if triage else 1.5)
-    silence = step = 0.01
-    while phi(silence, tolerance, [lost] * _overdue(silence, config)) < PHI_DEAD:
-        silence += step
-    rounds = _overdue(silence, config)
+    tolerance = Config.lan().silence_tolerance * (1.0 if triage else 1.5)
+    silence, rounds = silence_needed(tolerance, loss)
     true_loss = 1 - (1 - loss) ** 2
     return PERIOD / 2 + silence, 3600 / PERIOD * true_loss**rounds
 
 
-def _overdue(silence: float, config: Config) -> int:
+def silence_needed(tolerance: float, loss: float) -> tuple[float, int]:
+    """The silence at which phi is 8, in seconds, and the direct probes that are unanswered then."""
+    lost = max(0.005, 1 - (1 - loss) ** 2)
+    silence = step = 0.01
+    while phi(silence, tolerance, [lost] * _overdue(silence)) < PHI_DEAD:
+        silence += step
+    return silence, _overdue(silence)
+
+
+def _overdue(silence: float) -> int:
     """How many direct probes have gone unanswered: rounds grow from `rtt_min` to `round_max`."""
+    config = Config.lan()
     sent, wait, count = 0.0, config.rtt_min, 0
     while sent + config.rtt_min <= silence:
         count += 1

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -28,6 +27,7 @@ from typing import Any, TypeAlias
 import trio
 
 from benchmarks import namespaces, record, show
+from benchmarks.driver import drive
 from benchmarks.leadership import others, scenarios, servers
 from benchmarks.leadership.crew import NAMES, Crew, open_crew
 from benchmarks.leadership.scenarios import CUTS, Figures
@@ -209,12 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(swim)
         return 1
     session = Session(args, swim, {} if args.quick else kept(args))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
-    try:
-        trio.run(session.run)
-    except KeyboardInterrupt:
-        print("interrupted; every process started here is gone", file=sys.stderr)
-        return 130
+    drive(session.run)
     show.console().print(show.table("Leadership", COLUMNS, rows(session.results)))
     print(*session.skipped, sep="\n")
     print(record.write(args, results=session.results, skipped=session.skipped))

@@ -50,13 +50,13 @@ class Clients:
         await trio.sleep(SETTLED_SECONDS)
 
     async def kill(self, leader: Tenure) -> Figures:
-        began = self.agents[leader.node].kill()
-        following = await self.leader(besides=leader.node, since=began)
-        await self._replace(leader.node)
-        return {"to_the_next": following.on - began, "overlap": overlaps([leader, following])}
+        return await self._succeeded(leader, self.agents[leader.node].kill())
 
     async def leave(self, leader: Tenure) -> Figures:
-        began = self.agents[leader.node].terminate()
+        return await self._succeeded(leader, self.agents[leader.node].terminate())
+
+    async def _succeeded(self, leader: Tenure, began: float) -> Figures:
+        """Once another one leads: figures since the signal."""
         following = await self.leader(besides=leader.node, since=began)
         await self._replace(leader.node)
         return {"to_the_next": following.on - began, "overlap": overlaps([leader, following])}

@@ -29,7 +29,7 @@ import trio
 
 import swim
 from benchmarks import clusters, record, show
-from benchmarks.driver import Fleet, Line, open_fleet
+from benchmarks.driver import Fleet, Line, drive, open_fleet
 from benchmarks.messages.peer import NAME, rss_kib
 from benchmarks.namespaces import INSTALL, open_network, why_not
 from benchmarks.peers import Absent, Peer, find_peer
@@ -270,7 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"there is no scenario {unknown[0]!r}; there are: {', '.join(SCENARIOS)}")
     results: Row = {}
     skipped: list[str] = []
-    trio.run(measure, args, find_peer("swim"), results, skipped)
+    drive(measure, args, find_peer("swim"), results, skipped)
     record.write(args, results=results, skipped=skipped)
     print("\n".join(skipped) or "nothing was skipped")
     return 0

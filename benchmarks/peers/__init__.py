@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.record import swim_version
 
-__all__ = ["Absent", "Peer", "find_peer"]
+__all__ = ["Absent", "Peer", "find_peer", "find_peers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,14 @@ def find_peer(kind: str) -> Peer | Absent:
 
         return memberlist.find()
     raise ValueError(f"unknown peer {kind!r}: choose from swim, memberlist")
+
+
+def find_peers(kinds: str) -> tuple[list[Peer], list[str]]:
+    """Those that are there, of `kinds` (comma-separated); and why the others are skipped, which is told."""
+    found = [find_peer(kind) for kind in kinds.split(",")]
+    skipped = [str(peer) for peer in found if isinstance(peer, Absent)]
+    print(*skipped, sep="\n", end="\n" if skipped else "", flush=True)
+    return [peer for peer in found if isinstance(peer, Peer)], skipped
 
 
 def _find_swim() -> Peer | Absent:

@@ -41,6 +41,12 @@ class Leadership(Part):
         """Equal at two members exactly when they agree on the members and the floor."""
         return self._table.view_hash ^ self._floor_hash
 
+    @property
+    def token(self) -> str | None:
+        """The one that the leader shows, as far as this node has heard; None where it shows none."""
+        record = None if self.leader is None else self._table.get(self.leader.name)
+        return None if record is None else record.token or None
+
     def hear_floor(self, floor: str, now: float) -> None:
         """Another member's floor, whose leader is present in this node's view too (LEADER.md).
 

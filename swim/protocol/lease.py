@@ -358,10 +358,9 @@ class Lease(Part):
 
     def describe(self, now: float) -> Leadership:
         leader = self._leadership.leader
-        record = None if leader is None else self._table.get(leader.name)
         return Leadership(
             leader,
-            record.token or None if record is not None else None,
+            self._leadership.token,
             self.term,
             max(0.0, self.term_ends - now) if self.term is not None else 0.0,
             self._voters,

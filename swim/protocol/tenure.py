@@ -153,11 +153,9 @@ class Tenure(Part):
         self._timers.cancel("tenure")
 
     def describe(self, now: float) -> Leadership:
-        leader = self._leadership.leader
-        record = None if leader is None else self._table.get(leader.name)
         return Leadership(
-            leader,
-            record.token or None if record is not None else None,
+            self._leadership.leader,
+            self._leadership.token,
             self.term,
             max(0.0, self.term_ends - now) if self.term is not None else 0.0,
             problem=self.problem(now),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -47,6 +47,11 @@ class Stage:
             with trio.CancelScope(shield=True):
                 await trio.sleep(self.clean_up)
             self.done.append(f"end {term.token}")
+
+    async def run_until_closed(self, function: Callable[[Term], Awaitable[None]] | None = None) -> None:
+        """Let it, or else `serve`, run while the node leads, until the node ends."""
+        with pytest.raises(trio.ClosedResourceError):
+            await self.driver.leading.run(function or self.serve)
 
 
 @asynccontextmanager
@@ -291,8 +296,7 @@ async def test_functions_end_before_the_farewell(
     autojump_clock: MockClock, stage: Stage, nursery: trio.Nursery
 ) -> None:
     async def run() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await stage.driver.leading.run(stage.serve)
+        await stage.run_until_closed()
         stage.done.append("closed")
 
     stage.clean_up = 30
@@ -321,18 +325,14 @@ async def test_a_function_may_leave_the_cluster(autojump_clock: MockClock, stage
 async def test_no_term_begins_while_leaving(
     autojump_clock: MockClock, stage: Stage, nursery: trio.Nursery
 ) -> None:
-    async def run() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await stage.driver.leading.run(stage.serve)
-
     stage.clean_up = 5
     stage.lead("1")
-    nursery.start_soon(run)
+    nursery.start_soon(stage.run_until_closed)
     await settled()
     nursery.start_soon(stage.driver.leave)
     await trio.sleep(1)
     stage.lead("2")
-    nursery.start_soon(run)
+    nursery.start_soon(stage.run_until_closed)
     await trio.sleep(30)
     stage.driver.stop()
     await settled()
@@ -342,17 +342,13 @@ async def test_no_term_begins_while_leaving(
 async def test_the_body_may_be_cancelled_while_a_function_outside_of_it_runs(nursery: trio.Nursery) -> None:
     done: list[str] = []
 
-    async def run(driver: Driver, function: object) -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await driver.leading.run(function)  # type: ignore[arg-type]
-
     with trio.move_on_after(0.1):
         async with staged() as stage:
             done = stage.done
             stage.clean_up = 0.2
             stage.node.on["leave"] = lambda: done.append("farewell")
             stage.lead("1")
-            nursery.start_soon(run, stage.driver, stage.serve)
+            nursery.start_soon(stage.run_until_closed)
             await trio.sleep_forever()
     assert done == ["start 1", "end 1", "farewell"]
 
@@ -372,13 +368,9 @@ async def test_a_node_that_is_stopped(autojump_clock: MockClock, stage: Stage) -
 async def test_a_farewell_that_was_due_is_not_said_by_a_node_that_is_stopped(
     autojump_clock: MockClock, stage: Stage, nursery: trio.Nursery
 ) -> None:
-    async def run() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await stage.driver.leading.run(stage.serve)
-
     stage.clean_up = 10
     stage.lead("1")
-    nursery.start_soon(run)
+    nursery.start_soon(stage.run_until_closed)
     await settled()
     nursery.start_soon(stage.driver.leave)
     await trio.sleep(1)
@@ -418,14 +410,10 @@ async def test_a_node_whose_core_breaks_leads_no_longer(nursery: trio.Nursery) -
         finally:
             ended.set()
 
-    async def run(driver: Driver) -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await driver.leading.run(serve)
-
     with pytest.raises(ZeroDivisionError):  # noqa: PT012
         async with staged() as stage:
             stage.lead("1")
-            nursery.start_soon(run, stage.driver)
+            nursery.start_soon(stage.run_until_closed, serve)
             await trio.testing.wait_all_tasks_blocked()
             stage.node.on["handle_timer"] = stumble
             stage.node.deadline = trio.current_time()
