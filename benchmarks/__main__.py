@@ -16,8 +16,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import pictures, record
@@ -29,22 +30,42 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A command: `python -m benchmarks.NAME`, with further words for a full run and for a quick one."""
+    """A command: `python -m benchmarks.NAME`, with further words for a full run and for a quick one.
+
+    `beyond`: what a quick run leaves out, apart from larger clusters and more runs.
+    """
 
     name: str
     what: str
     full: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
+    beyond: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of one command. `record` is None where it wrote none."""
+
+    benchmark: Benchmark
+    status: int
+    seconds: float
+    record: Path | None
+    skipped: Sequence[str]
 
 
 ALL = (
     Benchmark("core", "what a message costs: codec, core, one node on real sockets; memory, import time"),
     Benchmark("convergence", "how fast news reaches everyone; real processes, beside memberlist"),
-    Benchmark("faults", "silent hosts, pauses, lost packets; real processes, beside memberlist"),
+    Benchmark(
+        "faults",
+        "silent hosts, pauses, lost packets; real processes, beside memberlist",
+        beyond="pauses, lost packets",
+    ),
     Benchmark("overhead", "what an idle node costs; real processes, beside memberlist"),
     Benchmark(
         "leadership",
-        "fail-over, partitions, two leaders at once; real processes, beside ZooKeeper, etcd, Raft",
+        "fail-over, partitions, two leaders at once; real processes, beside ZooKeeper, etcd, pysyncobj",
+        beyond="pauses, partitions; ZooKeeper, etcd, pysyncobj",
     ),
     Benchmark("simulated", "the same in simulation, in larger clusters, over a WAN, and with loss"),
     Benchmark(
@@ -60,25 +81,35 @@ ALL = (
         "the failure detector in simulation",
         ("--scenario", "all"),
         ("--scenario", "A", "accrual"),
+        beyond="all but crashes and classic phi",
     ),
 )
 
 
-def run(benchmark: Benchmark, quick: bool) -> tuple[int, list[str]]:
-    """Its exit status, and what it skipped."""
+def run(benchmark: Benchmark, quick: bool, which: str) -> Outcome:
     words = [
         "-m",
         f"benchmarks.{benchmark.name}",
         *(("--quick", *benchmark.quick) if quick else benchmark.full),
     ]
-    print(f"\n== {benchmark.what}\n$ {shlex.join(['python', *words])}", flush=True)
+    print(f"\n== {which}: {benchmark.what}\n$ {shlex.join(['python', *words])}", flush=True)
     began, written = time.monotonic(), time.time()
     status = subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode
-    print(f"({time.monotonic() - began:.0f} s)", flush=True)
+    seconds = time.monotonic() - began
+    print(f"({seconds:.0f} s)", flush=True)
     path = (record.RESULTS / "quick" if quick else record.RESULTS) / f"{benchmark.name}.json"
     if not path.exists() or path.stat().st_mtime < written - 1:
-        return status, []
-    return status, json.loads(path.read_text(encoding="utf-8")).get("skipped", [])
+        return Outcome(benchmark, status, seconds, None, ())
+    skipped = json.loads(path.read_text(encoding="utf-8")).get("skipped", [])
+    return Outcome(benchmark, status, seconds, path, skipped)
+
+
+def summary(outcomes: Sequence[Outcome], quick: bool) -> Iterator[tuple[str, ...]]:
+    """A row for each: how long it took, its record, and what a quick run leaves out."""
+    for one in outcomes:
+        where = "none" if one.record is None else str(one.record.relative_to(ROOT))
+        said = where if one.status == 0 else f"failed, exit status {one.status}"
+        yield one.benchmark.name, f"{one.seconds:.0f}", said, *([one.benchmark.beyond] if quick else [])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,21 +122,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown := [name for name in args.names if name not in names]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(names)}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    skipped: list[str] = []
+    if find_spec("rich") is None:
+        print(f"rich is absent, which makes the tables; install it with: {pictures.INSTALL}", file=sys.stderr)
+        return 2
+    from benchmarks import show
+
+    chosen = [benchmark for benchmark in ALL if not args.names or benchmark.name in args.names]
+    outcomes = [
+        run(benchmark, args.quick, f"{number} of {len(chosen)}") for number, benchmark in enumerate(chosen, 1)
+    ]
+    columns = ("", "seconds", "record", *(["only in a full run"] if args.quick else []))
+    title = f"\nall in {sum(one.seconds for one in outcomes):.0f} s"
+    show.console().print(show.table(title, columns, summary(outcomes, args.quick)))
+    skipped = [line for one in outcomes for line in one.skipped]
     if not pictures.available():
         skipped.append(f"pictures are skipped: matplotlib is absent; install it with: {pictures.INSTALL}")
-    failed, began = [], time.monotonic()
-    for benchmark in ALL:
-        if not args.names or benchmark.name in args.names:
-            status, left_out = run(benchmark, args.quick)
-            skipped += left_out
-            if status:
-                failed.append(benchmark.name)
-    print(f"\nall in {time.monotonic() - began:.0f} s")
     print("\n".join(dict.fromkeys(skipped)) or "nothing was skipped")
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if any(one.status for one in outcomes) else 0
 
 
 if __name__ == "__main__":

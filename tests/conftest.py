@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # The same examples on every run, however slow the machine: a failure in CI is a failure at home.
@@ -11,3 +12,8 @@ settings.register_profile("steady", derandomize=True, deadline=None, database=No
 # HYPOTHESIS_PROFILE=explore: new examples every time, and many more of them.
 settings.register_profile("explore", deadline=None, max_examples=5_000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: were one of them the last, one worker would run it while the others have no more."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

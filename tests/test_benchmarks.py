@@ -121,7 +121,8 @@ def test_ctrl_c_ends_every_process(memberlist: Peer) -> None:
         while len(processes_marked(mark)) < 4 and time.monotonic() < deadline:
             time.sleep(0.05)
         driver.send_signal(signal.SIGINT)
-        assert driver.wait(PATIENCE) == 130
+        output = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 130, output
     assert processes_marked(mark) == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import core, pictures, readme, record, show, simulated, tradeoff
-from benchmarks.__main__ import ALL, main
+from benchmarks.__main__ import ALL, Outcome, main, summary
 
 
 def test_a_record_says_how_to_measure_again(tmp_path: Path) -> None:
@@ -76,6 +76,7 @@ def test_every_benchmark_is_a_command_of_its_own() -> None:
         assert any(path.exists() for path in command), benchmark.name
 
 
+@pytest.mark.long
 def test_what_a_message_costs(tmp_path: Path) -> None:
     path = tmp_path / "core.json"
     words = ["--quick", "--nodes", "3", "--rounds", "1", "--json", str(path)]
@@ -105,6 +106,7 @@ def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"there are: {', '.join(benchmark.name for benchmark in ALL)}" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_news_in_simulation_reaches_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "simulated.json"
     assert simulated.main(["--nodes", "5", "--trials", "1", "--quick", "--json", str(path)]) == 0
@@ -124,3 +126,14 @@ def test_the_readme_has_figures_and_how_they_were_made() -> None:
     assert told
     assert [command for command in told if command not in commands] == [], "run python -m benchmarks.readme"
     assert readme.section().count("| --- |") >= len(told)
+
+
+def test_the_summary_names_records_failures_and_what_a_quick_run_leaves_out() -> None:
+    by_name = {benchmark.name: benchmark for benchmark in ALL}
+    path = record.RESULTS / "quick" / "faults.json"
+    outcomes = [Outcome(by_name["faults"], 0, 41.6, path, []), Outcome(by_name["core"], 1, 0.4, None, [])]
+    assert list(summary(outcomes, quick=True)) == [
+        ("faults", "42", "benchmarks/results/quick/faults.json", "pauses, lost packets"),
+        ("core", "0", "failed, exit status 1", ""),
+    ]
+    assert [len(row) for row in summary(outcomes, quick=False)] == [3, 3]
