@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,15 @@ async def test_a_node_that_cannot_start_is_reported_with_its_last_words(memberli
             await fleet.until_bound(second)
 
 
+@pytest.fixture
+def sigint_counts() -> Iterator[None]:
+    """Programs that are started here are ended by it, also where pytest itself runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_counts")
 def test_ctrl_c_ends_every_process(memberlist: Peer) -> None:
     mark = f"TRIO_SWIM_TEST_{uuid.uuid4().hex}"
     with subprocess.Popen(
