@@ -10,10 +10,12 @@ compares with the figures of the prototype in DETECTOR.md (see `bounds`): met, o
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Any
 
 from benchmarks import record, show
 from benchmarks.detector import ablations, report, scenarios
@@ -60,6 +62,8 @@ def measure(
                 result.trials[index] = figures
                 done(None, cell)
             result.seconds = time.monotonic() - began
+            kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+            result.megabytes = max(resource.getrusage(kind).ru_maxrss for kind in kinds) // 1024
             results.append(result)
             done(result, cell)
     return results
@@ -81,14 +85,19 @@ def main(argv: Sequence[str] | None = None) -> int:
                 progress.advance(task)
                 return
             results.append(result)
-            console.print(report.line(result), highlight=False, soft_wrap=True)
+            console.print(report.judged(result), highlight=False, soft_wrap=True)
             record.write(args, results=[report.plain(result) for result in results])
 
         measure(cells, args.seed, args.jobs, done)
     for table in report.tables(results):
         console.print(table)
+    others: list[Any] = []
     for name in [name for name in args.scenario if name in scenarios.OTHERS and not args.ablate]:
-        console.print(*scenarios.OTHERS[name](args))
+        found = scenarios.OTHERS[name](args)
+        console.print(*found)
+        others += found
+        plain = [report.plain(result) for result in results]
+        record.write(args, results=plain, tables=[report.rows(one) for one in others])
     return 1 if any(result.errors() for result in results) else 0
 
 

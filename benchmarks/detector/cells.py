@@ -87,6 +87,8 @@ class Result:
     seed: int
     trials: list[Figures]
     seconds: float = 0.0
+    megabytes: int = 0
+    """The most that one process has taken."""
 
     def figure(self, name: str) -> Measured:
         """Of all trials together; a trial may have measured a list."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.detector.cells import Goal, Measured, Result
+from benchmarks.detector.cells import Cell, Goal, Measured, Result
+from benchmarks.detector.warm import Figures, Start
+from swim.simulation import Burst, World
 
-__all__ = ["line", "plain", "short", "tables", "verdicts"]
+__all__ = ["judged", "line", "load", "plain", "rows", "short", "tables", "verdicts"]
 
 
 def short(value: float | None) -> str:
@@ -54,16 +58,20 @@ def verdicts(result: Result) -> list[str]:
 
 
 def line(result: Result) -> str:
-    """One cell on one line, while others still run."""
+    """One cell on one line, without what it is compared with."""
     cell = result.cell
     figures = "; ".join(f"{name} {_figure(result, name)}" for name in cell.figures)
+    rules = f" without {cell.rules}" if cell.rules else ""
+    count, seconds = len(result.trials), result.seconds
+    return f"{cell.scenario} {cell.title}, {cell.start}{rules}: {figures}  [{count} trials, {seconds:.0f} s]"
+
+
+def judged(result: Result) -> str:
+    """The same, with what was missed, while others still run."""
+    cell = result.cell
     missed = [text for text in verdicts(result) if not text.startswith("met:")]
     judgement = "; ".join(missed) if missed else "met" if cell.goals else "nothing to compare with"
-    rules = f" without {cell.rules}" if cell.rules else ""
-    return (
-        f"{cell.scenario} {cell.title}, {cell.start}{rules}: {figures}  [{len(result.trials)} trials, "
-        f"{result.seconds:.0f} s]  {judgement}"
-    ).replace("[", "\\[")
+    return f"{line(result)}  {judgement}".replace("[", "\\[")
 
 
 def tables(results: list[Result]) -> list[Table]:
@@ -90,23 +98,56 @@ def tables(results: list[Result]) -> list[Table]:
 
 
 def plain(result: Result) -> dict[str, Any]:
-    """For JSON."""
+    """For JSON; with every single value, so that more trials can be added to these."""
     cell = result.cell
+    wanted = dict.fromkeys([*cell.figures, *(goal.figure for goal in cell.goals)])
     return {
         "scenario": cell.scenario,
         "cell": cell.title,
         "start": str(cell.start),
-        "options": repr(cell.start),
+        "options": asdict(cell.start),
         "rules": cell.rules,
         "seed": result.seed,
         "verdict": verdicts(result),
         "trials": len(result.trials),
         "hash": result.trials[0].get("hash"),
+        "seconds": round(result.seconds, 1),
+        "megabytes": result.megabytes,
         "errors": result.errors(),
-        "figures": {name: _summary(result.figure(name)) for name in cell.figures},
+        "goals": [asdict(goal) for goal in cell.goals],
+        "figures": {name: _summary(result.figure(name)) for name in wanted},
     }
 
 
-def _summary(figure: Measured) -> dict[str, float | None]:
+def _summary(figure: Measured) -> dict[str, Any]:
     names = ("mean", "median", "p99", "max", "sum", "missing")
-    return {"count": len(figure.values)} | {name: figure.get(name) for name in names}
+    numbers = {name: figure.get(name) for name in names}
+    return {"count": len(figure.values)} | numbers | {"values": [round(value, 5) for value in figure.values]}
+
+
+def load(told: Mapping[str, Any]) -> Result:
+    """What `plain` told, back from JSON. It does not know any more which trial a value came from."""
+    options, figures, errors = told["options"], told["figures"], told["errors"]
+    burst, config = options["burst"], options["config"]
+    start = Start(**options | {"burst": burst and Burst(**burst), "config": tuple(map(tuple, config))})
+    goals = tuple(Goal(**goal) for goal in told["goals"])
+    title, rules, count = told["cell"], told["rules"], told["trials"]
+    cell = Cell(told["scenario"], title, start, _done, tuple(figures), goals, count, rules)
+    trials: list[Figures] = [{name: [] for name in figures} for _ in range(told["trials"])]
+    trials[0] = {name: [*one["values"], *[None] * int(one["missing"])] for name, one in figures.items()}
+    for trial, error in zip(trials[::-1], errors, strict=False):
+        trial["error"] = error
+    return Result(cell, told["seed"], trials, told["seconds"], told["megabytes"])
+
+
+def _done(world: World, rng: object) -> Figures:
+    raise RuntimeError("it was run elsewhere")
+
+
+def rows(table: Table | str) -> dict[str, Any] | list[str]:
+    """A table, or a text, for JSON."""
+    if isinstance(table, str):
+        return table.splitlines()
+    columns = {str(column.header): [str(cell) for cell in column.cells] for column in table.columns}
+    lines = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return {"title": str(table.title), "rows": lines}
