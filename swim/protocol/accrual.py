@@ -24,7 +24,7 @@ _PAUSE_SCALE = 0.05
 _PHI_MAX = 300.0
 _LOSS_MIN, _LOSS_MAX = 0.005, 0.9
 _LOSS_WEIGHT = 1 / 16
-_RECENT, _RECENT_MIN = 20, 16
+_RECENT, _RECENT_MIN, _LATEST = 20, 16, 8
 _REMARKABLE = 0.55
 
 
@@ -62,6 +62,12 @@ class LossEstimate:
     def recently(self) -> float:
         """The share among the last twenty; 0 before there are enough of them."""
         return sum(self._recent) / len(self._recent) if len(self._recent) >= _RECENT_MIN else 0.0
+
+    @property
+    def lately(self) -> float:
+        """The share among the last eight: a link that has just become bad has a good past."""
+        latest = list(self._recent)[-_LATEST:]
+        return sum(latest) / len(latest) if len(latest) == _LATEST else 0.0
 
     def remarkable(self, usual: float) -> bool:
         """Most of the recent probes were lost, and that is not how it goes with the others."""

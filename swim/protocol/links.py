@@ -10,7 +10,7 @@ from swim.protocol.myself import Myself
 
 __all__ = ["Links"]
 
-_BAD = 0.4
+_BAD, _BAD_LATELY = 0.4, 0.3
 _UNANSWERED_S = 1.5
 _SOUND_S = 1.0
 _TEST_S = 0.1
@@ -25,7 +25,9 @@ class Links(Part):
         """Of the regular pings."""
         self._myself = myself
         self._ask = ask
-        self._answered = self._heard = -math.inf
+        self._heard = -math.inf
+        self._unanswered: float | None = None
+        """Since when: the first ping that nobody's answer followed."""
         self._testing: float | None = None
         self._sound_since: float | None = None
         self._can_test = False
@@ -33,16 +35,21 @@ class Links(Part):
     @property
     def bad(self) -> bool:
         """Many of the recent pings were lost."""
-        return self.loss.recently > _BAD
+        return self.loss.recently > _BAD or self.loss.lately > _BAD_LATELY
 
     def answered(self, now: float) -> None:
         """An ack of another member."""
-        self._answered = now
+        self._unanswered = None
+
+    def pinged(self, now: float, *, answered: bool) -> None:
+        """A regular ping was answered, or not in time."""
+        self.loss.add(not answered)
+        if not answered and self._unanswered is None:
+            self._unanswered = now
 
     def heard(self, now: float) -> None:
         """Another member says something by itself."""
         if self._heard == -math.inf:
-            self._answered = now  # nothing has been asked yet
             self.test(now)  # while all is well: whether that can be done at all
         self._heard = now
 
@@ -74,7 +81,7 @@ class Links(Part):
         if self._myself.held:
             return False
         talking = now - self._heard < 2 * self._config.pause_tolerance
-        if talking and self._heard - self._answered > _UNANSWERED_S:
+        if talking and self._unanswered is not None and self._heard - self._unanswered > _UNANSWERED_S:
             return False
         if not self._can_test:
             return True

@@ -139,7 +139,7 @@ class Suspicion(Part):
             self._membership.declare_dead(name, "process-gone", now)
             return
         if case is None:
-            self._links.loss.add(False)
+            self._links.pinged(now, answered=True)
         else:
             for asker, poll in case.askers.items():
                 self._verdicts.answer(asker, poll, OpinionKind.VETO)
@@ -196,7 +196,7 @@ class Suspicion(Part):
 
     def overdue(self, name: str, now: float) -> None:
         """A regular ping was not answered in time."""
-        self._links.loss.add(True)
+        self._links.pinged(now, answered=False)
         self._open(name, now)
         self._step(name, now)
 

@@ -103,6 +103,13 @@ class TestLossEstimate:
             estimate.add(number % 5 == 0)
         assert 0.1 < estimate.share < 0.35
 
+    def test_the_latest_show_before_the_average_does(self) -> None:
+        estimate = LossEstimate()
+        for lost in [False] * 20 + [True] * 4:
+            estimate.add(lost)
+        assert estimate.recently == 0.2
+        assert estimate.lately == 0.5
+
 
 class TestRoundTrip:
     def test_unmeasured_it_waits_ten_times_the_shortest(self) -> None:

@@ -66,6 +66,17 @@ def test_one_unlucky_loss_does_not_silence_the_last_survivor_for_ever(net: Net) 
     assert net.believes(b, "a") is None
 
 
+def test_what_is_heard_while_nothing_was_asked_is_no_talk_without_answers(
+    net: Net, pair: tuple[Node, Node]
+) -> None:
+    """Its pings are not evenly spaced: others may die some seconds after the last that they answered."""
+    a, b = pair
+    net.crash(a)
+    b._suspicion._links.heard(net.now + 2)
+    net.run(LONG_S)
+    assert net.believes(b, "a") is None
+
+
 def test_one_ping_to_itself_in_quiet_times(net: Net, pair: tuple[Node, Node]) -> None:
     _, b = pair
     net.sent.clear()

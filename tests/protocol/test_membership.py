@@ -480,6 +480,18 @@ class TestReadmission:
         net.run(1)
         assert net.believes(a, "b") is ALIVE
 
+    def test_not_while_its_latest_pings_are_lost(self, net: Net) -> None:
+        """It would be removed again at once, for the same reason."""
+        a, b, teller = self.given_up(net)
+        net.run(20)
+        for _ in range(3):
+            b._suspicion._links.pinged(net.now, answered=False)
+        teller.tell(a, Dead("b", b.me.incarnation, "m"))
+        net.run(1)
+        assert net.believes(a, "b") is None
+        net.run(10)
+        assert net.believes(a, "b") is ALIVE
+
     def test_the_second_time_it_waits_for_a_minute(self, net: Net) -> None:
         a, b, teller = self.given_up(net)
         for _ in range(2):
