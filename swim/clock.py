@@ -9,6 +9,7 @@ import trio
 
 __all__ = ["NodeClock", "suspended"]
 
+_BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", None)
 _JITTER_S = 0.01
 """Two clocks cannot be read at the same instant. No machine sleeps for less."""
 
@@ -18,9 +19,9 @@ def suspended() -> float:
 
     A little too small, if anything: should the process be stopped here, CLOCK_MONOTONIC is read late.
     """
-    if not hasattr(time, "CLOCK_BOOTTIME"):
+    if _BOOT_TIME is None:
         return 0.0
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.clock_gettime(_BOOT_TIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class NodeClock:

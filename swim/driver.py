@@ -82,7 +82,7 @@ class Driver:
         self._kept = KeptStreams(node, connections, self, self.mail)
         self._streams = Streams(transport, connections, self._kept, node.codec, node.config, networks, self)
         self._scope = trio.CancelScope(shield=True)
-        self._idle: trio.CancelScope | None = None
+        self._alarm = trio.CancelScope()
         self._changed = trio.lowlevel.ParkingLot()
         self._seen = (node.phase, node.leader)
         self._outcomes: dict[int, _Outcome] = {}
@@ -108,7 +108,8 @@ class Driver:
                     self._nursery = nursery
                     self.node.start(seed_addresses, self.now())
                     self.settle()
-                    nursery.start_soon(self._pump)
+                    nursery.start_soon(self._read)
+                    nursery.start_soon(self._keep_time)
                     nursery.start_soon(self._streams.serve, nursery)
                     nursery.start_soon(self._refresh_seeds)
                     nursery.start_soon(self._watch_for_failure)
@@ -228,8 +229,9 @@ class Driver:
                     self._kept.lose(event.member.name, "is gone")
             self.subscriptions.publish(events)
             self._changed.unpark_all()
-        if self._idle is not None:
-            self._idle.deadline = self._deadline()
+        deadline = self._deadline()
+        if deadline != self._alarm.deadline:  # to move it costs more than to look
+            self._alarm.deadline = deadline
 
     def _deadline(self) -> float:
         deadline = self.node.next_deadline()
@@ -257,24 +259,24 @@ class Driver:
 
     # --- datagrams and time
     @trio.lowlevel.enable_ki_protection
-    async def _pump(self) -> None:
+    async def _read(self) -> None:
+        udp = self.transport.udp.fileno()
         while True:
-            with trio.CancelScope() as idle:  # for as long as what ends the waiting is a datagram
-                while True:
-                    idle.deadline = self._deadline()
-                    self._idle = idle
-                    await trio.lowlevel.wait_readable(self.transport.udp)
-                    self._idle = None
-                    idle.deadline = math.inf
-                    await self._advance()
-            self._idle = None
+            await trio.lowlevel.wait_readable(udp)
+            await self._advance(readable=True)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _keep_time(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self._deadline()) as self._alarm:
+                await trio.sleep_forever()
             await self._advance()
 
-    async def _advance(self) -> None:
+    async def _advance(self, *, readable: bool = False) -> None:
         # What has arrived comes before any verdict: after a stall the answers are all there.
-        await self._drain()
-        now = self.now()
-        if self._deadline() <= trio.current_time():
+        now = await self._drain(readable)
+        deadline = self.node.next_deadline()
+        if deadline is not None and deadline <= now:
             self.node.handle_timer(now)
         self._notice_stall()
         self.settle()
@@ -287,9 +289,13 @@ class Driver:
                 "%s: this process stood still for %.1f s: others suspect it", self.node.name, stalled
             )
 
-    async def _drain(self) -> None:
-        for _ in range(_BATCHES_MAX):
-            arrived = list(self.transport.receive(_BATCH))
+    async def _drain(self, readable: bool) -> float:
+        """Returns when all that was read had arrived: what is judged then counts from no later."""
+        for number in range(_BATCHES_MAX):
+            if number:
+                self.settle()
+                await trio.lowlevel.checkpoint()
+            arrived = self.transport.receive(_BATCH, readable=readable)
             now = self.now()  # read when all of them were there: a lease counts from no earlier
             for data, source in arrived:
                 try:
@@ -297,11 +303,10 @@ class Driver:
                 except Exception:
                     self._note_fault(source)
             for address in self.transport.unreachable(_BATCH):
-                self.node.receive_unreachable(address, self.now())
+                self.node.receive_unreachable(address, now)
             if len(arrived) < _BATCH:
-                return
-            self.settle()
-            await trio.lowlevel.checkpoint()
+                break
+        return now
 
     def _note_fault(self, source: Address) -> None:
         # A bug, but one that a stranger can trigger: it must not be able to stop the node.

@@ -66,7 +66,8 @@ class KeptStreams:
         self._next_look = now + _LOOK_INTERVAL
         wanted = self._node.streams_to_keep(self.reports.now())
         for address, keeper in list(self._keepers.items()):
-            keeper.follow(address in wanted, now)
+            if not keeper.wanted or address not in wanted:
+                keeper.follow(address in wanted, now)
         missing = [address for address in wanted if address not in self._keepers]
         for place, address in enumerate(missing):
             self._keep(address, place * _STAGGER, nursery).wanted = True

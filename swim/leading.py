@@ -49,8 +49,10 @@ class Leading:
         A term whose end has passed is over, also if the node should learn later that it could have gone on:
         functions have been cancelled, and will not be started again with its token.
         """
-        before, now = self._term, trio.current_time()
-        theirs = None if self._held else self._node.term
+        before, theirs = self._term, None if self._held else self._node.term
+        if before is None and theirs is None:
+            return False
+        now = trio.current_time()
         ends = self._clock.deadline(self._node.term_ends)
         if before is not None and (theirs is None or theirs.token != before.token or self._ends <= now):
             self._end()

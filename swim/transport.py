@@ -58,6 +58,7 @@ class Transport:
         self.address = normal_address(udp.getsockname())
         """Where the sockets are bound; the host may be a wildcard."""
         self._udp = udp
+        self._ipv4 = udp.family == socket.AF_INET
         self._errors = False
         """Whether something is in the error queue; most times there is not, and to look costs a call."""
         self._dual_stack = _is_dual_stack(udp)
@@ -99,20 +100,23 @@ class Transport:
             return
         self.traffic.dropped["send-ECONNREFUSED"] += 1
 
-    def receive(self, limit: int) -> Iterator[tuple[bytes, Address]]:
-        """The datagrams that have arrived, at most so many."""
-        for number in range(limit):
+    def receive(self, limit: int, *, readable: bool = True) -> list[tuple[bytes, Address]]:
+        """The datagrams that have arrived, at most so many. `readable`: the kernel says that there is one."""
+        receive, traffic = self._udp.recvfrom, self.traffic
+        arrived: list[tuple[bytes, Address]] = []
+        for _ in range(limit):
             try:
-                data, source = self._udp.recvfrom(_PACKET_SIZE_MAX)
+                data, source = receive(_PACKET_SIZE_MAX)
             except BlockingIOError:
-                self._errors |= number == 0  # what else has woken us?
-                return
+                self._errors |= readable and not arrived  # what else could it be?
+                break
             except OSError:
                 self._errors = True  # an ICMP error about something sent earlier: see `unreachable`
                 continue
-            self.traffic.rx_packets += 1
-            self.traffic.rx_bytes += len(data)
-            yield data, normal_address(source)
+            traffic.rx_packets += 1
+            traffic.rx_bytes += len(data)
+            arrived.append((data, normal_address(source)))
+        return arrived
 
     def unreachable(self, limit: int) -> Iterator[Address]:
         """The addresses of which the kernel has heard that no process listens there."""
@@ -153,9 +157,9 @@ class Transport:
         """The address as this socket's family writes it; None when it cannot be reached from it."""
         host, port = address
         if ":" in host:
-            return (host, port) if self._udp.family == socket.AF_INET6 else None
-        if self._udp.family == socket.AF_INET:
-            return host, port
+            return None if self._ipv4 else address
+        if self._ipv4:
+            return address
         return (_MAPPED + host, port) if self._dual_stack else None
 
 

@@ -142,14 +142,14 @@ class Myself(Part):
             self.tell_token(now)
 
     def tell_token(self, now: float) -> None:
-        record = self.record
-        if record is None or self.leaving or self._table.present_count == 1:
+        record, taken = self.record, TOKEN_TAG in self._marks
+        if record is None or record.token == self._marks.get(TOKEN_TAG, ""):
             return
-        taken = TOKEN_TAG in self._marks
+        if self.leaving or self._table.present_count == 1:
+            return
         if taken and self.cut_off and now - self.cut_off[-1] < self._config.silence_tolerance:
             return  # it may have been given up meanwhile: that is to be heard first
-        if record.token != self._marks.get(TOKEN_TAG, ""):
-            self._say_more(now)
+        self._say_more(now)
 
     def publish(self, now: float) -> None:
         """Put the own record into the table and tell everybody."""

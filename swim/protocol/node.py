@@ -315,8 +315,8 @@ class Node(Parts):
         """After every input: let the parts follow the table."""
         if self.phase is Phase.MEMBER:
             self._leadership.update(now)
-            self._probing.refresh(now)
-            self._suspicion.refresh()
+            if self._probing.refresh(now):
+                self._suspicion.refresh()
             self._tenure.update(now)
 
     # --- output
@@ -341,6 +341,8 @@ class Node(Parts):
         The driver writes to the kept stream and looks whether that is acknowledged, or opens a
         connection; it reports `receive_kernel_answer`, `receive_unreachable`, or nothing.
         """
+        if not self._suspicion.kernel_probes:
+            return []
         drained, self._suspicion.kernel_probes = self._suspicion.kernel_probes, {}
         return list(drained)
 

@@ -101,11 +101,14 @@ class Probing(Part):
 
     # --- whom
 
-    def refresh(self, now: float) -> None:
-        """Follow the rings: take up new subjects, let go of those that others observe now."""
+    def refresh(self, now: float) -> bool:
+        """Follow the rings: take up new subjects, let go of those that others observe now.
+
+        Whether the rings have changed.
+        """
         rings = self._table.rings
         if rings.version == self._rings_version:
-            return
+            return False
         self._rings_version = rings.version
         names = rings.subjects(self._name) if self._name in rings else ()
         for name in [name for name in self.subjects if name not in names]:
@@ -118,6 +121,7 @@ class Probing(Part):
                 subject.loss = self._lossy.pop(name, subject.loss)
                 first = now + self._rng.random() * self._config.probe_interval
                 self._timers.set(("ping", name), first, partial(self.ping, name))
+        return True
 
     def _let_go(self, name: str) -> None:
         subject = self.subjects.pop(name)
@@ -232,8 +236,9 @@ class Probing(Part):
         if ping.node not in ("", self._name):
             self._outbox.drop("ping-name")
             return
-        ack = Ack(ping.seq)
-        if ping.sender_id:
+        if not ping.sender_id:
+            ack = Ack(ping.seq)
+        else:
             # Who watches a member needs its boot only; who names itself asks about a claim.
             own_id = self._myself.id if ping.source_node else None
             ack = Ack(
