@@ -41,6 +41,7 @@ from swim.protocol.node import Node, Phase, Request
 from swim.simulation import World
 from swim.types import Address, Member
 from swim.wire import Codec, Keyring, pack_host
+from swim.wire.dialect import PING
 from swim.wire.messages import Ack, Alive, Message, NodeState, Ping, PushPull, Suspect, WireState
 from swim.wire.serf import encode_tags
 
@@ -253,19 +254,24 @@ def _flood(target: Address, own: Address, seconds: float) -> int:
             for _ in range(left):
                 ping = Ping(random.getrandbits(32), "target", sender_id=sender_id)
                 udp.sendto(codec.part(ping), target)
-            left = _acks(udp)
+            left = _acks(udp, core)
             count += left
             left = left or WINDOW  # all were lost: begin again
         return count
 
 
-def _acks(udp: socket.socket) -> int:
-    """Wait for one packet, then take all that there are."""
+def _acks(udp: socket.socket, core: Node) -> int:
+    """Wait for one ack, then take all that there are. The target's pings are answered."""
     count = 0
     try:
         while count < WINDOW // 2:
-            udp.recv(2_048)
-            count += 1
+            data, source = udp.recvfrom(2_048)
+            if data[0] != PING:
+                count += 1
+                continue
+            core.receive_datagram(data, Address(*source), time.monotonic())
+            for answer, address in core.datagrams_to_send():
+                udp.sendto(answer, address)
     except TimeoutError:
         pass
     return count

@@ -3,8 +3,9 @@
     python -m benchmarks.overhead [--nodes 8 32 128] [--runs 2] [--seconds 60]
 
 Real processes on loopback, each peer with a fresh cluster in its turn, in changing order. The seed is alone
-in its process, the other nodes share two. What is counted begins some seconds after all nodes have seen all,
-by the nodes' own counters (`stats`): packets and bytes are what they send, without headers of UDP and TCP.
+in its process, the other nodes share two. What is counted begins `--settle` seconds after all nodes have seen
+all (for half a minute a new swim node looks every second for others that were founded apart), by the nodes'
+own counters (`stats`): packets and bytes are what they send, without headers of UDP and TCP.
 CPU is that of whole processes, divided by their nodes; memory is that of a process with a single node.
 """
 
@@ -23,17 +24,16 @@ from benchmarks import clusters, record, show
 from benchmarks.driver import Agent, Line, drive, open_fleet
 from benchmarks.peers import Peer, find_peers
 
-SETTLING_SECONDS = 15.0
 STATS_SECONDS = 5.0
 
 Row = dict[str, Any]
 
 
-async def idle(peer: Peer, nodes: int, seconds: float) -> Row:
+async def idle(peer: Peer, nodes: int, settle: float, seconds: float) -> Row:
     """One cluster's cost, per node and second."""
     async with open_fleet() as fleet:
         await clusters.gather(fleet, peer, nodes)
-        await trio.sleep(SETTLING_SECONDS)
+        await trio.sleep(settle)
         before = [await fresh(agent) for agent in fleet.agents]
         await trio.sleep(seconds)
         after = [await fresh(agent) for agent in fleet.agents]
@@ -110,7 +110,7 @@ async def measure(args: Arguments, peers: Sequence[Peer], rows: list[Row]) -> No
             for nodes in args.nodes:
                 for peer in rng.sample(peers, len(peers)):
                     bar.update(task, description=f"{peer.kind}, N={nodes}")
-                    cost = await idle(peer, nodes, args.seconds)
+                    cost = await idle(peer, nodes, args.settle, args.seconds)
                     rows.append({"peer": peer.kind, "nodes": nodes, "run": run} | cost)
                     bar.advance(task)
 
@@ -119,11 +119,12 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     parser = record.parser("overhead", __doc__)
     parser.add_argument("--nodes", type=int, nargs="+", default=[8, 32, 128], help="cluster sizes")
     parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--settle", type=float, default=35.0, help="seconds before that")
     parser.add_argument("--seconds", type=float, default=60.0, help="for which a cluster is watched")
     parser.add_argument("--peers", default="swim,memberlist", help="comma-separated; the first is the base")
     args = record.parse(parser, argv)
     if args.quick:
-        args.nodes, args.runs, args.seconds = [32], 1, 10.0
+        args.nodes, args.runs, args.settle, args.seconds = [32], 1, 15.0, 10.0
     if min(args.nodes) < 3 or args.runs < 1 or args.seconds < 1:
         parser.error("--nodes needs 3 or more, --runs and --seconds 1 or more")
     return args

@@ -267,9 +267,16 @@ class Driver:
 
     @trio.lowlevel.enable_ki_protection
     async def _keep_time(self) -> None:
+        task = trio.lowlevel.current_task()
+
+        def wake(_: object) -> trio.lowlevel.Abort:
+            trio.lowlevel.reschedule(task)  # to unwind an exception every time would cost more than the ping
+            return trio.lowlevel.Abort.FAILED
+
         while True:
             with trio.CancelScope(deadline=self._deadline()) as self._alarm:
-                await trio.sleep_forever()
+                await trio.lowlevel.wait_task_rescheduled(wake)
+            await trio.lowlevel.checkpoint_if_cancelled()
             await self._advance()
 
     async def _advance(self, *, readable: bool = False) -> None:
