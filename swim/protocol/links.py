@@ -27,7 +27,7 @@ class Links(Part):
         self._ask = ask
         self._heard = -math.inf
         self._unanswered: float | None = None
-        """Since when: the first ping that nobody's answer followed."""
+        """Since when: the first ping that nobody's answer followed. Both are of the attention clock."""
         self._testing: float | None = None
         self._sound_since: float | None = None
         self._can_test = False
@@ -45,13 +45,17 @@ class Links(Part):
         """A regular ping was answered, or not in time."""
         self.loss.add(not answered)
         if not answered and self._unanswered is None:
-            self._unanswered = now
+            self._unanswered = self._attention(now)
 
     def heard(self, now: float) -> None:
         """Another member says something by itself."""
         if self._heard == -math.inf:
             self.test(now)  # while all is well: whether that can be done at all
-        self._heard = now
+        self._heard = self._attention(now)
+
+    def deserted(self) -> float | None:
+        """Since when nobody answers, nor says anything by itself, by the attention clock."""
+        return None if self._unanswered is None else max(self._unanswered, self._heard)
 
     def cut_off(self, now: float) -> None:
         """Most of those that this node pings are silent."""
@@ -80,7 +84,7 @@ class Links(Part):
         """
         if self._myself.held:
             return False
-        talking = now - self._heard < 2 * self._config.pause_tolerance
+        talking = self._attention(now) - self._heard < 2 * self._config.pause_tolerance
         if talking and self._unanswered is not None and self._heard - self._unanswered > _UNANSWERED_S:
             return False
         if not self._can_test:

@@ -249,6 +249,9 @@ class Suspicion(Part):
             pinged = self.probing.subjects[name].pinged
             case = _Case(self._attention(now)) if pinged is None else _Case(pinged[1], [(*pinged, False)])
             self._cases[name] = case
+            deserted = self._links.deserted()
+            if deserted is not None and now - self._lately_long < _LATELY_S:
+                case.since = min(case.since, deserted)  # heard nobody since then, so not this one either
         return case
 
     # --- judgement

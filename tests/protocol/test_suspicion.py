@@ -199,7 +199,7 @@ class TestLastSurvivors:
     """Observers that died together must not leave a survivor waiting for their votes for ever."""
 
     @pytest.mark.parametrize(
-        ("names", "seconds"), [("ab", 20), ("abc", 20), ("abcde", 20), ("abcdefghij", 40)]
+        ("names", "seconds"), [("ab", 20), ("abc", 20), ("abcde", 20), ("abcdefgh", 20), ("abcdefghij", 40)]
     )
     def test_the_last_one_whose_hosts_are_lost(self, net: Net, names: str, seconds: float) -> None:
         """Of more than it has observed, it looks at the rest when the first are given up."""
