@@ -106,14 +106,23 @@ def leadership(results: dict[str, list[Record]]) -> str:
             runs = results.get(f"{scenario}, {mode}", [])
             times = [run["to_the_next"] for run in runs if run.get("to_the_next") is not None]
             cells.append(show.middle(times) if runs else "-")
-        both = [
+        of_mode = {what: runs for what, runs in results.items() if what.endswith(f", {mode}")}
+        late = [run.get("ticks_after_waking", 0) for runs in of_mode.values() for run in runs]
+        both = [  # one that stood still and then acts on is counted in the column before
             run.get("overlap", 0)
-            for what, runs in results.items()
-            if what.endswith(f", {mode}")
+            for what, runs in of_mode.items()
+            if not what.startswith("pause")
             for run in runs
         ]
-        rows.append([f"swim, {mode}" if mode in ("derived", "voters") else mode, *cells, str(sum(both))])
-    return _table(("seconds until another node leads", *titles.values(), "ticks of two at once"), rows)
+        name = f"swim, {mode}" if mode in ("derived", "voters") else mode
+        rows.append([name, *cells, str(sum(late)), str(sum(both))])
+    columns = (
+        "seconds until another node leads",
+        *titles.values(),
+        "ticks after it woke",
+        "ticks of two at once",
+    )
+    return _table(columns, rows)
 
 
 def messages(results: dict[str, Any]) -> str:
@@ -213,13 +222,15 @@ def section() -> str:
 
 
 def command_of(found: Record) -> str:
-    """Without the place that its record was first written to."""
-    return re.sub(r" --json \S+", "", found["command"])
+    """Without the place that its record was first written to; of one made in slices, those of all."""
+    commands = [part["command"] for part in found.get("slices", [found])]
+    return re.sub(r" --json \S+", "", "; ".join(commands))
 
 
 def _made_on(found: Record) -> str:
     machine, versions = found["machine"], found["versions"]
-    load = f"load {machine['load_average'][0]:.0f}"
+    loads = [part["load"] for part in found.get("slices", [])] or machine["load_average"][:1]
+    load = "load " + "-".join(dict.fromkeys(f"{load:.0f}" for load in (min(loads), max(loads))))
     others = [f"{name} {version}" for name, version in versions.items() if name not in ("swim", "msgpack")]
     return (
         ", ".join([f"{machine['cores']} cores ({machine['cpu']}), {load}", machine["python"], *others]) + "."

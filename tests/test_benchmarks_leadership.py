@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.leadership import servers
-from benchmarks.leadership.__main__ import parse, rows
+from benchmarks.leadership.__main__ import parse, rows, slices
 from benchmarks.leadership.scenarios import CUTS
 from benchmarks.leadership.tenures import Tenures, overlaps, tokens_rise
 
@@ -74,6 +74,14 @@ def test_the_table_takes_all_runs_together() -> None:
 def test_every_cut_can_be_asked_for() -> None:
     assert parse(["--only", "part", "--cuts", *CUTS]).cuts == list(CUTS)
     assert parse(["--quick"]).only == ["kill", "leave"]
+
+
+def test_the_record_says_which_command_measured_what(tmp_path: Path) -> None:
+    args = parse(["--only", "kill", "--json", str(tmp_path / "record.json")])
+    before = [{"command": "one", "measured": ["a", "b"]}, {"command": "two", "measured": ["c"]}]
+    parts = slices(args, ["b", "c"], before)
+    assert [part["measured"] for part in parts] == [["a"], ["b", "c"]]
+    assert "--only kill" in parts[1]["command"]
 
 
 @pytest.mark.parametrize("kind", ["zookeeper", "etcd", "pysyncobj"])

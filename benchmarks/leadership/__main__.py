@@ -12,7 +12,7 @@ While a node leads it ticks every 20 ms. overlap: ticks of a node while another 
 late ticks: those of the stopped leader after it was continued. late: by how much the next one came later than
 it knew of the death and most voters were free to grant the lease (they tell: `witness`).
 
-Figures of scenarios that are not run this time are kept in the record.
+Figures of scenarios that are not run this time are kept in the record; its `slices` say what measured which.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class Session:
         self.args = args
         self.results = results
         self.skipped: list[str] = []
+        self.measured: dict[str, None] = {}
+        """Which of the results are of this call."""
         self._swim = swim
         witness = (sys.executable, "-m", "benchmarks.leadership.witness", "agent", "--json")
         self._witness = Peer("swim", witness, swim.version)
@@ -138,6 +140,7 @@ class Session:
             await others.measure(kind, seconds, min(self.args.runs, RUNS_OF_OTHERS), tell)
 
     def _tell(self, what: str, found: list[Figures]) -> None:
+        self.measured[what] = None
         print(f"{what}, run {len(found)}: {json.dumps(found[-1])}", flush=True)
 
 
@@ -193,13 +196,23 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def kept(args: argparse.Namespace) -> Results:
-    """What the record has from earlier runs."""
+def kept(args: argparse.Namespace) -> dict[str, Any]:
+    """The record of earlier runs."""
     try:
-        found: dict[str, Any] = json.loads(args.json.read_text(encoding="utf-8"))["results"]
-    except (OSError, ValueError, KeyError):
+        found: dict[str, Any] = json.loads(args.json.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return found
+
+
+def slices(args: argparse.Namespace, measured: Sequence[str], before: Sequence[Figures]) -> list[Figures]:
+    """By which commands all the results were measured, and under which load."""
+    earlier = [
+        {**each, "measured": [what for what in each["measured"] if what not in measured]} for each in before
+    ]
+    load = record.machine()["load_average"][0]
+    now = {"command": args.command, "load": load, "swim": record.swim_version(), "measured": list(measured)}
+    return [each for each in (*earlier, now) if each["measured"]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -208,11 +221,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(swim, Absent):
         print(swim)
         return 1
-    session = Session(args, swim, {} if args.quick else kept(args))
+    before = {} if args.quick else kept(args)
+    session = Session(args, swim, before.get("results", {}))
     drive(session.run)
     show.console().print(show.table("Leadership", COLUMNS, rows(session.results)))
     print(*session.skipped, sep="\n")
-    print(record.write(args, results=session.results, skipped=session.skipped))
+    parts = slices(args, list(session.measured), before.get("slices", []))
+    print(record.write(args, results=session.results, skipped=session.skipped, slices=parts))
     return 0
 
 
