@@ -67,11 +67,16 @@ ALL = (
         "fail-over, partitions, two leaders at once; real processes, beside ZooKeeper, etcd, pysyncobj",
         beyond="pauses, partitions; ZooKeeper, etcd, pysyncobj",
     ),
-    Benchmark("simulated", "the same in simulation, in larger clusters, over a WAN, and with loss"),
+    Benchmark(
+        "simulated",
+        "the same in simulation, in larger clusters, over a WAN, and with loss",
+        quick=("--jobs", "2"),
+    ),
     Benchmark(
         "leadership.simulated",
         "leaders in simulation: deaths and replacements in large clusters, random schedules of faults",
         ("--seeds", "0:2000"),
+        ("--jobs", "2"),
     ),
     Benchmark("messages", "messages between members, one to one and to all; slow readers, deaths, loss"),
     Benchmark("work_queue", "the example: tasks through one leader, and through two deaths"),
@@ -80,7 +85,7 @@ ALL = (
         "detector",
         "the failure detector in simulation",
         ("--scenario", "all"),
-        ("--scenario", "A", "accrual"),
+        ("--scenario", "A", "accrual", "--jobs", "2"),
         beyond="all but crashes and classic phi",
     ),
 )

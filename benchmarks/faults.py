@@ -288,9 +288,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     peers, skipped = find_peers(args.peers)
     reason = namespaces.why_not()
     if reason is not None and (left_out := [name for name in NEED_ROOT if name in args.scenarios]):
-        skipped.append(f"{' and '.join(left_out)} skipped: {reason} (root and: {namespaces.INSTALL})")
+        skipped += [namespaces.skipped(f"faults {name}", reason) for name in left_out]
         args.scenarios = [name for name in args.scenarios if name not in left_out]
-        print(skipped[-1])
+        print(*skipped[-len(left_out) :], sep="\n", flush=True)
     if not peers:
         return 1
     rows: list[Row] = []

@@ -18,7 +18,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["INSTALL", "Network", "open_network", "why_not"]
+__all__ = ["INSTALL", "Network", "open_network", "skipped", "why_not"]
 
 INSTALL = "apt-get install nftables iproute2"
 _PREFIX = "swim"
@@ -39,6 +39,11 @@ def why_not() -> str | None:
     except subprocess.CalledProcessError as error:
         return f"network namespaces do not work here: {' '.join(error.stderr.split())}"
     return None
+
+
+def skipped(what: str, reason: str) -> str:
+    """What is told of a scenario that is left out, as `why_not` says."""
+    return f"{what} is skipped: {reason}; it takes root and: {INSTALL}"
 
 
 def _run(*command: str, text: str | None = None) -> None:

@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             }
         )
         record.write(args, results=results)
+    print(f"recorded in {args.json}")
     return 0 if all(result["right"] == result["runs"] for result in results) else 1
 
 

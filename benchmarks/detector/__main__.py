@@ -98,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         others += found
         plain = [report.plain(result) for result in results]
         record.write(args, results=plain, tables=[report.rows(one) for one in others])
+    print(f"recorded in {args.json}")
     return 1 if any(result.errors() for result in results) else 0
 
 

@@ -103,7 +103,7 @@ class Session:
     async def _part(self) -> None:
         reason = namespaces.why_not()
         if reason is not None:
-            self.skipped.append(str(Absent("part", reason, namespaces.INSTALL)))
+            self.skipped.append(namespaces.skipped("leadership part", reason))
             return
         cuts = [cut for cut in CUTS if cut in self.args.cuts] if self.args.cuts else list(CUTS)
         found: Results = {f"part {cut}, voters": [] for cut in cuts}
@@ -225,9 +225,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     session = Session(args, swim, before.get("results", {}))
     drive(session.run)
     show.console().print(show.table("Leadership", COLUMNS, rows(session.results)))
-    print(*session.skipped, sep="\n")
     parts = slices(args, list(session.measured), before.get("slices", []))
-    print(record.write(args, results=session.results, skipped=session.skipped, slices=parts))
+    path = record.write(args, results=session.results, skipped=session.skipped, slices=parts)
+    print(*session.skipped, f"recorded in {path}", sep="\n")
     return 0
 
 

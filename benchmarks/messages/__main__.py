@@ -28,10 +28,10 @@ from typing import Any
 import trio
 
 import swim
-from benchmarks import clusters, record, show
+from benchmarks import clusters, namespaces, record, show
 from benchmarks.driver import Fleet, Line, drive, open_fleet
 from benchmarks.messages.peer import NAME, rss_kib
-from benchmarks.namespaces import INSTALL, open_network, why_not
+from benchmarks.namespaces import open_network, why_not
 from benchmarks.peers import Absent, Peer, find_peer
 
 SCENARIOS = ("direct", "slow", "large", "kill", "broadcast", "loss")
@@ -245,7 +245,7 @@ async def measure(args: argparse.Namespace, peer: Peer | Absent, results: Row, s
         elif name == "broadcast":
             results[name] = await broadcast(args, peer)
         elif reason := why_not():
-            skipped.append(f"loss is skipped: {reason}; it needs: {INSTALL}")
+            skipped.append(namespaces.skipped("messages loss", reason))
         else:
             results[name] = await loss(args, peer)
         if name in results:
@@ -271,8 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results: Row = {}
     skipped: list[str] = []
     drive(measure, args, find_peer("swim"), results, skipped)
-    record.write(args, results=results, skipped=skipped)
-    print("\n".join(skipped) or "nothing was skipped")
+    print(*skipped, f"recorded in {record.write(args, results=results, skipped=skipped)}", sep="\n")
     return 0
 
 
