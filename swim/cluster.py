@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TypeVar
 
 import trio
@@ -244,8 +244,9 @@ class Cluster:
     def statistics(self) -> Statistics:
         """What this node has sent, received, seen and dropped so far, and how it fares."""
         traffic, seen = self._driver.transport.traffic, self._driver.subscriptions.seen
+        core = self._node.statistics(self._driver.now())
         return Statistics(
-            **asdict(self._node.statistics(self._driver.now())),
+            **{field.name: getattr(core, field.name) for field in fields(core)},
             tx_packets=traffic.tx_packets,
             tx_bytes=traffic.tx_bytes,
             rx_packets=traffic.rx_packets,

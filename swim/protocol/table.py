@@ -175,6 +175,7 @@ class MemberTable:
         self._ids: list[tuple[str, str]] = []  # of those who may lead
         self._pinned: list[tuple[str, str]] = []
         self._versions = Counter[bytes]()
+        self._states = dict.fromkeys(MemberState, 0)
         self._showing: dict[str, None] = {}
         self._dead: dict[str, None] = {}
         self.configurations: dict[str, int] = {}
@@ -213,10 +214,7 @@ class MemberTable:
 
     def states(self) -> dict[str, int]:
         """How many records there are in each state."""
-        counts = {state.value: 0 for state in MemberState}
-        for record in self._records.values():
-            counts[record.state.value] += 1
-        return counts
+        return {state.value: count for state, count in self._states.items()}
 
     def dead(self) -> list[Record]:
         """Dead and left members, longest gone first."""
@@ -275,6 +273,7 @@ class MemberTable:
     def _index(self, record: Record) -> None:
         if record.id is not None and is_minted(record.id) and record.id > self.newest_minted:
             self.newest_minted = record.id
+        self._states[record.state] += 1
         if not record.present:
             self._dead[record.name] = None
             self.rings.remove(record.name)
@@ -290,6 +289,7 @@ class MemberTable:
             insort(self._candidates(record.id), (record.id, record.name))
 
     def _unindex(self, record: Record) -> None:
+        self._states[record.state] -= 1
         if not record.present:
             del self._dead[record.name]
             return
