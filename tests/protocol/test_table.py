@@ -269,6 +269,8 @@ class Consistency(RuleBasedStateMachine):
         assert all(each.present for each in self.table.present())
         assert not any(each.present for each in self.table.dead())
         assert len(self.table.dead()) <= 4
+        states = [each.state for each in records]
+        assert self.table.states() == {state.value: states.count(state) for state in MemberState}
 
     @invariant()
     def the_view_hash_is_that_of_the_records(self) -> None:
