@@ -68,6 +68,7 @@ _CONTEST_GAP_S = 0.1
 """Whoever refuses for longer than this has not just been overtaken by a release: others ask as well."""
 _SLACK_S = 0.005
 _SENT_MAX = 64
+_NEVER = -math.inf, 0
 _REFUSALS = {
     Refusal.GRANTED: "has granted it to another",
     Refusal.STARTING: "was started less than one lease ago",
@@ -98,8 +99,10 @@ class Lease(Part):
         self._id: str | None = None
         self._round = self._rng.getrandbits(31)
         self._sent: dict[int, float] = {}
-        self._promised: dict[str, float] = {}
-        """Until when each voter has promised this node the lease, under this token."""
+        self._first = 0
+        """The first round under this token."""
+        self._promised: dict[str, tuple[float, int]] = {}
+        """Until when each voter has promised this process the lease, and in which round."""
         self._refused: dict[str, tuple[Refusal, float]] = {}
         """Why not, and until when."""
         self._unrenewed: tuple[str, ...] = ()
@@ -181,11 +184,13 @@ class Lease(Part):
     def _lose(self, now: float) -> None:
         """The term is over. The lease runs out by itself: what acted for the leader may still clean up."""
         if self.term is not None:
-            missed = (name for name in self._voters if self._promised.get(name, -math.inf) <= self.ends)
+            missed = (name for name in self._voters if self._promised.get(name, _NEVER)[0] <= self.ends)
             self._unrenewed = tuple(missed) if now >= self.term_ends else ()
             self._clean_until = self.ends
         self.end()
-        self._discard()
+        self._token = ""
+        self._sent.clear()
+        self._promised.clear()
         self._refused.clear()
         self._gap = _FIRST_GAP_S
         self._not_before = now
@@ -202,15 +207,11 @@ class Lease(Part):
         self._free(now)
         self._lose(now)
 
-    def _discard(self) -> None:
-        """Nothing that was granted so far, or is on its way, counts: the next round has a fresh token."""
+    def _free(self, now: float) -> None:
+        """Nothing that was granted so far is counted any more, and the voters may know."""
         self._token = ""
         self._sent.clear()
         self._promised.clear()
-
-    def _free(self, now: float) -> None:
-        """The voters may know that nothing that they granted so far is counted any more."""
-        self._discard()
         self.ends = -math.inf
         self._tell(Claim(ClaimKind.RELEASE, self._round, process=self._process), now)
 
@@ -222,9 +223,9 @@ class Lease(Part):
         if id is None or (self.term is None and not self._wants(now)):
             return
         if self.term is None and self._id != id:
-            self._discard()
+            self._token = ""
         if not self._token:
-            self._id, self._token = id, self._myself.mint_token(now)
+            self._id, self._token, self._first = id, self._myself.mint_token(now), self._round + 1
         self._round += 1
         self._sent[self._round] = now
         if len(self._sent) > _SENT_MAX:
@@ -285,15 +286,20 @@ class Lease(Part):
         sent = self._sent.get(answer.round)
         if sent is None:
             return
+        current = bool(self._token) and answer.round >= self._first
+        if answer.kind is ClaimKind.GRANT:
+            higher = unpack_id(answer.token) or ""
+            if current and higher > self._token:
+                self._outbid(higher, now)
+                return
+            # Late, it does not count, but others are kept waiting by it: see `_give_way`.
+            promise = sent + self._length * (1 - _MARGIN), answer.round
+            self._promised[voter] = max(promise, self._promised.get(voter, _NEVER))
+        if not current:
+            return
         if answer.kind is ClaimKind.REFUSE:
             self._refused[voter] = (answer.reason, now + answer.left_ms / 1000)
         else:
-            higher = unpack_id(answer.token) or ""
-            if higher > self._token:
-                self._outbid(higher, now)
-                return
-            until = sent + self._length * (1 - _MARGIN)
-            self._promised[voter] = max(until, self._promised.get(voter, -math.inf))
             self._refused.pop(voter, None)
         self._count(now)
 
@@ -302,11 +308,13 @@ class Lease(Part):
         self._table.newest_token = max(self._table.newest_token, token)
         if self.term is not None:
             self._lose(now)
-        self._discard()
+        self._token = ""
         self._timers.set("lease", now, self._ask)
 
     def _count(self, now: float) -> None:
-        ends = sorted(self._promised.values(), reverse=True)
+        ends = sorted(
+            (until for until, number in self._promised.values() if number >= self._first), reverse=True
+        )
         self.ends = ends[self._majority - 1] if len(ends) >= self._majority else -math.inf
         term_ends = self.ends - self._length * _CLEANUP
         if term_ends > now:
@@ -339,18 +347,18 @@ class Lease(Part):
         Where others ask as well, so that nobody gets a majority, it frees what it has for a while.
         """
         lefts = [max(0.0, until - now) for _, until in self._refused.values()]
-        lefts += [0.0 for until in self._promised.values() if until > now]
+        mine = [0.0 for until, _ in self._promised.values() if until > now]
+        lefts += mine
         lefts.sort()
         left = lefts[self._majority - 1] if len(lefts) >= self._majority else math.inf
         third = self._length / _ROUNDS
-        some = any(until > now for until in self._promised.values())
-        if some and left > third and self._gap > _CONTEST_GAP_S and now >= self._clean_until:
+        if mine and left > third and self._gap > _CONTEST_GAP_S and now >= self._clean_until:
             wait = self._rng.uniform(third, self._length)
             self._free(now)
         else:
             wait = min(left + _SLACK_S, self._gap, third)
             self._gap *= 2
-            self._discard()
+            self._token = ""
         self._not_before = now + wait
         self._timers.set("lease", self._not_before, self._ask)
 
@@ -364,7 +372,7 @@ class Lease(Part):
             self.term,
             max(0.0, self.term_ends - now) if self.term is not None else 0.0,
             self._voters,
-            tuple(name for name, until in self._promised.items() if until > now),
+            tuple(name for name, (until, _) in self._promised.items() if until > now),
             self.problem(now) if leader is None else None,
         )
 
@@ -373,7 +381,7 @@ class Lease(Part):
         count = len(self._voters)
         told = [f"{self._majority} of {count} voters have to grant a lease"]
         if self._refused or self._promised:
-            granted = sum(1 for until in self._promised.values() if until > now)
+            granted = sum(1 for until, _ in self._promised.values() if until > now)
             told.append(f"{granted} grant it to this node")
         if self._unrenewed:
             told.append(f"the last one was not renewed by {', '.join(self._unrenewed)}")

@@ -193,12 +193,32 @@ class TestFailOver:
         ends = lease.ends
         lease._lose(net.now)
         for now, count in ((net.now, 0), (ends, 2)):
-            lease._promised = {"a": now + L}
+            lease._promised = {"a": (now + L, lease._round)}
             lease._refused = dict.fromkeys("bc", (Refusal.GRANTED, now + L))
             lease._gap = L  # not for the first time
             lease._give_way(now)
             net.drain(a)
             assert len(claims(net, ClaimKind.RELEASE)) == count
+
+    def test_grants_that_came_too_late_are_freed_if_others_ask_as_well(self, net: Net) -> None:
+        """Two candidates, each refused by two of four voters before the others granted, went on for ever."""
+        a, *_ = led(net, *"abcd", voters=tuple("abcd"))
+        lease = a._tenure
+        assert isinstance(lease, Lease)
+        lease._voter = None  # it has granted it to the other one
+        lease._lose(net.now)
+        lease._clean_until = net.now
+        net.drain(a)
+        for _ in range(8):
+            lease._ask(net.now)
+            refusal = Claim(ClaimKind.REFUSE, lease._round, left_ms=2_900, reason=Refusal.GRANTED)
+            for voter in ("a", "b"):
+                lease._answered(refusal, voter, net.now)
+            for voter in ("c", "d"):
+                lease._answered(Claim(ClaimKind.GRANT, lease._round), voter, net.now)
+        assert lease.term is None
+        net.drain(a)
+        assert claims(net, ClaimKind.RELEASE)
 
 
 class TestPartitions:
