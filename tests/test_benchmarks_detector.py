@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.detector import ablations, flood, scenarios
+from benchmarks.detector import ablations, flood, report, scenarios, summary
 from benchmarks.detector.__main__ import main, measure
 from benchmarks.detector.accrual import Hayashibara
 from benchmarks.detector.cells import Cell, Goal, Result
@@ -22,6 +22,7 @@ from benchmarks.detector.warm import Figures, Start, build, forks, reseed
 from swim.simulation import Network, World
 
 START = Start(8, settle=10.0)
+SMALL = ["--scenario", "A", "--nodes", "8", "--trials", "1", "--only", "process N=8 LAN "]
 
 
 def cell(trials: int = 2, **options: object) -> Cell:
@@ -99,12 +100,35 @@ def test_every_scenario_has_cells_with_goals(name: str) -> None:
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "figures.json"
-    arguments = ["--scenario", "A", "--nodes", "8", "--trials", "1", "--only", "process", "--json", str(path)]
-    assert main(arguments) == 0
+    assert main([*SMALL, "--json", str(path)]) == 0
     assert "A process, N=8 LAN" in capsys.readouterr().out
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["seed"] == 1
     assert {one["cell"] for one in record["results"]} == {"process"}
+
+
+def test_many_records_make_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two, both = (tmp_path / f"{name}.json" for name in ("one", "two", "both"))
+    for seed, path in ((1, one), (2, two)):
+        assert main([*SMALL, "--seed", str(seed), "--json", str(path)]) == 0
+    capsys.readouterr()
+    assert summary.main([str(one), str(two), "--json", str(both)]) == 0
+    told = capsys.readouterr().out
+    assert "A process, N=8 LAN: " in told
+    assert "[2 trials" in told
+    assert "met: healthy dead sum <= 0" in told
+    assert told.count("$ python -m benchmarks.detector --scenario A") == 2
+    assert summary.main([str(both)]) == 0
+    assert capsys.readouterr().out == told, "what was merged can be merged again"
+    with pytest.raises(SystemExit, match="the same seed"):
+        summary.main([str(one), str(both)])
+
+
+def test_what_never_happened_stays_so_in_a_record() -> None:
+    result = Result(cell(), 1, [{"all know": [1.0, 2.0]}, {"all know": None}, {"error": "Oh"}])
+    again = report.load(json.loads(json.dumps(report.plain(result))))
+    assert verdicts(again) == verdicts(result)
+    assert report.plain(again) == report.plain(result)
 
 
 def test_news_reaches_everybody_along_the_rings() -> None:
