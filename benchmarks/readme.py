@@ -65,32 +65,34 @@ def convergence(results: list[Record]) -> str:
     return _table([column.replace("ratio, ", "ratio at ") for column in columns], rows)
 
 
+OVERHEAD = {
+    "packets": ("packets", ".2f", 1),
+    "udp_bytes": ("UDP bytes", ".0f", 1),
+    "tcp_bytes": ("TCP bytes", ".0f", 1),
+    "cpu_ms": ("CPU ms", ".2f", 1),
+    "cpu_ms_alone": ("CPU ms of the seed, alone in its process", ".1f", 1),
+    "rss_kib": ("memory of a process, MiB", ".0f", 1024),
+}
+"""How each figure is called and written, and its unit."""
+
+
 def overhead(results: list[Record]) -> str:
-    """What an idle node costs, per second."""
-    columns = (
-        "an idle node, per second",
-        "packets",
-        "UDP bytes",
-        "TCP bytes",
-        "CPU ms",
-        "memory of a process, MiB",
-    )
+    """What an idle node costs, per second; swim's with the ratio to its peer's."""
     rows = []
     for size in sorted({one["nodes"] for one in results}):
-        for peer in ("swim", "memberlist"):
-            runs = _select(results, peer=peer, nodes=size)
-            if runs:
-                middle = {
-                    name: statistics.median([run[name] for run in runs]) for name in runs[0] if name != "peer"
-                }
-                figures = [
-                    f"{middle['packets']:.2f}",
-                    f"{middle['udp_bytes']:.0f}",
-                    f"{middle['tcp_bytes']:.0f}",
-                ]
-                figures += [f"{middle['cpu_ms']:.2f}", f"{middle['rss_kib'] / 1024:.0f}"]
-                rows.append([f"{peer}, {size} nodes", *figures])
-    return _table(columns, rows)
+        runs = {peer: _select(results, peer=peer, nodes=size) for peer in ("swim", "memberlist")}
+        for peer, own in runs.items():
+            cells = []
+            for name, (_, form, unit) in OVERHEAD.items():
+                ours, theirs = (
+                    statistics.median([run[name] for run in found]) / unit if found else 0.0
+                    for found in (own, runs["memberlist"])
+                )
+                ratio = f" ({ours / theirs:.2f}x)" if peer == "swim" and theirs else ""
+                cells.append(format(ours, form) + ratio)
+            if own:
+                rows.append([f"{peer}, {size} nodes", *cells])
+    return _table(("an idle node, per second", *(title for title, _, _ in OVERHEAD.values())), rows)
 
 
 def leadership(results: dict[str, list[Record]]) -> str:
