@@ -209,8 +209,10 @@ class TestFailOver:
         lease._lose(net.now)
         lease._clean_until = net.now
         net.drain(a)
+        tokens = set()
         for _ in range(8):
             lease._ask(net.now)
+            tokens.add(lease._token)
             refusal = Claim(ClaimKind.REFUSE, lease._round, left_ms=2_900, reason=Refusal.GRANTED)
             for voter in ("a", "b"):
                 lease._answered(refusal, voter, net.now)
@@ -219,6 +221,7 @@ class TestFailOver:
         assert lease.term is None
         net.drain(a)
         assert claims(net, ClaimKind.RELEASE)
+        assert len(tokens) == 8, "a voter that was restarted since does not know the token of a round before"
 
 
 class TestPartitions:
