@@ -188,9 +188,7 @@ class Lease(Part):
             self._unrenewed = tuple(missed) if now >= self.term_ends else ()
             self._clean_until = self.ends
         self.end()
-        self._token = ""
-        self._sent.clear()
-        self._promised.clear()
+        self._forget()
         self._refused.clear()
         self._gap = _FIRST_GAP_S
         self._not_before = now
@@ -207,11 +205,15 @@ class Lease(Part):
         self._free(now)
         self._lose(now)
 
-    def _free(self, now: float) -> None:
-        """Nothing that was granted so far is counted any more, and the voters may know."""
+    def _forget(self) -> None:
+        """Nothing that was granted so far is counted any more."""
         self._token = ""
         self._sent.clear()
         self._promised.clear()
+
+    def _free(self, now: float) -> None:
+        """Forget what was granted so far, which the voters may know."""
+        self._forget()
         self.ends = -math.inf
         self._tell(Claim(ClaimKind.RELEASE, self._round, process=self._process), now)
 
@@ -319,7 +321,7 @@ class Lease(Part):
         term_ends = self.ends - self._length * _CLEANUP
         if term_ends > now:
             self._hold(term_ends, now)
-        elif self.term is None and self._hopeless(now):
+        elif self.term is None and self._hopeless():
             self._give_way(now)
 
     def _hold(self, term_ends: float, now: float) -> None:
@@ -332,7 +334,7 @@ class Lease(Part):
             self._myself.show_token(self._token, now)
             self._leadership.update(now)
 
-    def _hopeless(self, now: float) -> bool:
+    def _hopeless(self) -> bool:
         """So many refuse, or have left, that there will be no majority in this round."""
         still = [name for name in self._voters if name not in self._refused and not self._has_left(name)]
         return len(still) < self._majority

@@ -87,10 +87,7 @@ class Sync(Part):
         if now - self._table.changed_at < _CROWD_S / 2:
             self._timers.set("crowd", now + _CROWD_S, self._after_crowd)
         elif self._table.version != self._joined_version:
-            for name in self._table.rings.pick(self._rng, 1, lambda other: other != self._name):
-                record = self._table.get(name)
-                assert record is not None
-                self.ask(record.address, now)
+            self._ask_anyone(now)
 
     def _interval(self) -> float:
         """Grows with the cluster, so that no member is asked more often (memberlist's formula)."""
@@ -105,6 +102,9 @@ class Sync(Part):
             self._skipped += 1
             return  # the pings say already that all know the same (but of broadcasts they do not tell)
         self._agreed = self._skipped = 0
+        self._ask_anyone(now)
+
+    def _ask_anyone(self, now: float) -> None:
         for name in self._table.rings.pick(self._rng, 1, lambda other: other != self._name):
             record = self._table.get(name)
             assert record is not None
