@@ -48,7 +48,8 @@ def cells_a(nodes: list[int], trials: int | None) -> list[Cell]:
     cells = []
     for size in nodes:
         for wan, loss in [(False, 0), (False, 1), (False, 5), (False, 20), (True, 0), (True, 5)]:
-            start = Start(size, wan=wan, loss=loss / 100, settle=30.0 if loss and size <= 128 else 12.0)
+            # How many copies of news are sent follows from the loss that pings tell of, which takes a while.
+            start = Start(size, wan=wan, loss=loss / 100, settle=120.0 if loss else 12.0)
             count = trials or (100 if size <= 128 else 20 if size <= 1024 else 3)
             for host in (False, True):
                 cells.append(_cell_a(start, loss, host, count))

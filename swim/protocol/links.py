@@ -34,8 +34,9 @@ class Links(Part):
 
     @property
     def bad(self) -> bool:
-        """Many of the recent pings were lost."""
-        return self.loss.recently > _BAD or self.loss.lately > _BAD_LATELY
+        """Many of the recent pings were lost, and it has not ended since."""
+        lately = self.loss.lately
+        return lately > _BAD_LATELY or (lately > 0.0 and self.loss.recently > _BAD)
 
     def answered(self, now: float) -> None:
         """An ack of another member."""
