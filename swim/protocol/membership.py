@@ -15,7 +15,7 @@ from swim.events import (
 )
 from swim.protocol.context import Ask, Context, Part
 from swim.protocol.dissemination import Dissemination
-from swim.protocol.identity import from_the_future, is_minted
+from swim.protocol.identity import from_the_future, is_minted, unpack_id
 from swim.protocol.myself import INCARNATION_MAX, Myself
 from swim.protocol.networks import Networks
 from swim.protocol.precedence import can_change
@@ -184,7 +184,7 @@ class Membership(Part):
             return
         state = MemberState.LEFT if news.sender == news.node else MemberState.DEAD
         old = self._table.get(news.node)
-        if old is None or news.incarnation < old.incarnation:
+        if old is None or news.incarnation < old.incarnation or _of_an_earlier_process(news, old):
             return
         if old.solo:
             self._table.put(old.become(state, now, news.incarnation), now)  # now others say so too
@@ -318,6 +318,14 @@ class Membership(Part):
         before, after = old.member, new.member
         if (before.id, before.tags, before.address) != (after.id, after.tags, after.address):
             events.append(MemberUpdated(after, before))
+
+
+def _of_an_earlier_process(news: Dead, old: Record) -> bool:
+    """Does it come too late? Who has the name now may have the same incarnation as the one that died."""
+    dead = unpack_id(news.id)
+    if dead is None or old.id is None or not is_minted(dead) or not is_minted(old.id):
+        return False
+    return dead < old.id
 
 
 def _compatible(theirs: bytes, mine: bytes) -> bool:

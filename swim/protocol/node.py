@@ -30,7 +30,6 @@ from swim.types import Address, Explanation, Leadership, Member, Term
 from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
     Ack,
-    Dead,
     ErrorMessage,
     Ping,
     PushPull,
@@ -143,7 +142,9 @@ class Node(Parts):
 
     def _farewell(self, now: float) -> None:
         self._tenure.release(now)
-        self._dissemination.news(self.name, Dead(self.name, self._myself.incarnation, self.name), now)
+        record = self._myself.record
+        assert record is not None
+        self._dissemination.news(self.name, record.as_dead(self.name), now)
         self._dissemination.flood(now)
 
     def broadcast(self, name: str, payload: bytes, now: float) -> None:

@@ -12,7 +12,7 @@ from heapq import merge
 from itertools import islice
 from typing import Any, TypeVar
 
-from swim.protocol.identity import is_minted, valid_boot, valid_id
+from swim.protocol.identity import is_minted, pack_id, valid_boot, valid_id
 from swim.protocol.rings import Rings
 from swim.types import Address, Member, MemberState
 from swim.wire import pack_host
@@ -155,7 +155,8 @@ class Record:
     def as_dead(self, sender: str) -> Dead:
         """`sender` is the member itself when it left."""
         left = self.state is MemberState.LEFT
-        return Dead(self.name, self.incarnation, self.name if left else sender)
+        own_id = b"" if self.id is None else pack_id(self.id)
+        return Dead(self.name, self.incarnation, self.name if left else sender, id=own_id)
 
 
 class MemberTable:

@@ -97,8 +97,13 @@ def _ack(message: Ack) -> int:
     return size + (2 + _NUMBER if message.wait_ms else 0)
 
 
-def _claim(message: Suspect | Dead) -> int:
+def _suspect(message: Suspect) -> int:
     return 27 + len(message.node) + len(message.sender)
+
+
+def _dead(message: Dead) -> int:
+    size = 27 + len(message.node) + len(message.sender)
+    return size + (3 if message.alone else 0) + (3 + len(message.id) if message.id else 0)
 
 
 def _alive(message: Alive | NodeState) -> int:
@@ -116,8 +121,8 @@ _SIZES: dict[type, Callable[[Any], int]] = {
     PingReq: _ping_req,
     Ack: _ack,
     Nack: lambda message: 8 + _NUMBER,
-    Suspect: _claim,
-    Dead: _claim,
+    Suspect: _suspect,
+    Dead: _dead,
     Alive: _alive,
     PushPull: _push_pull,
     UserMessage: lambda message: 1 + len(message.payload),

@@ -108,6 +108,7 @@ class Dead:
     incarnation: int
     sender: str
     alone: bool = False  # ours, "a": it was the only one, so that its own links are to blame
+    id: bytes = b""  # ours, "i": which process of that name
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,7 +280,8 @@ class TestDead:
         scene.forget()
         scene.subject.tell(scene.node, Ping(1, "a"))
         scene.net.run(0.01)
-        assert Dead("s", 5, "a", alone=True) in scene.subject.heard(Dead)
+        told = [replace(news, id=b"") for news in scene.subject.heard(Dead)]
+        assert Dead("s", 5, "a", alone=True) in told
 
 
 class TestProcesses:
@@ -293,6 +294,15 @@ class TestProcesses:
         if "address" not in changes:
             scene.subject.boot = "BOOT0002"
         return scene.alive(incarnation, meta=encode_meta({}, id, "BOOT0002"), **changes)
+
+    def test_the_end_of_the_one_before_may_come_late(self, scene: Scene) -> None:
+        """Who has the name now may have the incarnation of the one that died: the id tells them apart."""
+        before = scene.node._table.get("s")
+        assert before is not None
+        scene.tell_and_wait(self.restarted(scene, 5))
+        assert scene.tell(before.as_dead("m")) == []
+        assert scene.state is ALIVE
+        assert scene.tell(scene.dead(5)) == ["MemberFailed"], "without an id it counts: memberlist has none"
 
     def test_a_restart_at_the_same_address_is_a_failure_and_a_join(self, scene: Scene) -> None:
         scene.teller.tell(scene.node, self.restarted(scene, 6))
