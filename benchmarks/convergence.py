@@ -4,8 +4,8 @@
 
 Real processes on loopback. Each run does all scenarios once for every peer, in changing order, so that a
 busy machine is busy for both: compare by the ratio. The node that is killed, the seed and the newcomer are
-alone in their processes; the other nodes share two. All profiles are the peers' defaults (`--profile lan`). Before each scenario the cluster rests for a second
-or more.
+alone in their processes; the other nodes share two. All profiles are the peers' defaults (`--profile lan`).
+Before each scenario the cluster rests for a second or more.
 
 first / half / all: seconds until the first, half and all of the observers had reported it.
 - join storm: from the moment when the last node was listening (`bound`) until each saw all.

@@ -41,13 +41,17 @@ def partition(world: World, rng: Random, share: float, seconds: float, one_way: 
     world.run(seconds)
     given_up = len(observer.deaths)
     world.heal(cuts)
+    healed = world.now
     taken = world.run_until(lambda: one_view(world), PATIENCE, 0.1)
+    one = world.run_until(world.converged, PATIENCE, 0.1)
+    led = None if one is None else world.now - healed
     world.run(5.0)
     return {
         "views equal after": taken,
+        "one leader after": led,
         "members given up": given_up,
         "verdicts": sum(observer.verdicts.values()),
-        "lost": 0 if world.converged() else 1,
+        "lost": 0 if one_view(world) else 1,
     }
 
 
@@ -128,7 +132,7 @@ def madness(world: World, rng: Random, seconds: float = 30.0, rate: float = 50.0
 
 
 def cells_partitions(nodes: list[int], trials: int | None) -> list[Cell]:
-    figures = ("views equal after", "members given up", "verdicts", "lost")
+    figures = ("views equal after", "one leader after", "members given up", "verdicts", "lost")
     goals = (
         Goal(
             "views equal after",
