@@ -176,6 +176,43 @@ def simulated(results: list[Record]) -> str:
     return _table((f"{size:,} members, simulated: seconds until all know", *networks), rows)
 
 
+DETECTOR = {
+    "A": ("one crashes, its process or its host", "healthy dead"),
+    "B": ("many crash at once; all but one do", "healthy dead"),
+    "C": ("some stand still, or are deaf or mute, again and again", "in healthy views"),
+    "D": ("bad links of a few", "in healthy views"),
+    "E": ("up to 30 % of all packets lost, in bursts too", "false deaths"),
+    "partitions": ("a partition of a second to an hour, then its heal", "lost"),
+}
+"""Scenarios, and the figure that tells of members who were lost and should not be."""
+
+
+def detector() -> list[str]:
+    """How often the detector was wrong, of all trials in its folder of records."""
+    found = [
+        one
+        for path in sorted((record.RESULTS / "detector").glob("*.json"))
+        for one in json.loads(path.read_text(encoding="utf-8"))["results"]
+    ]
+    rows = []
+    for scenario, (title, figure) in DETECTOR.items():
+        cells = _select(found, scenario=scenario)
+        sizes = sorted({one["options"]["nodes"] for one in cells})
+        wrong = sum(one["figures"][figure]["sum"] for one in cells)
+        trials = sum(one["trials"] for one in cells)
+        if cells:
+            rows.append([title, ", ".join(f"{size:,}" for size in sizes), f"{trials:,}", f"{wrong:.0f}"])
+    if not rows:
+        return []
+    table = _table(("simulated", "members", "trials", "healthy members wrongly given up"), rows)
+    told = (
+        "In the views of healthy members, that is: one that hears nobody at all for 15 s gives up everybody, "
+        "for itself alone, as it cannot tell that from being the last."
+    )
+    source = "[each cell and its goal](benchmarks/results/detector/summary.txt)"
+    return [table, told, f"`python -m benchmarks.detector --scenario all`, in parts: {source}."]
+
+
 Maker = Callable[[Any], str]
 PARTS: tuple[tuple[str, str, Maker | None], ...] = (
     (
@@ -189,6 +226,7 @@ PARTS: tuple[tuple[str, str, Maker | None], ...] = (
         "**In large clusters**: simulated, the real core in virtual time; median (least-greatest).",
         simulated,
     ),
+    ("detector", "**How often it is wrong**: simulated, all trials together.", None),
     (
         "tradeoff",
         "**What it pays for being quick**: detection time against false deaths, as each detector is tuned.",
@@ -211,7 +249,7 @@ def section() -> str:
     for name, introduction, make in PARTS:
         own = record.RESULTS / f"{name}.json"
         more = sorted(record.RESULTS.glob(f"{name}-*.json"), key=lambda path: (len(path.name), path.name))
-        blocks = []
+        blocks = detector() if name == "detector" else []
         for path in [path for path in (own, *more) if path.exists()]:
             found = json.loads(path.read_text(encoding="utf-8"))
             blocks += [make(found["results"])] if make is not None else []

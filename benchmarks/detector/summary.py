@@ -69,8 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     records = [json.loads(path.read_text(encoding="utf-8")) for path in args.records]
     cells, tables = merge(records), [table for record in records for table in record.get("tables", ())]
     if args.json:
-        text = json.dumps({"results": cells, "tables": tables}, indent=1)
-        args.json.write_text(text + "\n", encoding="utf-8")
+        lines = ",\n".join(json.dumps(cell) for cell in cells)
+        text = f'{{"results": [\n{lines}\n], "tables": {json.dumps(tables)}}}\n'
+        args.json.write_text(text, encoding="utf-8")
     show(cells, tables)
     return 0
 
