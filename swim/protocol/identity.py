@@ -80,8 +80,10 @@ def check_pinned_id(text: str) -> None:
 
 
 @lru_cache(maxsize=1_024)
-def pack_id(text: str) -> bytes:
-    """An id as pings and acks carry it: 16 bytes when minted, else marked text of another length."""
+def pack_id(text: str | None) -> bytes:
+    """An id as messages carry it: 16 bytes when minted, else marked text of another length; no id is none."""
+    if not text:
+        return b""
     if is_minted(text):
         return _number(text).to_bytes(_MINTED_SIZE, "big")
     return (_PINNED_MARK + text.encode()).ljust(_MINTED_SIZE + 1)

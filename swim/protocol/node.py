@@ -19,7 +19,7 @@ from swim.errors import SwimError
 from swim.events import Event
 from swim.messages import Broadcast
 from swim.protocol.context import Context
-from swim.protocol.identity import check_pinned_id
+from swim.protocol.identity import check_pinned_id, pack_id
 from swim.protocol.networks import Networks
 from swim.protocol.outbox import Outbox, Request
 from swim.protocol.parts import Parts
@@ -30,6 +30,7 @@ from swim.types import Address, Explanation, Leadership, Member, Term
 from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
     Ack,
+    Dead,
     ErrorMessage,
     Ping,
     PushPull,
@@ -142,9 +143,8 @@ class Node(Parts):
 
     def _farewell(self, now: float) -> None:
         self._tenure.release(now)
-        record = self._myself.record
-        assert record is not None
-        self._dissemination.news(self.name, record.as_dead(self.name), now)
+        me = self._myself  # not its record, which lags behind while refutations are held back
+        self._dissemination.news(self.name, Dead(me.name, me.incarnation, me.name, id=pack_id(me.id)), now)
         self._dissemination.flood(now)
 
     def broadcast(self, name: str, payload: bytes, now: float) -> None:

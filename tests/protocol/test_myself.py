@@ -232,6 +232,15 @@ class TestRefutation:
         member.tell(node, Dead("a", 1, "m"))
         assert node.me.incarnation == 1
 
+    def test_a_farewell_outbids_what_was_not_refuted_in_time(
+        self, net: Net, node: Node, member: Puppet
+    ) -> None:
+        for incarnation in range(1, 101):
+            member.tell(node, Dead("a", incarnation, "m"))
+        node.leave(net.now)
+        net.run(0.05)
+        assert max(news.incarnation for news in member.heard(Dead) if news.sender == "a") == 101
+
     def test_nobody_else_raises_it(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
         net.puppet("m").join(a).tell(a, Suspect("b", 1, "m"))
