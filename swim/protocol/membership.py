@@ -124,8 +124,9 @@ class Membership(Part):
             if not new.own and old.state is MemberState.LEFT and old.address != new.address:
                 return True  # memberlist reclaims a name that left, whatever the incarnation
             return can_change(old.state, old.incarnation, MemberState.ALIVE, new.incarnation)
-        if old.id is not None and new.id is not None and is_minted(old.id) and is_minted(new.id):
-            return new.id > old.id  # another process: the later one, even if it lost its incarnation
+        later = _minted_later(new.id, old.id)
+        if later is not None:
+            return later  # another process: the later one, even if it lost its incarnation
         # Ids that applications pin say nothing of order; incarnations do, until somebody exhausts them.
         return new.incarnation > old.incarnation or old.incarnation > INCARNATION_MAX // 2
 
@@ -184,8 +185,10 @@ class Membership(Part):
             return
         state = MemberState.LEFT if news.sender == news.node else MemberState.DEAD
         old = self._table.get(news.node)
-        if old is None or news.incarnation < old.incarnation or _of_an_earlier_process(news, old):
+        if old is None or news.incarnation < old.incarnation:
             return
+        if _minted_later(old.id, unpack_id(news.id)):
+            return  # who has the name now may have the same incarnation as the one that died
         if old.solo:
             self._table.put(old.become(state, now, news.incarnation), now)  # now others say so too
         elif can_change(old.state, old.incarnation, state, news.incarnation):
@@ -320,12 +323,11 @@ class Membership(Part):
             events.append(MemberUpdated(after, before))
 
 
-def _of_an_earlier_process(news: Dead, old: Record) -> bool:
-    """Does it come too late? Who has the name now may have the same incarnation as the one that died."""
-    dead = unpack_id(news.id)
-    if dead is None or old.id is None or not is_minted(dead) or not is_minted(old.id):
-        return False
-    return dead < old.id
+def _minted_later(one: str | None, other: str | None) -> bool | None:
+    """Was this id minted after the other? None where nobody can tell: ids that are pinned have no order."""
+    if one is None or other is None or not is_minted(one) or not is_minted(other):
+        return None
+    return one > other
 
 
 def _compatible(theirs: bytes, mine: bytes) -> bool:

@@ -194,7 +194,7 @@ class Probing(Part):
         seq = self._next_seq()
         self._asked[seq] = (answered, silent)
         # A stranger is answered with no more than it sent: naming ourselves leaves room for the answer.
-        sender = bytes(16) if self._myself.id is None else pack_id(self._myself.id)
+        sender = pack_id(self._myself.id) or bytes(16)
         ping = Ping(seq, name, source_node=self._name, sender_id=sender)
         interval = self._config.rtt_max / tries
 
@@ -243,7 +243,7 @@ class Probing(Part):
             own_id = self._myself.id if ping.source_node else None
             ack = Ack(
                 ping.seq,
-                sender_id=b"" if own_id is None else pack_id(own_id),
+                sender_id=pack_id(own_id),
                 boot=self._myself.boot.encode(),
                 wait_ms=0 if sender is None else self._wait_ms(sender.name, now),
                 bare=True,

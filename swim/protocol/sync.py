@@ -166,7 +166,7 @@ class Sync(Part):
             self._myself.address.port,
             int(self._wall(now) * 1000),
             joining,
-            pack_id(floor) if floor else b"",
+            pack_id(floor),
             pack_addresses([record.address for record in self._table.dead() if record.solo][:_LOST_MAX]),
         )
 

@@ -155,8 +155,7 @@ class Record:
     def as_dead(self, sender: str) -> Dead:
         """`sender` is the member itself when it left."""
         left = self.state is MemberState.LEFT
-        own_id = b"" if self.id is None else pack_id(self.id)
-        return Dead(self.name, self.incarnation, self.name if left else sender, id=own_id)
+        return Dead(self.name, self.incarnation, self.name if left else sender, id=pack_id(self.id))
 
 
 class MemberTable:

@@ -58,7 +58,7 @@ class Voter:
         token = unpack_id(ask.token) or ""
         if token > self._token:
             self._token, self._owner = token, ask.process
-        return Claim(ClaimKind.GRANT, ask.round, token=pack_id(seen) if seen else b"")
+        return Claim(ClaimKind.GRANT, ask.round, token=pack_id(seen))
 
     def _objection(self, ask: Claim, floor: str, now: float) -> tuple[Refusal, float]:
         if ask.voters != self._digest:

@@ -97,13 +97,12 @@ def _ack(message: Ack) -> int:
     return size + (2 + _NUMBER if message.wait_ms else 0)
 
 
-def _suspect(message: Suspect) -> int:
+def _suspect(message: Suspect | Dead) -> int:
     return 27 + len(message.node) + len(message.sender)
 
 
 def _dead(message: Dead) -> int:
-    size = 27 + len(message.node) + len(message.sender)
-    return size + (3 if message.alone else 0) + (3 + len(message.id) if message.id else 0)
+    return _suspect(message) + (3 if message.alone else 0) + (3 + len(message.id) if message.id else 0)
 
 
 def _alive(message: Alive | NodeState) -> int:
