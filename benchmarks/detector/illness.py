@@ -12,14 +12,14 @@ from benchmarks.detector.observe import Observer, Traffic
 from benchmarks.detector.warm import Figures, Start
 from swim.simulation import World
 
-__all__ = ["cells_c", "cells_d", "cells_g"]
+__all__ = ["cells_c", "cells_d", "cells_g", "pauses", "rapid", "stalls", "verdicts_on_healthy"]
 
 STALL_SECONDS = 120.0
 RAPID_SECONDS = 300.0
 FLIP = 20.0
 
 
-def _verdicts(observer: Observer, ill: list[str]) -> Figures:
+def verdicts_on_healthy(observer: Observer, ill: list[str]) -> Figures:
     """Verdicts about healthy members, in all views and in those of healthy ones; and about the ill.
 
     `solo`: those among them that a member reached alone, and keeps to itself.
@@ -57,7 +57,7 @@ def stalls(
     for name in ill:
         world.after(rng.uniform(0.0, 1.0), again, name)
     world.run(seconds)
-    return _verdicts(observer, ill)
+    return verdicts_on_healthy(observer, ill)
 
 
 def rapid(world: World, rng: Random, fault: str, share: float = 0.01) -> Figures:
@@ -80,7 +80,7 @@ def rapid(world: World, rng: Random, fault: str, share: float = 0.01) -> Figures
                 samples += len(faulty)
     first = [_settled(observer, name, others) for name in faulty]
     changes = sum(n for (viewer, name), n in observer.verdicts.items() if name in faulty and viewer in others)
-    return _verdicts(observer, faulty) | {
+    return verdicts_on_healthy(observer, faulty) | {
         "removed after": first,
         "removals": changes / (len(faulty) * len(others)),
         "kept out": 1 - seen / samples,

@@ -109,7 +109,9 @@ class Parts:
         if voters:
             self._tenure = Lease(context, myself, leads, voters)
         else:
-            self._tenure = Tenure(context, myself, leads, self._probing, self._suspicion.suspects)
+            self._tenure = Tenure(
+                context, myself, leads, self._probing, self._suspicion.suspects, self._sync.differs
+            )
         self._reception = Reception(
             context,
             self._myself,

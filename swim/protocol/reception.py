@@ -142,10 +142,7 @@ class Reception(Part):
             self._links.heard(now)
         if sender.solo:
             self._membership.answered_after_all(sender.name, now)
-        elif not sender.present:
-            # It does not know that it was given up. Told so, it refutes; by itself it might take long.
-            self._outbox.send(source, self._readmission.death(sender))
-        else:
+        elif sender.present:
             self._sync.compare(ping.view, sender, now)
 
     def _gossip(self, news: Alive | Suspect | Dead, source: Address, now: float) -> None:

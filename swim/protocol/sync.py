@@ -142,8 +142,12 @@ class Sync(Part):
             self._agreed += 1
             return
         self._agreed = 0
+        self.differs(sender, now)
+
+    def differs(self, other: Record, now: float) -> None:
+        """What the other says does not go with this node's view: exchange everything, if not too often."""
         if self._mismatch.take(now):
-            self.ask(sender.address, now)
+            self.ask(other.address, now)
 
     def view(self, now: float) -> bytes:
         """This node's view hash, or nothing while its view is changing."""
@@ -217,8 +221,8 @@ class Sync(Part):
     def _answer_accuser(self, greeting: Greeting | None, now: float) -> None:
         """It has given this node up, so none of its cluster would hear the refutation otherwise."""
         accuser = None if greeting is None else self._table.get(greeting.name)
-        if accuser is not None and self._mismatch.take(now):
-            self.ask(accuser.address, now)
+        if accuser is not None:
+            self.differs(accuser, now)
 
     def _merge_node(self, node: NodeState, greeting: Greeting | None, now: float, spread: bool) -> None:
         if self._knows(node, greeting):

@@ -44,6 +44,7 @@ class Tenure(Part):
         leadership: Rule,
         probing: Probing,
         suspected: Callable[[str], bool],
+        differs: Callable[[Record, float], None],
     ) -> None:
         super().__init__(context)
         self.term: Term | None = None
@@ -55,6 +56,7 @@ class Tenure(Part):
         self._leadership = leadership
         self._probing = probing
         self._suspected = suspected
+        self._differs = differs
         self._starts = TokenBucket(_TERMS_PER_S, _TERMS_BURST)
         self._rounds: dict[int, float] = {}
         self._confirmed: dict[str, float] = {}
@@ -110,14 +112,26 @@ class Tenure(Part):
         self._myself.tell_token(now)
         leads = self._leads()
         if self.term is not None:
-            if leads and self._table.newest_token <= self.term.token:
+            outbid = self._table.newest_token > self.term.token
+            if leads and not outbid:
                 self._watch_touch(now)
             else:
                 self.end()
+            if leads and outbid:
+                self._ask_rival(now)
         if not leads:
             self._timers.cancel("tenure")
         elif self.term is None:
             self._seek(now)
+
+    def _ask_rival(self, now: float) -> None:
+        """Another believes that it leads: one of the two has a floor that the other has not heard of.
+
+        The view hash would tell, but not while many rivals change their records in turn.
+        """
+        rival = max(self._table.showing(), key=lambda record: record.token, default=None)
+        if rival is not None and rival.name != self._name:
+            self._differs(rival, now)
 
     def _leads(self) -> bool:
         leader = self._leadership.leader

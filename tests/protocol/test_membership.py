@@ -273,16 +273,6 @@ class TestDead:
         scene.tell(scene.suspect())
         assert scene.tell(scene.dead()) == ["MemberFailed"]
 
-    def test_one_who_pings_while_dead_is_told_so(self, scene: Scene) -> None:
-        """By itself it might take long to find out that nobody pings it any more."""
-        scene.tell(scene.dead())
-        scene.net.run(0.1)
-        scene.forget()
-        scene.subject.tell(scene.node, Ping(1, "a"))
-        scene.net.run(0.01)
-        told = [replace(news, id=b"") for news in scene.subject.heard(Dead)]
-        assert Dead("s", 5, "a", alone=True) in told
-
 
 class TestProcesses:
     """One name, another process: told from the same one by its boot."""

@@ -160,6 +160,20 @@ class TestTokens:
         assert token(a) > solo
 
 
+    def test_two_that_lead_agree_though_no_view_comes_to_rest(self, net: Net) -> None:
+        a, b = net.cluster("a", "b")
+        puppet = net.puppet("z~p").join(a, b)
+        net.run(3)
+        puppet.tell(b, Dead("a", a.me.incarnation, "x"))
+        for turn in range(20):
+            puppet.incarnation, puppet.meta = 2 + turn, encode_meta({"turn": str(turn)}, puppet.id, puppet.boot)
+            puppet.tell(a, puppet.alive())
+            puppet.tell(b, puppet.alive())
+            net.run(0.1)
+        assert [leader(a), leader(b)] == ["b", "b"]
+        assert a.term is None
+
+
 class TestDoubt:
     def test_the_end_has_passed_before_a_frozen_process_wakes(self, net: Net) -> None:
         a, *_ = net.cluster("a", "b", "c")
