@@ -15,6 +15,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks import record, show
@@ -187,11 +188,11 @@ DETECTOR = {
 """Scenarios, and the figure that tells of members who were lost and should not be."""
 
 
-def detector() -> list[str]:
+def in_parts(folder: str) -> list[str]:
     """How often the detector was wrong, of all trials in its folder of records."""
     found = [
         one
-        for path in sorted((record.RESULTS / "detector").glob("*.json"))
+        for path in sorted((record.RESULTS / folder).glob("*.json"))
         for one in json.loads(path.read_text(encoding="utf-8"))["results"]
     ]
     rows = []
@@ -213,29 +214,48 @@ def detector() -> list[str]:
     return [table, told, f"`python -m benchmarks.detector --scenario all`, in parts: {source}."]
 
 
-Maker = Callable[[Any], str]
-PARTS: tuple[tuple[str, str, Maker | None], ...] = (
+def records(name: str, make: Callable[[Any], str] | None = None) -> list[str]:
+    """What each record of this name tells, and what it was made on."""
+    own = record.RESULTS / f"{name}.json"
+    more = sorted(record.RESULTS.glob(f"{name}-*.json"), key=lambda path: (len(path.name), path.name))
+    blocks = []
+    for path in [path for path in (own, *more) if path.exists()]:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        blocks += [make(found["results"])] if make is not None else []
+        blocks.append(f"`{command_of(found)}`: {_made_on(found)}")
+    return blocks
+
+
+PARTS: tuple[tuple[str, str, Callable[[str], list[str]]], ...] = (
     (
         "convergence",
         "**How fast news reaches everyone**: real processes on loopback, beside memberlist's LAN profile; "
         "median (least-greatest).",
-        convergence,
+        partial(records, make=convergence),
     ),
     (
         "simulated",
         "**In large clusters**: simulated, the real core in virtual time; median (least-greatest).",
-        simulated,
+        partial(records, make=simulated),
     ),
-    ("detector", "**How often it is wrong**: simulated, all trials together.", None),
+    ("detector", "**How often it is wrong**: simulated, all trials together.", in_parts),
     (
         "tradeoff",
         "**What it pays for being quick**: detection time against false deaths, as each detector is tuned.",
-        None,
+        records,
     ),
-    ("leadership", "**Leadership**: five real processes; median (least-greatest).", leadership),
-    ("messages", "**Messages**: real processes; median (least-greatest).", messages),
-    ("overhead", "**What an idle node costs**: real processes, beside memberlist.", overhead),
-    ("core", "**What a message costs.**", core),
+    (
+        "leadership",
+        "**Leadership**: five real processes; median (least-greatest).",
+        partial(records, make=leadership),
+    ),
+    ("messages", "**Messages**: real processes; median (least-greatest).", partial(records, make=messages)),
+    (
+        "overhead",
+        "**What an idle node costs**: real processes, beside memberlist.",
+        partial(records, make=overhead),
+    ),
+    ("core", "**What a message costs.**", partial(records, make=core)),
 )
 ALTERNATIVES = {
     "simulated": "seconds until all know, against the number of members: LAN, LAN with loss, WAN",
@@ -247,13 +267,7 @@ def section() -> str:
     """All of it, as Markdown."""
     parts = []
     for name, introduction, make in PARTS:
-        own = record.RESULTS / f"{name}.json"
-        more = sorted(record.RESULTS.glob(f"{name}-*.json"), key=lambda path: (len(path.name), path.name))
-        blocks = detector() if name == "detector" else []
-        for path in [path for path in (own, *more) if path.exists()]:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            blocks += [make(found["results"])] if make is not None else []
-            blocks.append(f"`{command_of(found)}`: {_made_on(found)}")
+        blocks = make(name)
         if name in ALTERNATIVES and blocks:
             blocks.insert(0, f"![{ALTERNATIVES[name]}](benchmarks/results/{name}.svg)")
         if blocks:
