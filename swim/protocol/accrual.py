@@ -59,9 +59,14 @@ class LossEstimate:
         self._recent.append(lost)
 
     @property
+    def measured(self) -> float | None:
+        """The share among the last twenty, of however few; None of none."""
+        return sum(self._recent) / len(self._recent) if self._recent else None
+
+    @property
     def recently(self) -> float:
         """The share among the last twenty; 0 before there are enough of them."""
-        return sum(self._recent) / len(self._recent) if len(self._recent) >= _RECENT_MIN else 0.0
+        return (self.measured or 0.0) if len(self._recent) >= _RECENT_MIN else 0.0
 
     @property
     def lately(self) -> float:

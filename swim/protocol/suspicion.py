@@ -121,6 +121,15 @@ class Suspicion(Part):
         others = [subject.loss.share for name, subject in self.probing.subjects.items() if name != without]
         return median(others) if others else LossEstimate().share
 
+    def _others_loss(self, name: str) -> float:
+        """As `usual_loss`, but not smoothed, which lags behind while the probes are few.
+
+        Else bursts of loss that all members have would seem, in a young cluster, to be one member's fault.
+        """
+        others = [subject.loss.measured for other, subject in self.probing.subjects.items() if other != name]
+        known = [share for share in others if share is not None]
+        return median(known) if known else 0.0
+
     def refresh(self) -> None:
         """Drop the cases of members that are observed by others now."""
         for name in [name for name in self._cases if name not in self.probing.subjects]:
@@ -163,7 +172,7 @@ class Suspicion(Part):
         for _ in range(lost):
             subject.loss.add(True)
         record = self._table.get(name)
-        if lost and record is not None and subject.loss.remarkable(self.usual_loss(name)):
+        if lost and record is not None and subject.loss.remarkable(self._others_loss(name)):
             self._verdicts.lossy(record, now)
 
     def kernel_answered(self, name: str, now: float) -> None:

@@ -347,6 +347,23 @@ class TestOpinions:
         net.run(5)
         assert net.events(a, MemberFailed) == []
 
+    @pytest.mark.parametrize("others_lose", [False, True])
+    def test_loss_that_others_have_too_is_no_ground_even_among_few_probes(
+        self, net: Net, others_lose: bool
+    ) -> None:
+        a, *_ = net.cluster(*"abcdef")
+        net.run(5)
+        for name, subject in a._probing.subjects.items():
+            for turn in range(30 if name == "f" else 4):
+                subject.loss.add(turn % 3 > 0 if name == "f" else others_lose and turn < 2)
+        net.sent.clear()
+        net.cut("f", "a")
+        assert net.run_until(lambda: a.phi("f", net.now) > 0.1, 10.0)
+        net.heal()
+        net.run(1)
+        votes = [said for _, said in net.said(Opinion, by=a) if said.kind is OpinionKind.LOSSY]
+        assert bool(votes) is not others_lose
+
     def test_one_voice_about_loss_kills_nobody(self, net: Net) -> None:
         nodes = net.cluster("a", "b", "c", "d")
         net.run(5)

@@ -166,7 +166,8 @@ class TestTokens:
         net.run(3)
         puppet.tell(b, Dead("a", a.me.incarnation, "x"))
         for turn in range(20):
-            puppet.incarnation, puppet.meta = 2 + turn, encode_meta({"turn": str(turn)}, puppet.id, puppet.boot)
+            puppet.incarnation = 2 + turn
+            puppet.meta = encode_meta({"turn": str(turn)}, puppet.id, puppet.boot)
             puppet.tell(a, puppet.alive())
             puppet.tell(b, puppet.alive())
             net.run(0.1)
