@@ -159,7 +159,6 @@ class TestTokens:
         assert (leader(a), leader(b), b.term) == ("a", "a", None)
         assert token(a) > solo
 
-
     def test_two_that_lead_agree_though_no_view_comes_to_rest(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
         puppet = net.puppet("z~p").join(a, b)
