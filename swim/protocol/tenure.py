@@ -112,13 +112,13 @@ class Tenure(Part):
         self._myself.tell_token(now)
         leads = self._leads()
         if self.term is not None:
-            outbid = self._table.newest_token > self.term.token
-            if leads and not outbid:
-                self._watch_touch(now)
-            else:
+            if not leads:
                 self.end()
-            if leads and outbid:
+            elif self._table.newest_token > self.term.token:
+                self.end()
                 self._ask_rival(now)
+            else:
+                self._watch_touch(now)
         if not leads:
             self._timers.cancel("tenure")
         elif self.term is None:
