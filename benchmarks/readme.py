@@ -188,7 +188,7 @@ DETECTOR = {
 """Scenarios, and the figure that tells of members who were lost and should not be."""
 
 
-def in_parts(folder: str) -> list[str]:
+def detector(folder: str) -> list[str]:
     """How often the detector was wrong, of all trials in its folder of records."""
     found = [
         one
@@ -238,7 +238,7 @@ PARTS: tuple[tuple[str, str, Callable[[str], list[str]]], ...] = (
         "**In large clusters**: simulated, the real core in virtual time; median (least-greatest).",
         partial(records, make=simulated),
     ),
-    ("detector", "**How often it is wrong**: simulated, all trials together.", in_parts),
+    ("detector", "**How often it is wrong**: simulated, all trials together.", detector),
     (
         "tradeoff",
         "**What it pays for being quick**: detection time against false deaths, as each detector is tuned.",
