@@ -110,18 +110,16 @@ class Tenure(Part):
     def update(self, now: float) -> None:
         """Follow this node's view."""
         self._myself.tell_token(now)
-        leads = self._leads()
+        if not self._leads():
+            self.end()
+            return
         if self.term is not None:
-            if not leads:
-                self.end()
-            elif self._table.newest_token > self.term.token:
+            if self._table.newest_token > self.term.token:
                 self.end()
                 self._ask_rival(now)
             else:
                 self._watch_touch(now)
-        if not leads:
-            self._timers.cancel("tenure")
-        elif self.term is None:
+        if self.term is None:
             self._seek(now)
 
     def _ask_rival(self, now: float) -> None:
