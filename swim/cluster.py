@@ -229,7 +229,7 @@ class Cluster:
         that this node does not observe itself. From 3 on it is suspected; from 8 on this node would give
         it up.
         """
-        return self._node.phi(_name(member), self._driver.now())
+        return self.explain(member).phi
 
     def explain(self, member: Member | str) -> Explanation:
         """What this node knows of a member's health: who observes it, who accuses it on what evidence.

@@ -69,8 +69,11 @@ class Explanation:
 
     member: Member
     observers: tuple[str, ...]
-    """Who pings it regularly; what follows is measured here, if this node is one of them."""
+    """Who pings it regularly."""
+    refutations: int = 0
+    """How often it has said that it lives when others denied it, as far as this node has heard."""
     observed_here: bool = False
+    """This node is one of them; what follows is measured here."""
     phi: float = 0.0
     """The accrual level; from 3 on it is suspected, from 8 on this node would give it up."""
     silence: float = 0.0
@@ -78,6 +81,7 @@ class Explanation:
     last_heard: float | None = None
     """Since its last ack."""
     round_trip: float | None = None
+    """Of its last ack, when it came directly."""
     loss: float = 0.0
     """The share of pings to it that it does not answer."""
     kernel: str = "unknown"

@@ -82,13 +82,15 @@ class LossEstimate:
 class RoundTrip:
     """Round-trip time, smoothed as TCP does it (RFC 6298)."""
 
-    __slots__ = ("mean", "variation")
+    __slots__ = ("last", "mean", "variation")
 
     def __init__(self) -> None:
+        self.last: float | None = None
         self.mean: float | None = None
         self.variation = 0.0
 
     def add(self, seconds: float) -> None:
+        self.last = seconds
         if self.mean is None:
             self.mean, self.variation = seconds, seconds / 2
             return

@@ -97,6 +97,12 @@ class Membership(Part):
         self._accept(old, record, now, spread=spread)
 
     def _accept(self, old: Record | None, record: Record, now: float, *, spread: bool = True) -> None:
+        if (
+            old is not None
+            and old.boot == record.boot
+            and old.state in (MemberState.SUSPECT, MemberState.DEAD)
+        ):
+            self._table.refutations[record.name] += 1
         self._change(old, record, now)
         if spread:
             self._dissemination.news(record.name, record.as_alive(), now)

@@ -432,10 +432,6 @@ class Node(Parts):
         record = self._table.get(name)
         return self._suspicion.explain(record, now) if record is not None and record.present else None
 
-    def phi(self, name: str, now: float) -> float:
-        """The accrual level of a member that this node observes; 0 while nothing is overdue."""
-        return self._suspicion.phi(name, now)
-
     def statistics(self, now: float) -> CoreStatistics:
         """What this node has done, and how it fares."""
         probing, suspicion, table = self._probing, self._suspicion, self._table

@@ -78,11 +78,6 @@ class Suspicion(Part):
         case = self._cases.get(name)
         return case is not None and case.suspected
 
-    def phi(self, name: str, now: float) -> float:
-        """The accrual level of a member that this node observes; 0 while nothing is overdue."""
-        case = self._cases.get(name)
-        return 0.0 if case is None else self._phi(name, case, now)
-
     def highest_phi(self, now: float) -> float:
         """Of all members that this node observes."""
         return max((self._phi(name, case, now) for name, case in self._cases.items()), default=0.0)
@@ -91,17 +86,19 @@ class Suspicion(Part):
         """All that this node knows of a member's health."""
         observers = self._table.rings.observers(record.name)
         subject, case = self.probing.subjects.get(record.name), self._cases.get(record.name)
+        refutations = self._table.refutations[record.name]
         if subject is None:
-            return Explanation(record.member, observers)
+            return Explanation(record.member, observers, refutations)
         attention = self._attention(now)
         return Explanation(
             record.member,
             observers,
+            refutations,
             observed_here=True,
-            phi=self.phi(record.name, now),
+            phi=0.0 if case is None else self._phi(record.name, case, now),
             silence=0.0 if case is None else attention - case.since,
             last_heard=None if subject.heard == -math.inf else attention - subject.heard,
-            round_trip=subject.round_trip.mean,
+            round_trip=subject.round_trip.last,
             loss=subject.loss.share,
             kernel=self._kernel(case, subject.kernel_known, attention),
             accusers={} if case is None else dict(case.accusers),

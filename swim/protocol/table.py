@@ -180,6 +180,8 @@ class MemberTable:
         self._dead: dict[str, None] = {}
         self.configurations: dict[str, int] = {}
         """How many present members of our own are configured with which voters."""
+        self.refutations = Counter[str]()
+        """By name: how often a member that was suspected or given up had a word against that."""
         self._dead_max = dead_max
 
     def get(self, name: str) -> Record | None:
@@ -260,6 +262,7 @@ class MemberTable:
 
     def forget(self, name: str) -> None:
         record = self._records.pop(name)
+        del self.refutations[name]
         self.version += 1
         self._unindex(record)
         self._release(record)

@@ -301,9 +301,9 @@ class TestTime:
             assert net.events(node, MemberFailed) == []
 
 
-def test_an_unknown_member_has_no_phi() -> None:
+def test_of_an_unknown_member_nothing_is_explained() -> None:
     net = Net()
-    assert net.start("a").phi("nobody", net.now) == 0.0
+    assert net.start("a").explain("nobody", net.now) is None
 
 
 def test_bad_options_raise_at_once() -> None:

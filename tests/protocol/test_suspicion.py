@@ -6,7 +6,7 @@ import pytest
 
 from swim.events import MemberFailed, MemberRecovered, MemberSuspected
 from swim.protocol.node import Node
-from swim.types import MemberState
+from swim.types import Explanation, MemberState
 from swim.wire.messages import Dead, Opinion, OpinionKind, Suspect
 from tests.protocol.fakes import Net, address_of
 
@@ -23,6 +23,16 @@ def gone(net: Net, name: str, *nodes: Node) -> bool:
 def seconds_until_gone(net: Net, name: str, nodes: list[Node], limit: float = 30) -> float | None:
     began = net.now
     return net.now - began if net.run_until(lambda: gone(net, name, *nodes), limit) else None
+
+
+def explained(net: Net, node: Node, name: str) -> Explanation:
+    explanation = node.explain(name, net.now)
+    assert explanation is not None
+    return explanation
+
+
+def phi_of(net: Net, node: Node, name: str) -> float:
+    return explained(net, node, name).phi
 
 
 class TestSilence:
@@ -52,11 +62,11 @@ class TestSilence:
     def test_phi_rises_with_it(self, net: Net) -> None:
         a, b, _c = net.cluster("a", "b", "c")
         net.run(10)
-        assert a.phi("b", net.now) < 1
+        assert phi_of(net, a, "b") < 1
         net.crash(b)
         levels = []
         while net.believes(a, "b") is not None:
-            levels.append(a.phi("b", net.now))
+            levels.append(phi_of(net, a, "b"))
             net.run(0.1)
         assert max(levels) > 7
         assert levels.index(max(levels)) >= len(levels) - 6
@@ -358,7 +368,7 @@ class TestOpinions:
                 subject.loss.add(turn % 3 > 0 if name == "f" else others_lose and turn < 2)
         net.sent.clear()
         net.cut("f", "a")
-        assert net.run_until(lambda: a.phi("f", net.now) > 0.1, 10.0)
+        assert net.run_until(lambda: phi_of(net, a, "f") > 0.1, 10.0)
         net.heal()
         net.run(1)
         votes = [said for _, said in net.said(Opinion, by=a) if said.kind is OpinionKind.LOSSY]
@@ -403,3 +413,57 @@ def test_a_foreign_suspicion_of_one_that_lives_comes_to_nothing() -> None:
     for node in (a, c):
         assert net.events(node, MemberFailed) == []
         assert net.believes(node, "b") is MemberState.ALIVE
+
+
+class TestExplain:
+    def test_a_member_that_answers(self, net: Net) -> None:
+        a, *_ = net.cluster("a", "b", "c")
+        net.run(10)
+        said = explained(net, a, "b")
+        assert said.member in a.members()
+        assert said.member.name == "b"
+        assert sorted(said.observers) == ["a", "c"]
+        assert said.observed_here
+        assert (said.phi, said.silence, said.accusers, said.loss < 0.05) == (0.0, 0.0, {}, True)
+        assert said.last_heard is not None
+        assert 0.0 <= said.last_heard <= 2.0
+        assert said.round_trip is not None
+        assert said.refutations == 0
+
+    def test_one_that_is_silent_and_who_says_so(self, net: Net) -> None:
+        a, b, _c = net.cluster("a", "b", "c")
+        net.run(10)
+        net.crash(b)
+        assert net.run_until(lambda: bool(explained(net, a, "b").accusers), 10)
+        said = explained(net, a, "b")
+        assert said.silence > 0
+        assert said.phi > 0
+        assert set(said.accusers) == {"c"}
+        assert said.kernel == "unknown"
+        net.run(10)
+        assert a.explain("b", net.now) is None
+
+    def test_the_round_trip_is_the_last_one(self, net: Net) -> None:
+        a, *_ = net.cluster("a", "b")
+        net.run(10)
+        usual = explained(net, a, "b").round_trip
+        assert usual is not None
+        a._probing.subjects["b"].round_trip.add(0.9)
+        assert explained(net, a, "b").round_trip == 0.9
+        net.run(2)
+        assert explained(net, a, "b").round_trip == pytest.approx(usual)
+
+    @pytest.mark.parametrize("lie", [Suspect, Dead])
+    def test_refutations_are_counted(self, net: Net, lie: type[Suspect | Dead]) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        for count in (1, 2):
+            net.run(10)
+            a.receive_datagram(net.codec.part(lie("b", b.me.incarnation, "c")), c.address, net.now)
+            net.drain(a)
+            net.run(5)
+            assert net.believes(a, "b") is not None
+            assert explained(net, a, "b").refutations == count
+        net.crash(b)
+        net.run(10)
+        a._table.forget("b")
+        assert a._table.refutations == {}
