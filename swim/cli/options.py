@@ -132,6 +132,16 @@ def read_key(ctx: click.Context, param: click.Parameter, value: str | None) -> b
         raise click.UsageError(f"--key: {error}", ctx) from None
 
 
+class FiniteRange(click.FloatRange):
+    """As its base, which lets nan and inf pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 def _setting(kind: type, name: str, text: str) -> Any:
     if kind is bool:
         if text.lower() not in ("true", "false"):

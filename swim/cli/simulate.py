@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from swim.cli.timeline import RecordedWorld, Timeline, draw
+from swim.cli.options import FiniteRange
+from swim.cli.timeline import RecordedWorld, Timeline, draw, picture_formats
 from swim.simulation import Chaos, Network, World
 
 __all__ = ["SCENARIOS", "command"]
@@ -74,16 +75,24 @@ SCENARIOS: dict[str, tuple[Callable[[World, list[str], float], None], str]] = {
 }
 
 
-@click.command("simulate", short_help="Try faults in a simulated cluster.")
+def _scenarios() -> str:
+    """For the help."""
+    width = max(map(len, SCENARIOS))
+    return "\b\n" + "\n".join(f"{name:{width}}  {text}" for name, (_, text) in SCENARIOS.items())
+
+
+@click.command("simulate", short_help="Try faults in a simulated cluster.", epilog=_scenarios())
 @click.argument("scenario", type=click.Choice(list(SCENARIOS)))
 @click.option("--nodes", type=click.IntRange(2), default=8, show_default=True)
-@click.option("--seconds", type=click.FloatRange(1.0), default=60.0, show_default=True, help="Virtual time.")
+@click.option("--seconds", type=FiniteRange(1.0), default=60.0, show_default=True, help="Virtual time.")
 @click.option("--seed", type=int, help="The same seed is the same run, to the bit; else a random one.")
-@click.option("--loss", type=click.FloatRange(0.0, 0.95), default=0.0, help="Share of packets lost, 0 to 1.")
+@click.option("--loss", type=FiniteRange(0.0, 0.95), default=0.0, help="Share of packets lost.")
 @click.option("--wan", is_flag=True, help="Five regions in place of one data centre, with the WAN profile.")
 @click.option("--fast", is_flag=True, help="Message objects in place of bytes: sizes are estimates.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the table.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw the timeline.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.png", help="Draw the timeline."
+)
 def command(
     scenario: str,
     nodes: int,
@@ -102,7 +111,7 @@ def command(
         swim simulate partition --nodes 16 --loss 0.05 --seed 7 --plot partition.png
     """
     if plot is not None:
-        _need_matplotlib()
+        _check_picture(plot)
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     network = Network.wan(loss=loss) if wan else Network.lan(loss=loss)
     world = RecordedWorld(seed, network=network, fast=fast)
@@ -110,23 +119,35 @@ def command(
     figures = _figures(world, timeline, taken)
     options = {"scenario": scenario, "nodes": nodes, "seconds": seconds, "seed": seed, "loss": loss}
     options |= {"wan": wan, "fast": fast}
-    if plot is not None:
-        draw(timeline, plot, f"{scenario}, {nodes} nodes, seed {seed}")
     if as_json:
         rows = [row.as_fields() for row in timeline.rows]
         click.echo(json.dumps({"options": options, "happened": rows, **figures}))
     else:
         _print(world, options, timeline, figures)
+    if plot is not None:
+        _draw(timeline, plot, f"{scenario}, {nodes} nodes, seed {seed}")
 
 
-def _need_matplotlib() -> None:
+def _check_picture(path: Path) -> None:
     """Before the run, not after it."""
     try:
-        import matplotlib  # noqa: F401
+        formats = picture_formats()
     except ImportError:
         raise click.ClickException(
             '--plot needs matplotlib: pip install "trio-swim[bench]", or leave it out'
         ) from None
+    if path.suffix[1:] not in formats:
+        raise click.BadParameter(f"{path} must end in one of .{' .'.join(formats)}", param_hint="--plot")
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"there is no directory {path.parent}", param_hint="--plot")
+
+
+def _draw(timeline: Timeline, path: Path, title: str) -> None:
+    try:
+        draw(timeline, path, title)
+    except OSError as error:
+        raise click.ClickException(f"--plot: {error}") from None
+    click.echo(f"drawn in {path}", err=True)
 
 
 def _run(
@@ -170,7 +191,7 @@ def _print(world: World, options: dict[str, Any], timeline: Timeline, figures: d
     told = " ".join(
         f"--{name}" if value is True else f"--{name} {value}"
         for name, value in options.items()
-        if name != "scenario" and value not in (False, 0.0)
+        if name == "seed" or (name != "scenario" and value not in (False, 0.0))
     )
     click.echo(f"swim simulate {options['scenario']} {told}")
     table = Table(box=box.SIMPLE_HEAD)

@@ -18,10 +18,10 @@ from swim.events import (
     MemberSuspected,
     Snapshot,
 )
-from swim.simulation import World
-from swim.simulation.host import SimulatedNode
+from swim.simulation import SimulatedNode, World
+from swim.types import Member
 
-__all__ = ["RecordedWorld", "Row", "Sample", "Timeline", "draw"]
+__all__ = ["RecordedWorld", "Row", "Sample", "Timeline", "draw", "picture_formats"]
 
 _GAP_S = 5.0
 """Reports of the same, by several nodes, are one thing unless so much time is between them."""
@@ -40,6 +40,8 @@ _MARKERS: dict[type, str] = {
     MemberLeft: "<",
     MemberJoined: "+",
 }
+_BEGINNER_S = 5.0
+"""Who started so lately is told of members that are news to nobody else."""
 _LABEL = 44
 _LEADERS_SHOWN = 10
 
@@ -53,6 +55,8 @@ class Row:
     fault: bool = False
     last: float = 0.0
     nodes: dict[str, None] = field(default_factory=dict)
+    heard: int = 0
+    """Of how many members a beginner has been told."""
     reasons: dict[str, None] = field(default_factory=dict)
 
     def as_fields(self) -> dict[str, Any]:
@@ -63,7 +67,7 @@ class Row:
 
     def cells(self) -> list[str]:
         if self.fault:
-            return [f"{self.time:.3f}", self.what[:60], "", "", "", ""]
+            return [f"{self.time:.3f}", self.what, "", "", "", ""]
         first, last = f"{self.time:.3f}", f"{self.last:.3f}"
         return ["", "  " + self.what, first, last, str(len(self.nodes)), ", ".join(self.reasons)]
 
@@ -132,15 +136,33 @@ class Timeline:
             self.nodes.append(node.name)
         self.marks.append((now, node.name, type(event)))
         member = event.leader if isinstance(event, LeaderChanged) else event.member
+        beginner = isinstance(event, MemberJoined) and self._is_news_only_to(node, event.member)
         what = f"{member.name if member else 'nobody'} {_KINDS[type(event)][0]}"
-        row = self._open.get(what)
+        key = f"{node.name} hears of the others" if beginner else what
+        row = self._open.get(key)
         if row is None or now - row.last > _GAP_S:
-            row = self._open[what] = Row(now, what)
+            row = self._open[key] = Row(now, what)
             self.rows.append(row)
+        if beginner:
+            row.heard += 1
+            row.what = f"{node.name} hears of {row.heard} members"
         row.last = now
         row.nodes[node.name] = None
         if reason := getattr(event, "reason", None):
             row.reasons[reason] = None
+
+    def _is_news_only_to(self, node: SimulatedNode, member: Member) -> bool:
+        """The node has just started, and the member has been there for longer."""
+        other = self._world.nodes.get(member.name)
+        beginning = self._world.now - _BEGINNER_S
+        return node.born > beginning and other is not None and other.born < beginning
+
+
+def picture_formats() -> list[str]:
+    """What a picture's name may end in. Raises ImportError without matplotlib."""
+    import matplotlib.figure
+
+    return sorted(matplotlib.figure.Figure().canvas.get_supported_filetypes())
 
 
 def draw(timeline: Timeline, path: Path, title: str) -> None:
@@ -181,9 +203,8 @@ def _draw_faults(both: tuple[Any, Any], faults: list[Row]) -> None:
 def _draw_views(axes: Any, timeline: Timeline) -> None:
     times = [sample.time for sample in timeline.samples]
     sizes = [[size for _, size in sample.nodes.values()] or [0] for sample in timeline.samples]
-    axes.plot(
-        times, [len(sample.nodes) for sample in timeline.samples], color="black", label="nodes that run"
-    )
+    running = [len(sample.nodes) for sample in timeline.samples]
+    axes.plot(times, running, color="black", drawstyle="steps-post", label="nodes that run")
     lowest, highest = ([bound(of) for of in sizes] for bound in (min, max))
     axes.fill_between(times, lowest, highest, step="post", color="tab:blue", alpha=0.3)
     axes.plot(times, highest, color="tab:blue", drawstyle="steps-post", label="members in the largest view")

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from swim.cli.live import LiveTable, Row
 from swim.cli.looking import Seen, Unanswered, look, make_codec
-from swim.cli.options import read_key, usage
+from swim.cli.options import FiniteRange, read_key, usage
 from swim.cli.report import Fields, as_text, counted, sentence, style_of
 from swim.wire import Codec
 from swim.wire.addresses import parse_address
@@ -27,7 +27,7 @@ _OTHERS_TRIED = 3
 @click.argument("address", metavar="HOST:PORT")
 @click.option(
     "--interval",
-    type=click.FloatRange(0.1),
+    type=FiniteRange(0.1),
     default=1.0,
     show_default=True,
     metavar="SECONDS",

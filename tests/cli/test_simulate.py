@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,61 @@ def test_without_matplotlib_there_is_no_picture(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
-    [(("flood",), "flood"), (("crash", "--nodes", "1"), "--nodes"), (("crash", "--loss", "2"), "--loss")],
+    [
+        (("flood",), "flood"),
+        (("crash", "--nodes", "1"), "--nodes"),
+        (("crash", "--loss", "2"), "--loss"),
+        (("crash", "--loss", "nan"), "--loss"),
+        (("crash", "--seconds", "nan"), "--seconds"),
+        (("crash", "--seconds", "inf"), "--seconds"),
+    ],
 )
 def test_bad_options(arguments: tuple[str, ...], complaint: str) -> None:
     result = simulate(*arguments)
     assert result.exit_code == 2
     assert complaint in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [("no/such/x.png", "no/such"), ("x.xyz", ".png"), ("noext", ".png"), (".", "directory")],
+)
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_run(
+    path: str, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("swim.cli.simulate._run", None)
+    result = simulate("crash", "--plot", path)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+def test_a_picture_that_cannot_be_written_loses_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    where = tmp_path / "sub"
+    where.mkdir()
+    (where / "x.png").mkdir()
+    picture = where / "y.png"
+    picture.symlink_to(where / "x.png" / "none" / "y.png")
+    result = simulate("crash", "--nodes", "2", "--seconds", "2", "--seed", "1", "--plot", str(picture))
+    assert result.exit_code == 1
+    assert "trace hash " in result.stdout
+    assert "--plot: " in result.stderr
+
+
+def test_the_seed_nought_is_a_seed() -> None:
+    result = simulate("pause", "--nodes", "2", "--seconds", "2", "--seed", "0")
+    assert result.stdout.startswith("swim simulate pause --nodes 2 --seconds 2.0 --seed 0\n")
+
+
+def test_a_node_that_comes_back_takes_one_line_to_hear_of_all_others() -> None:
+    rows = measured("crash", "--nodes", "20", "--seconds", "10", "--seed", "1", "--fast")["happened"]
+    told = [row["what"] for row in rows if not row["fault"]]
+    assert "n0 hears of 19 members" in told
+    assert [what for what in told if what.endswith(" joined")] == ["n0 joined"]
+
+
+def test_the_help_says_what_the_scenarios_do() -> None:
+    text = simulate("--help").stdout
+    for name, (_, said) in SCENARIOS.items():
+        assert re.search(rf"^ *{name} +{re.escape(said)}$", text, re.MULTILINE)
