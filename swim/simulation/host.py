@@ -77,6 +77,8 @@ class SimulatedNode:
         """What every core of this node is made with."""
         self.life = Life.CRASHED
         self.lives = 0
+        self.born = 0.0
+        """When the present process began, or the last one did, in true time."""
         self.failure: SwimError | None = None
         self.traffic = Traffic()
         self.serving: dict[int, Exchange] = {}
@@ -125,6 +127,7 @@ class SimulatedNode:
     def boot(self, core: Node) -> None:
         """A new process begins."""
         self._core = core
+        self.born = self.world.now
         self.life = Life.RUNNING
         self.failure = None
         self._armed = None
@@ -182,18 +185,24 @@ class SimulatedNode:
     # --- faults
     def pause(self, seconds: float) -> None:
         """The whole process stands still: SIGSTOP, a long garbage collection."""
+        if not self.running:
+            return
         self._paused = max(self._paused, self.world.now + seconds)
         self.block_receive(seconds)
         self.world.schedule.at(self._paused, self._resume)
 
     def block_receive(self, seconds: float) -> None:
         """Nothing is read from the sockets; timers run, and sending works."""
+        if not self.running:
+            return
         until = self.world.now + seconds
         self._input.until = max(self._input.until, until)
         self.world.schedule.at(until, self._open_input)
 
     def block_send(self, seconds: float) -> None:
         """Nothing is sent; timers run, and receiving works."""
+        if not self.running:
+            return
         until = self.world.now + seconds
         self._output.until = max(self._output.until, until)
         self.world.schedule.at(until, self._open_output)

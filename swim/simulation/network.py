@@ -8,6 +8,8 @@ from itertools import permutations
 from random import Random
 from typing import Any
 
+from swim.simulation.checks import check_duration, check_positive, check_share
+
 __all__ = ["Burst", "Cut", "Fabric", "Network"]
 
 
@@ -21,6 +23,11 @@ class Burst:
     good: float = 20.0
     bad: float = 0.5
     loss: float = 0.9
+
+    def __post_init__(self) -> None:
+        check_positive("good", self.good)
+        check_positive("bad", self.bad)
+        check_share("loss", self.loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,16 @@ class Network:
     duplicate: float = 0.0
     unreachable: bool = True
     """A live host tells the sender when no process listens (ICMP port unreachable)."""
+
+    def __post_init__(self) -> None:
+        check_share("loss", self.loss)
+        check_share("duplicate", self.duplicate)
+        for name in ("median", "sigma", "delay_max", "jitter"):
+            check_duration(name, getattr(self, name))
+        for seconds in self.region_rtt:
+            check_duration("region_rtt", seconds)
+        if self.regions < 1:
+            raise ValueError(f"regions must be at least 1, not {self.regions!r}")
 
     @classmethod
     def lan(cls, **changes: Any) -> Network:

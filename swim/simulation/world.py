@@ -6,7 +6,7 @@ See the package's docstring for an example.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, NoReturn
 
@@ -15,12 +15,14 @@ from swim.events import Event
 from swim.messages import Message
 from swim.protocol.node import Node, Request
 from swim.simulation.assembly import assemble
+from swim.simulation.checks import check_duration, check_positive, check_share
 from swim.simulation.fast import ObjectCodec
-from swim.simulation.host import Host, Life, SimulatedNode
+from swim.simulation.faults import Faults
+from swim.simulation.host import Host, SimulatedNode
 from swim.simulation.invariants import Invariants
 from swim.simulation.kept import KeptStream, probe
 from swim.simulation.mail import Channels
-from swim.simulation.network import Cut, Fabric, Network
+from swim.simulation.network import Fabric, Network
 from swim.simulation.schedule import Clock, Schedule
 from swim.simulation.streams import Exchange
 from swim.simulation.trace import Record, Trace
@@ -33,13 +35,22 @@ __all__ = ["World"]
 PORT = 7946
 EPOCH = 1_700_000_000.0
 LOOPBACK_DELAY = 0.00002
+_NETWORKS = 126
+"""Addresses begin with one of 1 to 126; who moves takes the next."""
 
 
-class World:
+class World(Faults):
     """A cluster in virtual time. Everything in it follows from `seed` and the other arguments.
 
     `drift` and `skew` bound how far the hosts' clocks are off: their rate, and their wall time in
     seconds. With `fast`, nodes pass message objects instead of bytes; sizes are then estimates.
+
+    To look at: `nodes` by name, `messages` that were delivered, `trace` (`trace.digest()` is equal for two
+    runs in which the same happened). To be told: append to `watchers`, called with the node and the event,
+    and to `listeners`, called with the node and the message.
+
+    All durations are seconds, all losses shares from 0 to 1. Methods raise ValueError for what is out of
+    range, and KeyError for names that are not in the world.
     """
 
     def __init__(
@@ -57,6 +68,8 @@ class World:
         replay: str | None = None,
     ) -> None:
         network = network or Network.lan()
+        check_share("drift", drift)
+        check_duration("skew", skew)
         self.seed = seed
         self.config = config or (Config.wan() if network.regions > 1 else Config.lan())
         self.options = {
@@ -108,10 +121,12 @@ class World:
 
     def after(self, delay: float, action: Callable[..., object], *args: Any) -> None:
         """Arrange for something to be done, in so many seconds."""
+        check_duration("delay", delay)
         self.schedule.after(delay, action, *args)
 
     def every(self, interval: float, action: Callable[[], object]) -> None:
         """Do it again and again."""
+        check_positive("interval", interval)
 
         def again() -> None:
             action()
@@ -121,6 +136,7 @@ class World:
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
+        check_duration("seconds", seconds)
         try:
             self.schedule.run(self.now + seconds)
         except Exception as error:
@@ -129,6 +145,8 @@ class World:
 
     def run_until(self, predicate: Callable[[], bool], limit: float, step: float = 0.05) -> float | None:
         """Let time pass until the predicate, asked every `step`, holds. Seconds taken, or None."""
+        check_duration("limit", limit)
+        check_positive("step", step)
         start = self.now
         while not predicate():
             if self.now - start >= limit:
@@ -137,7 +155,10 @@ class World:
         return self.now - start
 
     def run_until_converged(self, limit: float, step: float = 0.05) -> float:
-        """Let time pass until all running nodes have the same view and leader; seconds taken."""
+        """Let time pass until all running nodes have the same view and leader; seconds taken.
+
+        The leader may be nobody: while no one is electable or, with voters, no lease is granted.
+        """
         taken = self.run_until(self.converged, limit, step)
         if taken is None:
             self.fail(f"not converged after {limit} s:\n{self.describe()}")
@@ -163,7 +184,10 @@ class World:
         `options` go to the core: `config`, `pinned_id`, `networks`, `electable`, `voters`.
         """
         handle = alias or name
-        assert handle not in self.nodes, f"{handle} exists: restart it, or give an alias"
+        if handle in self.nodes:
+            raise ValueError(f"{handle} exists: restart it, or give an alias")
+        if rate is not None:
+            check_positive("rate", rate)
         address = address or self.address(handle)
         host = self._host(address.host, rate, wall_shift)
         options.update(name=name, tags=dict(tags or {}))
@@ -188,6 +212,7 @@ class World:
 
         They are started as time passes. Returns their names.
         """
+        check_duration("stagger", stagger)
         first = next(iter(self.nodes), f"{prefix}0")
         names = [f"{prefix}{len(self.nodes) + len(self._awaited) + i}" for i in range(count)]
         for i, name in enumerate(names):
@@ -197,7 +222,8 @@ class World:
 
     def assemble(self, count: int, *, prefix: str = "n") -> list[str]:
         """As `grow` for a world without nodes, but they know each other at once: for large clusters."""
-        assert not self.nodes
+        if self.nodes:
+            raise ValueError("there are nodes already: use grow")
         names = [f"{prefix}{i}" for i in range(count)]
         assemble(self, names)
         return names
@@ -210,68 +236,40 @@ class World:
         With `new_address` it comes up on another host, and the old one is gone without a word.
         """
         node = self.nodes[name]
-        if node.running:
+        if node.running and new_address:
+            self.lose_host(name)
+        elif node.running:
             self.crash(name)
         if seeds is not None:
             node.seeds = tuple(seeds)
         if new_address:
             self._listeners.pop(node.address, None)
             octets = node.address.host.split(".")
-            moved = ".".join([str(int(octets[0]) + 1), *octets[1:]])
+            moved = ".".join([str(int(octets[0]) % _NETWORKS + 1), *octets[1:]])
             node.address = Address(moved, node.address.port)
             node.host = self._host(moved, None, 0.0)
         node.host.lost = False
         self._boot(node)
 
-    # --- faults
-    def crash(self, name: str) -> None:
-        """The process dies; its host's kernel closes its sockets."""
-        self.note(f"crash {name}")
-        self.nodes[name].stop(Life.CRASHED)
-
-    def lose_host(self, name: str) -> None:
-        """The whole machine is gone: nothing answers, the kernel neither."""
-        self.note(f"lose host of {name}")
-        host = self.nodes[name].host
-        host.lost = True
-        for node in self.nodes.values():
-            if node.host is host and node.running:
-                node.stop(Life.CRASHED)
-
-    def pause(self, name: str, seconds: float) -> None:
-        self.note(f"pause {name} {seconds}")
-        self.nodes[name].pause(seconds)
-
-    def block_receive(self, name: str, seconds: float) -> None:
-        self.note(f"block receive {name} {seconds}")
-        self.nodes[name].block_receive(seconds)
-
-    def block_send(self, name: str, seconds: float) -> None:
-        self.note(f"block send {name} {seconds}")
-        self.nodes[name].block_send(seconds)
-
-    def set_clock_rate(self, name: str, rate: float) -> None:
-        """From now on this node's clock gains `rate` seconds in one second."""
-        self.note(f"clock rate {name} {rate}")
-        self.nodes[name].host.clock.set_rate(rate, self.now)
-        self.nodes[name].clock_changed()
-
+    # --- verbs of applications
     def leave(self, name: str) -> None:
         """The node leaves the cluster of its own will; its process then ends."""
+        node = self.nodes[name]
         self.note(f"leave {name}")
         self.invariants.note_release(name)
-        node = self.nodes[name]
         node.call(node.core.leave)
 
     def yield_leadership(self, name: str) -> None:
+        """The node, which leads, hands that on to the next."""
+        node = self.nodes[name]
         self.note(f"yield {name}")
         self.invariants.note_release(name)
-        node = self.nodes[name]
         node.call(node.core.yield_leadership)
 
     def set_tags(self, name: str, tags: Mapping[str, str]) -> None:
-        self.note(f"set tags {name} {dict(tags)}")
+        """The node has these tags in place of those that it had."""
         node = self.nodes[name]
+        self.note(f"set tags {name} {dict(tags)}")
         node.call(node.core.set_tags, tags)
 
     def send(self, name: str, to: str, payload: bytes) -> None:
@@ -280,8 +278,8 @@ class World:
 
     def broadcast(self, name: str, event: str, payload: bytes) -> None:
         """The node tells all members."""
-        self.note(f"broadcast {name} {event} {payload!r}")
         node = self.nodes[name]
+        self.note(f"broadcast {name} {event} {payload!r}")
         node.call(node.core.broadcast, event, payload)
 
     def sync(self, name: str, other: str) -> None:
@@ -289,35 +287,6 @@ class World:
         self.note(f"sync {name} with {other}")
         node = self.nodes[name]
         node.call(node.core.sync, self.nodes[other].address)
-
-    def partition(self, *groups: Collection[str], one_way: bool = False) -> list[Cut]:
-        """Cut the groups off from each other; a single group, from everybody else.
-
-        One way: nothing passes from an earlier group to a later one.
-        """
-        self.note(f"partition {' | '.join(','.join(group) for group in groups)} one way: {one_way}")
-        return self.fabric.partition(groups, one_way)
-
-    def heal(self, cuts: Collection[Cut] | None = None) -> None:
-        """End these cuts, or all."""
-        self.note("heal")
-        self.fabric.cuts = [cut for cut in self.fabric.cuts if cuts is not None and cut not in cuts]
-
-    def set_loss(
-        self,
-        loss: float | None = None,
-        *,
-        incoming: Mapping[str, float] | None = None,
-        outgoing: Mapping[str, float] | None = None,
-        links: Mapping[tuple[str, str], float] | None = None,
-    ) -> None:
-        """Change the loss of all packets, of some nodes in one direction, or of directed links."""
-        self.note(f"set loss {loss} {incoming} {outgoing} {links}")
-        fabric = self.fabric
-        fabric.loss = fabric.loss if loss is None else loss
-        fabric.incoming.update(incoming or {})
-        fabric.outgoing.update(outgoing or {})
-        fabric.links.update(links or {})
 
     # --- looking
     def running(self) -> list[SimulatedNode]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
+from collections.abc import Callable
+from ipaddress import ip_address
 
 import pytest
 
@@ -368,3 +371,100 @@ def test_a_consumer_of_chance_more_changes_no_other() -> None:
     other.random("something else").random()
     assert plain.fabric.delay("a", "b") == other.fabric.delay("a", "b")
     assert core(plain, "b").rng.random() == core(other, "b").rng.random()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (lambda world: world.partition("ab"), ValueError),
+        (lambda world: world.partition(["a"], ["typo"]), KeyError),
+        (lambda world: world.set_loss(7.0), ValueError),
+        (lambda world: world.set_loss(math.nan), ValueError),
+        (lambda world: world.set_loss(incoming={"a": -1.0}), ValueError),
+        (lambda world: world.set_loss(outgoing={"typo": 1.0}), KeyError),
+        (lambda world: world.set_loss(links={("a", "typo"): 1.0}), KeyError),
+        (lambda world: world.pause("a", math.nan), ValueError),
+        (lambda world: world.pause("typo", 1.0), KeyError),
+        (lambda world: world.block_send("a", -5.0), ValueError),
+        (lambda world: world.block_receive("a", math.inf), ValueError),
+        (lambda world: world.set_clock_rate("a", 0.0), ValueError),
+        (lambda world: world.set_clock_rate("a", math.nan), ValueError),
+        (lambda world: world.add_node("b"), ValueError),
+        (lambda world: world.add_node("c", rate=-1.0), ValueError),
+        (lambda world: world.assemble(3), ValueError),
+        (lambda world: world.every(0.0, print), ValueError),
+        (lambda world: world.after(-1.0, print), ValueError),
+        (lambda world: world.grow(2, stagger=-1.0), ValueError),
+        (lambda world: world.run(math.nan), ValueError),
+        (lambda world: world.run_until(world.converged, math.inf), ValueError),
+        (lambda world: world.run_until(world.converged, 1.0, step=0.0), ValueError),
+        (lambda world: World(1, drift=math.nan), ValueError),
+        (lambda world: World(1, skew=math.inf), ValueError),
+        (lambda world: Network.lan(loss=2.0), ValueError),
+        (lambda world: Network.lan(duplicate=math.nan), ValueError),
+        (lambda world: Network.lan(median=-1.0), ValueError),
+        (lambda world: Network(regions=0), ValueError),
+        (lambda world: Network.wan(region_rtt=(0.1, math.inf)), ValueError),
+        (lambda world: Burst(good=0.0), ValueError),
+        (lambda world: Burst(loss=1.5), ValueError),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_changes_nothing(
+    wrong: Callable[[World], object], error: type[Exception]
+) -> None:
+    world = fake_world()
+    before = world.trace.digest()
+    with pytest.raises(error):
+        wrong(world)
+    assert world.trace.digest() == before
+    assert not world.fabric.cuts
+    assert _reach(world, "ab") == {"ab", "ba"}
+
+
+@pytest.mark.parametrize("fault", [World.pause, World.block_receive, World.block_send])
+def test_a_process_that_does_not_run_is_not_held_up(fault: Callable[[World, str, float], None]) -> None:
+    world = fake_world()
+    world.crash("b")
+    fault(world, "b", 100.0)
+    world.restart("b")
+    assert _reach(world, "ab") == {"ab", "ba"}
+
+
+def test_who_moves_often_comes_by_addresses_that_are_its_own() -> None:
+    world = fake_world()
+    hosts = [world.address("a").host]
+    for _ in range(300):
+        world.restart("a", new_address=True)
+        hosts.append(world.address("a").host)
+    assert len(set(hosts)) == 126
+    assert all(ip_address(host) < ip_address("127.0.0.0") for host in hosts)
+    assert len(set(hosts[:100])) == 100
+    assert _reach(world, "ab") == {"ab", "ba"}
+
+
+def test_a_node_that_runs_and_moves_is_gone_without_a_word() -> None:
+    world = World(seed=1)
+    world.grow(3)
+    world.run_until_converged(10.0)
+    world.run(5.0)
+    began = world.now
+    world.restart("n2", new_address=True, seeds=())
+    world.run(1.0)
+    assert not [record for record in world.events(MemberFailed, about="n2") if record.time > began]
+
+
+def test_faults_are_told_for_people() -> None:
+    world = fake_world(names="abc")
+    world.partition(["a"], ["b", "c"], one_way=True)
+    world.set_loss(0.25, incoming={"a": 0.5}, outgoing={"b": 0.1}, links={("a", "c"): 1.0})
+    world.pause("a", 1.23456)
+    said = [line.partition(" ")[2] for line in world.trace.tail().splitlines()[-3:]]
+    assert said == [
+        "partition one way a | b, c",
+        "set loss everywhere 0.25, to a 0.5, from b 0.1, a to c 1",
+        "pause a for 1.23 s",
+    ]
+    for i in range(20):
+        world.add_node(f"n{i}")
+    world.partition([f"n{i}" for i in range(20)])
+    assert world.trace.tail().endswith(" partition n0, n1, n2 ... n19 (20)")
