@@ -29,7 +29,10 @@ class Config:
     Half as much again where it cannot be told whether the host or only the process is silent.
     """
     pause_tolerance: float = 15.0
-    """How long a process may be silent while its host's kernel answers."""
+    """How long a process may be silent while its host's kernel answers.
+
+    A leader that stood still for more than 5 s stays a member, but queues at the back.
+    """
     rtt_min: float = 0.01
     """An ack is never expected sooner than this, whatever was measured."""
     rtt_max: float = 1.0
