@@ -32,7 +32,6 @@ class Leading:
         self._until = until
         self._term: Term | None = None
         self._ends = 0.0
-        self._over = ""
         self._running: dict[trio.CancelScope, None] = {}
         self._held = False
         self._afterwards: list[Callable[[], None]] = []
@@ -46,28 +45,25 @@ class Leading:
     def follow(self) -> bool:
         """Take over what the node says of its term. Whether one has begun or ended.
 
-        A term whose end has passed is over, also if the node should learn later that it could have gone on:
-        functions have been cancelled, and will not be started again with its token.
+        The node looks at the clock before anything else, and goes on with no term whose end has passed. So
+        an old end that passes between its look and this one is none: the node has moved it ahead in time.
         """
         before, theirs = self._term, None if self._held else self._node.term
         if before is None and theirs is None:
             return False
-        now = trio.current_time()
         ends = self._clock.deadline(self._node.term_ends)
-        if before is not None and (theirs is None or theirs.token != before.token or self._ends <= now):
+        if ends <= trio.current_time():
+            theirs = None  # as the node will see when it looks
+        if before is not None and (theirs is None or theirs.token != before.token):
             self._end()
-        if theirs is not None and theirs.token != self._over:
+        if theirs is not None:
             self._term, self._ends = theirs, ends
             for scope in self._running:
                 scope.deadline = ends
-            if ends <= now:
-                self._end()
         return before is not self._term
 
     def _end(self) -> None:
-        if self._term is not None:
-            self._over, self._term = self._term.token, None
-        self._ends = 0.0
+        self._term, self._ends = None, 0.0
         for scope in self._running:
             scope.cancel()
 
