@@ -33,7 +33,7 @@ class Leading:
         self._term: Term | None = None
         self._ends = 0.0
         self._running: dict[trio.CancelScope, None] = {}
-        self._held = False
+        self._holds = 0
         self._afterwards: list[Callable[[], None]] = []
         self._watch = _SleepWatch(clock, self)
 
@@ -48,7 +48,7 @@ class Leading:
         The node looks at the clock before anything else, and goes on with no term whose end has passed. So
         an old end that passes between its look and this one is none: the node has moved it ahead in time.
         """
-        before, theirs = self._term, None if self._held else self._node.term
+        before, theirs = self._term, None if self._holds else self._node.term
         if before is None and theirs is None:
             return False
         ends = self._clock.deadline(self._node.term_ends)
@@ -94,7 +94,7 @@ class Leading:
 
     def hold(self, afterwards: Callable[[], None] | None = None) -> None:
         """Cancel all functions and start none; do this as soon as the last has ended its clean-up."""
-        self._held = True
+        self._holds += 1
         if afterwards is not None:
             self._afterwards.append(afterwards)
         self.follow()
@@ -107,8 +107,8 @@ class Leading:
             afterwards()
 
     def release(self) -> None:
-        """Functions may start again."""
-        self._held = False
+        """Undo one `hold`: functions may start again, unless there is another (who leaves releases none)."""
+        self._holds -= 1
 
 
 class _SleepWatch(trio.abc.Instrument):

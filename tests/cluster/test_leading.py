@@ -365,6 +365,32 @@ async def test_no_term_begins_while_leaving(
     assert stage.done == ["start 1", "end 1"]
 
 
+@pytest.mark.parametrize("first", ["leave", "step down"])
+async def test_nor_if_a_function_steps_down_meanwhile(
+    autojump_clock: MockClock, stage: Stage, nursery: trio.Nursery, first: str
+) -> None:
+    async def serve(term: Term) -> None:
+        try:
+            await stage.serve(term)
+        finally:
+            if first == "leave":
+                stage.driver.yield_leadership()
+
+    stage.clean_up = 5
+    stage.node.on["yield_leadership"] = lambda: stage.lead("2")  # nobody else is there
+    stage.lead("1")
+    nursery.start_soon(stage.run_until_closed, serve)
+    await settled()
+    if first == "step down":
+        stage.driver.yield_leadership()
+    nursery.start_soon(stage.driver.leave)
+    await trio.sleep(30)
+    stage.driver.stop()
+    await settled()
+    assert stage.node.phase is Phase.LEFT
+    assert stage.done == ["start 1", "end 1"]
+
+
 async def test_the_body_may_be_cancelled_while_a_function_outside_of_it_runs(nursery: trio.Nursery) -> None:
     done: list[str] = []
 
