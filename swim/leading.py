@@ -32,9 +32,8 @@ class Leading:
         self._until = until
         self._term: Term | None = None
         self._ends = 0.0
-        self._over = ""
         self._running: dict[trio.CancelScope, None] = {}
-        self._held = False
+        self._holds = 0
         self._afterwards: list[Callable[[], None]] = []
         self._watch = _SleepWatch(clock, self)
 
@@ -46,28 +45,25 @@ class Leading:
     def follow(self) -> bool:
         """Take over what the node says of its term. Whether one has begun or ended.
 
-        A term whose end has passed is over, also if the node should learn later that it could have gone on:
-        functions have been cancelled, and will not be started again with its token.
+        The node looks at the clock before anything else, and goes on with no term whose end has passed. So
+        an old end that passes between its look and this one is none: the node has moved it ahead in time.
         """
-        before, theirs = self._term, None if self._held else self._node.term
+        before, theirs = self._term, None if self._holds else self._node.term
         if before is None and theirs is None:
             return False
-        now = trio.current_time()
         ends = self._clock.deadline(self._node.term_ends)
-        if before is not None and (theirs is None or theirs.token != before.token or self._ends <= now):
+        if ends <= trio.current_time():
+            theirs = None  # as the node will see when it looks
+        if before is not None and (theirs is None or theirs.token != before.token):
             self._end()
-        if theirs is not None and theirs.token != self._over:
+        if theirs is not None:
             self._term, self._ends = theirs, ends
             for scope in self._running:
                 scope.deadline = ends
-            if ends <= now:
-                self._end()
         return before is not self._term
 
     def _end(self) -> None:
-        if self._term is not None:
-            self._over, self._term = self._term.token, None
-        self._ends = 0.0
+        self._term, self._ends = None, 0.0
         for scope in self._running:
             scope.cancel()
 
@@ -98,7 +94,7 @@ class Leading:
 
     def hold(self, afterwards: Callable[[], None] | None = None) -> None:
         """Cancel all functions and start none; do this as soon as the last has ended its clean-up."""
-        self._held = True
+        self._holds += 1
         if afterwards is not None:
             self._afterwards.append(afterwards)
         self.follow()
@@ -111,8 +107,8 @@ class Leading:
             afterwards()
 
     def release(self) -> None:
-        """Functions may start again."""
-        self._held = False
+        """Undo one `hold`: functions may start again, unless there is another (who leaves releases none)."""
+        self._holds -= 1
 
 
 class _SleepWatch(trio.abc.Instrument):

@@ -31,6 +31,8 @@ token is above as long as that voter's process lives. If it does not, tokens sti
 answers a round is no older than L/3, a voter that was started again is silent for L, and after a round that
 failed the token is minted anew. So the new one is minted at least 2L/3 after the voter's old process granted
 any: it is above unless the two leaders' clocks differ by more, and nobody who lives has heard of the old one.
+A token that cannot have been minted yet could never be surpassed: a question with one is not granted, and a
+grant with one is not counted, as if lost. (Were it counted without its token, the new token might be lower.)
 
 **Who asks**: the lowest id that is not suspected, while no holder is known; the next ones too when that
 leads to nothing for long, as it may where only some links are cut. The holder shows its token in
@@ -46,7 +48,7 @@ import math
 from collections.abc import Sequence
 
 from swim.protocol.context import Context, Part
-from swim.protocol.identity import is_minted, mint_boot, pack_id, unpack_id
+from swim.protocol.identity import from_the_future, is_minted, mint_boot, pack_id, unpack_id
 from swim.protocol.leadership import Leadership as Rule
 from swim.protocol.myself import Myself
 from swim.protocol.table import Record
@@ -112,6 +114,8 @@ class Lease(Part):
         self._gap = _FIRST_GAP_S
         self._not_before = -math.inf
         self._turn: tuple[object, int | None] = (None, None)
+        self._latest = -math.inf
+        """The latest wall time that this node knew: clocks may be set back, and tokens stay."""
         self._leaderless: float | None = None
 
     # --- terms
@@ -275,12 +279,20 @@ class Lease(Part):
 
     def receive(self, claim: Claim, sender: Record, source: Address, now: float) -> None:
         """A claim of another member, or its answer to one of this node's."""
+        if claim.token and not self._credible(unpack_id(claim.token) or "", now):
+            self._outbox.drop("token")
+            return
         if claim.kind in (ClaimKind.ASK, ClaimKind.RELEASE):
             answer = self._vote(claim, now)
             if answer is not None:
                 self._outbox.send(source, answer)
         elif claim.kind in (ClaimKind.GRANT, ClaimKind.REFUSE) and sender.name in self._voters:
             self._answered(claim, sender.name, now)
+
+    def _credible(self, token: str, now: float) -> bool:
+        """Can it have been minted by now?"""
+        self._latest = max(self._latest, self._wall(now))
+        return is_minted(token) and not from_the_future(token, self._latest)
 
     # --- answers
 

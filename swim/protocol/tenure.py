@@ -127,7 +127,8 @@ class Tenure(Part):
 
         The view hash would tell, but not while many rivals change their records in turn.
         """
-        rival = max(self._table.showing(), key=lambda record: record.token, default=None)
+        heeded = [record for record in self._table.showing() if record.token <= self._table.newest_token]
+        rival = max(heeded, key=lambda record: record.token, default=None)
         if rival is not None and rival.name != self._name:
             self._differs(rival, now)
 

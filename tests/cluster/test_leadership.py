@@ -146,6 +146,33 @@ async def test_a_function_that_blocks_the_loop_is_stopped_and_started_with_a_fre
     assert tokens[0] < tokens[1]
 
 
+@pytest.mark.parametrize("voters", [(), ("a",)], ids=["derived", "lease"])
+async def test_a_stall_while_the_term_is_renewed_does_not_end_its_functions_for_good(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, voters: tuple[str, ...]
+) -> None:
+    """It lies between the node's look at the clock and the driver's, and is over before the new end."""
+    acts, stalled = Acts(), list[float]()
+    async with open_node("a", voters=voters) as a, trio.open_nursery() as nursery:
+        nursery.start_soon(run_until_closed, a, acts)
+        await a.wait_for_leader()
+        await acts.by("a")
+        node, handle_timer = a._driver.node, a._driver.node.handle_timer
+
+        def stall(now: float) -> None:
+            before = node.term_ends
+            handle_timer(now)
+            if node.term_ends > before and not stalled:
+                stalled.append((before + node.term_ends) / 2 - now)
+                autojump_clock.jump(stalled[0])
+
+        monkeypatch.setattr(node, "handle_timer", stall)
+        await trio.sleep(10)
+        assert stalled
+        assert a.leadership.term is not None
+        assert (acts.now, acts.tokens[-1]) == (["a"], a.leadership.term.token)
+        nursery.cancel_scope.cancel()
+
+
 async def test_in_virtual_time(nursery: trio.Nursery, mock_clock: trio.testing.MockClock) -> None:
     """Many renewals, none of which comes too late."""
     mock_clock.autojump_threshold = 0.01  # with less it jumps while packets are on their way

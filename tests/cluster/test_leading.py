@@ -130,11 +130,29 @@ async def test_a_term_that_is_not_renewed_ends_by_itself(
     assert stage.done == ["start 1"]
     await trio.sleep(1)
     assert stage.done == ["start 1", "end 1"]
-    stage.renew(3)  # confirmed too late: that term is over
-    await trio.sleep(1)
     stage.lead("2", 3)
     await trio.sleep(1)
     assert stage.done == ["start 1", "end 1", "start 2"]
+
+
+@pytest.mark.parametrize(("stall", "goes_on"), [(0.8, True), (1.2, False)])
+async def test_a_stall_while_a_term_is_renewed_is_none_until_the_new_end(
+    autojump_clock: MockClock, stage: Stage, nursery: trio.Nursery, stall: float, goes_on: bool
+) -> None:
+    """Its old end passes between the node's look at the clock and the driver's: nothing was missed."""
+
+    def renew() -> None:
+        stage.node.term_ends = stage.driver.now() + 1
+        autojump_clock.jump(stall)
+
+    stage.node.on["handle_timer"] = renew
+    nursery.start_soon(stage.driver.leading.run, stage.serve)
+    stage.lead("1", 1)
+    stage.node.deadline = stage.driver.now() + 0.5
+    stage.driver.settle()
+    await stage.node.heard("handle_timer")
+    await settled()
+    assert stage.done == (["start 1"] if goes_on else ["start 1", "end 1"])
 
 
 async def test_a_term_that_ends_sooner_than_was_said(
@@ -160,9 +178,9 @@ async def test_a_term_that_has_passed_is_not_begun(
     stage.lead("1", 0)
     await trio.sleep(1)
     assert stage.done == []
-    stage.renew(5)
+    stage.lead("2", 5)
     await trio.sleep(1)
-    assert stage.done == []
+    assert stage.done == ["start 2"]
 
 
 async def test_the_deadline_can_be_seen_from_inside(
@@ -193,8 +211,16 @@ async def test_whoever_wakes_too_late_goes_no_further_than_a_checkpoint() -> Non
             await trio.lowlevel.checkpoint()
 
     async with staged() as stage:
+
+        def attend() -> None:
+            node, now = stage.node, stage.driver.now()
+            if now < node.term_ends:  # the node looks at this first
+                node.term_ends = now + 100
+            else:
+                node.term = None
+
         stage.node.deadline = trio.current_time() + 0.1
-        stage.node.on["handle_timer"] = lambda: setattr(stage.node, "term_ends", trio.current_time() + 100)
+        stage.node.on["handle_timer"] = attend
         stage.lead("1", 0.2)
         with trio.move_on_after(0.6) as patience:
             await stage.driver.leading.run(step)
@@ -336,6 +362,32 @@ async def test_no_term_begins_while_leaving(
     await trio.sleep(30)
     stage.driver.stop()
     await settled()
+    assert stage.done == ["start 1", "end 1"]
+
+
+@pytest.mark.parametrize("first", ["leave", "step down"])
+async def test_nor_if_a_function_steps_down_meanwhile(
+    autojump_clock: MockClock, stage: Stage, nursery: trio.Nursery, first: str
+) -> None:
+    async def serve(term: Term) -> None:
+        try:
+            await stage.serve(term)
+        finally:
+            if first == "leave":
+                stage.driver.yield_leadership()
+
+    stage.clean_up = 5
+    stage.node.on["yield_leadership"] = lambda: stage.lead("2")  # nobody else is there
+    stage.lead("1")
+    nursery.start_soon(stage.run_until_closed, serve)
+    await settled()
+    if first == "step down":
+        stage.driver.yield_leadership()
+    nursery.start_soon(stage.driver.leave)
+    await trio.sleep(30)
+    stage.driver.stop()
+    await settled()
+    assert stage.node.phase is Phase.LEFT
     assert stage.done == ["start 1", "end 1"]
 
 

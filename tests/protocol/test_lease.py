@@ -8,17 +8,22 @@ import pytest
 
 from swim.config import Config
 from swim.events import LeaderChanged, VotersDiffer
+from swim.protocol.identity import mint_id, pack_id
 from swim.protocol.lease import Lease
 from swim.protocol.node import Node
 from swim.protocol.table import encode_meta
+from swim.protocol.voting import digest_voters
 from swim.types import Term
 from swim.wire.messages import Claim, ClaimKind, Refusal
-from tests.protocol.fakes import Net
+from tests.protocol.fakes import EPOCH, Net, Puppet
 
 L = 3.0
 HELD = 0.97 * L
 CLEANUP = L / 6
 VOTERS = ("a", "b", "c")
+IMPOSSIBLE = pytest.mark.parametrize(
+    "token", [b"\xff" * 16, pack_id("pinned"), b"?"], ids=["far-future", "pinned", "none"]
+)
 
 
 @pytest.fixture
@@ -45,6 +50,12 @@ def led(net: Net, *names: str, voters: tuple[str, ...] = VOTERS, **options: obje
 
 def claims(net: Net, kind: ClaimKind, since: float = 0.0) -> list[Claim]:
     return [claim for sent, claim in net.said(Claim) if claim.kind is kind and sent.when >= since]
+
+
+def question(puppet: Puppet, token: bytes) -> Claim:
+    """That of a member which wants the lease, whether or not it is its turn."""
+    digest = digest_voters(VOTERS)
+    return Claim(ClaimKind.ASK, 1, pack_id(puppet.id), b"puppet", token, digest, round(L * 1000))
 
 
 def never_two(net: Net, nodes: list[Node], seconds: float) -> None:
@@ -319,6 +330,55 @@ class TestTokens:
         net.kill(a)
         assert net.run_until(lambda: b.term is not None, 3 * L)
         assert term(b).token > token
+
+    @IMPOSSIBLE
+    def test_one_that_cannot_have_been_minted_is_not_granted(self, net: Net, token: bytes) -> None:
+        """One question with it to each voter, and nobody could mint a higher one any more."""
+        voters = net.cluster("a", "b", "c", voters=VOTERS, electable=False)
+        puppet = net.puppet("p").join(*voters)
+        net.run(L)
+        for node in voters:
+            puppet.tell(node, question(puppet, token))
+        net.run(0.1)
+        assert puppet.heard(Claim) == []
+        assert [node.dropped["token"] for node in voters] == [1, 1, 1]
+        d = net.start("d", "a", voters=VOTERS)
+        assert net.run_until(lambda: d.term is not None, 4 * L)
+
+    def test_one_a_little_ahead_is_granted(self, net: Net) -> None:
+        a = net.start("a", voters=VOTERS, electable=False)
+        puppet = net.puppet("p").join(a)
+        net.run(L)
+        soon = mint_id(int((EPOCH + net.now + 60) * 1000), net.rng)
+        puppet.tell(a, question(puppet, pack_id(soon)))
+        net.run(0.1)
+        assert [grant.kind for grant in puppet.heard(Claim)] == [ClaimKind.GRANT]
+
+    @IMPOSSIBLE
+    def test_a_grant_with_such_a_one_is_none(self, net: Net, token: bytes) -> None:
+        """Not even the promise counts: if somebody did lead under that token, the next must not be lower."""
+        a = net.start("a", voters=("a", "c"))
+        puppet = net.puppet("c").join(a)
+        net.run(L + 0.5)
+        for answer, leads in ((token, False), (b"", True)):
+            puppet.received.clear()
+            assert net.run_until(lambda: bool(puppet.heard(Claim)), L)
+            puppet.tell(a, Claim(ClaimKind.GRANT, puppet.heard(Claim)[-1].round, token=answer))
+            assert (a.term is not None) is leads
+        assert a.dropped["token"] == 1
+
+    def test_they_go_on_when_all_clocks_are_set_back(self, net: Net) -> None:
+        nodes = led(net, "a", "b", "c")
+        net.run(5)
+        a, b, _ = nodes
+        held = term(a)
+        for node in nodes:
+            node._tenure._wall = node._myself._wall = lambda now: EPOCH + now - 3 * 3_600
+        net.run(4 * L)
+        assert a.term is held
+        net.kill(a)
+        assert net.run_until(lambda: b.term is not None, 2 * L)
+        assert term(b).token > held.token
 
     def test_the_token_shows_while_the_lease_is_held(self, net: Net) -> None:
         a, b, c = led(net, "a", "b", "c")

@@ -133,6 +133,17 @@ class TestTokens:
         puppet.tell(a, puppet.alive())
         assert a.term is before
 
+    def test_who_is_outbid_asks_the_rival_and_not_who_shows_an_absurd_one(self, net: Net) -> None:
+        (a,) = net.cluster("a")
+        high = mint_id(int((EPOCH + net.now + 100) * 1000), net.rng)
+        mad, rival = net.puppet("m").join(a), net.puppet("r").join(a)
+        net.run(3)
+        for puppet, shown in ((mad, "7" + "Z" * 25), (rival, high)):
+            asked = len(net.requested)
+            puppet.incarnation, puppet.meta = 2, encode_meta({}, puppet.id, puppet.boot, {"_token": shown})
+            puppet.tell(a, puppet.alive())
+        assert [address for _, _, address in net.requested[asked:]] == [rival.address]
+
     def test_two_that_outbid_each_other_are_slowed_down(self, net: Net) -> None:
         (a,) = net.cluster("a")
         puppet = net.puppet("p").join(a)
