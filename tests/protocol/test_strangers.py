@@ -351,6 +351,16 @@ class TestGrowth:
         stranger.push(node, *(stranger.state(WireState.DEAD, name=f"n{number}") for number in range(200)))
         assert len(node._table) <= 21
 
+    def test_ones_own_deaths(self) -> None:
+        """All that are remembered are looked at with each new one."""
+        net = Net()
+        node = net.start("a")
+        member = net.puppet("m").join(node)
+        for _ in range(1_000):
+            member.tell(node, Dead("a", node._myself.incarnation, "m", alone=True))
+        assert node._myself.incarnation == 1_001
+        assert len(node._readmission._mine) <= 16
+
     @pytest.mark.parametrize("way", ["gossip", "push/pull"])
     def test_meta_data_beyond_all_limits_is_not_passed_on(self, way: str) -> None:
         """A packet of ours never has more than 1400 bytes, whatever others gossip."""
