@@ -351,6 +351,21 @@ class TestGrowth:
         stranger.push(node, *(stranger.state(WireState.DEAD, name=f"n{number}") for number in range(200)))
         assert len(node._table) <= 21
 
+    def test_work_for_foreign_members_that_were_made_up(self) -> None:
+        """Twice as many make twice the work, and not four times."""
+        sent = []
+        for count in (400, 800):
+            net = Net()
+            node = net.start("a")
+            crowd = net.puppet("x", own=False)
+            hosts = [pack_host(f"10.9.{number >> 8}.{number & 255}") for number in range(count)]
+            crowd.push(node, *(crowd.state(name=f"n{at}", address=host) for at, host in enumerate(hosts)))
+            net.sent.clear()
+            net.run(0.1)
+            sent.append(len(net.sent))
+            assert len(node._probing.subjects) <= 8 * 16
+        assert sent[1] <= 2.5 * sent[0]
+
     def test_ones_own_deaths(self) -> None:
         """All that are remembered are looked at with each new one."""
         net = Net()
