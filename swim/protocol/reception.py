@@ -167,7 +167,7 @@ class Reception(Part):
             return
         if not about.present:
             if not about.solo:
-                self._outbox.send(source, self._readmission.death(about))  # it is settled already
+                self._membership.correct(source, self._readmission.death(about), now)  # it is settled already
             return
         match opinion.kind:
             case OpinionKind.HINT:
@@ -186,6 +186,6 @@ class Reception(Part):
         if sender.solo:
             self._membership.answered_after_all(sender.name, now)
         elif not sender.present and claim.kind not in _ALSO_OF_ABSENT:
-            self._outbox.send(source, sender.as_dead(self._name))
+            self._membership.correct(source, sender.as_dead(self._name), now)
             return
         self._claimed(claim, sender, source, now)

@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from swim.events import MemberFailed
 from swim.protocol.identity import id_milliseconds, is_minted, mint_id, pack_id
 from swim.protocol.node import Node, Phase
+from swim.protocol.table import encode_meta
 from swim.types import Address
 from swim.wire import pack_host
 from swim.wire.framing import compound, compress
 from swim.wire.messages import (
     Ack,
     Alive,
+    Claim,
+    ClaimKind,
     Dead,
     Greeting,
     Message,
@@ -153,6 +156,31 @@ class TestAmplification:
         net.run(0.2)
         assert sent_to(net, VICTIM) == 0
         assert node.dropped["ping-req-target"] == 1
+
+    @pytest.mark.parametrize("what", ["deaths", "names", "rivals", "opinions", "claims"])
+    def test_the_address_of_a_member_gets_few_answers_to_what_is_out_of_date(self, what: str) -> None:
+        """It can be forged as well, where there is no key."""
+        net = Net()
+        node = net.start("a", tags={"role": "x" * 300})
+        member, _, gone = (net.puppet(name).join(node) for name in "mog")
+        member.tell(node, Dead("a", 1, "m"), Dead("g", 1, "m"))
+        net.run(3)
+        net.sent.clear()
+        teller = gone if what == "claims" else member
+        news: dict[str, Message] = {
+            "deaths": Dead("a", 1, "m"),
+            "names": member.alive(meta=encode_meta({}, mint_id(1, net.rng), "BOOT0002")),
+            "rivals": Alive("o", 5, pack_host(member.address.host), 7946, b"", SERF),
+            "opinions": Opinion(OpinionKind.HINT, "g", 1),
+            "claims": Claim(ClaimKind.CONFIRM, 1),
+        }
+        teller.send(node, packed(net, [news[what]] * 500))
+        assert 0 < len([sent for sent in net.sent if sent.target == teller.address]) <= 50
+        assert node.dropped["corrections-max"] >= 450
+        net.run(10)
+        net.sent.clear()
+        teller.tell(node, news[what])
+        assert [sent for sent in net.sent if sent.target == teller.address], "later ones are answered again"
 
     def test_the_ack_goes_to_where_the_ping_came_from_whatever_address_it_names(
         self, net: Net, node: Node
