@@ -75,10 +75,16 @@ class Reception(Part):
 
     def receive(self, messages: Iterable[Message], source: Address, size: int, now: float) -> None:
         """The messages of one packet of so many bytes."""
-        start = len(self._outbox.datagrams)
+        datagrams, left = self._outbox.datagrams, size
+        start = read = len(datagrams)
         for message in messages:
             sender = self._sender(source)  # anew each time: the one before may have introduced it
+            if sender is None and left < 0 and isinstance(message, Ping):
+                self._outbox.drop("amplification")  # the answer would be trimmed
+                continue
             self._receive(message, sender, source, now)
+            left -= sum(len(data) for data, _ in datagrams[read:])
+            read = len(datagrams)
         self._trim(start, size, source)
 
     def _trim(self, start: int, size: int, source: Address) -> None:

@@ -111,6 +111,22 @@ class TestAmplification:
         data = packed(net, [Ping(1, sender_id=b"x")] * 500)
         assert self.returned(net, node, data) <= len(data)
 
+    def test_answers_that_would_not_be_sent_are_not_even_made(
+        self, net: Net, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of many pings in one small packet; what else is in it counts."""
+        read: list[Ping] = []
+        answer = node._probing.receive_ping
+        monkeypatch.setattr(
+            node._probing, "receive_ping", lambda ping, *rest: (read.append(ping), answer(ping, *rest))
+        )
+        stranger = net.puppet("x")
+        stranger.send(node, packed(net, [*[Ping(1, sender_id=b"x")] * 500, stranger.alive()]))
+        assert 10 < len(read) < 150
+        assert node.dropped["amplification"] >= 400
+        net.run(0.1)
+        assert net.believes(node, "x") is not None
+
     def test_many_introductions_in_one_compressed_packet(self, net: Net, node: Node) -> None:
         data = packed(net, [Alive("x", 1, pack_host(VICTIM.host), VICTIM.port, b"", b"")] * 300)
         assert self.returned(net, node, data) <= len(data)
