@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from swim.events import (
     FailureReason,
@@ -210,13 +211,19 @@ class Membership(Part):
         else:
             self._outbox.drop("corrections-max")
 
-    def remember(self, news: Alive, state: MemberState, now: float) -> None:
-        """What is known of a member that is gone, and that this node has never known: not reported."""
+    def remember(self, news: Alive, state: MemberState, age: float, now: float) -> None:
+        """What is known of a member that is gone, and that this node does not know: not reported.
+
+        It counts as gone for as long as it has been: two nodes that forget it at different times would else
+        remind each other of it for ever.
+        """
         if news.node == self._name or len(self._table) >= self._config.members_max:
+            return
+        if age > self._config.dead_retention:
             return
         record = self._read(news, now, state)
         if record is not None:
-            self._table.put(record, now)
+            self._table.put(replace(record, since=now - age), now)
             self._heed_token(record, now)
 
     # --- what this node found out itself
