@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from swim.events import (
     FailureReason,
@@ -16,6 +17,7 @@ from swim.events import (
 from swim.protocol.context import Ask, Context, Part
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.identity import from_the_future, is_minted, unpack_id
+from swim.protocol.limits import TokenBucket
 from swim.protocol.myself import INCARNATION_MAX, Myself
 from swim.protocol.networks import Networks
 from swim.protocol.precedence import can_change
@@ -34,6 +36,7 @@ if it were taken over, soon leave the member no higher number to refute with."""
 _META_SIZE_MAX = 1_024
 """Of others: memberlist's senders keep to 512 bytes, but its receivers do not mind more."""
 _HEARSAY_TOLERANCES = 2
+_CORRECTIONS_PER_S, _CORRECTIONS_BURST = 20.0, 32
 _CONTEST_TRIES = 8
 """Pings that a member must leave unanswered before another may have its name."""
 
@@ -59,6 +62,7 @@ class Membership(Part):
         self._ask = ask
         self._contested: dict[str, Record] = {}
         self._readmission = readmission
+        self._corrections = TokenBucket(_CORRECTIONS_PER_S, _CORRECTIONS_BURST)
 
     # --- news from others
 
@@ -87,11 +91,11 @@ class Membership(Part):
                 return
         elif not self._newer(old, record):
             if source == record.address and old.own and old.boot != record.boot:
-                self._outbox.send(source, old.as_alive())  # its name has been taken: let it find out
+                self.correct(source, old.as_alive(), now)  # its name has been taken: let it find out
             return
         elif old.present and self._another_process(old, record):
             if old.address != record.address:
-                self._outbox.send(record.address, old.as_alive())  # it asks the other, and gives way
+                self.correct(record.address, old.as_alive(), now)  # it asks the other, and gives way
             self._contest(record, old.name, old.address, now)
             return
         self._accept(old, record, now, spread=spread)
@@ -187,7 +191,7 @@ class Membership(Part):
             if news.incarnation >= self._myself.incarnation:
                 self._readmission.told(news, now)
             elif source is not None and mine is not None and mine.present:
-                self._outbox.send(source, mine.as_alive())  # refuted already: it has not heard
+                self.correct(source, mine.as_alive(), now)  # refuted already: it has not heard
             return
         state = MemberState.LEFT if news.sender == news.node else MemberState.DEAD
         old = self._table.get(news.node)
@@ -206,13 +210,26 @@ class Membership(Part):
             self._readmission.died(now)
             self._outbox.send(old.address, news)  # so that it can refute at once
 
-    def remember(self, news: Alive, state: MemberState, now: float) -> None:
-        """What is known of a member that is gone, and that this node has never known: not reported."""
+    def correct(self, address: Address, message: Alive | Dead, now: float) -> None:
+        """Answer what is out of date: not all of it, for whoever forges an address makes much of little."""
+        if self._corrections.take(now):
+            self._outbox.send(address, message)
+        else:
+            self._outbox.drop("corrections-max")
+
+    def remember(self, news: Alive, state: MemberState, age: float, now: float) -> None:
+        """What is known of a member that is gone, and that this node does not know: not reported.
+
+        It counts as gone for as long as it has been: two nodes that forget it at different times would else
+        remind each other of it for ever.
+        """
         if news.node == self._name or len(self._table) >= self._config.members_max:
+            return
+        if age > self._config.dead_retention:
             return
         record = self._read(news, now, state)
         if record is not None:
-            self._table.put(record, now)
+            self._table.put(replace(record, since=now - age), now)
             self._heed_token(record, now)
 
     # --- what this node found out itself

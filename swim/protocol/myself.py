@@ -177,6 +177,8 @@ class Myself(Part):
         self._say_more(now)
 
     def _say_more(self, now: float) -> None:
+        if self.leaving:
+            return  # above the incarnation of its farewell it would be a member again
         if not self.held:
             self.incarnation += 1
         self.publish(now)

@@ -33,6 +33,7 @@ _WAIT_AND_SEE_S = 5.0
 _TOGETHER_S, TOGETHER = 5.0, 3
 """So many members given up within so many seconds, and it is not the fault of each."""
 _DEATHS_MAX = 4_096
+_MINE_MAX = 16
 
 
 class Readmission(Part):
@@ -43,8 +44,8 @@ class Readmission(Part):
         self._myself = myself
         self._links = links
         self._gone = gone
-        self._mine: list[float] = []
-        """When this node was given up alone, of late."""
+        self._mine = deque[float](maxlen=_MINE_MAX)
+        """When this node was given up alone, last."""
         self._others: deque[float] = deque(maxlen=_DEATHS_MAX)
 
     # --- of others
@@ -71,7 +72,8 @@ class Readmission(Part):
         if self._myself.held:
             self._myself.refute(news.incarnation, now)
             return
-        self._mine = [time for time in self._mine if now - time < _FORGET_S]
+        while self._mine and now - self._mine[0] >= _FORGET_S:
+            self._mine.popleft()
         if news.alone:
             self._mine.append(now)
         if not self.ready(now, now):

@@ -75,10 +75,16 @@ class Reception(Part):
 
     def receive(self, messages: Iterable[Message], source: Address, size: int, now: float) -> None:
         """The messages of one packet of so many bytes."""
-        start = len(self._outbox.datagrams)
+        datagrams, left = self._outbox.datagrams, size
+        start = read = len(datagrams)
         for message in messages:
             sender = self._sender(source)  # anew each time: the one before may have introduced it
+            if sender is None and left < 0 and isinstance(message, Ping):
+                self._outbox.drop("amplification")  # the answer would be trimmed
+                continue
             self._receive(message, sender, source, now)
+            left -= sum(len(data) for data, _ in datagrams[read:])
+            read = len(datagrams)
         self._trim(start, size, source)
 
     def _trim(self, start: int, size: int, source: Address) -> None:
@@ -167,7 +173,7 @@ class Reception(Part):
             return
         if not about.present:
             if not about.solo:
-                self._outbox.send(source, self._readmission.death(about))  # it is settled already
+                self._membership.correct(source, self._readmission.death(about), now)  # it is settled already
             return
         match opinion.kind:
             case OpinionKind.HINT:
@@ -186,6 +192,6 @@ class Reception(Part):
         if sender.solo:
             self._membership.answered_after_all(sender.name, now)
         elif not sender.present and claim.kind not in _ALSO_OF_ABSENT:
-            self._outbox.send(source, sender.as_dead(self._name))
+            self._membership.correct(source, sender.as_dead(self._name), now)
             return
         self._claimed(claim, sender, source, now)

@@ -1,8 +1,9 @@
 """Who observes whom, and along which paths news is flooded: k hash rings over the members' names.
 
 On every ring a member observes the members that follow it, up to and including the next of our
-own: foreign members cannot observe, so each has an own observer on every ring too. Names, not
-ids, are hashed, so that a fresh id reshuffles nothing (DESIGN section 3).
+own: foreign members cannot observe, so each has an own observer on every ring too. Where they are
+many more than we are, some have none: they see to each other. Names, not ids, are hashed, so that a
+fresh id reshuffles nothing (DESIGN section 3).
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 
-__all__ = ["RINGS_MAX", "Rings"]
+__all__ = ["FOREIGN_MAX", "RINGS_MAX", "Rings"]
 
 RINGS_MAX = 8
+FOREIGN_MAX = 16
+"""Foreign members that one of our own observes and tells the news on each ring: the nearest. Anybody can make
+up thousands; and where there are, those that are told gossip it on."""
 
 
 @lru_cache(maxsize=65_536)
@@ -51,6 +56,17 @@ class _Ring:
         index = self.index(name)
         del self.names[index], self._places[index]
 
+    def walk(self, name: str, step: int) -> Iterator[str]:
+        """The others in turn from this name on, which need not be there."""
+        names, start = self.names, self.index(name)
+        there = start < len(names) and names[start] == name
+        start -= step > 0 and not there
+        for distance in range(1, len(names) + (not there)):
+            yield names[(start + step * distance) % len(names)]
+
+    def distance(self, name: str, other: str) -> int:
+        return (self._place(other) - self._place(name)) % (1 << 64)
+
     def copy(self) -> _Ring:
         other = _Ring(self._number // 8)
         other.names, other._places = self.names[:], self._places[:]
@@ -61,11 +77,12 @@ class _Ring:
 
 
 class Rings:
-    """The present members, each at its place on every ring."""
+    """The present members, each at its place on every ring: our own, and apart from them the foreign ones."""
 
     def __init__(self, count: int) -> None:
         assert 1 <= count <= RINGS_MAX
         self._rings = [_Ring(number) for number in range(count)]
+        self._foreign = [_Ring(number) for number in range(count)]
         self._own: dict[str, bool] = {}
         self._observers: dict[str, tuple[str, ...]] = {}
         self.version = 0
@@ -75,19 +92,19 @@ class Rings:
 
     def add(self, name: str, own: bool) -> None:
         """Put a member on the rings; `own` members observe, foreign ones are only observed."""
-        known = self._own.get(name)
-        if known is own:
+        if self._own.get(name) is own:
             return
+        self.remove(name)
         self._own[name] = own
-        if known is None:
-            for ring in self._rings:
-                ring.insert(name)
+        for ring in self._rings if own else self._foreign:
+            ring.insert(name)
         self._changed()
 
     def remove(self, name: str) -> None:
-        if self._own.pop(name, None) is None:
+        own = self._own.pop(name, None)
+        if own is None:
             return
-        for ring in self._rings:
+        for ring in self._rings if own else self._foreign:
             ring.remove(name)
         self._changed()
 
@@ -95,28 +112,23 @@ class Rings:
         self.version += 1
         self._observers.clear()
 
-    def _walk(self, ring: int, name: str, step: int) -> Iterator[str]:
-        names = self._rings[ring].names
-        start = self._rings[ring].index(name)
-        for distance in range(1, len(names)):
-            yield names[(start + step * distance) % len(names)]
-
     def successors(self, name: str, ring: int) -> Iterator[str]:
         """The own members that follow on one ring, nearest first."""
-        return (other for other in self._walk(ring, name, 1) if self._own[other])
+        return self._rings[ring].walk(name, 1)
 
     def foreign_successors(self, name: str, ring: int) -> list[str]:
-        """The foreign members between this one and the next own member of the ring."""
-        found: list[str] = []
-        for other in self._walk(ring, name, 1):
-            if self._own[other]:
-                break
-            found.append(other)
-        return found
+        """The nearest foreign members between this one and the next own member of the ring."""
+        own, foreign = self._rings[ring], self._foreign[ring]
+        nearest = list(islice(foreign.walk(name, 1), FOREIGN_MAX))
+        following = next(own.walk(name, 1), None) if nearest else None
+        if following is None:
+            return nearest
+        gap = own.distance(name, following)
+        return [other for other in nearest if own.distance(name, other) < gap]
 
     def pick(self, rng: random.Random, count: int, accept: Callable[[str], bool]) -> list[str]:
         """Up to `count` random members that are accepted; few tries, so it may find fewer."""
-        names = self._rings[0].names
+        names = self._rings[0].names + self._foreign[0].names
         found: dict[str, None] = {}
         for _ in range(3 * count + 10 if names else 0):
             name = names[rng.randrange(len(names))]
@@ -130,10 +142,8 @@ class Rings:
         """Whom this member observes, each once."""
         found: dict[str, None] = {}
         for ring in range(len(self._rings)):
-            for other in self._walk(ring, name, 1):
-                found[other] = None
-                if self._own[other]:
-                    break
+            found |= dict.fromkeys(self.foreign_successors(name, ring))
+            found |= dict.fromkeys(islice(self.successors(name, ring), 1))
         return tuple(found)
 
     def observers(self, name: str) -> tuple[str, ...]:
@@ -142,8 +152,10 @@ class Rings:
         if cached is None:
             found: dict[str, None] = {}
             for ring in range(len(self._rings)):
-                nearest = next((other for other in self._walk(ring, name, -1) if self._own[other]), None)
-                if nearest is not None:
+                nearest = next(self._rings[ring].walk(name, -1), None)
+                if nearest is None:
+                    break
+                if self._own.get(name, True) or name in self.foreign_successors(nearest, ring):
                     found[nearest] = None
             cached = self._observers[name] = tuple(found)
         return cached

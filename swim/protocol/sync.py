@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
@@ -64,13 +65,12 @@ class Sync(Part):
         self._leadership = leadership
         self._broadcasts = broadcasts
         self._mismatch = TokenBucket(_MISMATCH_PER_S, _MISMATCH_BURST)
-        self._leads: dict[Address, None] = {}
-        """Where members may be that others have lost sight of."""
+        self._leads: dict[Address, float] = {}
+        """Where members may be that others have lost sight of, and when they said so last."""
         self._eager_until = 0.0
         self._agreed = self._skipped = 0
         """How many pings in a row came from members with the same view, and exchanges left out for it."""
-        self._state_version = self._joined_version = -1
-        self._nodes: tuple[NodeState, ...] = ()
+        self._joined_version = -1
 
     # --- when
 
@@ -122,7 +122,11 @@ class Sync(Part):
             now + (_EAGER_INTERVAL if eager else self._config.reconnect_interval),
             self._reconnect,
         )
-        self._leads = {address: None for address in self._leads if not self._inside(address)}
+        self._leads = {
+            address: told
+            for address, told in self._leads.items()
+            if not self._inside(address) and now - told <= self._config.dead_retention
+        }
         dead = [record.address for record in self._table.dead() if record.state is MemberState.DEAD]
         lost = [seed for seed in (*self.seeds, *self._leads) if not self._inside(seed)]
         for addresses in (dead, lost):
@@ -176,10 +180,8 @@ class Sync(Part):
 
     def state(self, now: float, *, join: bool = False, to_own: bool) -> PushPull:
         """Everything this node knows, but not what it concluded alone; for an own or a foreign node."""
-        if self._state_version != self._table.version:
-            self._state_version = self._table.version
-            self._nodes = tuple([record.entry for record in self._table if not record.solo])
-        return PushPull(self._nodes, join, self._broadcasts.state(to_own=to_own), self.greeting(now))
+        nodes = tuple([_entry(record, now) for record in self._table if not record.solo])
+        return PushPull(nodes, join, self._broadcasts.state(to_own=to_own), self.greeting(now))
 
     def merge(self, theirs: PushPull, now: float, *, spread: bool = True) -> str | None:
         """Apply another node's state; returns why it was refused, if it was."""
@@ -201,7 +203,7 @@ class Sync(Part):
         if theirs.greeting is not None:
             for address in unpack_addresses(theirs.greeting.lost)[: _LOST_MAX - len(self._leads)]:
                 if self._membership.permits(address):
-                    self._leads[address] = None
+                    self._leads[address] = now
             floor = unpack_id(theirs.greeting.floor) or ""
             if not self._table.has_id(floor):
                 floor = ""  # without its leader it is only a number, which anybody may make up
@@ -234,7 +236,7 @@ class Sync(Part):
             self._membership.alive(_alive(node), now, spread=spread)
         elif greeting is not None and self._table.get(node.name) is None:
             state = MemberState.LEFT if node.state is WireState.LEFT else MemberState.DEAD
-            self._membership.remember(_alive(node), state, now)
+            self._membership.remember(_alive(node), state, node.age, now)
         elif self._another_process(node):
             pass  # the end of an earlier process says nothing about the one that has its name now
         elif node.state is WireState.LEFT:
@@ -259,6 +261,12 @@ class Sync(Part):
     def _another_process(self, node: NodeState) -> bool:
         known, boot = self._table.get(node.name), decode_tags(node.meta).get(BOOT_TAG)
         return known is not None and known.own and boot is not None and known.boot != boot
+
+
+def _entry(record: Record, now: float) -> NodeState:
+    if record.present:
+        return record.entry
+    return replace(record.entry, age=int(now - record.since) + 1)  # rounded up: on its way it gets no younger
 
 
 def _alive(node: NodeState) -> Alive:

@@ -112,7 +112,8 @@ def _alive(message: Alive | NodeState) -> int:
 
 def _push_pull(message: PushPull) -> int:
     greeting = 60 if message.greeting else 0
-    return 30 + greeting + len(message.user_state) + sum(map(_alive, message.nodes))
+    ages = sum(2 + _NUMBER for node in message.nodes if node.age)
+    return 30 + greeting + len(message.user_state) + sum(map(_alive, message.nodes)) + ages
 
 
 _SIZES: dict[type, Callable[[Any], int]] = {

@@ -148,6 +148,7 @@ def node_state(body: Body) -> NodeState:
         raw(body, b"Meta"),
         _STATES[number(body, b"State", len(_STATES) - 1)],
         _versions(body),
+        number(body, b"a", U32),
     )
 
 
@@ -315,6 +316,8 @@ def pack_node_state(node: NodeState) -> bytes:
         "State": node.state,
         "Vsn": node.versions,
     }
+    if node.age:
+        body["a"] = node.age
     return pack(body)
 
 

@@ -211,7 +211,10 @@ def _error(message: ErrorMessage, _: object) -> dict[str, Any]:
 def _push_pull(message: PushPull, payload: Callable[[bytes], Any]) -> dict[str, Any]:
     body: dict[str, Any] = {
         "Join": message.join,
-        "Nodes": [_entry(node) | {"Name": node.name, "State": int(node.state)} for node in message.nodes],
+        "Nodes": [
+            _entry(node) | {"Name": node.name, "State": int(node.state)} | _extras(a=node.age)
+            for node in message.nodes
+        ],
         "UserState": payload(message.user_state),
     }
     hello = message.greeting

@@ -134,6 +134,7 @@ class NodeState:
     meta: bytes
     state: WireState
     versions: bytes
+    age: int = 0  # ours, "a": for how many seconds it has been gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 from swim.protocol.context import Context
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.outbox import Outbox
-from swim.protocol.rings import Rings
+from swim.protocol.rings import FOREIGN_MAX, Rings
 from swim.protocol.table import MemberTable
 from swim.types import Address
 from swim.wire import Codec, Keyring
@@ -36,7 +36,7 @@ class Bench:
         self.codec = codec or Codec()
         self.table = MemberTable(Rings(8), 10)
         for number, name in enumerate(names):
-            address = Address(f"10.0.0.{number}", 7946)
+            address = Address(f"10.0.{number >> 8}.{number & 255}", 7946)
             self.table.put(record(name, address=address, id=None if name in foreign else ""), 0.0)
         self.outbox = Outbox(self.codec)
         self.context = Context("a", net.config, self.table, self.outbox, net.rng, lambda now: now)
@@ -111,6 +111,17 @@ class TestFlood:
         bench = Bench("abcdefghijklmnopqrstuvwxyz", loss=loss)
         bench.dissemination.news("x", Dead("x", 1, "a"), 1.0)
         assert set(bench.flood()) == {next(bench.table.rings.successors("a", ring)) for ring in range(rings)}
+
+    def test_a_few_of_a_large_foreign_crowd_are_told_and_gossip_it_on(self) -> None:
+        crowd = "".join(map(chr, range(0x4E00, 0x4E00 + 500)))
+        bench = Bench("a" + crowd, foreign=crowd)
+        bench.dissemination.news("x", Dead("x", 1, "a"), 1.0)
+        assert 3 * FOREIGN_MAX <= len(bench.flood()) <= 4 * FOREIGN_MAX
+
+    def test_all_of_a_small_foreign_crowd_are_told(self) -> None:
+        bench = Bench("abcdefghijklmnopq", foreign="bcdefghijklmnopq")
+        bench.dissemination.news("x", Dead("x", 1, "a"), 1.0)
+        assert set(bench.flood()) == set("bcdefghijklmnopq")
 
     def test_does_not_end_at_a_suspect(self) -> None:
         plain = Bench("abcdefgh")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swim.errors import TagsError
-from swim.events import MemberUpdated
+from swim.events import MemberFailed, MemberJoined, MemberLeft, MemberUpdated
 from swim.protocol.myself import META_SIZE_MAX, check_tags
 from swim.protocol.node import Node
 from swim.protocol.table import encode_meta
@@ -110,6 +110,22 @@ class TestTags:
         net.drain(b)
         net.run(1)
         assert [member.tags for member in a.members()] == [{}, {"role": "db"}]
+
+    def test_of_a_node_that_has_said_farewell_are_not_told_any_more(self) -> None:
+        """They would bring it back to life: its incarnation is above that of its farewell."""
+        net = Net()
+        a, b = net.cluster("a", "b")
+        net.forget_events()
+        b.leave(net.now)
+        net.drain(b)
+        net.run(0.2)
+        b.set_tags({"state": "closing"}, net.now)
+        net.drain(b)
+        with pytest.raises(TagsError):
+            b.set_tags({"state": "x" * 600}, net.now)
+        net.run(10)
+        left = [event.member.name for event in net.events(a, MemberLeft)]
+        assert (left, net.events(a, (MemberJoined, MemberFailed))) == (["b"], [])
 
     def test_other_members_see_our_marks_as_serf_tags(self) -> None:
         net = Net()

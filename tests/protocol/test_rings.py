@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from itertools import takewhile
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swim.protocol.rings import Rings
+from swim.protocol.rings import FOREIGN_MAX, Rings
 
 names = st.text("abcdefgh", min_size=1, max_size=4)
 crowds = st.dictionaries(names, st.booleans(), min_size=1, max_size=24)
+few = st.dictionaries(names, st.booleans(), min_size=1, max_size=FOREIGN_MAX)
 counts = st.integers(1, 8)
 
 
@@ -30,7 +32,7 @@ def test_observers_and_subjects_are_two_views_of_one_relation(crowd: dict[str, b
                 assert (other in rings.subjects(name)) == (name in rings.observers(other))
 
 
-@given(crowds, counts)
+@given(few, counts)
 def test_everybody_has_an_own_observer_as_soon_as_there_is_one(crowd: dict[str, bool], count: int) -> None:
     rings = rings_of(crowd, count)
     own = {name for name in crowd if crowd[name]}
@@ -65,7 +67,7 @@ def test_on_every_ring_each_own_member_has_exactly_one_own_predecessor(
             assert following == [None] * len(own)
 
 
-@given(crowds, counts)
+@given(few, counts)
 def test_on_every_ring_each_foreign_member_gets_the_news_from_exactly_one(
     crowd: dict[str, bool], count: int
 ) -> None:
@@ -75,6 +77,29 @@ def test_on_every_ring_each_foreign_member_gets_the_news_from_exactly_one(
     for ring in range(count):
         served = [other for name in own for other in rings.foreign_successors(name, ring)]
         assert sorted(served) == (sorted(foreign) if own else [])
+
+
+@given(crowds, names)
+def test_a_member_serves_the_nearest_foreign_ones_up_to_the_next_own(
+    crowd: dict[str, bool], name: str
+) -> None:
+    rings, circle = rings_of(crowd), rings_of(dict.fromkeys(crowd, True))
+    for each in (*crowd, name):
+        for ring in range(8):
+            following = takewhile(lambda other: not crowd[other], circle.successors(each, ring))
+            assert rings.foreign_successors(each, ring) == list(following)[:FOREIGN_MAX]
+
+
+def test_of_a_large_foreign_crowd_each_serves_some_and_is_known_for_it() -> None:
+    """Anybody can make up thousands. Real ones see to each other."""
+    own = {"a": True, "b": True, "c": True}
+    crowd = own | {f"foreign-{number}": False for number in range(3_000)}
+    rings = rings_of(crowd)
+    for name in own:
+        assert all(len(rings.foreign_successors(name, ring)) == FOREIGN_MAX for ring in range(8))
+        subjects = rings.subjects(name)
+        assert 8 * FOREIGN_MAX * 0.9 <= len(subjects) <= 8 * FOREIGN_MAX + 2
+        assert {other for other in crowd if name in rings.observers(other)} == set(subjects)
 
 
 @given(crowds)

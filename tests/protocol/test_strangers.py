@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from swim.events import MemberFailed
 from swim.protocol.identity import id_milliseconds, is_minted, mint_id, pack_id
 from swim.protocol.node import Node, Phase
+from swim.protocol.table import encode_meta
 from swim.types import Address
 from swim.wire import pack_host
 from swim.wire.framing import compound, compress
 from swim.wire.messages import (
     Ack,
     Alive,
+    Claim,
+    ClaimKind,
     Dead,
     Greeting,
     Message,
@@ -108,6 +111,22 @@ class TestAmplification:
         data = packed(net, [Ping(1, sender_id=b"x")] * 500)
         assert self.returned(net, node, data) <= len(data)
 
+    def test_answers_that_would_not_be_sent_are_not_even_made(
+        self, net: Net, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of many pings in one small packet; what else is in it counts."""
+        read: list[Ping] = []
+        answer = node._probing.receive_ping
+        monkeypatch.setattr(
+            node._probing, "receive_ping", lambda ping, *rest: (read.append(ping), answer(ping, *rest))
+        )
+        stranger = net.puppet("x")
+        stranger.send(node, packed(net, [*[Ping(1, sender_id=b"x")] * 500, stranger.alive()]))
+        assert 10 < len(read) < 150
+        assert node.dropped["amplification"] >= 400
+        net.run(0.1)
+        assert net.believes(node, "x") is not None
+
     def test_many_introductions_in_one_compressed_packet(self, net: Net, node: Node) -> None:
         data = packed(net, [Alive("x", 1, pack_host(VICTIM.host), VICTIM.port, b"", b"")] * 300)
         assert self.returned(net, node, data) <= len(data)
@@ -153,6 +172,31 @@ class TestAmplification:
         net.run(0.2)
         assert sent_to(net, VICTIM) == 0
         assert node.dropped["ping-req-target"] == 1
+
+    @pytest.mark.parametrize("what", ["deaths", "names", "rivals", "opinions", "claims"])
+    def test_the_address_of_a_member_gets_few_answers_to_what_is_out_of_date(self, what: str) -> None:
+        """It can be forged as well, where there is no key."""
+        net = Net()
+        node = net.start("a", tags={"role": "x" * 300})
+        member, _, gone = (net.puppet(name).join(node) for name in "mog")
+        member.tell(node, Dead("a", 1, "m"), Dead("g", 1, "m"))
+        net.run(3)
+        net.sent.clear()
+        teller = gone if what == "claims" else member
+        news: dict[str, Message] = {
+            "deaths": Dead("a", 1, "m"),
+            "names": member.alive(meta=encode_meta({}, mint_id(1, net.rng), "BOOT0002")),
+            "rivals": Alive("o", 5, pack_host(member.address.host), 7946, b"", SERF),
+            "opinions": Opinion(OpinionKind.HINT, "g", 1),
+            "claims": Claim(ClaimKind.CONFIRM, 1),
+        }
+        teller.send(node, packed(net, [news[what]] * 500))
+        assert 0 < len([sent for sent in net.sent if sent.target == teller.address]) <= 50
+        assert node.dropped["corrections-max"] >= 450
+        net.run(10)
+        net.sent.clear()
+        teller.tell(node, news[what])
+        assert [sent for sent in net.sent if sent.target == teller.address], "later ones are answered again"
 
     def test_the_ack_goes_to_where_the_ping_came_from_whatever_address_it_names(
         self, net: Net, node: Node
@@ -350,6 +394,31 @@ class TestGrowth:
         stranger = net.puppet("x")
         stranger.push(node, *(stranger.state(WireState.DEAD, name=f"n{number}") for number in range(200)))
         assert len(node._table) <= 21
+
+    def test_work_for_foreign_members_that_were_made_up(self) -> None:
+        """Twice as many make twice the work, and not four times."""
+        sent = []
+        for count in (400, 800):
+            net = Net()
+            node = net.start("a")
+            crowd = net.puppet("x", own=False)
+            hosts = [pack_host(f"10.9.{number >> 8}.{number & 255}") for number in range(count)]
+            crowd.push(node, *(crowd.state(name=f"n{at}", address=host) for at, host in enumerate(hosts)))
+            net.sent.clear()
+            net.run(0.1)
+            sent.append(len(net.sent))
+            assert len(node._probing.subjects) <= 8 * 16
+        assert sent[1] <= 2.5 * sent[0]
+
+    def test_ones_own_deaths(self) -> None:
+        """All that are remembered are looked at with each new one."""
+        net = Net()
+        node = net.start("a")
+        member = net.puppet("m").join(node)
+        for _ in range(1_000):
+            member.tell(node, Dead("a", node._myself.incarnation, "m", alone=True))
+        assert node._myself.incarnation == 1_001
+        assert len(node._readmission._mine) <= 16
 
     @pytest.mark.parametrize("way", ["gossip", "push/pull"])
     def test_meta_data_beyond_all_limits_is_not_passed_on(self, way: str) -> None:

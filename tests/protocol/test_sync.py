@@ -12,6 +12,7 @@ from swim.protocol.identity import unpack_id
 from swim.protocol.node import Node
 from swim.protocol.sync import delegate_clash
 from swim.types import Address, MemberState
+from swim.wire.addresses import pack_addresses
 from swim.wire.messages import Dead, Ping, PushPull, Suspect, WireState
 from tests.protocol.fakes import PLAIN, SERF, Net, address_of, entry
 
@@ -34,6 +35,13 @@ class TestAnswer:
         answer = net.puppet("x").push(node)
         states = {each.name: each.state for each in answer.nodes}
         assert states == {"a": WireState.ALIVE, "g": WireState.DEAD, "l": WireState.LEFT}
+
+    def test_says_for_how_many_seconds_somebody_has_been_gone(self, net: Net, node: Node) -> None:
+        gone, here = net.puppet("g").join(node), net.puppet("h").join(node)
+        gone.tell(node, Dead("g", 1, "h"))
+        net.run(7.5)
+        ages = {each.name: each.age for each in here.push(node).nodes}
+        assert (ages["a"], ages["g"], ages["h"]) == (0, 8, 0)
 
     def test_is_what_was_known_before_the_merge(self, net: Net, node: Node) -> None:
         newcomer = net.puppet("n")
@@ -103,6 +111,17 @@ class TestMerge:
         teller.push(node, teller.state(), ghost.state(WireState.DEAD))
         assert net.events(node, MemberFailed) == []
         assert entry(teller.push(node), "g") is not None
+
+    def test_they_count_as_gone_for_as_long_as_they_have_been(self, net: Net, node: Node) -> None:
+        teller, ghost = net.puppet("t"), net.puppet("g")
+        teller.push(node, teller.state(), ghost.state(WireState.DEAD, age=80_000))
+        known = entry(teller.push(node), "g")
+        assert known is not None
+        assert 80_000 <= known.age <= 80_001
+        net.run(6_500)
+        assert entry(teller.push(node), "g") is None
+        teller.push(node, teller.state(), ghost.state(WireState.DEAD, age=86_401))
+        assert entry(teller.push(node), "g") is None
 
     @pytest.mark.parametrize("state", [WireState.DEAD, WireState.LEFT])
     def test_whoever_is_gone_is_not_brought_back_by_a_stale_table(
@@ -211,6 +230,31 @@ class TestWhen:
         net.requested.clear()
         net.run(100)
         assert self.requests(net, a).count(address_of("b")) == 0
+
+    def test_nodes_that_forget_at_different_times_do_not_remind_each_other(self) -> None:
+        net = Net(dead_retention=300.0)
+        nodes = [net.start("a")]
+        for name in "bcdefg":
+            nodes.append(net.start(name, "a"))
+            net.run(13)
+        net.kill(nodes.pop())
+        net.run(200)
+        assert all(entry(net.puppet("x").push(node), "g") for node in nodes)
+        net.run(170)
+        assert [node.name for node in nodes if node._table.dead()] == []
+
+    def test_where_lost_members_may_be_is_forgotten_as_the_dead_are(self) -> None:
+        net = Net(dead_retention=300.0)
+        node = net.start("a")
+        member = net.puppet("m").join(node)
+        lost = pack_addresses([address_of("z")])
+        net.run(200)
+        member.push(node, greeting=member.greeting(lost=lost))
+        for seconds, asked in ((250, True), (30, False)):
+            net.run(seconds)
+            net.requested.clear()
+            net.run(30)
+            assert (address_of("z") in self.requests(net, node)) == asked
 
     def test_those_who_left_are_not(self, net: Net) -> None:
         a, b = net.cluster("a", "b")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from swim.simulation.fast import ObjectCodec
@@ -45,6 +47,7 @@ STREAMS: list[StreamMessage] = [
     PushPull(
         (NODE,) * 50, greeting=Greeting("worker-17", bytes(8), 7946, 1_700_000_000_000, True, bytes(16))
     ),
+    PushPull((replace(NODE, state=WireState.DEAD, age=70_000),) * 50, greeting=GREETING),
     UserMessage(bytes(500)),
     ErrorMessage("no such thing"),
     Ping(70_000, "worker-17"),

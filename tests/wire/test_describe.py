@@ -17,12 +17,14 @@ from swim.wire.messages import (
     Dead,
     Greeting,
     Message,
+    NodeState,
     Opinion,
     OpinionKind,
     Ping,
     PushPull,
     Refusal,
     UserMessage,
+    WireState,
 )
 from swim.wire.serf import SerfType, encode_message
 
@@ -64,6 +66,12 @@ def test_a_greeting_is_spelled_out() -> None:
     )
     shown = {"b": {"$hex": "01"}, "c": 123, "f": {"$hex": "02"}, "j": True, "n": "me", "p": 7946}
     assert described["messages"][0]["body"]["swim"] == shown
+
+
+def test_how_long_an_entry_has_been_gone() -> None:
+    node = NodeState("a", 1, bytes(4), 7946, b"", WireState.DEAD, bytes(6), 90)
+    described = describe(CODEC.stream(PushPull((node,))), transport="tcp", stream_role="request")
+    assert described["messages"][0]["body"]["Nodes"][0]["a"] == 90
 
 
 def test_a_relayed_message_is_shown_in_hex() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -63,6 +64,7 @@ def reason(data: bytes, codec: Codec = CODEC, *, answering: bool = False) -> str
 MESSAGES: list[StreamMessage] = [
     PushPull(()),
     PushPull((NODE, NODE), join=True, user_state=b"\x00state"),
+    PushPull((NODE, replace(NODE, state=WireState.DEAD, age=86_400))),
     PushPull((), greeting=Greeting()),
     PushPull((NODE,), greeting=Greeting("me", b"boot1234", 7946, 1_700_000_000_000, True, b"f" * 16)),
     Ping(7, "a", bytes(4), 7946, "b"),
