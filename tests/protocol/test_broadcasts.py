@@ -306,6 +306,66 @@ class TestAmongPlainMemberlists:
         assert nodes[0].dropped["user"] == before + 1
 
 
+class TestTimesBeyondReason:
+    """A clock that is at its end would end every node that is told of it, as soon as it speaks again."""
+
+    @pytest.mark.parametrize("kind", [SerfType.USER_EVENT, SerfType.LEAVE, SerfType.QUERY])
+    @pytest.mark.parametrize("ahead", [2**64 - 1, 2**64 - 2, 2**33])
+    def test_are_dropped(self, net: Net, kind: SerfType, ahead: int) -> None:
+        nodes = net.cluster("a", "b")
+        s = agent(net, "s", *nodes)
+        send(net, nodes[0], "before")
+        said = {
+            SerfType.USER_EVENT: event(ahead),
+            SerfType.LEAVE: intent(SerfType.LEAVE, ahead, "a"),
+            SerfType.QUERY: UserMessage(encode_message(SerfType.QUERY, QUERY | {"LTime": ahead})),
+        }
+        s.tell(nodes[0], said[kind])
+        net.run(0.3)
+        assert nodes[0].dropped["time-ahead"] == 1
+        assert said[kind].payload not in {passed.payload for _, passed in net.said(UserMessage)}
+        send(net, nodes[0], "after")
+        net.run(60)
+        assert [told(node) for node in nodes] == [[("a", "before", b""), ("a", "after", b"")]] * 2
+
+    @pytest.mark.parametrize("time", [2**64 - 1, 2**64 - 2, 2**33])
+    def test_of_an_exchange_are_dropped_too(self, net: Net, time: int) -> None:
+        nodes = net.cluster("a", "b")
+        s = agent(net, "s", *nodes)
+        there = {"LTime": time, "Events": [{"Name": "made up", "Payload": b""}]}
+        here = {"LTime": 7, "Events": [{"Name": "missed", "Payload": b""}]}
+        state = user_state(EventLTime=time, LTime=time, QueryLTime=time, Events=[there, here])
+        nodes[0].receive_request(PushPull((s.state(),), user_state=state), s.address, net.now)
+        net.drain(nodes[0])
+        assert nodes[0].dropped["time-ahead"] == 4
+        net.run(60)
+        send(net, nodes[1], "after")
+        net.run(0.2)
+        assert [told(node) for node in nodes] == [[(None, "missed", b""), ("b", "after", b"")]] * 2
+
+    def test_are_no_bar_to_clusters_that_have_been_apart(self, net: Net) -> None:
+        nodes = net.cluster("a", "b")
+        s = agent(net, "s", *nodes)
+        s.tell(nodes[0], event(2**32))
+        send(net, nodes[1], "next")
+        net.run(0.3)
+        assert [len(told(node)) for node in nodes] == [2, 2]
+
+    def test_who_joins_follows_its_cluster_but_not_to_the_end(self, net: Net) -> None:
+        s = net.puppet("s", own=False)
+        for name, time, heard in (("a", 2**40, True), ("b", 2**63, False), ("c", 2**64 - 1, False)):
+            s.answer = PushPull(
+                (s.state(),), user_state=user_state(EventLTime=time, LTime=time, QueryLTime=time)
+            )
+            node = net.start(name, [s.address])
+            assert net.run_until(lambda node=node: node.phase is Phase.MEMBER, 5)  # type: ignore[misc]
+            s.tell(node, event(2**40 + 1))
+            assert told(node) == ([(None, "news", b"!")] if heard else [])
+            send(net, node, "ours")
+            net.run(60)
+            assert told(node) == [(name, "ours", b"")]
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         "payload",
