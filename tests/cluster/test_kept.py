@@ -764,6 +764,7 @@ async def test_a_member_that_cannot_be_reached_is_given_up(monkeypatch: pytest.M
     [
         ([Data(1, b"\0\0\0\5ab"), Data(3, b"cde")], "kept-number"),
         ([Data(1, b"\xff" * 8)], "kept-too-large"),
+        ([Data(2**64 - 1, message_record(b"x") * 2)], "kept-number"),
     ],
 )
 async def test_bad_messages_of_a_guest_end_its_visit(frames: list[Data], reason: str) -> None:
