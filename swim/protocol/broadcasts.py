@@ -34,8 +34,11 @@ INTENT_AHEAD_S = 0.2
 _MARK = b"b"
 """Begins our own user messages where Serf's would not be understood: among plain memberlists."""
 _HEARD_MAX = 4_096
+_EVENT_OVERHEAD = 64
 _EXCHANGED_SIZE_MAX = 65_536
 _INTENTS_MAX = 4_096
+_MESSAGE_SIZE_MAX = 1_024
+"""Serf's limit for the largest that it lets anybody gossip (a query). With a ping it fits into a packet."""
 _TIME_JUMP_MAX = 1 << 32
 """A time so far ahead of this node's clock is made up. Followed, it would use the clock up for everybody."""
 _TIME_MAX = 1 << 63
@@ -59,6 +62,11 @@ class _Event:
         if self.origin and other.origin:
             return (self.origin, self.number) == (other.origin, other.number)
         return (self.name, self.payload) == (other.name, other.payload)
+
+    @property
+    def size(self) -> int:
+        """About that of a message with it."""
+        return _EVENT_OVERHEAD + len(self.payload) + len((self.name + self.sender + self.origin).encode())
 
     def as_body(self) -> dict[str, object]:
         body: dict[str, object] = {"Name": self.name, "Payload": self.payload}
@@ -162,6 +170,9 @@ class Broadcasts(Part):
             return
         if payload in self._passed:
             return  # most come several times, and should cost nothing then
+        if len(payload) > _MESSAGE_SIZE_MAX:  # compressed, even very small packets may have such
+            self._outbox.drop("user-size")
+            return
         marked = payload[:1] == _MARK
         if marked:
             payload = bytes((SerfType.USER_EVENT,)) + payload[1:]
@@ -297,7 +308,9 @@ class Broadcasts(Part):
             for each in () if at is None else at["Events"] or ():
                 if each is not None and at["LTime"] >= self._floor:
                     event = _event(each)
-                    if self._take(at["LTime"], event, now):
+                    if event.size > _MESSAGE_SIZE_MAX:
+                        self._outbox.drop("user-size")
+                    elif self._take(at["LTime"], event, now):
                         self._spread_event(at["LTime"], event, now)
         if self._name in (body["LeftMembers"] or ()):
             self._deny_leaving(now)

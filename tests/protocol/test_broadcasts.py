@@ -12,6 +12,7 @@ from swim.messages import Broadcast
 from swim.protocol.broadcasts import BROADCAST_SIZE_MAX, INTENT_AHEAD_S
 from swim.protocol.node import Node, Phase
 from swim.types import Address
+from swim.wire.framing import compress
 from swim.wire.messages import Dead, PushPull, UserMessage
 from swim.wire.serf import SerfMessage, SerfType, decode_message, encode_message
 from tests.protocol.fakes import PLAIN, Net, Puppet
@@ -364,6 +365,52 @@ class TestTimesBeyondReason:
             send(net, node, "ours")
             net.run(60)
             assert told(node) == [(name, "ours", b"")]
+
+
+class TestTooLargeToPassOn:
+    """A few hundred compressed bytes can hold sixty thousand."""
+
+    @pytest.mark.parametrize("kind", [SerfType.USER_EVENT, SerfType.LEAVE, SerfType.QUERY])
+    def test_is_dropped(self, net: Net, kind: SerfType) -> None:
+        nodes = net.cluster("a", "b")
+        s = agent(net, "s", *nodes)
+        message = {
+            SerfType.USER_EVENT: event(5, payload=bytes(60_000)),
+            SerfType.LEAVE: intent(SerfType.LEAVE, 5, "x" * 60_000),
+            SerfType.QUERY: UserMessage(
+                encode_message(SerfType.QUERY, QUERY | {"Payload": bytes(60_000)}),
+            ),
+        }[kind]
+        s.send(nodes[0], compress(net.codec.part(message)))
+        net.run(3)
+        assert nodes[0].dropped["user-size"] == 1
+        assert [told(node) for node in nodes] == [[], []]
+        assert max(len(sent.data) for sent in net.sent) <= net.config.packet_size_max
+
+    def test_of_an_exchange_is_dropped_too(self, net: Net) -> None:
+        nodes = net.cluster("a", "b")
+        s = agent(net, "s", *nodes)
+        large, small = ({"Name": name, "Payload": bytes(size)} for name, size in (("l", 2_000), ("s", 900)))
+        state = user_state(EventLTime=9, Events=[{"LTime": 8, "Events": [large, small]}])
+        nodes[1].receive_request(PushPull((s.state(),), user_state=state), s.address, net.now)
+        net.drain(nodes[1])
+        net.run(3)
+        assert nodes[1].dropped["user-size"] == 1
+        assert [told(node) for node in nodes] == [[(None, "s", bytes(900))]] * 2
+        assert max(len(sent.data) for sent in net.sent) <= net.config.packet_size_max
+
+    def test_what_is_as_large_as_may_be_rides_and_is_over(self, net: Net) -> None:
+        nodes = net.cluster("a", "b")
+        payload = bytes(1_024 - len(event(5, payload=b"").payload) - 2)
+        for number in range(20):
+            message = event(5 + number, payload=payload)
+            assert len(message.payload) == 1_024
+            nodes[0]._broadcasts.receive(message, nodes[0]._table.get("b"), net.now)
+        net.drain(nodes[0])
+        net.run(120)
+        assert len(told(nodes[1])) == 20
+        assert [len(node._dissemination._riding_behind) for node in nodes] == [0, 0]
+        assert max(len(sent.data) for sent in net.sent) <= net.config.packet_size_max
 
 
 class TestBadInput:
