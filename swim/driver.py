@@ -284,6 +284,9 @@ class Driver:
         now = await self._drain(readable)
         deadline = self.node.next_deadline()
         if deadline is not None and deadline <= now:
+            # Not guarded as input is. A bad packet is gone once dropped; a fault here lies in the node itself
+            # and would come again, or a timer would be lost: half a node, which others take for alive.
+            # Its end they notice, and whoever runs it can start it again.
             self.node.handle_timer(now)
         self._notice_stall()
         self.settle()

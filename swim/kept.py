@@ -154,6 +154,9 @@ class KeptStreams:
             return "kept-name"  # of whoever had this address before
         if self._node.member(hello.name) is None:
             return "kept-stranger"
+        boot = self._node.boot_of(hello.name)
+        if boot is None or hello.boot != boot.encode():
+            return "kept-boot"  # made up (each has a window of its own), or not known yet: it tries again
         if hello.name not in self._guests and len(self._guests) >= self._node.config.kept_streams_max:
             return "kept-max"
         return None

@@ -34,8 +34,14 @@ INTENT_AHEAD_S = 0.2
 _MARK = b"b"
 """Begins our own user messages where Serf's would not be understood: among plain memberlists."""
 _HEARD_MAX = 4_096
+_EVENT_OVERHEAD = 64
 _EXCHANGED_SIZE_MAX = 65_536
 _INTENTS_MAX = 4_096
+_MESSAGE_SIZE_MAX = 1_024
+"""Serf's limit for the largest that it lets anybody gossip (a query). With a ping it fits into a packet."""
+_TIME_JUMP_MAX = 1 << 32
+"""A time so far ahead of this node's clock is made up. Followed, it would use the clock up for everybody."""
+_TIME_MAX = 1 << 63
 _PASSED_MAX = 512
 _INTENT_TARGETS_MAX = 64
 _NO_BROADCAST = 2  # a flag of queries: not to be passed on
@@ -56,6 +62,11 @@ class _Event:
         if self.origin and other.origin:
             return (self.origin, self.number) == (other.origin, other.number)
         return (self.name, self.payload) == (other.name, other.payload)
+
+    @property
+    def size(self) -> int:
+        """About that of a message with it."""
+        return _EVENT_OVERHEAD + len(self.payload) + len((self.name + self.sender + self.origin).encode())
 
     def as_body(self) -> dict[str, object]:
         body: dict[str, object] = {"Name": self.name, "Payload": self.payload}
@@ -159,6 +170,9 @@ class Broadcasts(Part):
             return
         if payload in self._passed:
             return  # most come several times, and should cost nothing then
+        if len(payload) > _MESSAGE_SIZE_MAX:  # compressed, even very small packets may have such
+            self._outbox.drop("user-size")
+            return
         marked = payload[:1] == _MARK
         if marked:
             payload = bytes((SerfType.USER_EVENT,)) + payload[1:]
@@ -179,8 +193,17 @@ class Broadcasts(Part):
         if new:
             self._spread(message.payload, now)
 
+    def _within_reach(self, time: int, clock: int, *, joining: bool = False) -> bool:
+        """May a clock follow this? A node that joins has none yet: it follows whoever lets it in."""
+        within = time <= (_TIME_MAX if joining else min(clock + _TIME_JUMP_MAX, _TIME_MAX))
+        if not within:
+            self._outbox.drop("time-ahead")
+        return within
+
     def _take(self, time: int, event: _Event, now: float) -> bool:
         """Whether it is new: then the application is told of it."""
+        if not self._within_reach(time, self._event_clock):
+            return False
         self._event_clock = max(self._event_clock, time + 1)
         if time < self._floor:
             self._outbox.drop("event-old")
@@ -204,6 +227,8 @@ class Broadcasts(Part):
 
     def _take_intent(self, kind: SerfType, body: Mapping[str, Any], now: float) -> bool:
         time, node = body["LTime"], body["Node"]
+        if not self._within_reach(time, self._status_clock):
+            return False
         self._status_clock = max(self._status_clock, time + 1)
         if time <= self._intents.get(node, 0):
             return False
@@ -223,6 +248,8 @@ class Broadcasts(Part):
 
     def _take_query(self, body: Mapping[str, Any]) -> bool:
         time, key = body["LTime"], (body["LTime"], body["ID"])
+        if not self._within_reach(time, self._query_clock):
+            return False
         self._query_clock = max(self._query_clock, time + 1)
         if key in self._queries:
             return False
@@ -267,18 +294,23 @@ class Broadcasts(Part):
             self._outbox.drop("user-state")
             return
         body = serf.body
-        self._status_clock = max(self._status_clock, body["LTime"])
-        self._query_clock = max(self._query_clock, body["QueryLTime"])
-        self._event_clock = max(self._event_clock, body["EventLTime"])
+        if self._within_reach(body["LTime"], self._status_clock, joining=joining):
+            self._status_clock = max(self._status_clock, body["LTime"])
+        if self._within_reach(body["QueryLTime"], self._query_clock, joining=joining):
+            self._query_clock = max(self._query_clock, body["QueryLTime"])
+        if self._within_reach(body["EventLTime"], self._event_clock, joining=joining):
+            self._event_clock = max(self._event_clock, body["EventLTime"])
         self._state = None
         if joining:
-            self._floor = max(self._floor, body["EventLTime"])
+            self._floor = self._event_clock
             return
         for at in body["Events"] or ():
             for each in () if at is None else at["Events"] or ():
                 if each is not None and at["LTime"] >= self._floor:
                     event = _event(each)
-                    if self._take(at["LTime"], event, now):
+                    if event.size > _MESSAGE_SIZE_MAX:
+                        self._outbox.drop("user-size")
+                    elif self._take(at["LTime"], event, now):
                         self._spread_event(at["LTime"], event, now)
         if self._name in (body["LeftMembers"] or ()):
             self._deny_leaving(now)

@@ -58,6 +58,7 @@ PIECE_SIZE_MAX: Final = 32_768
 """Of the content of one DATA: a frame that is begun has to be finished before a probe can be written."""
 _LENGTH_SIZE = 4
 _NUMBER_SIZE = 8
+_NUMBER_MAX = 1 << 63  # those behind the first of a frame must have room, too
 RECORD_OVERHEAD = _LENGTH_SIZE
 """What a message takes in DATA beside its payload."""
 _FRAME_SIZE_MAX = PIECE_SIZE_MAX + 256
@@ -201,6 +202,8 @@ def _unpack(content: bytes) -> Frame:
         number, rest = int.from_bytes(content[1 : 1 + _NUMBER_SIZE], "big"), content[1 + _NUMBER_SIZE :]
         if len(content) < 1 + _NUMBER_SIZE or bool(rest) != (kind == _DATA):
             raise DecodeError("body", f"frame type {kind} of {len(content)} bytes")
+        if number > _NUMBER_MAX:
+            raise DecodeError("number", f"message {number}")
         return Data(number, rest) if rest else Taken(number)
     if kind != _HELLO:
         try:

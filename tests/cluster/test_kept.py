@@ -468,13 +468,13 @@ async def visited(config: Config | None = None) -> AsyncIterator[tuple[ScriptedN
 
 
 async def visit(
-    node: ScriptedNode, name: str = "m0", to: str = "scripted", session: bytes = b"s" * 16
+    node: ScriptedNode, name: str = "m0", to: str = "scripted", boot: bytes = BOOT
 ) -> tuple[trio.SocketStream, KeptChannel]:
     """Open a stream to the node and say HELLO."""
     stream = await trio.open_tcp_stream(*node.address)
     VISITORS.append(stream)
     channel = node.codec.kept_channel(opener=True)
-    await stream.send_all(node.codec.kept_opening + channel.encode(Hello(name, BOOT, session, to)))
+    await stream.send_all(node.codec.kept_opening + channel.encode(Hello(name, boot, b"s" * 16, to)))
     return stream, channel
 
 
@@ -518,12 +518,18 @@ async def test_the_bye_of_a_guest_is_no_alarm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "to", "reason"),
-    [("m0", "another", "kept-name"), ("unknown", "scripted", "kept-stranger")],
+    ("name", "to", "boot", "reason"),
+    [
+        ("m0", "another", BOOT, "kept-name"),
+        ("unknown", "scripted", BOOT, "kept-stranger"),
+        ("m0", "scripted", b"MADE_UP!", "kept-boot"),
+        ("agent", "scripted", BOOT, "kept-boot"),
+    ],
 )
-async def test_some_may_not_stay(name: str, to: str, reason: str) -> None:
+async def test_some_may_not_stay(name: str, to: str, boot: bytes, reason: str) -> None:
     async with visited() as (node, driver):
-        stream, _ = await visit(node, name, to)
+        node.others.append(Member("agent", Address("127.0.0.1", 1009)))
+        stream, _ = await visit(node, name, to, boot)
         assert await at_end(stream)
         assert driver.transport.traffic.dropped[reason] == 1
 
@@ -764,6 +770,7 @@ async def test_a_member_that_cannot_be_reached_is_given_up(monkeypatch: pytest.M
     [
         ([Data(1, b"\0\0\0\5ab"), Data(3, b"cde")], "kept-number"),
         ([Data(1, b"\xff" * 8)], "kept-too-large"),
+        ([Data(2**64 - 1, message_record(b"x") * 2)], "kept-number"),
     ],
 )
 async def test_bad_messages_of_a_guest_end_its_visit(frames: list[Data], reason: str) -> None:

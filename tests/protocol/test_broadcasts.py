@@ -12,6 +12,7 @@ from swim.messages import Broadcast
 from swim.protocol.broadcasts import BROADCAST_SIZE_MAX, INTENT_AHEAD_S
 from swim.protocol.node import Node, Phase
 from swim.types import Address
+from swim.wire.framing import compress
 from swim.wire.messages import Dead, PushPull, UserMessage
 from swim.wire.serf import SerfMessage, SerfType, decode_message, encode_message
 from tests.protocol.fakes import PLAIN, Net, Puppet
@@ -304,6 +305,112 @@ class TestAmongPlainMemberlists:
         net.run(0.3)
         assert told(nodes[0]) == []
         assert nodes[0].dropped["user"] == before + 1
+
+
+class TestTimesBeyondReason:
+    """A clock that is at its end would end every node that is told of it, as soon as it speaks again."""
+
+    @pytest.mark.parametrize("kind", [SerfType.USER_EVENT, SerfType.LEAVE, SerfType.QUERY])
+    @pytest.mark.parametrize("ahead", [2**64 - 1, 2**64 - 2, 2**33])
+    def test_are_dropped(self, net: Net, kind: SerfType, ahead: int) -> None:
+        nodes = net.cluster("a", "b")
+        s = agent(net, "s", *nodes)
+        send(net, nodes[0], "before")
+        said = {
+            SerfType.USER_EVENT: event(ahead),
+            SerfType.LEAVE: intent(SerfType.LEAVE, ahead, "a"),
+            SerfType.QUERY: UserMessage(encode_message(SerfType.QUERY, QUERY | {"LTime": ahead})),
+        }
+        s.tell(nodes[0], said[kind])
+        net.run(0.3)
+        assert nodes[0].dropped["time-ahead"] == 1
+        assert said[kind].payload not in {passed.payload for _, passed in net.said(UserMessage)}
+        send(net, nodes[0], "after")
+        net.run(60)
+        assert [told(node) for node in nodes] == [[("a", "before", b""), ("a", "after", b"")]] * 2
+
+    @pytest.mark.parametrize("time", [2**64 - 1, 2**64 - 2, 2**33])
+    def test_of_an_exchange_are_dropped_too(self, net: Net, time: int) -> None:
+        nodes = net.cluster("a", "b")
+        s = agent(net, "s", *nodes)
+        there = {"LTime": time, "Events": [{"Name": "made up", "Payload": b""}]}
+        here = {"LTime": 7, "Events": [{"Name": "missed", "Payload": b""}]}
+        state = user_state(EventLTime=time, LTime=time, QueryLTime=time, Events=[there, here])
+        nodes[0].receive_request(PushPull((s.state(),), user_state=state), s.address, net.now)
+        net.drain(nodes[0])
+        assert nodes[0].dropped["time-ahead"] == 4
+        net.run(60)
+        send(net, nodes[1], "after")
+        net.run(0.2)
+        assert [told(node) for node in nodes] == [[(None, "missed", b""), ("b", "after", b"")]] * 2
+
+    def test_are_no_bar_to_clusters_that_have_been_apart(self, net: Net) -> None:
+        nodes = net.cluster("a", "b")
+        s = agent(net, "s", *nodes)
+        s.tell(nodes[0], event(2**32))
+        send(net, nodes[1], "next")
+        net.run(0.3)
+        assert [len(told(node)) for node in nodes] == [2, 2]
+
+    def test_who_joins_follows_its_cluster_but_not_to_the_end(self, net: Net) -> None:
+        s = net.puppet("s", own=False)
+        for name, time, heard in (("a", 2**40, True), ("b", 2**63, False), ("c", 2**64 - 1, False)):
+            s.answer = PushPull(
+                (s.state(),), user_state=user_state(EventLTime=time, LTime=time, QueryLTime=time)
+            )
+            node = net.start(name, [s.address])
+            assert net.run_until(lambda node=node: node.phase is Phase.MEMBER, 5)  # type: ignore[misc]
+            s.tell(node, event(2**40 + 1))
+            assert told(node) == ([(None, "news", b"!")] if heard else [])
+            send(net, node, "ours")
+            net.run(60)
+            assert told(node) == [(name, "ours", b"")]
+
+
+class TestTooLargeToPassOn:
+    """A few hundred compressed bytes can hold sixty thousand."""
+
+    @pytest.mark.parametrize("kind", [SerfType.USER_EVENT, SerfType.LEAVE, SerfType.QUERY])
+    def test_is_dropped(self, net: Net, kind: SerfType) -> None:
+        nodes = net.cluster("a", "b")
+        s = agent(net, "s", *nodes)
+        message = {
+            SerfType.USER_EVENT: event(5, payload=bytes(60_000)),
+            SerfType.LEAVE: intent(SerfType.LEAVE, 5, "x" * 60_000),
+            SerfType.QUERY: UserMessage(
+                encode_message(SerfType.QUERY, QUERY | {"Payload": bytes(60_000)}),
+            ),
+        }[kind]
+        s.send(nodes[0], compress(net.codec.part(message)))
+        net.run(3)
+        assert nodes[0].dropped["user-size"] == 1
+        assert [told(node) for node in nodes] == [[], []]
+        assert max(len(sent.data) for sent in net.sent) <= net.config.packet_size_max
+
+    def test_of_an_exchange_is_dropped_too(self, net: Net) -> None:
+        nodes = net.cluster("a", "b")
+        s = agent(net, "s", *nodes)
+        large, small = ({"Name": name, "Payload": bytes(size)} for name, size in (("l", 2_000), ("s", 900)))
+        state = user_state(EventLTime=9, Events=[{"LTime": 8, "Events": [large, small]}])
+        nodes[1].receive_request(PushPull((s.state(),), user_state=state), s.address, net.now)
+        net.drain(nodes[1])
+        net.run(3)
+        assert nodes[1].dropped["user-size"] == 1
+        assert [told(node) for node in nodes] == [[(None, "s", bytes(900))]] * 2
+        assert max(len(sent.data) for sent in net.sent) <= net.config.packet_size_max
+
+    def test_what_is_as_large_as_may_be_rides_and_is_over(self, net: Net) -> None:
+        nodes = net.cluster("a", "b")
+        payload = bytes(1_024 - len(event(5, payload=b"").payload) - 2)
+        for number in range(20):
+            message = event(5 + number, payload=payload)
+            assert len(message.payload) == 1_024
+            nodes[0]._broadcasts.receive(message, nodes[0]._table.get("b"), net.now)
+        net.drain(nodes[0])
+        net.run(120)
+        assert len(told(nodes[1])) == 20
+        assert [len(node._dissemination._riding_behind) for node in nodes] == [0, 0]
+        assert max(len(sent.data) for sent in net.sent) <= net.config.packet_size_max
 
 
 class TestBadInput:

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swim.wire import Codec, DecodeError, Keyring
-from swim.wire.kept import PROBE, Data, Hello, KeptChannel, MessageReader, Sign, Taken, message_record
+from swim.wire.kept import (
+    PIECE_SIZE_MAX,
+    PROBE,
+    Data,
+    Hello,
+    KeptChannel,
+    MessageReader,
+    Sign,
+    Taken,
+    message_record,
+)
 from tests.wire.vectors import seeded_bytes
 
 A = Hello("a", b"bootboot", b"A" * 16, to="b")
@@ -367,3 +377,27 @@ def test_frames_of_messages_that_are_none(content: bytes) -> None:
     shake_hands(opener, acceptor)
     end = acceptor if content[0] == 0x13 else opener
     assert reason(end, len(content).to_bytes(4, "big") + content) == "body"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"\x13" + b"\xff" * 8 + message_record(b"x"), "number"),
+        (b"\x13\x80" + bytes(6) + b"\1" + message_record(b"x"), "number"),
+        (b"\x14" + b"\xff" * 8, "number"),
+    ],
+)
+def test_a_number_after_which_there_are_no_more(content: bytes, expected: str) -> None:
+    opener, acceptor = ends(codec())
+    shake_hands(opener, acceptor)
+    end = acceptor if content[0] == 0x13 else opener
+    assert reason(end, len(content).to_bytes(4, "big") + content) == expected
+
+
+def test_all_messages_of_the_last_frame_can_be_acknowledged() -> None:
+    opener, acceptor = ends(codec())
+    shake_hands(opener, acceptor)
+    (frame,) = acceptor.feed(opener.encode(Data(1 << 63, message_record(b"") * (PIECE_SIZE_MAX // 4))))
+    assert isinstance(frame, Data)
+    last, _ = MessageReader().feed(frame)[-1]
+    assert acceptor.encode(Taken(last))
