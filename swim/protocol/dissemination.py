@@ -164,7 +164,7 @@ class Dissemination(Part):
         return min(fanout + extra, self._config.rings)
 
     def _successors(self) -> list[Record]:
-        """The first own successor of each flood ring, and the foreign members before it.
+        """The first own successor of each flood ring, and the nearest foreign members before it.
 
         Where a successor is suspected the next three get the news too, so that the flood does not end at
         a dead member: they may be dead as well, and this node does not know it of members that it does
@@ -172,8 +172,7 @@ class Dissemination(Part):
         """
         rings, found = self._table.rings, dict[str, None]()
         for ring in range(self._fanout()):
-            for name in rings.foreign_successors(self._name, ring):
-                found[name] = None
+            found |= dict.fromkeys(rings.foreign_successors(self._name, ring))
             left = 1
             for name in rings.successors(self._name, ring):
                 found[name] = None

@@ -223,9 +223,8 @@ class Membership(Part):
         It counts as gone for as long as it has been: two nodes that forget it at different times would else
         remind each other of it for ever.
         """
-        if news.node == self._name or len(self._table) >= self._config.members_max:
-            return
-        if age > self._config.dead_retention:
+        full = len(self._table) >= self._config.members_max
+        if news.node == self._name or full or age > self._config.dead_retention:
             return
         record = self._read(news, now, state)
         if record is not None:

@@ -58,11 +58,10 @@ class _Ring:
 
     def walk(self, name: str, step: int) -> Iterator[str]:
         """The others in turn from this name on, which need not be there."""
-        names, start = self.names, self.index(name)
-        there = start < len(names) and names[start] == name
-        start -= step > 0 and not there
-        for distance in range(1, len(names) + (not there)):
-            yield names[(start + step * distance) % len(names)]
+        names, start = self.names, self.index(name) - (step < 0)
+        for distance in range(len(names)):
+            if (other := names[(start + step * distance) % len(names)]) != name:
+                yield other
 
     def distance(self, name: str, other: str) -> int:
         return (self._place(other) - self._place(name)) % (1 << 64)
@@ -150,12 +149,10 @@ class Rings:
         """Who observes this member, each once, in an order that all nodes with this view agree on."""
         cached = self._observers.get(name)
         if cached is None:
-            found: dict[str, None] = {}
+            found, own = dict[str, None](), self._own.get(name, True)
             for ring in range(len(self._rings)):
                 nearest = next(self._rings[ring].walk(name, -1), None)
-                if nearest is None:
-                    break
-                if self._own.get(name, True) or name in self.foreign_successors(nearest, ring):
+                if nearest is not None and (own or name in self.foreign_successors(nearest, ring)):
                     found[nearest] = None
             cached = self._observers[name] = tuple(found)
         return cached

@@ -122,11 +122,8 @@ class Sync(Part):
             now + (_EAGER_INTERVAL if eager else self._config.reconnect_interval),
             self._reconnect,
         )
-        self._leads = {
-            address: told
-            for address, told in self._leads.items()
-            if not self._inside(address) and now - told <= self._config.dead_retention
-        }
+        oldest = now - self._config.dead_retention
+        self._leads = {at: told for at, told in self._leads.items() if told > oldest and not self._inside(at)}
         dead = [record.address for record in self._table.dead() if record.state is MemberState.DEAD]
         lost = [seed for seed in (*self.seeds, *self._leads) if not self._inside(seed)]
         for addresses in (dead, lost):

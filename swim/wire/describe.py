@@ -184,6 +184,10 @@ def _entry(node: Alive | NodeState) -> dict[str, Any]:
     }
 
 
+def _node(node: NodeState) -> dict[str, Any]:
+    return _entry(node) | {"Name": node.name, "State": int(node.state)} | _extras(a=node.age)
+
+
 def _alive(alive: Alive, _: object) -> dict[str, Any]:
     return _entry(alive) | {"Node": alive.node}
 
@@ -211,10 +215,7 @@ def _error(message: ErrorMessage, _: object) -> dict[str, Any]:
 def _push_pull(message: PushPull, payload: Callable[[bytes], Any]) -> dict[str, Any]:
     body: dict[str, Any] = {
         "Join": message.join,
-        "Nodes": [
-            _entry(node) | {"Name": node.name, "State": int(node.state)} | _extras(a=node.age)
-            for node in message.nodes
-        ],
+        "Nodes": [_node(node) for node in message.nodes],
         "UserState": payload(message.user_state),
     }
     hello = message.greeting
