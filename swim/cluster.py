@@ -227,7 +227,7 @@ class Cluster:
 
         phi accrual (Hayashibara et al. 2004), over the probes in flight. 0 while it answers, and for members
         that this node does not observe itself. From 3 on it is suspected; from 8 on this node would give
-        it up.
+        it up. Raises KeyError as `explain` does.
         """
         return self.explain(member).phi
 

@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["Config"]
 
+_PACKET_SIZE_MIN = 1_024
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -52,7 +54,7 @@ class Config:
     piggyback_limit: int = 3
     """How often each piece of news also rides on pings and acks."""
     packet_size_max: int = 1400
-    """UDP payload that is never exceeded by what we send."""
+    """UDP payload that is never exceeded by what we send; at least 1,024, for large tags and broadcasts."""
 
     # --- leadership
     lease: float = 3.0
@@ -96,6 +98,10 @@ class Config:
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"{name} must be greater than 0, not {value!r}")
+        if self.packet_size_max < _PACKET_SIZE_MIN:
+            raise ValueError(
+                f"packet_size_max must be at least {_PACKET_SIZE_MIN}, not {self.packet_size_max}"
+            )
         if self.rings < self.fanout:
             raise ValueError(f"fanout ({self.fanout}) cannot exceed rings ({self.rings})")
 

@@ -71,7 +71,7 @@ class Explanation:
     observers: tuple[str, ...]
     """Who pings it regularly."""
     refutations: int = 0
-    """How often it has said that it lives when others denied it, as far as this node has heard."""
+    """How often it gave news of itself that ended a suspicion or its death, here and under this name."""
     observed_here: bool = False
     """This node is one of them; what follows is measured here."""
     phi: float = 0.0
@@ -81,7 +81,7 @@ class Explanation:
     last_heard: float | None = None
     """Since its last ack."""
     round_trip: float | None = None
-    """Of its last ack, when it came directly."""
+    """Of its last ack that came directly."""
     loss: float = 0.0
     """The share of pings to it that it does not answer."""
     kernel: str = "unknown"

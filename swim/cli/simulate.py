@@ -136,7 +136,7 @@ def _check_picture(path: Path) -> None:
         raise click.ClickException(
             '--plot needs matplotlib: pip install "trio-swim[bench]", or leave it out'
         ) from None
-    if path.suffix[1:] not in formats:
+    if path.suffix[1:].lower() not in formats:
         raise click.BadParameter(f"{path} must end in one of .{' .'.join(formats)}", param_hint="--plot")
     if not path.parent.is_dir():
         raise click.BadParameter(f"there is no directory {path.parent}", param_hint="--plot")

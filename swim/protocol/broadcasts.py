@@ -37,8 +37,6 @@ _HEARD_MAX = 4_096
 _EVENT_OVERHEAD = 64
 _EXCHANGED_SIZE_MAX = 65_536
 _INTENTS_MAX = 4_096
-_MESSAGE_SIZE_MAX = 1_024
-"""Serf's limit for the largest that it lets anybody gossip (a query). With a ping it fits into a packet."""
 _TIME_JUMP_MAX = 1 << 32
 """A time so far ahead of this node's clock is made up. Followed, it would use the clock up for everybody."""
 _TIME_MAX = 1 << 63
@@ -170,7 +168,7 @@ class Broadcasts(Part):
             return
         if payload in self._passed:
             return  # most come several times, and should cost nothing then
-        if len(payload) > _MESSAGE_SIZE_MAX:  # compressed, even very small packets may have such
+        if len(payload) >= self._dissemination.rider_max:  # compressed, even very small packets may have such
             self._outbox.drop("user-size")
             return
         marked = payload[:1] == _MARK
@@ -308,7 +306,7 @@ class Broadcasts(Part):
             for each in () if at is None else at["Events"] or ():
                 if each is not None and at["LTime"] >= self._floor:
                     event = _event(each)
-                    if event.size > _MESSAGE_SIZE_MAX:
+                    if event.size >= self._dissemination.rider_max:
                         self._outbox.drop("user-size")
                     elif self._take(at["LTime"], event, now):
                         self._spread_event(at["LTime"], event, now)

@@ -23,6 +23,7 @@ __all__ = ["Dissemination"]
 
 _PART_OVERHEAD = 2  # of each part in a compound (WIRE section 1)
 _COMPOUND_OVERHEAD = 2
+_PING_SIZE = 150
 _PARTS_MAX = 127  # memberlist 0.2.2 breaks on more (WIRE section 7a)
 _PIGGYBACK_PARTS = 8
 _RIDING_MAX = 256
@@ -136,6 +137,11 @@ class Dissemination(Part):
 
     def _room(self) -> int:
         return self._config.packet_size_max - self._outbox.codec.packet_overhead - _COMPOUND_OVERHEAD
+
+    @property
+    def rider_max(self) -> int:
+        """How large a part may be that is to ride on a ping: what never fits would wait for ever."""
+        return self._room() - _PING_SIZE - 2 * _PART_OVERHEAD
 
     def _take(self, room: int, address: Address) -> list[bytes]:
         record = self._table.at(address)

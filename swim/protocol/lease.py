@@ -127,6 +127,7 @@ class Lease(Part):
 
     def attend(self, now: float, late: float) -> None:
         """Before anything else is looked at: is the time over?"""
+        self._latest = max(self._latest, self._wall(now))
         if self.term is not None and now >= self.term_ends:
             self._lose(now)
 
@@ -291,7 +292,6 @@ class Lease(Part):
 
     def _credible(self, token: str, now: float) -> bool:
         """Can it have been minted by now?"""
-        self._latest = max(self._latest, self._wall(now))
         return is_minted(token) and not from_the_future(token, self._latest)
 
     # --- answers

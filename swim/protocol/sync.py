@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
@@ -23,6 +22,7 @@ from swim.wire.serf import decode_tags
 __all__ = ["Sync", "delegate_clash"]
 
 _LOST_MAX = 64
+_AGE_MAX = (1 << 32) - 1
 REST_S = 0.4
 """A view that has not changed for so long is worth comparing (DETECTOR.md section 3)."""
 _CROWD_S = 0.1
@@ -198,8 +198,9 @@ class Sync(Part):
         if self._myself.incarnation != incarnation:
             self._answer_accuser(theirs.greeting, now)
         if theirs.greeting is not None:
-            for address in unpack_addresses(theirs.greeting.lost)[: _LOST_MAX - len(self._leads)]:
-                if self._membership.permits(address):
+            for address in unpack_addresses(theirs.greeting.lost):
+                known = address in self._leads or len(self._leads) < _LOST_MAX
+                if known and self._membership.permits(address):
                     self._leads[address] = now
             floor = unpack_id(theirs.greeting.floor) or ""
             if not self._table.has_id(floor):
@@ -253,7 +254,11 @@ class Sync(Part):
         if not known.same_as(node):
             return False
         alive = node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None)
-        return alive is known.present and known.address == unpack_address(node.address, node.port)
+        if alive is not known.present:
+            return False
+        where = known.entry
+        same = where.address == node.address and where.port == node.port
+        return same or known.address == unpack_address(node.address, node.port)
 
     def _another_process(self, node: NodeState) -> bool:
         known, boot = self._table.get(node.name), decode_tags(node.meta).get(BOOT_TAG)
@@ -263,7 +268,9 @@ class Sync(Part):
 def _entry(record: Record, now: float) -> NodeState:
     if record.present:
         return record.entry
-    return replace(record.entry, age=int(now - record.since) + 1)  # rounded up: on its way it gets no younger
+    it = record.entry
+    age = min(int(now - record.since) + 1, _AGE_MAX)  # rounded up: on its way it gets no younger
+    return NodeState(it.name, it.incarnation, it.address, it.port, it.meta, it.state, it.versions, age)
 
 
 def _alive(node: NodeState) -> Alive:

@@ -219,7 +219,7 @@ class MemberTable:
         return {state.value: count for state, count in self._states.items()}
 
     def dead(self) -> list[Record]:
-        """Dead and left members, longest gone first."""
+        """Dead and left members, in the order in which this node heard of that."""
         return [self._records[name] for name in self._dead]
 
     def lowest_id(self, floor: str) -> str | None:
@@ -258,7 +258,7 @@ class MemberTable:
         if old is None or old.view != record.view:
             self.changed_at = now
         while len(self._dead) > self._dead_max:
-            self.forget(next(iter(self._dead)))
+            self.forget(min(self._dead, key=lambda name: self._records[name].since))
 
     def forget(self, name: str) -> None:
         record = self._records.pop(name)

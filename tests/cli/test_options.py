@@ -111,6 +111,7 @@ def test_networks() -> None:
         ("agent --profile moon", "'lan', 'wan', 'local'"),
         ("agent --set patience=3", "there is no setting 'patience'"),
         ("agent --set probe_interval=-1", "probe_interval must be greater than 0"),
+        ("agent --set packet_size_max=512", "packet_size_max must be at least 1024"),
         ("agent --tag role", "'role' is not KEY=VALUE"),
         ("agent --key secret", "swim keygen"),
         ("agent --allow everywhere", "--allow"),

@@ -401,10 +401,11 @@ class TestTooLargeToPassOn:
 
     def test_what_is_as_large_as_may_be_rides_and_is_over(self, net: Net) -> None:
         nodes = net.cluster("a", "b")
-        payload = bytes(1_024 - len(event(5, payload=b"").payload) - 2)
+        most = nodes[0]._dissemination.rider_max - 1
+        payload = bytes(most - len(event(5, payload=b"").payload) - 2)
         for number in range(20):
             message = event(5 + number, payload=payload)
-            assert len(message.payload) == 1_024
+            assert len(message.payload) == most > 1_181, "Serf can be told to take more than its default"
             nodes[0]._broadcasts.receive(message, nodes[0]._table.get("b"), net.now)
         net.drain(nodes[0])
         net.run(120)

@@ -380,6 +380,14 @@ class TestTokens:
         assert net.run_until(lambda: b.term is not None, 2 * L)
         assert term(b).token > held.token
 
+    def test_who_has_no_vote_takes_no_grant_for_absurd_then(self, net: Net) -> None:
+        nodes = led(net, "d", "e", *VOTERS)
+        for node in nodes:
+            node._tenure._wall = node._myself._wall = lambda now: EPOCH + now - 3 * 3_600
+        net.kill(nodes[0])
+        assert net.run_until(lambda: nodes[1].term is not None, 2 * L)
+        assert "token" not in nodes[1].dropped
+
     def test_the_token_shows_while_the_lease_is_held(self, net: Net) -> None:
         a, b, c = led(net, "a", "b", "c")
         assert b.leadership(net.now).token == term(a).token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 
@@ -122,6 +123,16 @@ class TestMerge:
         assert entry(teller.push(node), "g") is None
         teller.push(node, teller.state(), ghost.state(WireState.DEAD, age=86_401))
         assert entry(teller.push(node), "g") is None
+
+    def test_an_absurd_age_goes_no_further_than_the_wire_allows(self) -> None:
+        net = Net(dead_retention=math.inf)
+        node = net.start("a")
+        teller, ghost = net.puppet("t"), net.puppet("g")
+        teller.push(node, teller.state(), ghost.state(WireState.DEAD, age=2**32 - 1))
+        net.run(10)
+        known = entry(teller.push(node), "g")
+        assert known is not None
+        assert known.age == 2**32 - 1
 
     @pytest.mark.parametrize("state", [WireState.DEAD, WireState.LEFT])
     def test_whoever_is_gone_is_not_brought_back_by_a_stale_table(
@@ -255,6 +266,16 @@ class TestWhen:
             net.requested.clear()
             net.run(30)
             assert (address_of("z") in self.requests(net, node)) == asked
+
+    def test_of_many_such_places_those_that_are_told_again_are_kept(self) -> None:
+        net = Net(dead_retention=300.0)
+        node = net.start("a")
+        member = net.puppet("m").join(node)
+        lost = pack_addresses([address_of(f"z{number}") for number in range(70)])
+        for _ in range(3):
+            member.push(node, greeting=member.greeting(lost=lost))
+            net.run(200)
+        assert len(node._sync._leads) == 64
 
     def test_those_who_left_are_not(self, net: Net) -> None:
         a, b = net.cluster("a", "b")

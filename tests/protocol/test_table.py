@@ -128,6 +128,13 @@ class TestMemberTable:
         assert made.get("a") is None
         assert made.get("z") is not None
 
+    def test_one_heard_of_late_that_has_been_gone_for_long_is_forgotten_before_those_it_outlived(
+        self,
+    ) -> None:
+        made = table(*(record(name, state=DEAD, since=50.0) for name in "ab"), dead_max=2)
+        made.put(record("c", state=DEAD, since=10.0), 60.0)
+        assert [each.name for each in made.dead()] == ["a", "b"]
+
     def test_present_ones_are_never_forgotten_for_the_limit(self) -> None:
         made = table(*(record(name) for name in "abcdefgh"), dead_max=1)
         assert len(made) == 8
