@@ -272,9 +272,9 @@ class TestWhen:
         node = net.start("a")
         member = net.puppet("m").join(node)
         lost = pack_addresses([address_of(f"z{number}") for number in range(70)])
-        for _ in range(3):
+        for seconds in (200, 150):
             member.push(node, greeting=member.greeting(lost=lost))
-            net.run(200)
+            net.run(seconds)
         assert len(node._sync._leads) == 64
 
     def test_those_who_left_are_not(self, net: Net) -> None:
