@@ -198,6 +198,10 @@ class Broadcasts(Part):
             self._outbox.drop("time-ahead")
         return within
 
+    def _after(self, time: int, clock: int, *, joining: bool) -> int:
+        """What the clock shows when this node has heard another's."""
+        return max(clock, time) if self._within_reach(time, clock, joining=joining) else clock
+
     def _take(self, time: int, event: _Event, now: float) -> bool:
         """Whether it is new: then the application is told of it."""
         if not self._within_reach(time, self._event_clock):
@@ -292,12 +296,9 @@ class Broadcasts(Part):
             self._outbox.drop("user-state")
             return
         body = serf.body
-        if self._within_reach(body["LTime"], self._status_clock, joining=joining):
-            self._status_clock = max(self._status_clock, body["LTime"])
-        if self._within_reach(body["QueryLTime"], self._query_clock, joining=joining):
-            self._query_clock = max(self._query_clock, body["QueryLTime"])
-        if self._within_reach(body["EventLTime"], self._event_clock, joining=joining):
-            self._event_clock = max(self._event_clock, body["EventLTime"])
+        self._status_clock = self._after(body["LTime"], self._status_clock, joining=joining)
+        self._query_clock = self._after(body["QueryLTime"], self._query_clock, joining=joining)
+        self._event_clock = self._after(body["EventLTime"], self._event_clock, joining=joining)
         self._state = None
         if joining:
             self._floor = self._event_clock
