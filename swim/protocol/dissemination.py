@@ -23,7 +23,7 @@ __all__ = ["Dissemination"]
 
 _PART_OVERHEAD = 2  # of each part in a compound (WIRE section 1)
 _COMPOUND_OVERHEAD = 2
-_PING_SIZE = 150
+_PING_SIZE = 150  # with long names more; but acks, which carry news too, are smaller
 _PARTS_MAX = 127  # memberlist 0.2.2 breaks on more (WIRE section 7a)
 _PIGGYBACK_PARTS = 8
 _RIDING_MAX = 256

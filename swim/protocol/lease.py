@@ -280,7 +280,7 @@ class Lease(Part):
 
     def receive(self, claim: Claim, sender: Record, source: Address, now: float) -> None:
         """A claim of another member, or its answer to one of this node's."""
-        if claim.token and not self._credible(unpack_id(claim.token) or "", now):
+        if claim.token and not self._credible(claim.token):
             self._outbox.drop("token")
             return
         if claim.kind in (ClaimKind.ASK, ClaimKind.RELEASE):
@@ -290,9 +290,10 @@ class Lease(Part):
         elif claim.kind in (ClaimKind.GRANT, ClaimKind.REFUSE) and sender.name in self._voters:
             self._answered(claim, sender.name, now)
 
-    def _credible(self, token: str, now: float) -> bool:
-        """Can it have been minted by now?"""
-        return is_minted(token) and not from_the_future(token, self._latest)
+    def _credible(self, packed: bytes) -> bool:
+        """Can this token have been minted by now?"""
+        token = unpack_id(packed)
+        return token is not None and is_minted(token) and not from_the_future(token, self._latest)
 
     # --- answers
 

@@ -75,17 +75,18 @@ class Reception(Part):
 
     def receive(self, messages: Iterable[Message], source: Address, size: int, now: float) -> None:
         """The messages of one packet of so many bytes."""
-        datagrams, left = self._outbox.datagrams, size
-        start = read = len(datagrams)
+        start = len(self._outbox.datagrams)
         for message in messages:
             sender = self._sender(source)  # anew each time: the one before may have introduced it
-            if sender is None and left < 0 and isinstance(message, Ping):
+            if sender is None and isinstance(message, Ping) and self._said_since(start) > size:
                 self._outbox.drop("amplification")  # the answer would be trimmed
                 continue
             self._receive(message, sender, source, now)
-            left -= sum(len(data) for data, _ in datagrams[read:])
-            read = len(datagrams)
         self._trim(start, size, source)
+
+    def _said_since(self, start: int) -> int:
+        """Bytes of the datagrams from that one on."""
+        return sum(len(data) for data, _ in self._outbox.datagrams[start:])
 
     def _trim(self, start: int, size: int, source: Address) -> None:
         """Addresses that are no member's, and may be forged, get no more than came in."""

@@ -16,13 +16,13 @@ from swim.protocol.readmission import TOGETHER
 from swim.protocol.table import BOOT_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_addresses, unpack_address, unpack_addresses
+from swim.wire.dialect import U32
 from swim.wire.messages import Alive, Dead, Greeting, NodeState, PushPull, Suspect, WireState
 from swim.wire.serf import decode_tags
 
 __all__ = ["Sync", "delegate_clash"]
 
 _LOST_MAX = 64
-_AGE_MAX = (1 << 32) - 1
 REST_S = 0.4
 """A view that has not changed for so long is worth comparing (DETECTOR.md section 3)."""
 _CROWD_S = 0.1
@@ -269,7 +269,7 @@ def _entry(record: Record, now: float) -> NodeState:
     if record.present:
         return record.entry
     it = record.entry
-    age = min(int(now - record.since) + 1, _AGE_MAX)  # rounded up: on its way it gets no younger
+    age = min(int(now - record.since) + 1, U32)  # rounded up: on its way it gets no younger
     return NodeState(it.name, it.incarnation, it.address, it.port, it.meta, it.state, it.versions, age)
 
 

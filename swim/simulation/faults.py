@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 
 from swim.simulation.checks import check_duration, check_positive, check_share
@@ -49,24 +49,24 @@ class Faults(ABC):
 
     def pause(self, name: str, seconds: float) -> None:
         """The whole process stands still, as under SIGSTOP, while its kernel goes on."""
-        check_duration("seconds", seconds)
-        node = self.nodes[name]
-        self.note(f"pause {name} for {seconds:.3g} s")
-        node.pause(seconds)
+        self._hinder("pause", name, seconds, SimulatedNode.pause)
 
     def block_receive(self, name: str, seconds: float) -> None:
         """The process reads nothing; its timers run, and it sends."""
-        check_duration("seconds", seconds)
-        node = self.nodes[name]
-        self.note(f"block receive {name} for {seconds:.3g} s")
-        node.block_receive(seconds)
+        self._hinder("block receive", name, seconds, SimulatedNode.block_receive)
 
     def block_send(self, name: str, seconds: float) -> None:
         """Nothing that the process sends gets out for now; its timers run, and it reads."""
+        self._hinder("block send", name, seconds, SimulatedNode.block_send)
+
+    def _hinder(
+        self, what: str, name: str, seconds: float, how: Callable[[SimulatedNode, float], None]
+    ) -> None:
         check_duration("seconds", seconds)
         node = self.nodes[name]
-        self.note(f"block send {name} for {seconds:.3g} s")
-        node.block_send(seconds)
+        self.note(f"{what} {name} for {seconds:.3g} s")
+        if node.running:  # else it would be the next process that stands still
+            how(node, seconds)
 
     def set_clock_rate(self, name: str, rate: float) -> None:
         """From now on this node's clock gains `rate` seconds in one second."""

@@ -185,24 +185,18 @@ class SimulatedNode:
     # --- faults
     def pause(self, seconds: float) -> None:
         """The whole process stands still: SIGSTOP, a long garbage collection."""
-        if not self.running:
-            return
         self._paused = max(self._paused, self.world.now + seconds)
         self.block_receive(seconds)
         self.world.schedule.at(self._paused, self._resume)
 
     def block_receive(self, seconds: float) -> None:
         """Nothing is read from the sockets; timers run, and sending works."""
-        if not self.running:
-            return
         until = self.world.now + seconds
         self._input.until = max(self._input.until, until)
         self.world.schedule.at(until, self._open_input)
 
     def block_send(self, seconds: float) -> None:
         """Nothing is sent; timers run, and receiving works."""
-        if not self.running:
-            return
         until = self.world.now + seconds
         self._output.until = max(self._output.until, until)
         self.world.schedule.at(until, self._open_output)

@@ -71,19 +71,12 @@ class KeptStream:
                 if server.running and server.lives == lives:
                     server.call(server.core.receive_stream_closed, address)
 
-            def moved() -> bool:
-                return self._client.address != address
-
-            transfer(self._world, self._client, server, 0, lambda: server.input(read_end), moved)
+            transfer(self._world, self._client, server, 0, lambda: server.input(read_end), lambda: False)
 
     def server_gone(self) -> None:
         """The server's process ended; its kernel says so to the client."""
         self._server.held.pop(self, None)
-        transfer(self._world, self._server, self._client, 0, self._end, self._forlorn)
-
-    def _forlorn(self) -> bool:
-        """Nobody waits for the end of it, or can tell of it: the server is on another host now."""
-        return self._closed or self._server.address != self._address
+        transfer(self._world, self._server, self._client, 0, self._end, lambda: self._closed)
 
     # --- connecting
     def _knock(self) -> None:

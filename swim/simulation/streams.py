@@ -16,7 +16,7 @@ from swim.wire.messages import StreamMessage
 
 if TYPE_CHECKING:
     from swim.protocol.node import Request
-    from swim.simulation.host import SimulatedNode
+    from swim.simulation.host import Host, SimulatedNode
     from swim.simulation.world import World
 
 __all__ = ["Exchange", "decode", "transfer"]
@@ -190,15 +190,17 @@ def transfer(
     cancelled: Callable[[], bool],
     attempt: int = 0,
     left: int | None = None,
+    host: Host | None = None,
 ) -> None:
-    """All segments of so many bytes, repeated until they are there."""
-    if cancelled():
+    """All segments of so many bytes, repeated by the host where they began until they are there."""
+    host = host or source.host
+    if cancelled() or source.host is not host:
         return
     segments = 1 + size // SEGMENT if left is None else left
     delays = [world.passage(source, target) for _ in range(segments)]
     missing = delays.count(None)
     if missing and attempt < RETRIES:
-        again = (world, source, target, size, arrived, cancelled, attempt + 1, missing)
+        again = (world, source, target, size, arrived, cancelled, attempt + 1, missing, host)
         world.schedule.after(DATA_RETRY * 2**attempt, transfer, *again)
     elif not missing:
         slowest = max(delay for delay in delays if delay is not None)
