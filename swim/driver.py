@@ -313,12 +313,12 @@ class Driver:
                 except Exception:
                     self._note_fault(source)
             for address in self.transport.unreachable(_BATCH):
-                self.node.receive_unreachable(address, now)
+                self.node.receive_refusal(address, now)
             if len(arrived) < _BATCH:
                 break
         return now
 
-    def _note_fault(self, source: Address) -> None:
+    def _note_fault(self, source: Address | str) -> None:
         # A bug, but one that a stranger can trigger: it must not be able to stop the node.
         _logger.exception("%s: internal error while handling input from %s", self.node.name, source)
         self.transport.traffic.dropped["internal-error"] += 1
@@ -361,19 +361,19 @@ class Driver:
         """See `swim.kept.Reports`."""
         self._report(self.node.receive_kernel_answer, address)
 
-    def receive_unreachable(self, address: Address) -> None:
+    def receive_refusal(self, address: Address) -> None:
         """See `swim.kept.Reports`."""
-        self._report(self.node.receive_unreachable, address)
+        self._report(self.node.receive_refusal, address)
 
-    def receive_stream_closed(self, address: Address) -> None:
+    def receive_stream_end(self, name: str, boot: bytes) -> None:
         """See `swim.kept.Reports`."""
-        self._report(self.node.receive_stream_closed, address)
+        self._report(self.node.receive_stream_end, name, boot.decode("ascii", "replace"))
 
-    def _report(self, verb: Callable[[Address, float], None], address: Address) -> None:
+    def _report(self, verb: Callable[..., None], about: Address | str, *details: str) -> None:
         try:
-            verb(address, self.now())
+            verb(about, *details, self.now())
         except Exception:
-            self._note_fault(address)
+            self._note_fault(about)
         self.settle()
 
     def _carry(self, window: SendWindow) -> bool:

@@ -116,7 +116,7 @@ class Keeper:
                     connections.write_at_once(stream, talk.channel.encode(Sign.BYE))
             nursery.cancel_scope.cancel()
         if talk.closed and talk.channel.established:
-            self._kept.reports.receive_stream_closed(self.address)
+            self._kept.reports.receive_stream_end(talk.to, self._boot)
         return talk.channel.established
 
     async def _connect(self) -> trio.SocketStream | None:
@@ -126,7 +126,7 @@ class Keeper:
             with trio.move_on_after(_CONNECT_PATIENCE):
                 stream = await connections.connect(self.address, to_keep=self._carried == -inf)
         except ConnectionRefusedError:
-            reports.receive_unreachable(self.address)
+            reports.receive_refusal(self.address)
         except OSError as error:
             connections.drop(f"kept-{errno.errorcode.get(error.errno or 0, 'error')}")
         if stream is not None:
@@ -166,7 +166,7 @@ class Keeper:
         # Without waiting, during which this could be cancelled: a BYE must come after it.
         if not connections.write_at_once(talk.stream, talk.channel.encode(Sign.READY)):
             return False
-        self._meet(frame.boot)
+        self._meet(talk.to, frame.boot)
         window = self._kept.mail.window(talk.to)
         if window is not None and window.boot != frame.boot:
             self._kept.lose(talk.to, "was started again")
@@ -174,10 +174,10 @@ class Keeper:
             self._begin_writing(talk, window)
         return True
 
-    def _meet(self, boot: bytes) -> None:
+    def _meet(self, name: str, boot: bytes) -> None:
         """Another process under the same name: the earlier one has ended while nothing arrived here."""
         if self._boot not in (b"", boot):
-            self._kept.reports.receive_stream_closed(self.address)
+            self._kept.reports.receive_stream_end(name, self._boot)
         self._boot = boot
 
     # --- messages

@@ -38,11 +38,11 @@ class Reports(Protocol):
     def receive_kernel_answer(self, address: Address) -> None:
         """It took something from us."""
 
-    def receive_unreachable(self, address: Address) -> None:
+    def receive_refusal(self, address: Address) -> None:
         """Nobody listens there."""
 
-    def receive_stream_closed(self, address: Address) -> None:
-        """The other side closed it."""
+    def receive_stream_end(self, name: str, boot: bytes) -> None:
+        """The stream with this process of a member ended, and this node had no part in that."""
 
 
 class KeptStreams:
@@ -171,9 +171,8 @@ class KeptStreams:
         finally:
             if self._guests.get(guest.name) is guest:
                 del self._guests[guest.name]
-        member = self._node.member(guest.name)
-        if closed and member is not None:
-            self.reports.receive_stream_closed(member.address)
+        if closed:
+            self.reports.receive_stream_end(guest.name, guest.boot)
 
     def _tidy(self) -> None:
         """Whoever is no member any more has perhaps not been able to say goodbye."""
@@ -193,7 +192,7 @@ class Guest:
         self._stream = stream
         self._channel = kept.new_channel(opener=False)
         self._bye = self._broken = False
-        self._boot = b""
+        self.boot = b""
         self._member: Member | None = None
         self._early: list[Frame] = []
         """What came together with the end of the handshake."""
@@ -207,7 +206,7 @@ class Guest:
         self._early += frames
         for frame in frames:
             if isinstance(frame, Hello):
-                self.name, self._boot = frame.name, frame.boot
+                self.name, self.boot = frame.name, frame.boot
                 self._member = self._kept.member(frame.name)
                 refusal = self._kept.refusal(frame)
                 if refusal is not None:
@@ -254,7 +253,7 @@ class Guest:
                 continue
             self._member = self._kept.member(self.name) or self._member
             if self._source is None:
-                self._source = self._kept.mail.source(self._boot)
+                self._source = self._kept.mail.source(self.boot)
                 assert self._nursery is not None
                 self._nursery.start_soon(self._tell, self._source)
             assert self._member is not None

@@ -80,7 +80,7 @@ MAY_IMPORT_TRIO = (*TRIO, "swim.cli")
 MODULE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 50
 CORE_LINES_MAX = 7_000
-"""Room for what bad networks and bad hands taught (see CHANGELOG, "Changed"); to be cut back when that stands."""
+"""Room for what bad networks and hands taught (see CHANGELOG, "Changed"); to be cut back when that stands."""
 PUBLIC_NAMES_MAX = 32
 """Seven more than planned: the errors and events of messages and of leadership have names of their own."""
 

@@ -219,8 +219,13 @@ class Node(Parts):
         self._reception.receive(packet.messages, source, len(data), now)
         self._settle(now)
 
-    def receive_unreachable(self, address: Address, now: float) -> None:
-        """The kernel says that no process listens at this address (ICMP, ECONNREFUSED)."""
+    def receive_refusal(self, address: Address, now: float) -> None:
+        """An authentic refusal from this address: it may be of its kernel, of which no process listens there,
+        or of a firewall on the way.
+
+        That is: an ICMP "port unreachable" of the destination itself that quotes a datagram which this node
+        sent there lately; a refused connect; a reset while data of ours was outstanding.
+        """
         self._attend(now)
         record = self._table.at(address)
         if record is not None and record.present and self.phase is Phase.MEMBER:
@@ -234,13 +239,28 @@ class Node(Parts):
         if record is not None and self.phase is Phase.MEMBER:
             self._suspicion.kernel_answered(record.name, now)
 
-    def receive_stream_closed(self, address: Address, now: float) -> None:
-        """The stream that was kept open to this address was closed by the other side."""
+    def receive_stream_end(self, name: str, boot: str, now: float) -> None:
+        """A kept stream with exactly this process of a member ended unasked, as a dying process ends it.
+
+        That is: closed without a BYE, or reset while nothing of ours was outstanding.
+        """
         self._attend(now)
-        record = self._table.at(address)
-        if record is not None and record.present and self.phase is Phase.MEMBER:
-            self._suspicion.stream_closed(record.name, now)
+        record = self._table.get(name)
+        if record is not None and record.present and record.boot == boot and self.phase is Phase.MEMBER:
+            self._suspicion.stream_ended(name, now)
             self._settle(now)
+
+    def receive_stream_packet(self, data: bytes, name: str, boot: str, now: float) -> None:
+        """A packet came over the kept stream with this process of a member, in place of a datagram.
+
+        Its answers go over the stream, too (`over_stream`).
+        """
+        record = self._table.get(name)
+        if record is None or not record.own or record.boot != boot:
+            self._outbox.drop("stream-stranger")
+            return
+        self._streamed.heard(record, now)
+        self.receive_datagram(data, record.address, now)
 
     def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:
         """A whole message arrived on a stream that `source` opened; the answer to send, if any."""
@@ -331,6 +351,11 @@ class Node(Parts):
         drained, self._outbox.datagrams = self._outbox.datagrams, []
         return drained
 
+    @property
+    def over_stream(self) -> Mapping[Address, object]:
+        """Where datagrams go over the kept stream as well, opened if there is none: UDP alone is silent."""
+        return self._streamed.addresses
+
     def requests_to_send(self) -> list[Request]:
         """Drain the streams to open."""
         drained, self._outbox.requests = self._outbox.requests, []
@@ -340,7 +365,7 @@ class Node(Parts):
         """Drain the addresses whose kernels are to be asked whether they still answer.
 
         The driver writes to the kept stream and looks whether that is acknowledged, or opens a
-        connection; it reports `receive_kernel_answer`, `receive_unreachable`, or nothing.
+        connection; it reports `receive_kernel_answer`, `receive_refusal`, or nothing.
         """
         if not self._suspicion.kernel_probes:
             return []

@@ -19,6 +19,7 @@ from swim.protocol.networks import Networks
 from swim.protocol.probing import Probing
 from swim.protocol.readmission import Readmission
 from swim.protocol.reception import Reception
+from swim.protocol.streamed import Streamed
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
 from swim.protocol.tenure import Tenure
@@ -92,6 +93,7 @@ class Parts:
         )
 
     def _build_detector(self) -> None:
+        self._streamed = Streamed(self._context)
         self._verdicts = Verdicts(self._context, self._membership)
         self._suspicion = Suspicion(self._context, self._links, self._membership, self._verdicts)
         self._probing = self._suspicion.probing = Probing(

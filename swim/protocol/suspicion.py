@@ -194,7 +194,7 @@ class Suspicion(Part):
         elif case.refusals == _REFUSALS_NEEDED:
             self._step(name, now)
 
-    def stream_closed(self, name: str, now: float) -> None:
+    def stream_ended(self, name: str, now: float) -> None:
         """The stream that is kept open to it was closed: its process may be gone, so ask at once."""
         if name in self.probing.subjects:
             self._open(name, now).refusals += 1  # that, too, is the word of its kernel

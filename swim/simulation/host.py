@@ -77,6 +77,8 @@ class SimulatedNode:
         """What every core of this node is made with."""
         self.life = Life.CRASHED
         self.lives = 0
+        self.process = ("", "")
+        """Name and boot of the present process, or of the last one."""
         self.born = 0.0
         """When the present process began, or the last one did, in true time."""
         self.failure: SwimError | None = None
@@ -127,6 +129,7 @@ class SimulatedNode:
     def boot(self, core: Node) -> None:
         """A new process begins."""
         self._core = core
+        self.process = core.name, core.boot
         self.born = self.world.now
         self.life = Life.RUNNING
         self.failure = None
@@ -236,6 +239,8 @@ class SimulatedNode:
             return
         for data, target in core.datagrams_to_send():
             self._write(world.transmit, self, data, target)
+            if target in core.over_stream:
+                self._write(world.send_over_stream, self, data, target)
         for request in core.requests_to_send():
             self._write(world.open_stream, self, request)
         for address in core.kernel_probes():

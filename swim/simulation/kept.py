@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from swim.simulation.host import SimulatedNode
     from swim.simulation.world import World
 
-__all__ = ["KeptStream", "probe"]
+__all__ = ["KeptStream", "probe", "send_over_stream"]
 
 USER_TIMEOUT = 3.0
 WATCH = 0.5
@@ -34,6 +34,7 @@ class KeptStream:
         "_lives",
         "_open",
         "_outstanding",
+        "_process",
         "_server",
         "_watched",
         "_world",
@@ -45,6 +46,7 @@ class KeptStream:
         self._server = server
         self._address = address
         self._lives = server.lives
+        self._process = server.process
         self._open = self._closed = False
         self._outstanding: float | None = None
         """When the probe was sent that is not acknowledged yet."""
@@ -52,6 +54,11 @@ class KeptStream:
         client.kept[address] = self
         self._knock()
         world.schedule.after(USER_TIMEOUT, self._give_up_connecting)
+
+    @property
+    def client(self) -> SimulatedNode:
+        """Which opened it."""
+        return self._client
 
     def close(self) -> None:
         """The client wants it no more, and says so: nobody is alarmed."""
@@ -65,11 +72,11 @@ class KeptStream:
         was_open = self._open and not self._closed
         self.close()
         if was_open:
-            server, lives, address = self._server, self._lives, self._client.address
+            server, lives, process = self._server, self._lives, self._client.process
 
             def read_end() -> None:
                 if server.running and server.lives == lives:
-                    server.call(server.core.receive_stream_closed, address)
+                    server.call(server.core.receive_stream_end, *process)
 
             transfer(self._world, self._client, server, 0, lambda: server.input(read_end), lambda: False)
 
@@ -91,7 +98,7 @@ class KeptStream:
             server = self._server
             if server.host.lost or server.address != self._address:
                 return
-            self._lives = server.lives
+            self._lives, self._process = server.lives, server.process
             back = self._world.passage(server, client)
             if back is not None:
                 outcome = self._accepted if server.running else self._refused
@@ -114,11 +121,25 @@ class KeptStream:
     def _refused(self) -> None:
         if not self._closed:
             self.close()
-            self._client.call(self._client.core.receive_unreachable, self._address)
+            self._client.call(self._client.core.receive_refusal, self._address)
 
     def _give_up_connecting(self) -> None:
         if not self._open and not self._closed:
             self.close()
+
+    # --- packets in place of datagrams
+    def send(self, sender: SimulatedNode, data: bytes) -> None:
+        """What either end writes, the other reads, however long that takes."""
+        if not self._open or self._closed:
+            return
+        receiver = self._client if sender is self._server else self._server
+        process, lives = sender.process, receiver.lives
+
+        def read() -> None:
+            if receiver.running and receiver.lives == lives:
+                receiver.call(receiver.core.receive_stream_packet, data, *process)
+
+        transfer(self._world, sender, receiver, len(data), lambda: receiver.input(read), lambda: self._closed)
 
     # --- the end
     def _alive(self) -> bool:
@@ -132,7 +153,7 @@ class KeptStream:
         if not self._closed:
             self.close()
             client, world = self._client, self._world
-            client.call(client.core.receive_stream_closed, self._address)
+            client.call(client.core.receive_stream_end, *self._process)
             if client.running and self._address not in client.kept:
                 world.keep_stream(client, self._address)
 
@@ -178,6 +199,19 @@ class KeptStream:
     def _give_up_sending(self, began: float) -> None:
         if self._outstanding == began and not self._closed:
             self.close()
+
+
+def send_over_stream(world: World, sender: SimulatedNode, data: bytes, address: Address) -> None:
+    """On any stream between the two; one that is opened only now carries what is sent later."""
+    for stream in sender.held:
+        if stream.client.address == address:
+            stream.send(sender, data)
+            return
+    own = sender.kept.get(address)
+    if own is None:
+        world.keep_stream(sender, address)
+    else:
+        own.send(sender, data)
 
 
 def probe(world: World, client: SimulatedNode, address: Address) -> None:

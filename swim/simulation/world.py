@@ -20,7 +20,7 @@ from swim.simulation.fast import ObjectCodec
 from swim.simulation.faults import Faults
 from swim.simulation.host import Host, SimulatedNode
 from swim.simulation.invariants import Invariants
-from swim.simulation.kept import KeptStream, probe
+from swim.simulation.kept import KeptStream, probe, send_over_stream
 from swim.simulation.mail import Channels
 from swim.simulation.network import Fabric, Network
 from swim.simulation.schedule import Clock, Schedule
@@ -382,6 +382,11 @@ class World(Faults):
         """A node asks the kernel at an address whether it answers."""
         probe(self, client, address)
 
+    def send_over_stream(self, sender: SimulatedNode, data: bytes, address: Address) -> None:
+        """A node sends a packet over the stream that is kept with that address."""
+        if not self.muted:
+            send_over_stream(self, sender, data, address)
+
     def delivered(self, source: SimulatedNode, target: SimulatedNode, data: bytes) -> None:
         self.trace.packet(self.schedule.now, source.index, target.index, data)
 
@@ -413,7 +418,7 @@ class World(Faults):
 
     def _unreachable(self, source: SimulatedNode, lives: int, address: Address) -> None:
         if source.lives == lives and source.running and not source.host.lost:
-            source.input(source.call, source.core.receive_unreachable, address)
+            source.input(source.call, source.core.receive_refusal, address)
 
     # --- building blocks
     def _host(self, ip: str, rate: float | None, wall_shift: float) -> Host:

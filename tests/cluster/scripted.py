@@ -45,6 +45,7 @@ class ScriptedNode:
         self.probes: list[Address] = []
         self.keep: tuple[Address, ...] = ()
         self.boot = "bootboot"
+        self.over_stream: dict[Address, None] = {}
         self.others: list[Member] = []
         self.events: list[Event] = []
         self.term: Term | None = None
@@ -110,14 +111,17 @@ class ScriptedNode:
     def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
         self._note("receive_datagram", data, source)
 
-    def receive_unreachable(self, address: Address, now: float) -> None:
-        self._note("receive_unreachable", address)
+    def receive_refusal(self, address: Address, now: float) -> None:
+        self._note("receive_refusal", address)
 
     def receive_kernel_answer(self, address: Address, now: float) -> None:
         self._note("receive_kernel_answer", address)
 
-    def receive_stream_closed(self, address: Address, now: float) -> None:
-        self._note("receive_stream_closed", address)
+    def receive_stream_end(self, name: str, boot: str, now: float) -> None:
+        self._note("receive_stream_end", name, boot)
+
+    def receive_stream_packet(self, data: bytes, name: str, boot: str, now: float) -> None:
+        self._note("receive_stream_packet", data, name, boot)
 
     def member(self, name: str) -> Member | None:
         return next((other for other in self.others if other.name == name), None)

@@ -128,7 +128,7 @@ async def test_the_node_hears_where_nobody_listens() -> None:
     async with driven() as (node, driver):
         node.datagrams.append((b"ping", gone))
         driver.settle()
-        assert await node.heard("receive_unreachable") == [("receive_unreachable", gone)]
+        assert await node.heard("receive_refusal") == [("receive_refusal", gone)]
 
 
 # --- streams that others open

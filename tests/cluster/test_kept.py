@@ -39,7 +39,7 @@ from tests.wire.vectors import seeded_bytes
 
 PEER = "peer"
 BOOT = b"peerboot"
-KERNEL, CLOSED, GONE = "receive_kernel_answer", "receive_stream_closed", "receive_unreachable"
+KERNEL, CLOSED, GONE = "receive_kernel_answer", "receive_stream_end", "receive_refusal"
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was acknowledged")
 
 
@@ -102,7 +102,7 @@ class Peer:
         await trio.lowlevel.checkpoint()
 
     def told(self, verb: str) -> int:
-        return self.node.calls.count((verb, self.address))
+        return sum(call[:2] in ((verb, self.address), (verb, PEER)) for call in self.node.calls)
 
 
 async def receive(stream: trio.SocketStream, size: int) -> bytes:
@@ -230,8 +230,8 @@ async def test_a_bye_never_comes_before_the_ready(make_codec: Callable[[], Codec
         (keeper,) = peer.driver._kept._keepers.values()
         meet = keeper._meet
 
-        def dismiss(boot: bytes) -> None:  # at the worst moment
-            meet(boot)
+        def dismiss(name: str, boot: bytes) -> None:  # at the worst moment
+            meet(name, boot)
             keeper._asked = -math.inf
             peer.keep()
 
@@ -489,7 +489,8 @@ async def stay(node: ScriptedNode, name: str = "m0") -> tuple[trio.SocketStream,
 
 
 def told(node: ScriptedNode, number: int = 0) -> int:
-    return node.calls.count((CLOSED, Address("127.0.0.1", 1000 + number)))
+    name = node.others[number].name
+    return sum(call[:2] == (CLOSED, name) for call in node.calls)
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])

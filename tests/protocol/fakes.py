@@ -204,7 +204,7 @@ class Net:
         process = self._processes.get(target)
         if process is None:
             if target not in self._lost and source in self._processes:
-                self._call(source, lambda node: node.receive_unreachable(target, self.now))
+                self._call(source, lambda node: node.receive_refusal(target, self.now))
             return
         self._call(target, lambda node: node.receive_datagram(data, source, self.now))
 

@@ -537,11 +537,14 @@ def test_no_sequence_of_valid_messages_raises(life: str, script: list) -> None:
             case "wait":
                 net.run(what)
             case "unreachable":
-                node.receive_unreachable(source, net.now)
+                node.receive_refusal(source, net.now)
             case "kernel":
                 node.receive_kernel_answer(source, net.now)
             case "closed":
-                node.receive_stream_closed(source, net.now)
+                node.receive_stream_end("x", "PUPPET00", net.now)
+            case "over stream":
+                data = net.codec.packet([net.codec.part(message) for message in what])
+                node.receive_stream_packet(data, "x", "PUPPET00", net.now)
             case "echo":  # its own state comes back
                 answer = node.receive_request(PushPull((), True), source, net.now)
                 if answer is not None:

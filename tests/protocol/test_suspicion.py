@@ -128,7 +128,7 @@ class TestKernel:
         a, b, c = net.cluster("a", "b", "c")
         net.run(10)
         net.forget_events()
-        a.receive_unreachable(b.address, net.now)
+        a.receive_refusal(b.address, net.now)
         net.drain(a)
         net.run(5)
         assert net.events(a, MemberFailed) == net.events(c, MemberFailed) == []
@@ -139,7 +139,7 @@ class TestKernel:
         net.run(10)
         net.forget_events()
         for _ in range(20):
-            nodes[0].receive_unreachable(nodes[1].address, net.now)
+            nodes[0].receive_refusal(nodes[1].address, net.now)
             net.drain(nodes[0])
             net.run(0.2)
         assert [net.events(node, MemberFailed) for node in nodes] == [[]] * 4
@@ -147,9 +147,9 @@ class TestKernel:
     def test_of_addresses_of_nobody_are_ignored(self, net: Net) -> None:
         a, _b = net.cluster("a", "b")
         net.forget_events()
-        a.receive_unreachable(address_of("x"), net.now)
+        a.receive_refusal(address_of("x"), net.now)
         a.receive_kernel_answer(address_of("x"), net.now)
-        a.receive_stream_closed(address_of("x"), net.now)
+        a.receive_stream_end("x", "PUPPET00", net.now)
         net.drain(a)
         assert net.events(a) == []
 
@@ -182,7 +182,7 @@ class TestKernel:
         a, b, c = net.cluster("a", "b", "c")
         net.run(10)
         net.sent.clear()
-        a.receive_stream_closed(b.address, net.now)
+        a.receive_stream_end("b", b.boot, net.now)
         net.drain(a)
         assert [sent for sent in net.sent if sent.target == b.address]
         net.run(5)

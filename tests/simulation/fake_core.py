@@ -46,7 +46,7 @@ class FakeNode:
         self.timers: list[float] = []
         self.keep: list[Address] = []
         self.kernel_answers: list[tuple[float, Address]] = []
-        self.closed: list[tuple[float, Address]] = []
+        self.closed: list[tuple[float, str]] = []
         self._probes: list[Address] = []
         self.order: list[str] = []
         self.deadline: float | None = None
@@ -57,6 +57,8 @@ class FakeNode:
         self.term_ends = -math.inf
         self.ends: float | None = None
         self.id = f"{name:0>26}"
+        self.boot = f"{name:0>8}"
+        self.over_stream: dict[Address, None] = {}
         self._out: list[tuple[bytes, Address]] = []
         self._ask: list[Request] = []
         self._events: list[Event] = []
@@ -90,7 +92,7 @@ class FakeNode:
         if data == b"ping":
             self._out.append((b"pong", source))
 
-    def receive_unreachable(self, address: Address, now: float) -> None:
+    def receive_refusal(self, address: Address, now: float) -> None:
         self.unreachable.append((now, address))
 
     def receive_request(self, message: bytes, source: Address, now: float) -> bytes | None:
@@ -135,8 +137,8 @@ class FakeNode:
     def receive_kernel_answer(self, address: Address, now: float) -> None:
         self.kernel_answers.append((now, address))
 
-    def receive_stream_closed(self, address: Address, now: float) -> None:
-        self.closed.append((now, address))
+    def receive_stream_end(self, name: str, boot: str, now: float) -> None:
+        self.closed.append((now, name))
 
     def next_broadcasts(self) -> list[Any]:
         return []

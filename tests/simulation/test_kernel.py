@@ -66,8 +66,8 @@ def test_a_kept_stream_is_closed_when_the_process_dies() -> None:
     start = world.nodes["a"].now()
     world.crash("b")
     world.run(0.5)
-    ((time, address),) = core(world, "a").closed
-    assert address == world.address("b")
+    ((time, name),) = core(world, "a").closed
+    assert name == "b"
     assert time - start == pytest.approx(0.001, abs=1e-5)
 
 
@@ -132,7 +132,7 @@ def test_the_server_of_a_stream_hears_when_its_client_dies() -> None:
     keep(world, "a", "b")
     world.crash("a")
     world.run(0.5)
-    assert [address for _, address in core(world, "b").closed] == [world.address("a")]
+    assert [name for _, name in core(world, "b").closed] == ["a"]
 
 
 def test_after_the_end_of_a_stream_the_next_thing_heard_is_a_refusal() -> None:
