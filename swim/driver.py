@@ -208,8 +208,10 @@ class Driver:
     def settle(self) -> None:
         """Carry out what the node wants after a call into it."""
         node = self.node
-        for data, address in node.datagrams_to_send():
-            self.transport.send(data, address)
+        if datagrams := node.datagrams_to_send():
+            now = self.now()
+            for data, address in datagrams:
+                self.transport.send(data, address, now)
         if self._nursery is not None:
             for request in node.requests_to_send():
                 self._nursery.start_soon(self._request, request)
@@ -312,7 +314,7 @@ class Driver:
                     self.node.receive_datagram(data, source, now)
                 except Exception:
                     self._note_fault(source)
-            for address in self.transport.unreachable(_BATCH):
+            for address in self.transport.refusals(_BATCH, now):
                 self.node.receive_refusal(address, now)
             if len(arrived) < _BATCH:
                 break

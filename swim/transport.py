@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swim.errors import AddressInUse
+from swim.refusals import IP_RECVERR, IPV6_RECVERR, SentLog, read_icmp_error
 from swim.types import Address
 
 __all__ = ["Traffic", "Transport", "is_wildcard", "open_transport", "route_source"]
@@ -25,12 +25,8 @@ _RECEIVE_BUFFER = 1 << 20
 _BACKLOG = 128
 _PORT_ATTEMPTS = 32
 
-# Linux keeps the ICMP errors of a UDP socket in a queue of their own, each with the destination that
-# it is about. Python has no names for the options (ip(7), ipv6(7)).
 _HAS_ERROR_QUEUE = sys.platform == "linux"
-_IP_RECVERR = (socket.IPPROTO_IP, 11)
-_IPV6_RECVERR = (socket.IPPROTO_IPV6, 25)
-_ERROR_ORIGINS = (2, 3)  # ICMP, ICMPv6
+_QUOTED_SIZE_MAX = 2_048
 _MAPPED = "::ffff:"
 
 
@@ -59,6 +55,7 @@ class Transport:
         """Where the sockets are bound; the host may be a wildcard."""
         self._udp = udp
         self._ipv4 = udp.family == socket.AF_INET
+        self._sent = SentLog()
         self._errors = False
         """Whether something is in the error queue; most times there is not, and to look costs a call."""
         self._dual_stack = _is_dual_stack(udp)
@@ -79,7 +76,7 @@ class Transport:
         self.listener.close()
 
     # --- datagrams
-    def send(self, data: bytes, address: Address) -> None:
+    def send(self, data: bytes, address: Address, now: float) -> None:
         """Send a datagram, or count why that was not possible. A lost datagram is not an error."""
         target = self.socket_address(address)
         if target is None:
@@ -93,8 +90,10 @@ class Transport:
                 self._errors = True
                 continue
             except OSError as error:
+                # This host's own firewall or routes, which say nothing of the other.
                 self.traffic.dropped[f"send-{errno.errorcode.get(error.errno or 0, 'error')}"] += 1
                 return
+            self._sent.note(data, address, now)
             self.traffic.tx_packets += 1
             self.traffic.tx_bytes += len(data)
             return
@@ -118,21 +117,31 @@ class Transport:
             arrived.append((data, normal_address(source)))
         return arrived
 
-    def unreachable(self, limit: int) -> Iterator[Address]:
-        """The addresses of which the kernel has heard that no process listens there."""
+    def refusals(self, limit: int, now: float) -> Iterator[Address]:
+        """The addresses whose hosts say that no process listens there: see `swim.refusals`.
+
+        All other errors are counted, and prove nothing.
+        """
         if not (_HAS_ERROR_QUEUE and self._errors):
             return
         for _ in range(limit):
             try:
-                _, ancillary, _, target = self._udp.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+                quoted, ancillary, _, target = self._udp.recvmsg(_QUOTED_SIZE_MAX, 512, socket.MSG_ERRQUEUE)
             except OSError:
                 self._errors = False
                 return
-            number = _icmp_error(ancillary)
-            if number == errno.ECONNREFUSED and target:
-                yield normal_address(target)
-            elif number:
-                self.traffic.dropped[f"icmp-{errno.errorcode.get(number, number)}"] += 1
+            error = read_icmp_error(ancillary)
+            if error is None or not target:
+                continue
+            address = normal_address(target)
+            if error.number != errno.ECONNREFUSED:
+                self.traffic.dropped[f"icmp-{error.name}"] += 1
+            elif normal_address((error.offender, 0)).host != address.host:
+                self.traffic.dropped["icmp-offender"] += 1
+            elif not self._sent.take(quoted, address, now):
+                self.traffic.dropped["icmp-unasked"] += 1
+            else:
+                yield address
 
     # --- streams
     def stream_socket(self) -> socket.socket:
@@ -236,9 +245,9 @@ def _bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
 def _prepare_datagrams(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
     if _HAS_ERROR_QUEUE:
-        sock.setsockopt(*_IP_RECVERR, 1)
+        sock.setsockopt(*IP_RECVERR, 1)
         if sock.family == socket.AF_INET6:
-            sock.setsockopt(*_IPV6_RECVERR, 1)
+            sock.setsockopt(*IPV6_RECVERR, 1)
 
 
 def _explained(error: OSError, address: Address, kind: socket.SocketKind) -> OSError:
@@ -262,12 +271,3 @@ def _explained(error: OSError, address: Address, kind: socket.SocketKind) -> OSE
 
 def _is_dual_stack(sock: socket.socket) -> bool:
     return sock.family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-
-
-def _icmp_error(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """The error number in a `sock_extended_err`; 0 when it is not a report by ICMP."""
-    for level, kind, content in ancillary:
-        if (level, kind) in (_IP_RECVERR, _IPV6_RECVERR) and len(content) >= 16:
-            number, origin = struct.unpack_from("=IB", content)
-            return int(number) if origin in _ERROR_ORIGINS else 0
-    return 0

@@ -34,6 +34,7 @@ LAYERS = {
     "swim.resolve": 3,
     "swim.reading": 3,
     "swim.subscriptions": 3,
+    "swim.refusals": 3,
     "swim.transport": 3,
     "swim.connections": 3,
     "swim.inbox": 3,

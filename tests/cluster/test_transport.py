@@ -96,7 +96,7 @@ def test_sockets_are_not_inherited(pair: tuple[Transport, Transport]) -> None:
 
 async def test_datagrams_and_their_count(pair: tuple[Transport, Transport]) -> None:
     a, b = pair
-    a.send(b"hello", b.address)
+    a.send(b"hello", b.address, 0.0)
     assert await receive_one(b) == (b"hello", a.address)
     assert (a.traffic.tx_packets, a.traffic.tx_bytes) == (1, 5)
     assert (b.traffic.rx_packets, b.traffic.rx_bytes) == (1, 5)
@@ -104,8 +104,8 @@ async def test_datagrams_and_their_count(pair: tuple[Transport, Transport]) -> N
 
 def test_what_cannot_be_sent_is_counted(pair: tuple[Transport, Transport]) -> None:
     a, b = pair
-    a.send(bytes(70_000), b.address)
-    a.send(b"x", Address("::1", 9))
+    a.send(bytes(70_000), b.address, 0.0)
+    a.send(b"x", Address("::1", 9), 0.0)
     assert dict(a.traffic.dropped) == {"send-EMSGSIZE": 1, "send-family": 1}
 
 
@@ -115,12 +115,12 @@ async def test_the_kernel_says_where_nobody_listens(host: str) -> None:
     with closing(open_transport(host, 0)) as a:
         with closing(open_transport(host, 0)) as b:
             gone = b.address
-        a.send(b"anybody there?", gone)
+        a.send(b"anybody there?", gone, 0.0)
         with trio.fail_after(5):
             await trio.lowlevel.wait_readable(a.udp)
         assert list(a.receive(8)) == []
-        assert list(a.unreachable(8)) == [gone]
-        assert list(a.unreachable(8)) == []
+        assert list(a.refusals(8, 0.0)) == [gone]
+        assert list(a.refusals(8, 0.0)) == []
 
 
 @linux_only
@@ -131,11 +131,11 @@ async def test_an_error_about_one_does_not_lose_what_goes_to_another(
     with closing(open_transport("127.0.0.1", 0)) as c:
         gone = c.address
     for number in range(20):
-        a.send(b"to nobody", gone)
-        a.send(b"%d" % number, b.address)
+        a.send(b"to nobody", gone, 0.0)
+        a.send(b"%d" % number, b.address, 0.0)
     arrived = [data for data, _ in b.receive(100)]
     assert arrived == [b"%d" % number for number in range(20)]
-    assert set(a.unreachable(100)) == {gone}
+    assert set(a.refusals(100, 0.0)) == {gone}
 
 
 @linux_only
@@ -148,17 +148,17 @@ async def test_dual_stack_speaks_plain_ipv4() -> None:
     ):
         port = both.address.port
         for other, host in ((four, "127.0.0.1"), (six, "::1")):
-            both.send(b"out", other.address)
+            both.send(b"out", other.address, 0.0)
             assert await receive_one(other) == (b"out", Address(host, port))
-            other.send(b"back", Address(host, port))
+            other.send(b"back", Address(host, port), 0.0)
             assert await receive_one(both) == (b"back", other.address)
         with closing(open_transport("127.0.0.1", 0)) as gone_transport:
             gone = gone_transport.address
-        both.send(b"gone", gone)
+        both.send(b"gone", gone, 0.0)
         with trio.fail_after(5):
             await trio.lowlevel.wait_readable(both.udp)
         assert list(both.receive(8)) == []
-        assert list(both.unreachable(8)) == [gone]
+        assert list(both.refusals(8, 0.0)) == [gone]
         assert both.family is socket.AF_UNSPEC
         assert six.family is socket.AF_INET6
 
