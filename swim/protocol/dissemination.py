@@ -125,7 +125,7 @@ class Dissemination(Part):
         foreign_packets = packets if len(for_all) == len(held) else list(self._pack(for_all))
         for record in self._successors():
             for packet in packets if record.own else foreign_packets:
-                self._outbox.datagrams.append((packet, record.address))
+                self._outbox.put(packet, record.address)
 
     def send(self, address: Address, message: Message) -> None:
         """A message of its own, with as much news as fits beside it."""
@@ -133,7 +133,7 @@ class Dissemination(Part):
         parts = [codec.part(message)]
         if self._riding or self._riding_behind:
             parts += self._take(self._room() - len(parts[0]) - _PART_OVERHEAD, address)
-        self._outbox.datagrams.append((codec.packet(parts), address))
+        self._outbox.put(codec.packet(parts), address)
 
     def _room(self) -> int:
         return self._config.packet_size_max - self._outbox.codec.packet_overhead - _COMPOUND_OVERHEAD

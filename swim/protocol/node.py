@@ -253,7 +253,7 @@ class Node(Parts):
     def receive_stream_packet(self, data: bytes, name: str, boot: str, now: float) -> None:
         """A packet came over the kept stream with this process of a member, in place of a datagram.
 
-        Its answers go over the stream, too (`over_stream`).
+        Its answers go over the stream, too (`packets_over_stream`).
         """
         record = self._table.get(name)
         if record is None or not record.own or record.boot != boot:
@@ -351,10 +351,14 @@ class Node(Parts):
         drained, self._outbox.datagrams = self._outbox.datagrams, []
         return drained
 
-    @property
-    def over_stream(self) -> Mapping[Address, object]:
-        """Where datagrams go over the kept stream as well, opened if there is none: UDP alone is silent."""
-        return self._streamed.addresses
+    def packets_over_stream(self) -> list[tuple[bytes, Address]]:
+        """Drain the packets for the kept stream with the own member there: UDP to it is silent.
+
+        On whichever stream there is, opened by either side; without one, the driver opens one. A packet that
+        cannot be written within a second or so is of no use any more: nothing waits for it.
+        """
+        drained, self._outbox.stream_packets = self._outbox.stream_packets, []
+        return drained
 
     def requests_to_send(self) -> list[Request]:
         """Drain the streams to open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from swim.events import Event
@@ -31,6 +32,9 @@ class Outbox:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self.datagrams: list[tuple[bytes, Address]] = []
+        self.stream_packets: list[tuple[bytes, Address]] = []
+        self.streamed: Callable[[Address], bool] = lambda address: False
+        """See `Streamed.covers`."""
         self.requests: list[Request] = []
         self.events: list[Event] = []
         self.broadcasts: list[Broadcast] = []
@@ -40,10 +44,16 @@ class Outbox:
     def drop(self, reason: str) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
+    def put(self, packet: bytes, address: Address) -> None:
+        """A packet by UDP, and where that is silent over the stream, too."""
+        self.datagrams.append((packet, address))
+        if self.streamed(address):
+            self.stream_packets.append((packet, address))
+
     def send(self, address: Address, *messages: Message) -> None:
-        """One datagram with these messages."""
+        """One packet with these messages."""
         codec = self.codec
-        self.datagrams.append((codec.packet([codec.part(message) for message in messages]), address))
+        self.put(codec.packet([codec.part(message) for message in messages]), address)
 
     def request(self, address: Address, message: StreamMessage) -> int:
         """Ask the driver for a stream; returns the token under which its outcome will come back."""

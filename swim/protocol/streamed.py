@@ -1,4 +1,9 @@
-"""Members with whom packets are exchanged over kept streams as well as by UDP, which may be blocked."""
+"""Members with whom packets are exchanged over kept streams as well as by UDP, which may be blocked.
+
+That is, with those whose pings stay unanswered for longer than one lost packet explains; for a while with
+those that send over the stream themselves; and with everybody while most of those that this node observes
+answer over the stream only.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +24,38 @@ class Streamed(Part):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.addresses: dict[Address, None] = {}
+        self.everyone = False
+        """UDP does not seem to work at all for this node."""
+        self._silent: dict[Address, None] = {}
+        self._answered: dict[Address, None] = {}
+        self._outbox.streamed = self.covers
+
+    def covers(self, address: Address) -> bool:
+        """Does what is sent there go over the stream, too?"""
+        if address in self._silent or address in self._answered:
+            return True
+        if not self.everyone:
+            return False
+        record = self._table.at(address)
+        return record is not None and record.own and record.name != self._name
+
+    def wanted(self) -> list[Address]:
+        """Where a stream is needed by now."""
+        return list({**self._silent, **self._answered})
+
+    def begin(self, record: Record) -> None:
+        """UDP is silent."""
+        if record.own:
+            self._silent[record.address] = None
+
+    def end(self, address: Address) -> None:
+        """UDP answers again, or nobody observes the member from here any more."""
+        self._silent.pop(address, None)
 
     def heard(self, record: Record, now: float) -> None:
         """A packet of this member came over its stream."""
-        self.addresses[record.address] = None
-        self._timers.set(("streamed", record.address), now + _ANSWER_S, partial(self._end, record.address))
+        self._answered[record.address] = None
+        self._timers.set(("streamed", record.address), now + _ANSWER_S, partial(self._forget, record.address))
 
-    def _end(self, address: Address, now: float) -> None:
-        self.addresses.pop(address, None)
+    def _forget(self, address: Address, now: float) -> None:
+        self._answered.pop(address, None)

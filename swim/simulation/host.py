@@ -239,8 +239,8 @@ class SimulatedNode:
             return
         for data, target in core.datagrams_to_send():
             self._write(world.transmit, self, data, target)
-            if target in core.over_stream:
-                self._write(world.send_over_stream, self, data, target)
+        for data, target in core.packets_over_stream():
+            self._write(world.send_over_stream, self, data, target)
         for request in core.requests_to_send():
             self._write(world.open_stream, self, request)
         for address in core.kernel_probes():

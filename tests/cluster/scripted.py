@@ -45,7 +45,7 @@ class ScriptedNode:
         self.probes: list[Address] = []
         self.keep: tuple[Address, ...] = ()
         self.boot = "bootboot"
-        self.over_stream: dict[Address, None] = {}
+        self.over_stream: list[tuple[bytes, Address]] = []
         self.others: list[Member] = []
         self.events: list[Event] = []
         self.term: Term | None = None
@@ -154,6 +154,10 @@ class ScriptedNode:
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         drained, self.datagrams = self.datagrams, []
+        return drained
+
+    def packets_over_stream(self) -> list[tuple[bytes, Address]]:
+        drained, self.over_stream = self.over_stream, []
         return drained
 
     def requests_to_send(self) -> list[Request]:

@@ -58,7 +58,6 @@ class FakeNode:
         self.ends: float | None = None
         self.id = f"{name:0>26}"
         self.boot = f"{name:0>8}"
-        self.over_stream: dict[Address, None] = {}
         self._out: list[tuple[bytes, Address]] = []
         self._ask: list[Request] = []
         self._events: list[Event] = []
@@ -119,6 +118,9 @@ class FakeNode:
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         out, self._out = self._out, []
         return out
+
+    def packets_over_stream(self) -> list[tuple[bytes, Address]]:
+        return []
 
     def requests_to_send(self) -> list[Request]:
         out, self._ask = self._ask, []
