@@ -36,7 +36,7 @@ import trio
 from benchmarks.peers import Peer
 from benchmarks.ports import HOST, Ports
 
-__all__ = ["Agent", "Fleet", "Line", "Spread", "Watch", "drive", "open_fleet", "reports"]
+__all__ = ["Agent", "Fleet", "Line", "Matcher", "Spread", "Watch", "drive", "open_fleet", "reports"]
 
 T = TypeVar("T")
 Line: TypeAlias = dict[str, Any]
@@ -201,13 +201,17 @@ class Fleet:
         options: Iterable[str] = (),
         host: str = HOST,
         port: int | None = None,
+        bind: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Agent:
-        """Start one process with `count` nodes, NAME or NAME-0 .. NAME-(count-1). Does not wait for it."""
+        """Start one process with `count` nodes, NAME or NAME-0 .. NAME-(count-1). Does not wait for it.
+
+        It is bound to its host and port, or elsewhere (a wildcard), if `bind` says so.
+        """
         port = port or self._ports.take(count)
         names = (name,) if count == 1 else tuple(f"{name}-{i}" for i in range(count))
         addresses = tuple(f"{host}:{port + i}" for i in range(count))
-        command = [*peer.command, "--name", name, "--bind", addresses[0], "--profile", profile]
+        command = [*peer.command, "--name", name, "--bind", bind or addresses[0], "--profile", profile]
         command += [] if count == 1 else ["--count", str(count)]
         command += [word for seed in join for word in ("--join", seed)]
         command += [word for key, value in (tags or {}).items() for word in ("--tag", f"{key}={value}")]

@@ -72,11 +72,11 @@ def machine() -> dict[str, Any]:
     }
 
 
-def swim_version() -> str:
+def swim_version(checkout: Path = RESULTS.parent) -> str:
     """The commit where there is one: the version number stays the same for weeks."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
     try:
-        described = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+        described = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     except OSError:  # no git here
         return "unknown"
     return described.stdout.strip() or "unknown"

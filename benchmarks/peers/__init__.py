@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.record import swim_version
 
 __all__ = ["Absent", "Peer", "find_peer", "find_peers"]
+
+
+AGENT = (sys.executable, "-m", "swim.cli", "agent", "--json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +36,19 @@ class Absent:
 
 
 def find_peer(kind: str) -> Peer | Absent:
-    """Look for the peer, building it if need be. `kind` is `swim` or `memberlist`."""
+    """Look for the peer, building it if need be. `kind` is `swim`, `memberlist`, or `swim@DIR`.
+
+    The last one is another checkout of swim, to compare this one with.
+    """
     if kind == "swim":
         return _find_swim()
+    if kind.startswith("swim@"):
+        return _find_checkout(Path(kind.removeprefix("swim@")))
     if kind == "memberlist":
         from benchmarks.peers import memberlist
 
         return memberlist.find()
-    raise ValueError(f"unknown peer {kind!r}: choose from swim, memberlist")
+    raise ValueError(f"unknown peer {kind!r}: choose from swim, swim@DIR, memberlist")
 
 
 def find_peers(kinds: str) -> tuple[list[Peer], list[str]]:
@@ -56,4 +65,13 @@ def _find_swim() -> Peer | Absent:
     missing = [module for module in ("swim.cli", "click", "rich") if find_spec(module) is None]
     if missing:
         return Absent("swim", f"{missing[0]} cannot be imported", 'pip install -e ".[cli]"')
-    return Peer("swim", (sys.executable, "-m", "swim.cli", "agent", "--json"), swim_version())
+    return Peer("swim", AGENT, swim_version())
+
+
+def _find_checkout(directory: Path) -> Peer | Absent:
+    found = _find_swim()
+    if isinstance(found, Absent):
+        return found
+    version = swim_version(directory)
+    there = ("env", "-C", str(directory), f"PYTHONPATH={directory}")
+    return Peer(f"swim {version}", (*there, *AGENT), version)

@@ -224,6 +224,7 @@ class Agent:
             "cpu_s": round(time.process_time(), 3),
             "rss_kib": _rss_kib(),
             **{name: sum(getattr(statistics, name) for statistics in everything) for name in _FIGURES},
+            "stalled": round(max((statistics.stalled for statistics in everything), default=0.0), 3),
             "dropped": dict(dropped),
         }
 

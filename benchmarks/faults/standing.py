@@ -1,26 +1,25 @@
-"""What a cluster makes of faults that do not kill: a silent host, a process that stands still, lost packets.
+"""What larger clusters make of a silent host, processes that stand still, lost packets.
 
-    python -m benchmarks.faults [silent pause stutter loss] [--nodes 8 32 128] [--runs 3] [--minutes 5]
+    python -m benchmarks.faults silent stand stutter lossy [--nodes 8 32 128] [--runs 3] [--minutes 5]
 
 Real processes; each scenario runs for all peers, with fresh clusters. The seed and whoever is to suffer are
 alone in their processes, the other nodes share two. All profiles are the peers' defaults (`--profile lan`).
 
 - silent: all packets from and to the victim's address are dropped, its kernel's too. Seconds until all others
   report it `dead`, and from the end of it until all have it back.
-- pause: the victim gets SIGSTOP for 1, 2, 4, 8 and 30 s, and SIGCONT. Who was declared dead, and by how many;
+- stand: the victim gets SIGSTOP for 1, 2, 4, 8 and 30 s, and SIGCONT. Who was declared dead, and by how many;
   for 30 s also when, and how soon after SIGCONT all have it back.
 - stutter: four of 32 are stopped for 2 s and run for 5 ms, again and again, for 30 s. Healthy members that
   were declared dead: nobody should be.
-- loss: 16 nodes, 5 % and 20 % of all packets lost, for --minutes. Members that were declared dead.
+- lossy: 16 nodes, 5 % and 20 % of all packets lost, for --minutes. Members that were declared dead.
 
 `silent` takes the peers in changing order; the others, in which nodes mostly wait, have all of them run at
-the same time. `silent` and `loss` make network namespaces and need root, ip and nft: skipped without.
+the same time. `silent` and `lossy` make network namespaces and need root, ip and nft: skipped without.
 """
 
 from __future__ import annotations
 
 import random
-import sys
 import time
 from argparse import Namespace as Arguments
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -29,10 +28,10 @@ from typing import Any
 
 import trio
 
-from benchmarks import clusters, namespaces, record, show
-from benchmarks.driver import Agent, Fleet, Line, Spread, drive, open_fleet, reports
+from benchmarks import clusters, show
+from benchmarks.driver import Agent, Fleet, Line, Spread, open_fleet, reports
 from benchmarks.namespaces import open_network
-from benchmarks.peers import Peer, find_peers
+from benchmarks.peers import Peer
 
 PATIENCE = 60.0
 SETTLED_SECONDS = 4.0
@@ -91,7 +90,7 @@ async def back(fleet: Fleet, name: str, others: Sequence[str], resume: Callable[
 # --- processes that stand still
 
 
-async def pause(peer: Peer, nodes: int, rng: random.Random) -> list[Row]:
+async def stand(peer: Peer, nodes: int, rng: random.Random) -> list[Row]:
     async with open_fleet() as fleet:
         cluster = await clusters.gather(fleet, peer, nodes, ["victim"])
         others = [name for name in cluster if name != "victim"]
@@ -140,7 +139,7 @@ async def _stop_and_go(agent: Agent, until: float, phase: float) -> None:
 # --- lost packets
 
 
-async def loss(peer: Peer, nodes: int, percent: int, minutes: float) -> list[Row]:
+async def lossy(peer: Peer, nodes: int, percent: int, minutes: float) -> list[Row]:
     with open_network([clusters.REST]) as network:
         async with open_fleet() as fleet:
             await clusters.gather(fleet, peer, nodes, (), network)
@@ -164,16 +163,16 @@ async def measure(args: Arguments, peers: Sequence[Peer], rows: list[Row]) -> No
                 for peer in rng.sample(peers, len(peers)):
                     await _note(rows, "silent", peer, nodes, run, silent(peer, nodes, rng))
     for run in range(args.runs):
-        for scenario, sizes in ((pause, args.nodes), (stutter, [STUTTER_NODES])):
+        for scenario, sizes in ((stand, args.nodes), (stutter, [STUTTER_NODES])):
             if scenario.__name__ in args.scenarios:
                 for nodes in sizes:
                     await _side_by_side(rows, scenario, peers, nodes, run, rng)
-    if "loss" in args.scenarios:
+    if "lossy" in args.scenarios:
         async with trio.open_nursery() as nursery:
             for peer in peers:
                 for percent in LOSSES:
-                    lost = loss(peer, LOSS_NODES, percent, args.minutes)
-                    nursery.start_soon(_note, rows, "loss", peer, LOSS_NODES, 0, lost)
+                    lost = lossy(peer, LOSS_NODES, percent, args.minutes)
+                    nursery.start_soon(_note, rows, "lossy", peer, LOSS_NODES, 0, lost)
 
 
 async def _side_by_side(
@@ -199,8 +198,8 @@ async def _note(
     print(f"{scenario}, run {run + 1}: {peer.kind}, N={nodes}: {time.monotonic() - began:.0f} s", flush=True)
 
 
-NAMES = ("silent", "pause", "stutter", "loss")
-NEED_ROOT = ("silent", "loss")
+NAMES = ("silent", "stand", "stutter", "lossy")
+NEED_ROOT = ("silent", "lossy")
 
 
 # --- the tables
@@ -234,7 +233,7 @@ def _silent(case: Sequence[object], rows: Sequence[Row]) -> tuple[str, ...]:
     return f"{case[2]}, {case[0]} nodes", *dead, _middle(rows, "back"), str(wrong)
 
 
-def _pause(case: Sequence[object], rows: Sequence[Row]) -> tuple[str, ...]:
+def _stand(case: Sequence[object], rows: Sequence[Row]) -> tuple[str, ...]:
     given_up = [row for row in rows if row["spread"]["seen"]]
     others = sum(name != "victim" for row in rows for name in row["dead"])
     by = "/".join(f"{row['spread']['seen']} of {row['spread']['of']}" for row in rows)
@@ -249,7 +248,7 @@ def _stutter(case: Sequence[object], rows: Sequence[Row]) -> tuple[str, ...]:
     return f"{case[2]}, {len(rows)} runs", *map(str, counts), str(sum(row["all"]["verdicts"] for row in rows))
 
 
-def _loss(case: Sequence[object], rows: Sequence[Row]) -> tuple[str, ...]:
+def _lossy(case: Sequence[object], rows: Sequence[Row]) -> tuple[str, ...]:
     (row,) = rows
     figures = (len(row["dead"]), row["verdicts"], row["suspicions"])
     return f"{case[2]}, {case[0]} nodes, {case[1]} %", f"{row['minutes']:g}", *map(str, figures)
@@ -257,49 +256,7 @@ def _loss(case: Sequence[object], rows: Sequence[Row]) -> tuple[str, ...]:
 
 TABLES = {
     "silent": (("host silent", "first dead", "all dead", "all have it back", "others dead"), _silent),
-    "pause": (("stopped", "declared it dead", "first", "all", "all have it back", "others dead"), _pause),
+    "stand": (("stopped", "declared it dead", "first", "all", "all have it back", "others dead"), _stand),
     "stutter": (("4 of 32 stop and go", "healthy dead", "of them by healthy", "all verdicts"), _stutter),
-    "loss": (("packets lost", "minutes", "dead", "verdicts", "suspicions"), _loss),
+    "lossy": (("packets lost", "minutes", "dead", "verdicts", "suspicions"), _lossy),
 }
-
-
-def parse(argv: Sequence[str] | None) -> Arguments:
-    parser = record.parser("faults", __doc__)
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of: {', '.join(NAMES)}")
-    parser.add_argument("--nodes", type=int, nargs="+", default=[8, 32, 128], help="for silent and pause")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=5.0, help="of loss")
-    parser.add_argument("--peers", default="swim,memberlist", help="comma-separated")
-    args = record.parse(parser, argv)
-    if args.quick:
-        args.scenarios = args.scenarios or ["silent", "stutter"]
-        args.nodes, args.runs, args.minutes = [8], 1, 0.3
-    args.scenarios = args.scenarios or list(NAMES)
-    if unknown := [name for name in args.scenarios if name not in NAMES]:
-        parser.error(f"there is no scenario {unknown[0]!r}; there are: {', '.join(NAMES)}")
-    if min(args.nodes) < 4 or args.runs < 1:
-        parser.error("--nodes needs 4 or more, --runs 1 or more")
-    return args
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse(argv)
-    print(f"seed {args.seed}", flush=True)
-    peers, skipped = find_peers(args.peers)
-    reason = namespaces.why_not()
-    if reason is not None and (left_out := [name for name in NEED_ROOT if name in args.scenarios]):
-        skipped += [namespaces.skipped(f"faults {name}", reason) for name in left_out]
-        args.scenarios = [name for name in args.scenarios if name not in left_out]
-        print(*skipped[-len(left_out) :], sep="\n", flush=True)
-    if not peers:
-        return 1
-    rows: list[Row] = []
-    drive(measure, args, peers, rows)
-    print_tables(rows)
-    versions = {peer.kind: peer.version for peer in peers}
-    print(f"recorded in {record.write(args, results=rows, versions=versions, skipped=skipped)}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
