@@ -32,7 +32,7 @@ class Row:
     strike: Strike
     seconds: tuple[float, ...] = ONCE
     cut: bool = False
-    """Some cannot exchange packets both ways, by UDP or TCP: if that lasts, they rightly give each other up."""
+    """Some cannot exchange packets both ways, by UDP or TCP: if it lasts, they give each other up."""
     whole: float | None = 5.0
     """Within so many seconds of the heal all see all."""
     limits: tuple[tuple[str, float], ...] = ()
