@@ -58,8 +58,8 @@ ALL = (
     Benchmark("convergence", "how fast news reaches everyone; real processes, beside memberlist"),
     Benchmark(
         "faults",
-        "silent hosts, pauses, lost packets; real processes, beside memberlist",
-        beyond="pauses, lost packets",
+        "firewalls, blocked UDP, forged ICMP, partitions, pauses, loss; real processes, beside memberlist",
+        beyond="all but one firewall and one death",
     ),
     Benchmark("overhead", "what an idle node costs; real processes, beside memberlist"),
     Benchmark(
