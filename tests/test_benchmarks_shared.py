@@ -133,7 +133,7 @@ def test_the_summary_names_records_failures_and_what_a_quick_run_leaves_out() ->
     path = record.RESULTS / "quick" / "faults.json"
     outcomes = [Outcome(by_name["faults"], 0, 41.6, path, []), Outcome(by_name["core"], 1, 0.4, None, [])]
     assert list(summary(outcomes, quick=True)) == [
-        ("faults", "42", "benchmarks/results/quick/faults.json", "pauses, lost packets"),
+        ("faults", "42", "benchmarks/results/quick/faults.json", "all but one firewall and one death"),
         ("core", "0", "failed, exit status 1", ""),
     ]
     assert [len(row) for row in summary(outcomes, quick=False)] == [3, 3]
