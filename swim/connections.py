@@ -80,10 +80,10 @@ class Connections:
         self._traffic.stream_tx_bytes += len(data)
 
     def write_at_once(self, stream: trio.SocketStream, data: bytes) -> bool:
-        """Write a few bytes without waiting. False when that was not possible: then it is of no use."""
+        """Write a few bytes without waiting. False when there is no room for them. Raises OSError."""
         try:
             written = os.write(stream.socket.fileno(), data)
-        except OSError:
+        except BlockingIOError:
             return False
         self._traffic.stream_tx_bytes += written
         return written == len(data)
@@ -112,14 +112,14 @@ def _can_be_spared(fd: int) -> bool:
 def keep_alive(stream: trio.SocketStream, *, opener: bool) -> None:
     """Let the kernel notice by itself, some day, that the other one is gone.
 
-    The opener, who sends now and then, is told within seconds that nothing arrives: after a partition a
-    fresh connection is there at once, and one in back-off might take minutes. The acceptor never sends,
-    so it is its kernel that has to ask: rarely, this is only to free what was forgotten.
+    Whoever sends is told within seconds that nothing arrives: after a partition a fresh connection is
+    there at once, and one in back-off might take minutes. The acceptor rarely sends, so it is its kernel
+    that has to ask: rarely, this is only to free what was forgotten.
     """
     with suppress(OSError):  # it may be closed already, and this is not the place to notice that
+        if sys.platform == "linux":
+            stream.socket.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
         if opener:
-            if sys.platform == "linux":
-                stream.socket.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
             return
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEP_ALIVE.items():

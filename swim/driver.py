@@ -213,6 +213,8 @@ class Driver:
             for data, address in datagrams:
                 self.transport.send(data, address, now)
         if self._nursery is not None:
+            for data, address in node.packets_over_stream():
+                self._kept.post(data, address, self._nursery)
             for request in node.requests_to_send():
                 self._nursery.start_soon(self._request, request)
             for address in node.kernel_probes():
@@ -370,6 +372,14 @@ class Driver:
     def receive_stream_end(self, name: str, boot: bytes) -> None:
         """See `swim.kept.Reports`."""
         self._report(self.node.receive_stream_end, name, boot.decode("ascii", "replace"))
+
+    def receive_stream_packet(self, packet: bytes, name: str, boot: bytes) -> None:
+        """See `swim.kept.Reports`."""
+        try:
+            self.node.receive_stream_packet(packet, name, boot.decode("ascii", "replace"), self.now())
+        except Exception:
+            self._note_fault(name)
+        self.settle()
 
     def _report(self, verb: Callable[..., None], about: Address | str, *details: str) -> None:
         try:

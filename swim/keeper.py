@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import random
+from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -15,19 +16,21 @@ import trio
 
 from swim.connections import acknowledged_bytes, all_acknowledged, keep_alive
 from swim.sending import SendWindow
+from swim.talk import PACKETS_MAX, Talk
 from swim.types import Address
 from swim.wire import DecodeError
-from swim.wire.kept import PROBE, Frame, Hello, KeptChannel, Sign, Taken
+from swim.wire.kept import PROBE, Frame, Hello, Sign, Taken
 
 if TYPE_CHECKING:
     from swim.kept import KeptStreams
 
-__all__ = ["Keeper", "was_closed"]
+__all__ = ["Keeper"]
 
 _CONNECT_PATIENCE = 3.0
 _REST_MIN, _REST_MAX = 1.0, 30.0
-_REST_WITH_MESSAGES = 0.1, 1.0
+_REST_WITH_TRAFFIC = 0.1, 1.0
 _ASKED_LATELY = 5.0
+_POSTED_LATELY = 10.0
 _CARRIED_LATELY = 60.0
 _GATHER = 0.0005
 _POLLS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
@@ -46,7 +49,11 @@ class Keeper:
         self._dismissed = False
         self._asked = -inf
         self._carried = -inf
-        self._talk: _Talk | None = None
+        self._posted = -inf
+        self._packets = deque[bytes](maxlen=PACKETS_MAX)
+        self._to = ""
+        self._window: SendWindow | None = None
+        self._talk: Talk | None = None
         self._attempted = -inf
         self._urged = trio.Event()
         self._watching = False
@@ -70,27 +77,42 @@ class Keeper:
             # Somebody whom it observes anew: it does not know yet that this kernel can be heard.
             self._kept.reports.receive_kernel_answer(self.address)
         self.wanted = wanted
-        if not wanted and now - self._asked > _ASKED_LATELY and now - self._carried > _CARRIED_LATELY:
+        if not wanted and now - self._asked > _ASKED_LATELY and not self._in_use(now):
             self._dismissed = True
             self._scope.cancel()
+
+    def _in_use(self, now: float) -> bool:
+        return now - self._carried < _CARRIED_LATELY or now - self._posted < _POSTED_LATELY
+
+    @property
+    def established(self) -> bool:
+        """The other process answers to its name here."""
+        return self._talk is not None and self._talk.channel.established
+
+    def post(self, packet: bytes) -> None:
+        """A packet for whoever is here: at once, or when there is a stream."""
+        self._posted = trio.current_time()
+        self._packets.append(packet)
+        if self._talk is not None:
+            self._talk.post()
+        elif self._posted - self._attempted >= _REST_WITH_TRAFFIC[1]:
+            self._urged.set()
 
     def carry(self, window: SendWindow) -> bool:
         """There are messages for whoever is here. Whether they are being written."""
         self._carried = trio.current_time()
         talk = self._talk
-        if talk is None or not talk.channel.established or talk.to != window.member.name:
-            if self._carried - self._attempted >= _REST_WITH_MESSAGES[0]:
+        if talk is None or not talk.channel.established or self._to != window.member.name:
+            if self._carried - self._attempted >= _REST_WITH_TRAFFIC[0]:
                 self._urged.set()
             return False
-        if talk.window is not window:
+        if self._window is not window:
             self._begin_writing(talk, window)
-        return talk.window is window
+        return self._window is window
 
     async def _rest(self, failures: int) -> None:
-        if trio.current_time() - self._carried < _CARRIED_LATELY:
-            shortest, longest = _REST_WITH_MESSAGES
-        else:
-            shortest, longest = _REST_MIN, _REST_MAX
+        used = self._in_use(trio.current_time())
+        shortest, longest = _REST_WITH_TRAFFIC if used else (_REST_MIN, _REST_MAX)
         pause = 0.0 if failures == 0 else min(longest, shortest * 2 ** (failures - 1))
         pause *= random.uniform(0.75, 1.25)
         self._urged = trio.Event()
@@ -102,21 +124,23 @@ class Keeper:
         to = self._kept.name_at(self.address)
         stream = None if to is None else await self._connect()
         if to is None or stream is None:
+            self._packets.clear()
             return False
-        connections = self._kept.connections
-        async with connections.open(stream), trio.open_nursery() as nursery:
-            talk = self._talk = _Talk(to, stream, self._kept.new_channel(opener=True), nursery)
+        self._to = to
+        async with self._kept.connections.open(stream), trio.open_nursery() as nursery:
+            talk = self._talk = Talk(self._kept, stream, self._kept.new_channel(opener=True), self._packets)
+            talk.nursery = nursery
             try:
-                await self._read(talk)
+                await self._converse(talk)
+                talk.say_bye()
             finally:
                 self._talk = None
-                if talk.window is not None:
-                    talk.window.carried = False
-                if self._dismissed and talk.channel.established and not talk.in_frame:
-                    connections.write_at_once(stream, talk.channel.encode(Sign.BYE))
+                if self._window is not None:
+                    self._window.carried, self._window = False, None
+                if self._dismissed:
+                    talk.say_bye()
             nursery.cancel_scope.cancel()
-        if talk.closed and talk.channel.established:
-            self._kept.reports.receive_stream_end(talk.to, self._boot)
+        talk.report_end()
         return talk.channel.established
 
     async def _connect(self) -> trio.SocketStream | None:
@@ -133,80 +157,72 @@ class Keeper:
             reports.receive_kernel_answer(self.address)
         return stream
 
-    async def _read(self, talk: _Talk) -> None:
-        """Until the stream ends."""
-        connections, stream = self._kept.connections, talk.stream
-        keep_alive(stream, opener=True)
+    async def _converse(self, talk: Talk) -> None:
+        """Until the stream ends, or there is a reason to end it."""
+        keep_alive(talk.stream, opener=True)
         try:
-            await connections.write(
-                stream, self._kept.opening + talk.channel.encode(self._kept.hello(talk.to))
-            )
-            while data := await connections.read(stream):
-                for frame in talk.channel.feed(data):
+            await talk.write(self._kept.hello(self._to), self._kept.opening)
+            while (frames := await talk.read()) is not None:
+                for frame in frames:
                     if not self._understand(talk, frame):
                         return
-            talk.closed = True
-        except trio.BrokenResourceError as error:
-            talk.closed = was_closed(error)
+        except trio.BrokenResourceError:
+            pass
         except DecodeError as error:
-            connections.drop(f"kept-{error.reason}")
+            self._kept.connections.drop(f"kept-{error.reason}")
 
-    def _understand(self, talk: _Talk, frame: Frame) -> bool:
+    def _understand(self, talk: Talk, frame: Frame) -> bool:
         """Whether to go on."""
         if isinstance(frame, Taken):
-            if talk.window is None or not talk.window.taken(frame.number, trio.current_time()):
+            if self._window is None or not self._window.taken(frame.number, trio.current_time()):
                 raise DecodeError("taken", f"message {frame.number} cannot have been taken")
             return True
         if not isinstance(frame, Hello):
             return False
-        connections = self._kept.connections
-        if frame.name != talk.to:
-            connections.drop("kept-name")
+        if frame.name != self._to:
+            self._kept.connections.drop("kept-name")
             return False
         # Without waiting, during which this could be cancelled: a BYE must come after it.
-        if not connections.write_at_once(talk.stream, talk.channel.encode(Sign.READY)):
+        if not talk.write_at_once(Sign.READY):
             return False
-        self._meet(talk.to, frame.boot)
-        window = self._kept.mail.window(talk.to)
+        self._meet(frame)
+        window = self._kept.mail.window(self._to)
         if window is not None and window.boot != frame.boot:
-            self._kept.lose(talk.to, "was started again")
+            self._kept.lose(self._to, "was started again")
         elif window is not None:
             self._begin_writing(talk, window)
+        talk.post()
         return True
 
-    def _meet(self, name: str, boot: bytes) -> None:
+    def _meet(self, hello: Hello) -> None:
         """Another process under the same name: the earlier one has ended while nothing arrived here."""
-        if self._boot not in (b"", boot):
-            self._kept.reports.receive_stream_end(name, self._boot)
-        self._boot = boot
+        if self._boot not in (b"", hello.boot):
+            self._kept.reports.receive_stream_end(hello.name, self._boot)
+        self._boot = hello.boot
 
     # --- messages
-    def _begin_writing(self, talk: _Talk, window: SendWindow) -> None:
-        if talk.window is None or talk.window.closed:
-            talk.window = window
+    def _begin_writing(self, talk: Talk, window: SendWindow) -> None:
+        if self._window is None or self._window.closed:
+            self._window = window
             window.carried = True
             window.rewind()
+            assert talk.nursery is not None
             talk.nursery.start_soon(self._write, talk, window)
 
     @trio.lowlevel.enable_ki_protection
-    async def _write(self, talk: _Talk, window: SendWindow) -> None:
-        connections = self._kept.connections
+    async def _write(self, talk: Talk, window: SendWindow) -> None:
         try:
             while not window.closed:
                 await window.wait_filled()
                 while (data := window.next_data()) is not None:
                     self._carried = trio.current_time()
-                    talk.in_frame = True
-                    await connections.write(talk.stream, talk.channel.encode(data))
-                    talk.in_frame = False
+                    await talk.write(data)
                 # Who has more to say already will have still more: better all of that together.
                 await trio.lowlevel.checkpoint()
                 if window.queued:
                     await trio.sleep(_GATHER)
-        except trio.BrokenResourceError as error:
-            # Whoever reads now would be told that this is the end, as if the other side had closed it.
-            talk.closed = was_closed(error)
-            talk.nursery.cancel_scope.cancel()
+        except trio.BrokenResourceError:
+            return
 
     # --- asking the kernel
     def probe(self, nursery: trio.Nursery) -> None:
@@ -218,12 +234,12 @@ class Keeper:
                 self._urged.set()
         elif not self._watching:
             self._watching = True
-            if not talk.in_frame and all_acknowledged(talk.stream):
-                self._kept.connections.write_at_once(talk.stream, PROBE)
+            if all_acknowledged(talk.stream):
+                talk.write_at_once(PROBE)
             nursery.start_soon(self._watch, talk, acknowledged_bytes(talk.stream))
 
     @trio.lowlevel.enable_ki_protection
-    async def _watch(self, talk: _Talk, acknowledged: int) -> None:
+    async def _watch(self, talk: Talk, acknowledged: int) -> None:
         """Look now and then, soon at first, whether it acknowledges more than so many bytes."""
         try:
             for pause in _POLLS:
@@ -233,9 +249,10 @@ class Keeper:
                 if all_acknowledged(talk.stream) or acknowledged_bytes(talk.stream) > acknowledged:
                     self._kept.reports.receive_kernel_answer(self.address)
                     return
-                if talk.window is not None and pause == _POLLS[0]:
+                if self._window is not None and pause == _POLLS[0]:
                     # Messages on their way fill the buffers of a process that stands still, and then
                     # its kernel takes no probe on this stream.
+                    assert talk.nursery is not None
                     talk.nursery.start_soon(self._knock)
         finally:
             self._watching = False
@@ -245,26 +262,3 @@ class Keeper:
         stream = await self._connect()
         if stream is not None:
             stream.socket.close()
-
-
-class _Talk:
-    """One stream of a keeper, while it lasts."""
-
-    def __init__(
-        self, to: str, stream: trio.SocketStream, channel: KeptChannel, nursery: trio.Nursery
-    ) -> None:
-        self.to = to
-        self.stream = stream
-        """Connected; the other process need not have taken notice of that yet."""
-        self.channel = channel
-        self.nursery = nursery
-        self.closed = False
-        """By the other side."""
-        self.window: SendWindow | None = None
-        self.in_frame = False
-        """Part of a frame has been written: nothing else may be."""
-
-
-def was_closed(error: trio.BrokenResourceError) -> bool:
-    """Closed by the other side; otherwise we have heard nothing for so long that the kernel gave up."""
-    return isinstance(error.__cause__, (ConnectionResetError, BrokenPipeError))

@@ -1,26 +1,28 @@
 """Streams that are kept open to those whom this node observes, so that their kernels can speak for them.
 
-And to those to whom it sends messages, for a while. Otherwise nothing is sent on a kept stream that nobody
-asks about. See `swim.keeper` for the end that opens it.
+And to those to whom it sends messages, or packets where UDP is silent, for a while. Otherwise nothing is
+sent on a kept stream that nobody asks about. See `swim.keeper` for the end that opens it, and `swim.talk`.
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from math import inf
 from typing import Protocol
 
 import trio
 
 from swim.connections import Connections, keep_alive
-from swim.keeper import Keeper, was_closed
+from swim.keeper import Keeper
 from swim.mail import Mail
 from swim.protocol.node import Node, Phase
 from swim.receiving import ReceiveWindow
 from swim.sending import SendWindow
+from swim.talk import PACKETS_MAX, Talk
 from swim.types import Address, Member
 from swim.wire import DecodeError
-from swim.wire.kept import SESSION_SIZE, Data, Frame, Hello, KeptChannel, MessageReader, Sign, Taken
+from swim.wire.kept import SESSION_SIZE, Data, Frame, Hello, KeptChannel, MessageReader, Taken
 
 __all__ = ["Guest", "KeptStreams", "Reports"]
 
@@ -43,6 +45,9 @@ class Reports(Protocol):
 
     def receive_stream_end(self, name: str, boot: bytes) -> None:
         """The stream with this process of a member ended, and this node had no part in that."""
+
+    def receive_stream_packet(self, packet: bytes, name: str, boot: bytes) -> None:
+        """A packet came over the stream with this process of a member."""
 
 
 class KeptStreams:
@@ -83,6 +88,17 @@ class KeptStreams:
             return False
         keeper = self._keepers.get(member.address) or self._keep(member.address, 0.0, nursery)
         return keeper.carry(window)
+
+    def post(self, packet: bytes, address: Address, nursery: trio.Nursery) -> None:
+        """Send a packet over the stream with this address, whoever opened it, or open one."""
+        keeper, guest = self._keepers.get(address), None
+        if keeper is None or not keeper.established:
+            name = self.name_at(address)
+            guest = None if name is None else self._guests.get(name)
+        if guest is not None:
+            guest.post(packet)
+        else:
+            (keeper or self._keep(address, 0.0, nursery)).post(packet)
 
     def lose(self, name: str, why: str) -> None:
         """What is on its way to this member will not arrive."""
@@ -167,12 +183,10 @@ class KeptStreams:
         if earlier is not None:
             earlier.scope.cancel()
         try:
-            closed = await guest.stay()
+            await guest.stay()
         finally:
             if self._guests.get(guest.name) is guest:
                 del self._guests[guest.name]
-        if closed:
-            self.reports.receive_stream_end(guest.name, guest.boot)
 
     def _tidy(self) -> None:
         """Whoever is no member any more has perhaps not been able to say goodbye."""
@@ -185,77 +199,78 @@ class Guest:
     """The end of a stream that another node keeps open to this one."""
 
     def __init__(self, kept: KeptStreams, stream: trio.SocketStream) -> None:
-        self.name = ""
         self.scope = trio.CancelScope()
         self.welcome = True
         self._kept = kept
-        self._stream = stream
-        self._channel = kept.new_channel(opener=False)
-        self._bye = self._broken = False
-        self.boot = b""
+        self._packets = deque[bytes](maxlen=PACKETS_MAX)
+        self._talk = Talk(kept, stream, kept.new_channel(opener=False), self._packets)
         self._member: Member | None = None
         self._early: list[Frame] = []
         """What came together with the end of the handshake."""
         self._messages = MessageReader()
         self._source: ReceiveWindow | None = None
-        self._nursery: trio.Nursery | None = None
+
+    @property
+    def name(self) -> str:
+        return self._talk.name
+
+    @property
+    def stream(self) -> trio.SocketStream:
+        return self._talk.stream
 
     async def shake_hands(self, data: bytes) -> bool:
         """Whether that is done, one way or the other."""
-        frames = self._read(data)
+        frames = self._talk.understand(data)
         self._early += frames
         for frame in frames:
             if isinstance(frame, Hello):
-                self.name, self.boot = frame.name, frame.boot
                 self._member = self._kept.member(frame.name)
                 refusal = self._kept.refusal(frame)
                 if refusal is not None:
                     self._kept.connections.drop(refusal)
                     self.welcome = False
                     return True
-                answer = self._channel.encode(self._kept.hello(frame.name))
-                await self._kept.connections.write(self._stream, answer)
-        return self._channel.established
+                await self._talk.write(self._kept.hello(frame.name))
+        return self._talk.channel.established
 
-    async def stay(self) -> bool:
-        """Until the stream ends. Whether the other side closed it, without having said that it would."""
-        connections = self._kept.connections
-        if not connections.may_stay(self._stream):
+    def post(self, packet: bytes) -> None:
+        """A packet for the opener."""
+        self._packets.append(packet)
+        self._talk.post()
+
+    async def stay(self) -> None:
+        """Until the stream ends."""
+        talk, connections = self._talk, self._kept.connections
+        if not connections.may_stay(talk.stream):
             connections.drop("kept-EMFILE")
-            return False
-        keep_alive(self._stream, opener=False)
-        closed = False
+            talk.say_bye()
+            return
+        keep_alive(talk.stream, opener=False)
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            talk.nursery = nursery
             with self.scope:
-                closed = await self._listen()
+                await self._listen()
+            talk.say_bye()
             nursery.cancel_scope.cancel()
-        return (closed or self._broken) and not self._bye
+        talk.report_end()
 
-    async def _listen(self) -> bool:
-        connections = self._kept.connections
+    async def _listen(self) -> None:
         try:
-            self._receive([])
-            while data := await connections.read(self._stream):
-                self._receive(self._read(data))
-        except trio.BrokenResourceError as error:
-            return was_closed(error)
+            self._receive(self._early)
+            while (frames := await self._talk.read()) is not None:
+                self._receive(frames)
         except DecodeError as error:
-            connections.drop(f"kept-{error.reason}")
-            return False
-        return True
+            self._kept.connections.drop(f"kept-{error.reason}")
 
     def _receive(self, frames: list[Frame]) -> None:
-        frames = self._early + frames
-        self._early = []
         for frame in frames:
             if not isinstance(frame, Data):
                 continue
             self._member = self._kept.member(self.name) or self._member
             if self._source is None:
-                self._source = self._kept.mail.source(self.boot)
-                assert self._nursery is not None
-                self._nursery.start_soon(self._tell, self._source)
+                self._source = self._kept.mail.source(self._talk.boot)
+                assert self._talk.nursery is not None
+                self._talk.nursery.start_soon(self._tell, self._source)
             assert self._member is not None
             for number, payload in self._messages.feed(frame):
                 self._source.receive(self._member, number, payload)
@@ -263,18 +278,11 @@ class Guest:
     @trio.lowlevel.enable_ki_protection
     async def _tell(self, source: ReceiveWindow) -> None:
         """Tell the sender what was taken."""
-        connections, number = self._kept.connections, source.taken
+        number = source.taken
         try:
             while True:
                 if number:
-                    await connections.write(self._stream, self._channel.encode(Taken(number)))
+                    await self._talk.write(Taken(number))
                 number = await source.wait_to_tell()
-        except trio.BrokenResourceError as error:
-            # Whoever reads now would be told that this is the end, as if the other side had closed it.
-            self._broken = was_closed(error)
-            self.scope.cancel()
-
-    def _read(self, data: bytes) -> list[Frame]:
-        frames = self._channel.feed(data)
-        self._bye = self._bye or Sign.BYE in frames
-        return frames
+        except trio.BrokenResourceError:
+            return

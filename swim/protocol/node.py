@@ -242,7 +242,7 @@ class Node(Parts):
     def receive_stream_end(self, name: str, boot: str, now: float) -> None:
         """A kept stream with exactly this process of a member ended unasked, as a dying process ends it.
 
-        That is: closed without a BYE, or reset while nothing of ours was outstanding.
+        That is: closed without a BYE. A reset is none: a firewall answers with one even to acknowledgements.
         """
         self._attend(now)
         record = self._table.get(name)

@@ -6,8 +6,10 @@
     length 0  a probe: says nothing, is ignored, and shows the sender whether the other kernel takes it
 
 The opener sends HELLO, the acceptor answers with its own, the opener confirms with READY. From then on the
-opener may send DATA, and the acceptor says with TAKEN how much of that has reached its application.
+opener may send DATA, and the acceptor says with TAKEN how much of that has reached its application. Both may
+send PACKET.
 
+    PACKET    one packet, as it would stand in a datagram: for a network that lets TCP pass, but not UDP
     DATA      the number of a message; then messages, in order: four bytes of length, big-endian; payload
               so cut into frames that none is large: a message may go on in the next, which repeats its number
     TAKEN     the number of a message: it and all before it were taken
@@ -43,6 +45,7 @@ __all__ = [
     "Hello",
     "KeptChannel",
     "MessageReader",
+    "Packet",
     "Sign",
     "Taken",
     "message_record",
@@ -63,7 +66,7 @@ RECORD_OVERHEAD = _LENGTH_SIZE
 """What a message takes in DATA beside its payload."""
 _FRAME_SIZE_MAX = PIECE_SIZE_MAX + 256
 # Types are above 1, which sealed frames begin with: so each is known for what it is.
-_HELLO, _DATA, _TAKEN = 16, 19, 20
+_HELLO, _DATA, _TAKEN, _PACKET = 16, 19, 20, 21
 
 
 class Sign(IntEnum):
@@ -100,7 +103,14 @@ class Taken:
     number: int
 
 
-Frame = Hello | Sign | Data | Taken
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """What would be the content of a datagram."""
+
+    content: bytes
+
+
+Frame = Hello | Sign | Data | Taken | Packet
 
 
 class KeptChannel:
@@ -160,12 +170,12 @@ class KeptChannel:
         raise DecodeError("type", f"frame {self._counts[theirs]} of a kept stream is {frame!r}")
 
     def _expected(self, frame: Frame, place: int) -> bool:
-        """The acceptor reads HELLO, READY, then DATA; the opener reads HELLO, then TAKEN; both BYE."""
+        """The acceptor reads HELLO, READY, then DATA; the opener HELLO, then TAKEN; both PACKET and BYE."""
         if place == 0:
             return isinstance(frame, Hello)
         if place == 1 and not self._opener:
             return frame is Sign.READY
-        return frame is Sign.BYE or isinstance(frame, Taken if self._opener else Data)
+        return frame is Sign.BYE or isinstance(frame, (Packet, Taken if self._opener else Data))
 
     def _pass(self, frame: Frame, by_opener: bool) -> None:
         """A frame has gone out or come in: what follows is bound to it."""
@@ -191,6 +201,8 @@ def _pack(frame: Frame) -> bytes:
             return bytes((_DATA,)) + frame.number.to_bytes(_NUMBER_SIZE, "big") + frame.content
         case Taken():
             return bytes((_TAKEN,)) + frame.number.to_bytes(_NUMBER_SIZE, "big")
+        case Packet():
+            return bytes((_PACKET,)) + frame.content
     return bytes((frame,))
 
 
@@ -205,6 +217,8 @@ def _unpack(content: bytes) -> Frame:
         if number > _NUMBER_MAX:
             raise DecodeError("number", f"message {number}")
         return Data(number, rest) if rest else Taken(number)
+    if kind == _PACKET:
+        return Packet(content[1:])
     if kind != _HELLO:
         try:
             return Sign(kind)

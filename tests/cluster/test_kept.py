@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 
@@ -30,6 +31,7 @@ from swim.wire.kept import (
     Hello,
     KeptChannel,
     MessageReader,
+    Packet,
     Sign,
     Taken,
     message_record,
@@ -39,6 +41,7 @@ from tests.wire.vectors import seeded_bytes
 
 PEER = "peer"
 BOOT = b"peerboot"
+PACKET = "receive_stream_packet"
 KERNEL, CLOSED, GONE = "receive_kernel_answer", "receive_stream_end", "receive_refusal"
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was acknowledged")
 
@@ -197,7 +200,7 @@ async def test_after_its_end_it_is_opened_again_at_once(end: str) -> None:
         reset(stream) if end == "reset" else await stream.aclose()
         with trio.fail_after(0.5):
             await peer.establish()
-        assert peer.told(CLOSED) == 1
+        assert (peer.told(CLOSED), peer.told(GONE)) == ((0, 1) if end == "reset" else (1, 0))
 
 
 async def test_a_refusal_is_reported_and_tried_again_with_back_off() -> None:
@@ -230,8 +233,8 @@ async def test_a_bye_never_comes_before_the_ready(make_codec: Callable[[], Codec
         (keeper,) = peer.driver._kept._keepers.values()
         meet = keeper._meet
 
-        def dismiss(name: str, boot: bytes) -> None:  # at the worst moment
-            meet(name, boot)
+        def dismiss(hello: Hello) -> None:  # at the worst moment
+            meet(hello)
             keeper._asked = -math.inf
             peer.keep()
 
@@ -250,6 +253,104 @@ async def test_a_bye_of_the_acceptor_is_no_alarm() -> None:
         await stream.send_all(channel.encode(Sign.BYE))
         assert await at_end(stream)
         assert peer.told(CLOSED) == 0
+
+
+async def test_what_is_written_after_the_end_does_not_hide_it() -> None:
+    async with peered() as peer:
+        peer.want()
+        stream, _ = await peer.establish()
+        (keeper,) = peer.driver._kept._keepers.values()
+        talk = keeper._talk
+        assert talk is not None
+        stream.socket.close()
+        for _ in range(2):  # the first is answered with a reset, which the second is told of
+            talk.write_at_once(PROBE)
+            time.sleep(0.01)  # noqa: ASYNC251  (nobody reads meanwhile)
+        assert isinstance(talk._error, BrokenPipeError)
+        await peer.node.heard(CLOSED)
+        assert peer.told(GONE) == 0
+
+
+async def test_a_reset_that_answers_what_was_written_is_a_refusal() -> None:
+    async with peered() as peer:
+        peer.want()
+        stream, channel = await peer.establish()
+        await stream.send_all(channel.encode(Packet(b"not read before the next")))
+        (keeper,) = peer.driver._kept._keepers.values()
+        talk = keeper._talk
+        assert talk is not None
+        assert talk.write_at_once(PROBE)
+        reset(stream)
+        time.sleep(0.01)  # noqa: ASYNC251  (nobody reads meanwhile)
+        assert not talk.write_at_once(PROBE)
+        await peer.node.heard(GONE)
+        assert peer.told(CLOSED) == 0
+
+
+async def test_a_stream_on_which_nothing_was_heard_for_long_says_nothing_at_its_end() -> None:
+    async with peered() as peer:
+        peer.want()
+        stream, _ = await peer.establish()
+        (keeper,) = peer.driver._kept._keepers.values()
+        assert keeper._talk is not None
+        keeper._talk._note(TimeoutError(errno.ETIMEDOUT, "as of TCP_USER_TIMEOUT"))
+        await stream.aclose()
+        await peer.establish()
+        assert peer.told(CLOSED) == peer.told(GONE) == 0
+
+
+# --- packets over streams
+
+
+@pytest.mark.parametrize("make_codec", [Codec, keyed])
+async def test_packets_go_over_the_stream_both_ways(make_codec: Callable[[], Codec]) -> None:
+    async with peered(make_codec()) as peer:
+        peer.want()
+        stream, channel = await peer.establish()
+        peer.node.over_stream = [(b"%d" % number, peer.address) for number in range(40)]
+        peer.driver.settle()
+        frames = list[Frame]()
+        while len(frames) < 40:
+            frames += await next_frames(stream, channel)
+        assert frames == [Packet(b"%d" % number) for number in range(40)]
+        await stream.send_all(channel.encode(Packet(b"an answer")))
+        assert await peer.node.heard(PACKET) == [(PACKET, b"an answer", PEER, "peerboot")]
+        assert peer.driver.transport.traffic.tx_packets == 0
+
+
+async def test_packets_open_a_stream_and_wait_for_it_the_newest_of_them() -> None:
+    async with peered() as peer:
+        peer.node.over_stream = [(b"%d" % number, peer.address) for number in range(100)]
+        peer.driver.settle()
+        stream, channel = await peer.establish()
+        frames = peer.early
+        while len(frames) < 64:
+            frames += await next_frames(stream, channel)
+        assert frames == [Packet(b"%d" % number) for number in range(36, 100)]
+
+
+async def test_packets_that_nobody_takes_are_lost_and_asked_for_soon_again() -> None:
+    async with peered(config=Config.local(pause_tolerance=0.1, leave_linger=0.05)) as peer:
+        peer.listener.close()
+        for number in range(20):
+            peer.node.over_stream = [(b"%d" % number, peer.address)]
+            peer.driver.settle()
+            await trio.sleep(0.1)
+        assert 4 <= peer.told(GONE) <= 7
+        (keeper,) = peer.driver._kept._keepers.values()
+        assert len(keeper._packets) < 20
+
+
+async def test_packets_go_over_the_stream_of_a_guest_where_there_is_no_other() -> None:
+    async with visited() as (node, driver):
+        stream, channel = await stay(node)
+        address = node.others[0].address
+        node.over_stream = [(b"over yours", address)]
+        driver.settle()
+        assert await next_frame(stream, channel) == Packet(b"over yours")
+        await stream.send_all(channel.encode(Packet(b"thanks")))
+        assert await node.heard(PACKET) == [(PACKET, b"thanks", "m0", "peerboot")]
+        assert not driver._kept._keepers
 
 
 @pytest.mark.parametrize(
@@ -412,7 +513,7 @@ async def test_kernels_look_after_forgotten_streams() -> None:
             assert not opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), "it sends nothing by itself"
             await stay(node)
             (guest,) = driver._kept._guests.values()
-            accepted = guest._stream.socket
+            accepted = guest.stream.socket
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) >= 600
             for sock in (opened, accepted):
@@ -503,9 +604,12 @@ async def test_the_end_of_a_guest_is_reported(end: str, make_codec: Callable[[],
         await stream.send_all(PROBE * 3)
         await trio.sleep(0.5)
         assert told(node) == 0, "no time limit"
-        reset(stream) if end == "reset" else await stream.aclose()
-        await node.heard(CLOSED)
-        assert told(node) == 1
+        if end == "reset":
+            reset(stream)
+            assert await node.heard(GONE) == [(GONE, Address("127.0.0.1", 1000))]
+        else:
+            await stream.aclose()
+            assert await node.heard(CLOSED) == [(CLOSED, "m0", "peerboot")]
         assert not driver.transport.traffic.dropped
 
 
@@ -558,8 +662,9 @@ async def test_slots_of_guests_are_apart_from_those_of_strangers() -> None:
 
 async def test_a_newer_stream_of_the_same_member_replaces_the_earlier() -> None:
     async with visited() as (node, driver):
-        first, _ = await stay(node)
+        first, channel = await stay(node)
         second, _ = await stay(node)
+        assert await next_frame(first, channel) is Sign.BYE
         assert await at_end(first)
         assert driver.transport.traffic.streams == 1
         assert told(node) == 0
@@ -602,6 +707,7 @@ async def test_streams_leave_file_descriptors_for_others(monkeypatch: pytest.Mon
         stream, channel = await visit(node)
         await next_frame(stream, channel)
         await stream.send_all(channel.encode(Sign.READY))
+        assert await next_frame(stream, channel) is Sign.BYE
         assert await at_end(stream)
         dropped = driver.transport.traffic.dropped
         assert dropped["kept-EMFILE"] == 1

@@ -19,6 +19,7 @@ from swim.wire.kept import (
     Hello,
     KeptChannel,
     MessageReader,
+    Packet,
     Sign,
     Taken,
     message_record,
@@ -69,6 +70,15 @@ def test_handshake_and_bye(label: str, version: int | None) -> None:
     shake_hands(opener, acceptor)
     assert acceptor.feed(opener.encode(Sign.BYE)) == [Sign.BYE]
     assert opener.feed(acceptor.encode(Sign.BYE)) == [Sign.BYE]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_packets_go_both_ways_between_the_rest(version: int | None) -> None:
+    opener, acceptor = ends(codec("blue", version))
+    shake_hands(opener, acceptor)
+    packet = Packet(bytes(range(256)) * 5)
+    assert acceptor.feed(opener.encode(packet) + opener.encode(Data(1, b"x"))) == [packet, Data(1, b"x")]
+    assert opener.feed(acceptor.encode(Taken(1)) + acceptor.encode(packet)) == [Taken(1), packet]
 
 
 @pytest.mark.parametrize("label", LABELS)
