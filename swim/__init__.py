@@ -31,6 +31,7 @@ from swim.events import (
 from swim.messages import Broadcast, DirectMessage, Lagged
 from swim.spreading import rendezvous
 from swim.statistics import Statistics
+from swim.text import PrintableLines
 from swim.types import Address, Explanation, Member, MemberState, Term
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ __all__ = [
 ]
 
 logging.getLogger("swim").addHandler(logging.NullHandler())
+logging.getLogger("swim").addFilter(PrintableLines())
 
 
 def __getattr__(name: str) -> Any:

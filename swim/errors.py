@@ -35,6 +35,7 @@ SendError nobody 0
 
 from __future__ import annotations
 
+from swim.text import printable
 from swim.types import Member
 
 __all__ = [
@@ -50,7 +51,13 @@ __all__ = [
 
 
 class SwimError(Exception):
-    """The base of every error that this library raises on its own account."""
+    """The base of every error that this library raises on its own account.
+
+    Its text may be shown to people: what others have said in it is made printable.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class JoinError(SwimError):

@@ -21,6 +21,7 @@ CORE = [module for module in MODULES if module.name.startswith(("swim.wire", "sw
 README = ROOT / "README.md"
 
 LAYERS = {
+    "swim.text": 0,
     "swim.types": 0,
     "swim.errors": 0,
     "swim.config": 0,

@@ -8,10 +8,10 @@ from contextlib import suppress
 import trio
 
 import swim
-from examples.chat_cluster.editor import printable
 from examples.chat_cluster.messages import Message, Whisper, decode, encode
 from examples.chat_cluster.terminal import Terminal
 from examples.chat_cluster.transcript import Shown, Transcript
+from swim.text import printable
 
 __all__ = ["TAG", "Chat"]
 

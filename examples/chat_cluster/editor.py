@@ -6,7 +6,7 @@ import codecs
 import re
 import unicodedata
 
-__all__ = ["LineEditor", "printable", "width"]
+__all__ = ["LineEditor", "width"]
 
 _ESCAPE = re.compile(r"\x1b(?:[\[O][0-9;]*[A-Za-z~]|[^\[O])")
 _ESCAPE_BEGUN = re.compile(r"\x1b(?:[\[O][0-9;]*)?$")
@@ -46,11 +46,6 @@ def width(text: str) -> int:
     )
 
 
-def printable(text: str) -> str:
-    """Without what a terminal would obey."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
 class LineEditor:
     """One line with a cursor, and those typed before."""
 
@@ -81,7 +76,7 @@ class LineEditor:
             if key in "\r\n":
                 done.append(self._enter())
             elif key.isprintable() or key == "\t":
-                self._insert(printable(key))
+                self._insert(key.replace("\t", " "))
             elif key in _NAMES and (not self._pasting or key == "\x1b[201~"):
                 self._edit(_NAMES[key])
         return done

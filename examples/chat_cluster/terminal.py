@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext, suppres
 
 import trio
 
-from examples.chat_cluster.editor import LineEditor, printable, width
+from examples.chat_cluster.editor import LineEditor, width
 from swim.cli.stdin import read_lines
+from swim.text import printable
 
 __all__ = ["Terminal", "open_terminal"]
 

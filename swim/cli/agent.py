@@ -25,6 +25,7 @@ from swim.cli.options import (
 from swim.cli.report import as_json, as_text
 from swim.cli.running import RunningNode
 from swim.cli.screen import open_screen
+from swim.text import printable
 from swim.wire.addresses import parse_address
 
 __all__ = ["command"]
@@ -184,6 +185,6 @@ def _run(options: CommonOptions, nodes: list[RunningNode], json_lines: bool, pla
     writer.close(_FLUSH_PATIENCE)
     if agent.failure is not None:
         status, message = agent.failure
-        click.echo(f"swim agent: {' '.join(message.split())}", err=True)
+        click.echo(printable(f"swim agent: {' '.join(message.split())}"), err=True)
         return status
     return 0

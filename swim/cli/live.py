@@ -14,8 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from swim.cli.report import printable, shown_tags
+from swim.cli.report import shown_tags
 from swim.cluster import Cluster
+from swim.text import printable
 
 __all__ = ["STATE_STYLES", "LiveTable", "LogLines", "Row", "can_draw", "rows_of"]
 
@@ -105,7 +106,7 @@ class LiveTable:
 
     def show(self, title: str, rows: Sequence[Row]) -> None:
         """What there is now."""
-        self._title, self._rows = title, rows
+        self._title, self._rows = printable(title), rows
         self._draw()
 
     def event(self, line: str, style: str | None = None) -> None:

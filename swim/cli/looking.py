@@ -19,9 +19,10 @@ from swim.wire.addresses import unpack_address
 from swim.wire.messages import ErrorMessage, NodeState, PushPull, StreamMessage, WireState
 from swim.wire.serf import decode_tags
 
-__all__ = ["Seen", "Unanswered", "look", "make_codec"]
+__all__ = ["PATIENCE", "Seen", "Unanswered", "look", "make_codec"]
 
 PATIENCE = 10.0
+"""Seconds for connecting, and for the whole answer."""
 _PRESENT = (WireState.ALIVE, WireState.SUSPECT)
 
 

@@ -7,6 +7,7 @@ import binascii
 import dataclasses
 import ipaddress
 import math
+import stat
 import string
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 import click
 
 from swim.config import Config
+from swim.text import printable
 from swim.wire.addresses import parse_address
 
 __all__ = [
@@ -31,6 +33,9 @@ __all__ = [
 ]
 
 _KEY_SIZES = (16, 24, 32)
+_HEX_SIZES = tuple(2 * size for size in _KEY_SIZES)
+_MISTYPED_SHARE_MAX = 0.25
+"""Of 32 random characters of base64, two thirds are no hexadecimal digits: one key in a million has so few."""
 _Value = TypeVar("_Value")
 
 
@@ -73,9 +78,17 @@ def parse_tags(texts: Iterable[str]) -> dict[str, str]:
 
 
 def parse_key(text: str) -> bytes:
-    """32, 48 or 64 hexadecimal digits are hexadecimal, everything else is base64."""
-    if len(text) in (32, 48, 64) and all(digit in string.hexdigits for digit in text):
-        return bytes.fromhex(text)
+    """32, 48 or 64 hexadecimal digits are hexadecimal, everything else is base64.
+
+    Text of such a length that is hexadecimal but for a few characters was mistyped: 32 of them would be
+    taken for base64, and so for another key.
+    """
+    if len(text) in _HEX_SIZES:
+        wrong = [place for place, digit in enumerate(text, 1) if digit not in string.hexdigits]
+        if not wrong:
+            return bytes.fromhex(text)
+        if len(wrong) <= len(text) * _MISTYPED_SHARE_MAX:
+            raise ValueError(f"the key looks hexadecimal, but character {wrong[0]} is no hexadecimal digit")
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -92,15 +105,27 @@ def parse_keys(texts: Iterable[str]) -> list[bytes]:
         if not text.startswith("@"):
             keys.append(parse_key(text))
             continue
-        try:
-            lines = Path(text[1:]).read_text("utf-8").split()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not text"
-            raise ValueError(f"cannot read the key file {text[1:]!r}: {reason}") from None
+        lines = _read_key_file(Path(text[1:])).split()
         if not lines:
             raise ValueError(f"the key file {text[1:]!r} is empty")
         keys.extend(parse_key(line) for line in lines)
     return keys
+
+
+def _read_key_file(path: Path) -> str:
+    """Its text. Whoever could write it could choose the key: refused. Whoever can read it knows it: warned of."""
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ValueError(f"cannot read the key file {str(path)!r}: {reason}") from None
+    if stat.S_ISREG(mode):  # what a shell's <(command) gives is a pipe
+        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ValueError(f"others may write the key file {str(path)!r}: chmod go-rwx it, and change the key")
+        if mode & (stat.S_IRGRP | stat.S_IROTH):
+            click.echo(printable(f"warning: others may read the key file {str(path)!r}: chmod go-rwx it"), err=True)
+    return text
 
 
 def parse_networks(texts: Iterable[str]) -> list[str]:

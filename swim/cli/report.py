@@ -25,6 +25,7 @@ from swim.events import (
     VotersDiffer,
 )
 from swim.messages import Broadcast, DirectMessage, Lagged, Message
+from swim.text import printable
 from swim.types import Member, MemberState
 
 __all__ = [
@@ -35,7 +36,6 @@ __all__ = [
     "counted",
     "message_fields",
     "payload_field",
-    "printable",
     "sentence",
     "shown_tags",
     "style_of",
@@ -190,11 +190,6 @@ def as_json(fields: Fields) -> str:
     return json.dumps(_clean(fields), separators=(",", ":"))
 
 
-def printable(text: str) -> str:
-    """Names and tags come from the network: no control characters on somebody's terminal."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text)
-
-
 _COLOURS = {
     "join": "green",
     "dead": "red",
@@ -210,11 +205,10 @@ def as_text(fields: Fields, *, colour: bool, with_node: bool) -> str | None:
     said = sentence(fields)
     if said is None:
         return None
-    said = printable(said)
-    style = style_of(fields)
+    style, said = style_of(fields), printable(said)
     if colour and style:
         said = click.style(said, fg=style, bold=bool(fields.get("is_me")))
-    node = f"{fields['node']}  " if with_node else ""
+    node = f"{printable(fields['node'])}  " if with_node else ""
     return f"{time.strftime('%H:%M:%S')}  {node}{said}"
 
 

@@ -13,8 +13,12 @@ from typing import Any, NoReturn
 
 import click
 
+from swim.text import printable
+
 __all__ = ["cli"]
 
+_MESSAGE_MAX = 2_000
+"""Characters of an error; what a node answers may be long."""
 _PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 # Imported only when asked for: an agent starts faster without rich, `keygen` without trio.
@@ -30,7 +34,7 @@ _COMMANDS = {
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(" ".join(message.split()), err=True)
+    click.echo(printable(" ".join(message.split()), _MESSAGE_MAX), err=True)
     sys.exit(status)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import click
 import trio
@@ -14,6 +15,7 @@ from swim.cli.live import LiveTable, Row
 from swim.cli.looking import Seen, Unanswered, look, make_codec
 from swim.cli.options import FiniteRange, read_key, usage
 from swim.cli.report import Fields, as_text, counted, sentence, style_of
+from swim.text import printable
 from swim.wire import Codec
 from swim.wire.addresses import parse_address
 
@@ -21,6 +23,8 @@ __all__ = ["changes", "command"]
 
 _PATIENCE = 3.0
 _OTHERS_TRIED = 3
+_CHANGES_MAX = 1_000
+"""Told of one look; a node may claim to know any number of members."""
 
 
 @click.command("watch", short_help="Follow a cluster from outside.")
@@ -134,12 +138,15 @@ class _Watch:
             return
 
     def _take(self, seen: list[Seen]) -> None:
-        for fields in changes(self._seen, seen):
+        found = changes(self._seen, seen)
+        for fields in islice(found, _CHANGES_MAX):
             said = sentence(fields)
             if self._table is None:
                 self._print(as_text(fields, colour=False, with_node=False))
             elif self._seen and said is not None:
                 self._table.event(said, style_of(fields))
+        if more := sum(1 for _ in found):
+            self._say(f"! and {more} more changes at once: `swim members` lists all members", "red")
         self._seen = seen
         if self._table is not None:
             self._table.show(self._title(seen), [_row(one) for one in seen])
@@ -157,7 +164,7 @@ class _Watch:
 
     def _print(self, line: str | None) -> None:
         if line is not None:
-            print(line, flush=True)
+            print(printable(line), flush=True)
 
 
 def _row(one: Seen) -> Row:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.chat_cluster.chat import pieces
-from examples.chat_cluster.editor import LineEditor, printable, width
+from examples.chat_cluster.editor import LineEditor, width
+from swim.text import printable
 
 LEFT, RIGHT, UP, DOWN, HOME, END, DELETE = (
     b"\x1b[D",
@@ -85,8 +86,9 @@ def test_whatever_is_typed(data: bytes) -> None:
     assert editor.text == printable(editor.text)
 
 
-def test_what_others_say_cannot_move_the_cursor() -> None:
-    assert printable("a\x1b[2Jb\r\nc\x9b") == "a [2Jb  c "
+def test_a_tab_is_a_blank() -> None:
+    editor = LineEditor()
+    assert editor.feed(b"a\tb\r") == ["a b"]
 
 
 @given(st.text())
