@@ -223,6 +223,8 @@ class Driver:
         term_changed = self.leading.follow()
         for broadcast in node.next_broadcasts():
             self.inbox.publish(broadcast)
+        for text in node.next_warnings():
+            _logger.warning("%s: %s", node.name, text)
         events = node.next_events()
         seen = (node.phase, node.leader)  # a new token of the leader's is no event
         if events or term_changed or seen != self._seen:

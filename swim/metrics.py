@@ -1,4 +1,4 @@
-"""`Cluster.statistics` for Prometheus (extra `metrics`: the package prometheus-client).
+"""`Cluster.statistics` for Prometheus (extra `metrics`: the packages prometheus-client and h11).
 
 A node of your own, beside the other metrics of your program::
 
@@ -38,10 +38,12 @@ swim_dropped_total (reason)         counter  what was dropped or could not be se
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from functools import partial
+from http import HTTPStatus
 
+import h11
 import trio
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -55,7 +57,9 @@ __all__ = ["Collector", "serve"]
 
 _REQUEST_SIZE_MAX = 8_192
 _REQUEST_SECONDS = 5.0
-_REQUESTS_MAX = 16
+_CONNECTIONS_MAX = 64
+_FRESH_SECONDS = 0.2
+"""How long an answer is given again: to look up all figures takes time of the node's."""
 
 _Values = Mapping[str, float]
 _LABEL = {
@@ -172,47 +176,73 @@ async def serve(
 ) -> None:
     """Answer ``GET /metrics`` over HTTP until cancelled; for ``await nursery.start(serve, ..)``.
 
-    Everybody who can reach the port can read them. Raises OSError when the address cannot be bound to.
+    Everybody who can reach the port can read them. A connection is for one request and ends after
+    5 seconds; when 64 are open, a new one ends the oldest. Raises OSError when the address cannot be bound.
     """
-    registry = CollectorRegistry()
-    registry.register(Collector(clusters))
-    limiter = trio.CapacityLimiter(_REQUESTS_MAX)
-    await trio.serve_tcp(partial(_answer, registry, limiter), port, host=host, task_status=task_status)
+    await trio.serve_tcp(_Server(clusters).attend, port, host=host, task_status=task_status)
 
 
-async def _answer(
-    registry: CollectorRegistry, limiter: trio.CapacityLimiter, stream: trio.SocketStream
-) -> None:
-    request = b""
-    with trio.move_on_after(_REQUEST_SECONDS):
+class _Server:
+    """HTTP by h11, within bounds: neither many connections, slow ones nor quick ones hold up the node."""
+
+    def __init__(self, clusters: Cluster | Collection[Cluster]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(Collector(clusters))
+        self._visits: dict[trio.CancelScope, None] = {}
+        """Of the open connections, in the order in which they came."""
+        self._written: dict[str, bytes] = {}
+        self._until = -math.inf
+
+    async def attend(self, stream: trio.SocketStream) -> None:
+        """One connection, from beginning to end."""
+        if len(self._visits) >= _CONNECTIONS_MAX:
+            oldest = next(iter(self._visits))
+            oldest.cancel()
+            del self._visits[oldest]
+        scope = trio.CancelScope(deadline=trio.current_time() + _REQUEST_SECONDS)
+        self._visits[scope] = None
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=_REQUEST_SIZE_MAX)
         try:
-            async with limiter:
-                while b"\r\n\r\n" not in request:
-                    if len(request) > _REQUEST_SIZE_MAX:
-                        return
-                    received = await stream.receive_some()
-                    if not received:
-                        return
-                    request += bytes(received)
-                await stream.send_all(_response(registry, request.decode("latin-1")))
+            with scope:
+                await self._answer(http, stream)
         except trio.BrokenResourceError:
-            return
+            pass
+        finally:
+            self._visits.pop(scope, None)
 
+    async def _answer(self, http: h11.Connection, stream: trio.SocketStream) -> None:
+        try:
+            while (event := http.next_event()) is h11.NEED_DATA:
+                http.receive_data(await stream.receive_some(_REQUEST_SIZE_MAX))
+            if not isinstance(event, h11.Request):
+                return
+            status, kind, content = self._response(event)
+            head_only = event.method == b"HEAD"
+        except h11.RemoteProtocolError as error:
+            status, kind, content, head_only = (
+                error.error_status_hint,
+                "text/plain",
+                b"no such request\n",
+                False,
+            )
+        headers = [("Content-Type", kind), ("Content-Length", str(len(content))), ("Connection", "close")]
+        reason = HTTPStatus(status).phrase
+        parts: list[h11.Event] = [h11.Response(status_code=status, headers=headers, reason=reason)]
+        parts += [] if head_only else [h11.Data(data=content)]
+        parts += [h11.EndOfMessage()]
+        await stream.send_all(b"".join(http.send(part) or b"" for part in parts))
 
-def _response(registry: CollectorRegistry, request: str) -> bytes:
-    line, *headers = request.split("\r\n")
-    method, _, rest = line.partition(" ")
-    path = rest.partition(" ")[0].partition("?")[0]
-    if method not in ("GET", "HEAD"):
-        return _http("405 Method Not Allowed", "text/plain", b"GET only\n")
-    if path != "/metrics":
-        return _http("404 Not Found", "text/plain", b"The metrics are at /metrics\n")
-    fields = {name.lower(): value.strip() for name, _, value in (header.partition(":") for header in headers)}
-    encode, kind = choose_encoder(fields.get("accept", ""))
-    return _http("200 OK", kind, encode(registry), body=method == "GET")
-
-
-def _http(status: str, kind: str, content: bytes, *, body: bool = True) -> bytes:
-    fields = (f"Content-Type: {kind}", f"Content-Length: {len(content)}", "Connection: close")
-    head = "\r\n".join((f"HTTP/1.1 {status}", *fields, "", ""))
-    return head.encode() + (content if body else b"")
+    def _response(self, request: h11.Request) -> tuple[int, str, bytes]:
+        """Status, content type and content."""
+        if request.method not in (b"GET", b"HEAD"):
+            return 405, "text/plain", b"GET only\n"
+        if request.target.partition(b"?")[0] != b"/metrics":
+            return 404, "text/plain", b"The metrics are at /metrics\n"
+        accepted = next((value for name, value in request.headers if name == b"accept"), b"")
+        encode, kind = choose_encoder(accepted.decode("latin-1"))
+        now = trio.current_time()
+        if now >= self._until:
+            self._until, self._written = now + _FRESH_SECONDS, {}
+        if kind not in self._written:
+            self._written[kind] = encode(self._registry)
+        return 200, kind, self._written[kind]

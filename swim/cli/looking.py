@@ -104,7 +104,11 @@ async def _exchange(stream: trio.SocketStream, codec: Codec) -> StreamMessage:
             if message is not None:
                 return message
     except DecodeError as error:
-        hints = {"encrypted": "give its --key", "plaintext": "it has no key; leave out --key"}
+        hints = {
+            "encrypted": "give its --key",
+            "plaintext": "it has no key; leave out --key",
+            "refused": "give its --key and --label",
+        }
         hint = hints.get(error.reason)
         raise Unanswered(f"its answer cannot be read ({error}){'; ' + hint if hint else ''}") from None
     except trio.BrokenResourceError:

@@ -7,6 +7,7 @@ import binascii
 import dataclasses
 import ipaddress
 import math
+import os
 import stat
 import string
 from collections.abc import Callable, Iterable
@@ -35,7 +36,7 @@ __all__ = [
 _KEY_SIZES = (16, 24, 32)
 _HEX_SIZES = tuple(2 * size for size in _KEY_SIZES)
 _MISTYPED_SHARE_MAX = 0.25
-"""Of 32 random characters of base64, two thirds are no hexadecimal digits: one key in a million has so few."""
+"""Two thirds of the characters of random base64 are no hexadecimal digits: of a million keys three have so few."""
 _Value = TypeVar("_Value")
 
 
@@ -113,18 +114,22 @@ def parse_keys(texts: Iterable[str]) -> list[bytes]:
 
 
 def _read_key_file(path: Path) -> str:
-    """Its text. Whoever could write it could choose the key: refused. Whoever can read it knows it: warned of."""
+    """Its text. A file that others may write is refused; one that others may read is warned of."""
     try:
         mode = path.stat().st_mode
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise ValueError(f"cannot read the key file {str(path)!r}: {reason}") from None
-    if stat.S_ISREG(mode):  # what a shell's <(command) gives is a pipe
+    if os.name == "posix" and stat.S_ISREG(mode):  # what a shell's <(command) gives is a pipe
         if mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise ValueError(f"others may write the key file {str(path)!r}: chmod go-rwx it, and change the key")
+            raise ValueError(
+                f"others may write the key file {str(path)!r}: chmod go-rwx it, and change the key"
+            )
         if mode & (stat.S_IRGRP | stat.S_IROTH):
-            click.echo(printable(f"warning: others may read the key file {str(path)!r}: chmod go-rwx it"), err=True)
+            click.echo(
+                printable(f"warning: others may read the key file {str(path)!r}: chmod go-rwx it"), err=True
+            )
     return text
 
 

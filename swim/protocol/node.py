@@ -46,6 +46,13 @@ _STALL_S = 5.0
 _SWEEP_S = 60.0
 _STABLE_S = 1.0
 _FAREWELLS = (0.0, 0.05, 0.15)
+_MISFITS = {
+    "decrypt": "sends what none of this node's keys opens: both need the same key and the same label",
+    "plaintext": "sends without encryption, but this node has a key: give the other one the key",
+    "encrypted": "sends encrypted, but this node has no key: give it the key",
+    "label": "uses another label, or none: both need the same label",
+}
+"""What is wrong when the bytes of another node cannot be read because the two were set up differently."""
 
 
 class Phase(Enum):
@@ -213,6 +220,7 @@ class Node(Parts):
             packet = self.codec.open_packet(data)
         except DecodeError as error:
             self._outbox.drop(error.reason)
+            self._warn_of_misfit(error, source, now)
             return
         for reason in packet.dropped:
             self._outbox.drop(reason)
@@ -289,12 +297,19 @@ class Node(Parts):
     def receive_bad_stream(self, error: DecodeError, source: Address, now: float) -> bytes | None:
         """A stream could not be decoded: count it; the answer to send before closing, if any.
 
-        A node with a keyring says nothing: whatever it said would be in clear.
+        That stands in clear, as the other side may have another key or none. A node with a keyring says no
+        more than that the keys, or the labels, differ.
         """
         self._outbox.drop(f"stream-{error.reason}")
-        if self.codec.keyed:
+        self._warn_of_misfit(error, source, now)
+        if self.codec.keyed and error.reason not in _MISFITS:
             return None
-        return self.codec.stream(ErrorMessage(str(error)), answering=True)
+        return self.codec.clear_error(str(error))
+
+    def _warn_of_misfit(self, error: DecodeError, source: Address, now: float) -> None:
+        if error.reason in _MISFITS:
+            text = f"{source.host} {_MISFITS[error.reason]}"
+            self._outbox.warn(error.reason, source.host, text, now)
 
     def receive_answer(self, token: int, answer: StreamMessage | Exception | None, now: float) -> str | None:
         """The outcome of a `Request`: the decoded answer, or why there was none.
@@ -389,6 +404,11 @@ class Node(Parts):
     def next_events(self) -> list[Event]:
         """Drain what happened, in order (never a `Snapshot`: the driver makes those)."""
         drained, self._outbox.events = self._outbox.events, []
+        return drained
+
+    def next_warnings(self) -> list[str]:
+        """Drain what whoever runs this node should know, a sentence each."""
+        drained, self._outbox.warnings = self._outbox.warnings, []
         return drained
 
     def next_broadcasts(self) -> list[Broadcast]:

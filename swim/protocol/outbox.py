@@ -13,6 +13,9 @@ from swim.wire.messages import Message, StreamMessage
 
 __all__ = ["Outbox", "Request"]
 
+_WARNED_S = 3_600.0
+_WARNED_MAX = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -39,6 +42,8 @@ class Outbox:
         self.events: list[Event] = []
         self.broadcasts: list[Broadcast] = []
         self.dropped: dict[str, int] = {}
+        self.warnings: list[str] = []
+        self._warned: dict[tuple[str, str], float] = {}
         self._token = 0
 
     def drop(self, reason: str) -> None:
@@ -49,6 +54,18 @@ class Outbox:
         self.datagrams.append((packet, address))
         if self.streamed(address):
             self.stream_packets.append((packet, address))
+
+    def warn(self, what: str, about: str, text: str, now: float) -> None:
+        """Tell whoever runs this node, once an hour for each pair of `what` and `about`.
+
+        Strangers can cause warnings, under as many addresses as they like: so many an hour, and no more.
+        """
+        key = (what, about)
+        for old in [old for old, told in self._warned.items() if now - told >= _WARNED_S]:
+            del self._warned[old]
+        if key not in self._warned and len(self._warned) < _WARNED_MAX:
+            self._warned[key] = now
+            self.warnings.append(text)
 
     def send(self, address: Address, *messages: Message) -> None:
         """One packet with these messages."""

@@ -25,7 +25,7 @@ from swim.wire.errors import DecodeError
 from swim.wire.framing import PacketReader, check_crc, compound, label_header, strip_label
 from swim.wire.kept import KeptChannel
 from swim.wire.keyring import Keyring
-from swim.wire.messages import Message, StreamMessage
+from swim.wire.messages import ErrorMessage, Message, StreamMessage
 from swim.wire.streams import StreamDecoder, seal_stream, stream_content
 
 __all__ = ["Codec", "Packet"]
@@ -105,6 +105,10 @@ class Codec:
         if self._keyring is not None:
             content = seal_stream(content, self._keyring, self._label)
         return content if answering else self._header + content
+
+    def clear_error(self, text: str) -> bytes:
+        """The answer to a stream that could not be read, for a peer that may have another key."""
+        return stream_content(ErrorMessage(text))
 
     def stream_decoder(self, *, answering: bool) -> StreamDecoder:
         """A decoder for one message.

@@ -18,6 +18,7 @@ class DecodeError(SwimError, ValueError):
     label       another label, one missing or too many  too-large  over one of the limits
     plaintext   not encrypted, and this node has keys   encrypted  encrypted, and this node has none
     decrypt     sealed with a key that is not ours      version    an unknown version of the encryption
+    refused     the other side cannot read us, and says so in clear although this node has keys
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

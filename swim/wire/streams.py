@@ -204,6 +204,9 @@ class StreamDecoder:
         if kind == LABEL:
             raise DecodeError("label", "a label where none is expected")
         if self._keyring is not None:
+            if kind == ERROR and not self._labelled:
+                told = error_message((yield from source.fields(_ERROR_FIELDS)))
+                raise DecodeError("refused", f"the other side says, in clear: {told.text}")
             if kind != ENCRYPT:
                 raise DecodeError("plaintext", "not encrypted, and this node has a key")
             source = yield from self._open(self._keyring)

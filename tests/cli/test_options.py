@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import re
+import string
 import subprocess
 import sys
 import tomllib
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swim.cli import root
 from swim.cli.options import parse_addresses, parse_config, parse_keys, parse_networks, parse_tags
@@ -69,7 +73,42 @@ def test_keys_are_hexadecimal_by_their_length_else_base64(size: int) -> None:
 def test_keys_from_a_file_one_a_line(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{'00' * 16}\n{base64.b64encode(bytes(32)).decode()}\n")
+    file.chmod(0o600)
     assert parse_keys([f"@{file}", "11" * 24]) == [bytes(16), bytes(32), b"\x11" * 24]
+
+
+@pytest.mark.parametrize("typed", ["0" * 31 + "O", "l" + "1" * 31, "abcdefgh" + "a" * 24])
+def test_a_mistyped_hexadecimal_key_is_not_taken_for_base64(typed: str) -> None:
+    assert len(base64.b64decode(typed, validate=True)) == 24, "it would be a key, but another one"
+    place = next(place for place, digit in enumerate(typed, 1) if digit not in string.hexdigits)
+    with pytest.raises(ValueError, match=f"looks hexadecimal, but character {place} "):
+        parse_keys([typed])
+
+
+@given(st.binary(min_size=24, max_size=24))
+def test_random_keys_of_base64_do_not_look_hexadecimal(key: bytes) -> None:
+    text = base64.b64encode(hashlib.sha256(key).digest()[:24]).decode()
+    assert parse_keys([text]) == [hashlib.sha256(key).digest()[:24]]
+
+
+def test_a_key_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("00" * 16)
+    for mode in (0o620, 0o602, 0o666):
+        file.chmod(mode)
+        with pytest.raises(ValueError, match="others may write the key file"):
+            parse_keys([f"@{file}"])
+
+
+def test_a_key_file_that_others_may_read_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text("00" * 16)
+    for mode, warned in ((0o600, False), (0o400, False), (0o640, True), (0o644, True), (0o604, True)):
+        file.chmod(mode)
+        assert parse_keys([f"@{file}"]) == [bytes(16)]
+        assert ("others may read the key file" in capsys.readouterr().err) is warned
 
 
 def test_bad_keys_are_never_shown(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 import trio
@@ -38,6 +39,38 @@ async def test_a_process_that_stood_still_is_told_so(caplog: pytest.LogCaptureFi
                 await trio.sleep(0.02)
         await everybody(nodes, sees("a", "b"))
     assert all(record.levelno == logging.WARNING for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "told_inside", "told_outside"),
+    [
+        ({"keys": [bytes(16)]}, {"keys": [bytes(32)]}, "none of this node's keys opens", "decrypt"),
+        ({"keys": [bytes(16)]}, {}, "sends without encryption", "plaintext"),
+        ({}, {"keys": [bytes(16)]}, "sends encrypted, but this node has no key", "encrypted"),
+        ({"label": "blue"}, {"label": "red"}, "uses another label", "label"),
+        ({"label": "blue"}, {}, "uses another label", "label"),
+        ({}, {"label": "red"}, "uses another label", "label"),
+    ],
+)
+async def test_another_key_or_label_is_named_on_both_sides_once(
+    caplog: pytest.LogCaptureFixture,
+    inside: dict[str, Any],
+    outside: dict[str, Any],
+    told_inside: str,
+    told_outside: str,
+) -> None:
+    pytest.importorskip("cryptography")
+    async with open_node("a", **inside) as a:
+        with trio.move_on_after(2.5):
+            async with open_node("b", a, **outside):
+                pytest.fail("b must not get in")
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    by_a = [line for line in said if line.startswith("a: 127.0.0.1 ")]
+    by_b = [line for line in said if line.startswith("b: ")]
+    assert len(by_a) == 1, said
+    assert told_inside in by_a[0]
+    assert len(by_b) == 1, said
+    assert told_outside in by_b[0]
 
 
 async def test_no_key_is_ever_said(caplog: pytest.LogCaptureFixture) -> None:

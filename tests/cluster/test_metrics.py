@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
+import trio.testing
 
+import swim
 from tests.cluster.together import PATIENCE, cluster_of, everybody, sees
 
 prometheus_client = pytest.importorskip("prometheus_client")
@@ -15,6 +18,8 @@ from prometheus_client import CollectorRegistry, generate_latest  # noqa: E402
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 
 from swim import metrics  # noqa: E402
+
+REQUEST = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def values(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -88,11 +93,12 @@ def test_after_the_end_of_trio_there_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("request_text", "status", "content"),
     [
-        ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", 'swim_members{node="a",state="alive"} 1.0'),
+        ("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK", 'swim_members{node="a",state="alive"} 1.0'),
         ("GET /metrics?x=1 HTTP/1.0\r\n\r\n", "200 OK", "swim_streams"),
-        ("GET / HTTP/1.1\r\n\r\n", "404 Not Found", "/metrics"),
-        ("POST /metrics HTTP/1.1\r\n\r\n", "405 Method Not Allowed", "GET only"),
-        ("\xff\xfe\r\n\r\n", "405 Method Not Allowed", "GET only"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "404 Not Found", "/metrics"),
+        ("POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n", "405 Method Not Allowed", "GET only"),
+        ("\xff\xfe\r\n\r\n", "400 Bad Request", "no such request"),
+        ("GET /metrics HTTP/1.1\r\n\r\n", "400 Bad Request", "no such request"),
     ],
 )
 async def test_over_http(request_text: str, status: str, content: str) -> None:
@@ -117,7 +123,51 @@ async def test_a_client_that_goes_away_does_no_harm() -> None:
                 stream = await trio.open_tcp_stream("127.0.0.1", port)
                 await stream.send_all(words)
                 await stream.aclose()
-            assert "swim_acks_total" in await ask(port, b"GET /metrics HTTP/1.1\r\n\r\n")
+            assert "swim_acks_total" in await ask(port, REQUEST)
+        nursery.cancel_scope.cancel()
+
+
+async def test_strangers_that_hold_connections_do_not_keep_a_scraper_out() -> None:
+    async with cluster_of("a") as (a,), trio.open_nursery() as nursery, AsyncExitStack() as held:
+        listeners = await nursery.start(metrics.serve, a, "127.0.0.1", 0)
+        port = listeners[0].socket.getsockname()[1]
+        with trio.fail_after(PATIENCE):
+            streams = []
+            for _ in range(200):
+                stream = await held.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+                await stream.send_all(b"GET /met")
+                streams.append(stream)
+            begun = trio.current_time()
+            assert "swim_acks_total" in await ask(port, REQUEST)
+            assert trio.current_time() - begun < metrics._REQUEST_SECONDS
+            assert await streams[0].receive_some() == b"", "the oldest was closed"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_ends_after_a_while(autojump_clock: trio.testing.MockClock) -> None:
+    server = metrics._Server(())
+    near, far = trio.testing.memory_stream_pair()
+    await near.send_all(b"GET /metrics HTTP/1.1\r\n")
+    await server.attend(far)  # type: ignore[arg-type]
+    assert trio.current_time() == metrics._REQUEST_SECONDS
+
+
+async def test_the_same_answer_is_given_to_all_who_ask_at_once() -> None:
+    async with cluster_of("a") as (a,), trio.open_nursery() as nursery:
+        listeners = await nursery.start(metrics.serve, a, "127.0.0.1", 0)
+        port = listeners[0].socket.getsockname()[1]
+        asked = 0
+
+        def statistics() -> swim.Statistics:
+            nonlocal asked
+            asked += 1
+            return type(a).statistics(a)
+
+        a.statistics = statistics  # type: ignore[method-assign]
+        with trio.fail_after(PATIENCE):
+            for _ in range(3):
+                await ask(port, REQUEST)
+        assert asked < 3
         nursery.cancel_scope.cancel()
 
 

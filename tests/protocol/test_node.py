@@ -211,10 +211,39 @@ class TestStreams:
         assert "what is this" in answer.text
         assert node.dropped["stream-type"] == 1
 
-    def test_with_a_key_it_says_nothing_in_clear(self, net: Net) -> None:
+    def test_with_a_key_it_says_in_clear_only_that_keys_or_labels_differ(self, net: Net) -> None:
         net.codec = Codec(keyring=Keyring([bytes(16)], random_bytes=bytes))
         node = net.start("a")
-        assert node.receive_bad_stream(DecodeError("plaintext"), self.SOMEBODY, net.now) is None
+        assert node.receive_bad_stream(DecodeError("body", "secret"), self.SOMEBODY, net.now) is None
+        for reason in ("plaintext", "decrypt", "label"):
+            content = node.receive_bad_stream(DecodeError(reason), self.SOMEBODY, net.now)
+            assert content is not None
+            answer = Codec().stream_decoder(answering=True).feed(content)
+            assert isinstance(answer, ErrorMessage)
+            assert answer.text == reason
+            with pytest.raises(DecodeError, match=f"in clear: {reason}") as caught:
+                net.codec.stream_decoder(answering=True).feed(content)
+            assert caught.value.reason == "refused"
+
+    def test_whoever_runs_the_node_is_told_of_another_key_once_an_hour(self, net: Net, node: Node) -> None:
+        sealed = Codec(keyring=Keyring([bytes(16)], random_bytes=bytes))
+        net.codec = Codec(keyring=Keyring([bytes(32)], random_bytes=bytes))
+        keyed = net.start("k")
+        packet = sealed.packet([sealed.part(Ping(1))])
+        for _ in range(5):
+            keyed.receive_datagram(packet, self.SOMEBODY, net.now)
+        (warning,) = keyed.next_warnings()
+        assert warning.startswith(f"{self.SOMEBODY.host} sends what none of this node's keys opens")
+        keyed.receive_datagram(packet, self.SOMEBODY, net.now + 3_601)
+        assert len(keyed.next_warnings()) == 1
+
+    def test_strangers_cannot_fill_the_log_with_warnings(self, net: Net) -> None:
+        net.codec = Codec(keyring=Keyring([bytes(32)], random_bytes=bytes))
+        node = net.start("k")
+        for number in range(1_000):
+            source = Address(f"10.0.{number // 250}.{number % 250}", 7946)
+            node.receive_bad_stream(DecodeError("plaintext"), source, net.now)
+        assert len(node.next_warnings()) == 16
 
     @pytest.mark.parametrize(
         ("outcome", "problem"),

@@ -224,7 +224,8 @@ def test_streams_of_others_are_refused() -> None:
     stream = keyed().stream(Ack(7))
     assert reason(stream) == "encrypted"
     assert reason(CODEC.stream(Ack(7)), keyed()) == "plaintext"
-    assert reason(CODEC.stream(ErrorMessage("no keys here")), keyed(), answering=True) == "plaintext"
+    assert reason(CODEC.stream(ErrorMessage("no keys here")), keyed(), answering=True) == "refused"
+    assert reason(CODEC.stream(ErrorMessage("no keys here")), keyed()) == "plaintext"
     assert reason(stream[:-1] + bytes((stream[-1] ^ 1,)), keyed()) == "decrypt"
     assert reason(stream[:5] + b"\x02" + stream[6:], keyed()) == "version"
 
