@@ -36,7 +36,7 @@ __all__ = [
 _KEY_SIZES = (16, 24, 32)
 _HEX_SIZES = tuple(2 * size for size in _KEY_SIZES)
 _MISTYPED_SHARE_MAX = 0.25
-"""Two thirds of the characters of random base64 are no hexadecimal digits: of a million keys three have so few."""
+"""Two thirds of the characters of random base64 are no such digits: of a million keys three have so few."""
 _Value = TypeVar("_Value")
 
 
