@@ -53,8 +53,12 @@ class Config:
     """Between two floods half to one and a half of this time passes, so that one packet carries much news."""
     piggyback_limit: int = 3
     """How often each piece of news also rides on pings and acks."""
-    packet_size_max: int = 1400
-    """UDP payload that is never exceeded by what we send; at least 1,024, for large tags and broadcasts."""
+    packet_size_max: int = 1200
+    """UDP payload that what we send does not exceed; at least 1,024, for large tags and broadcasts.
+
+    As in QUIC: any path passes packets of 1,280 bytes, and many pass no larger ones without a word. TCP
+    segments are limited alike. Only what others began, such as a Serf event, may be larger (up to 1,400).
+    """
 
     # --- leadership
     lease: float = 3.0

@@ -21,6 +21,8 @@ from swim.types import Address
 __all__ = ["Traffic", "Transport", "is_wildcard", "open_transport", "route_source"]
 
 _PACKET_SIZE_MAX = 65_536
+_SEGMENT_SIZE_MAX = 1_200
+"""Of TCP, both ways, as `Config.packet_size_max`: so no packet has more than 1,280 bytes."""
 _RECEIVE_BUFFER = 1 << 20
 _BACKLOG = 128
 _PORT_ATTEMPTS = 32
@@ -150,6 +152,7 @@ class Transport:
         try:
             if self._dual_stack:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            _limit_segments(sock)
             if os.name == "posix":
                 # A connection may last, and its own port be that of a node which is down just now:
                 # without this it could not be bound again.
@@ -232,6 +235,7 @@ def _bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
         if kind is socket.SOCK_STREAM:
+            _limit_segments(sock)
             sock.listen(_BACKLOG)
         else:
             _prepare_datagrams(sock)
@@ -240,6 +244,12 @@ def _bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
             sock.close()
         raise _explained(error, Address(host, port), kind) from error
     return sock
+
+
+def _limit_segments(sock: socket.socket) -> None:
+    """Before it connects or listens, so that the other side is told, too."""
+    if sys.platform != "win32":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT_SIZE_MAX)
 
 
 def _prepare_datagrams(sock: socket.socket) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
@@ -66,6 +66,7 @@ class _Commands(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *more: Any, **extra: Any
     ) -> NoReturn:
         extra["standalone_mode"] = False
+        _hold_standard_files()
         try:
             with _one_exception():
                 status = super().main(args, prog_name, *more, **extra)
@@ -86,6 +87,20 @@ class _Commands(click.Group):
                 raise
             _fail(f"swim: internal error: {type(error).__name__}: {error} (SWIM_DEBUG=1 shows where)", 1)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _hold_standard_files() -> None:
+    """What is written for the user must not go into whatever file would be opened under these numbers."""
+    for fd in (0, 2):
+        with suppress(OSError):
+            os.fstat(fd)
+            continue
+        opened = os.open(os.devnull, os.O_RDWR)  # which may be another one, the lowest that is free
+        os.dup2(opened, fd)
+        if opened != fd:
+            os.close(opened)
+    if sys.stdout is None:
+        _fail("swim: standard output is closed; if nobody is to read it, use >/dev/null", 2)
 
 
 def _version() -> str:

@@ -168,7 +168,7 @@ class Broadcasts(Part):
             return
         if payload in self._passed:
             return  # most come several times, and should cost nothing then
-        if len(payload) >= self._dissemination.rider_max:  # compressed, even very small packets may have such
+        if len(payload) >= self._dissemination.part_max:  # compressed, even very small packets may have such
             self._outbox.drop("user-size")
             return
         marked = payload[:1] == _MARK
@@ -307,7 +307,7 @@ class Broadcasts(Part):
             for each in () if at is None else at["Events"] or ():
                 if each is not None and at["LTime"] >= self._floor:
                     event = _event(each)
-                    if event.size >= self._dissemination.rider_max:
+                    if event.size >= self._dissemination.part_max:
                         self._outbox.drop("user-size")
                     elif self._take(at["LTime"], event, now):
                         self._spread_event(at["LTime"], event, now)

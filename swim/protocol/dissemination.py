@@ -24,6 +24,7 @@ __all__ = ["Dissemination"]
 _PART_OVERHEAD = 2  # of each part in a compound (WIRE section 1)
 _COMPOUND_OVERHEAD = 2
 _PING_SIZE = 150  # with long names more; but acks, which carry news too, are smaller
+_LARGE_SIZE_MAX = 1_400
 _PARTS_MAX = 127  # memberlist 0.2.2 breaks on more (WIRE section 7a)
 _PIGGYBACK_PARTS = 8
 _RIDING_MAX = 256
@@ -50,8 +51,10 @@ class _Riding:
     def __len__(self) -> int:
         return len(self._news)
 
-    def add(self, about: str | bytes, news: _News) -> None:
+    def add(self, about: str | bytes, news: _News, size_max: int) -> None:
         self._news.pop(about, None)  # to the end: the newest rides last, when it has been flooded
+        if len(news.part) > size_max:
+            return  # what never fits would wait for ever
         self._news[about] = (news, self._times)
         if len(self._news) > _RIDING_MAX:
             del self._news[next(iter(self._news))]  # it was flooded, and the view hash repairs
@@ -103,7 +106,8 @@ class Dissemination(Part):
         Or a broadcast, which is itself what it is about. `ours` is for own members only.
         """
         news = self._held[about] = _News(self._outbox.codec.part(message), ours)
-        (self._riding if isinstance(about, str) else self._riding_behind).add(about, news)
+        riding = self._riding if isinstance(about, str) else self._riding_behind
+        riding.add(about, news, self._rider_max)
         self._timers.set_if_unset("flood", max(now, self._quiet_until), self.flood)
 
     def flood(self, now: float) -> None:
@@ -139,9 +143,14 @@ class Dissemination(Part):
         return self._config.packet_size_max - self._outbox.codec.packet_overhead - _COMPOUND_OVERHEAD
 
     @property
-    def rider_max(self) -> int:
-        """How large a part may be that is to ride on a ping: what never fits would wait for ever."""
+    def _rider_max(self) -> int:
+        """How large a part may be that is to ride on a ping."""
         return self._room() - _PING_SIZE - 2 * _PART_OVERHEAD
+
+    @property
+    def part_max(self) -> int:
+        """How large a part may be that another began and we pass on: a large one goes alone, in a flood."""
+        return max(self._config.packet_size_max, _LARGE_SIZE_MAX) - self._outbox.codec.packet_overhead
 
     def _take(self, room: int, address: Address) -> list[bytes]:
         record = self._table.at(address)

@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 
+import pytest
+
 from tests.cli.agents import PATIENCE, Agent, environment, swim, terminate
 
 Start = Callable[..., Agent]
@@ -329,6 +331,34 @@ def test_an_end_of_input_at_once_is_a_leave() -> None:
     done = swim("agent", "--json", "--name", "a", "--bind", "127.0.0.1:0")
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+def closed(descriptors: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that was started with some of its standard files closed, as a shell writes it."""
+    line = f'exec "$@" {descriptors}'
+    return subprocess.run(
+        ["sh", "-c", line, "sh", sys.executable, "-m", "swim", *arguments],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", [("agent", "--json", "--bind", "127.0.0.1:0"), ("keygen",)])
+def test_a_standard_output_that_is_closed_is_status_2_and_one_line(arguments: tuple[str, ...]) -> None:
+    done = closed(">&-", *arguments)
+    assert done.returncode == 2
+    assert done.stderr == "swim: standard output is closed; if nobody is to read it, use >/dev/null\n"
+
+
+@pytest.mark.parametrize("descriptors", ["<&-", "2>&-", "<&- 2>&-"])
+def test_no_socket_takes_the_place_of_a_standard_file_that_is_closed(descriptors: str) -> None:
+    done = closed(descriptors, "agent", "--json", "--name", "a", "--bind", "127.0.0.1:0")
+    assert done.returncode == 0
+    assert '"event":"bound"' in done.stdout
 
 
 def test_a_reader_that_stops_reading_does_not_stall_the_node(start: Start) -> None:

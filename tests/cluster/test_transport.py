@@ -102,6 +102,25 @@ async def test_datagrams_and_their_count(pair: tuple[Transport, Transport]) -> N
     assert (b.traffic.rx_packets, b.traffic.rx_bytes) == (1, 5)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
+def test_no_segment_of_tcp_is_larger_than_a_datagram_whoever_connects(host: str) -> None:
+    with (
+        closing(open_transport(host, 0)) as ours,
+        socket.socket(ours.udp.family, socket.SOCK_STREAM) as theirs,
+        socket.socket(ours.udp.family, socket.SOCK_STREAM) as listener,
+    ):
+        listener.bind((host, 0))
+        listener.listen()
+        ours.listener.setblocking(True)
+        theirs.connect(ours.listener.getsockname())
+        with ours.listener.accept()[0] as accepted, ours.stream_socket() as opened:
+            opened.setblocking(True)
+            opened.connect(listener.getsockname())
+            with listener.accept()[0] as end:
+                for sock in (theirs, accepted, opened, end):
+                    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1_200
+
+
 def test_what_cannot_be_sent_is_counted(pair: tuple[Transport, Transport]) -> None:
     a, b = pair
     a.send(bytes(70_000), b.address, 0.0)

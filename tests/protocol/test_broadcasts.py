@@ -399,19 +399,21 @@ class TestTooLargeToPassOn:
         assert [told(node) for node in nodes] == [[(None, "s", bytes(900))]] * 2
         assert max(len(sent.data) for sent in net.sent) <= net.config.packet_size_max
 
-    def test_what_is_as_large_as_may_be_rides_and_is_over(self, net: Net) -> None:
+    def test_what_rides_on_no_ping_goes_alone_in_a_larger_datagram_and_is_over(self, net: Net) -> None:
         nodes = net.cluster("a", "b")
-        most = nodes[0]._dissemination.rider_max - 1
+        most = nodes[0]._dissemination.part_max - 1
         payload = bytes(most - len(event(5, payload=b"").payload) - 2)
         for number in range(20):
             message = event(5 + number, payload=payload)
-            assert len(message.payload) == most > 1_181, "Serf can be told to take more than its default"
+            assert len(message.payload) == most > 1_200, "Serf can be told to take more than its default"
             nodes[0]._broadcasts.receive(message, nodes[0]._table.get("b"), net.now)
         net.drain(nodes[0])
         net.run(120)
         assert len(told(nodes[1])) == 20
         assert [len(node._dissemination._riding_behind) for node in nodes] == [0, 0]
-        assert max(len(sent.data) for sent in net.sent) <= net.config.packet_size_max
+        sizes = [len(sent.data) for sent in net.sent]
+        assert max(sizes) == 1_400
+        assert [size for size in sizes if net.config.packet_size_max < size < 1_400] == []
 
 
 class TestBadInput:
