@@ -174,6 +174,9 @@ class ScriptedNode:
     def next_broadcasts(self) -> list[Any]:
         return []
 
+    def next_warnings(self) -> list[str]:
+        return []
+
     def next_events(self) -> list[Event]:
         drained, self.events = self.events, []
         return drained
