@@ -25,6 +25,7 @@ from swim.events import (
     MemberRecovered,
     MemberSuspected,
     MemberUpdated,
+    NameDisputed,
     Snapshot,
     VotersDiffer,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "MemberSuspected",
     "MemberUpdated",
     "NameConflict",
+    "NameDisputed",
     "PayloadTooLarge",
     "SendError",
     "Snapshot",

@@ -22,6 +22,7 @@ from swim.events import (
     MemberFailed,
     MemberJoined,
     MemberLeft,
+    NameDisputed,
     Snapshot,
     VotersDiffer,
 )
@@ -449,5 +450,7 @@ def _log(name: str, event: Event) -> None:
             _logger.info("%s: the leader is %s", name, leader or f"nobody ({reason})")
         case VotersDiffer(member):
             _logger.warning("%s: %s has other voters, or another length of the lease", name, member)
+        case NameDisputed(_, address):
+            _logger.warning("%s: another process of this name answers at %s: stop one of them", name, address)
         case _:
             _logger.debug("%s: %s", name, event)

@@ -21,6 +21,8 @@
     ...             return f"{leader.name if leader else 'nobody'} leads"
     ...         case swim.VotersDiffer(member):
     ...             return f"correct the voters of {member.name}"
+    ...         case swim.NameDisputed(member, address):
+    ...             return f"another {member.name} is at {address}"
 
 In the simulator, as one of five nodes sees it::
 
@@ -42,7 +44,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from swim.types import Member
+from swim.types import Address, Member
 
 __all__ = [
     "Event",
@@ -54,6 +56,7 @@ __all__ = [
     "MemberRecovered",
     "MemberSuspected",
     "MemberUpdated",
+    "NameDisputed",
     "Snapshot",
     "VotersDiffer",
 ]
@@ -142,6 +145,16 @@ class VotersDiffer:
     member: Member
 
 
+@dataclass(frozen=True, slots=True)
+class NameDisputed:
+    """Another process answers to this node's name at `address`, and it is not proven which of the two has to
+    give way; or that one does not. Both go on: stop one of them. `member`: this node.
+    """
+
+    member: Member
+    address: Address
+
+
 Event = (
     Snapshot
     | MemberJoined
@@ -152,4 +165,5 @@ Event = (
     | MemberLeft
     | LeaderChanged
     | VotersDiffer
+    | NameDisputed
 )

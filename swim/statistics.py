@@ -14,6 +14,7 @@ from swim.events import (
     MemberRecovered,
     MemberSuspected,
     MemberUpdated,
+    NameDisputed,
 )
 
 __all__ = ["EVENT_NAMES", "CoreStatistics", "Statistics"]
@@ -26,6 +27,7 @@ EVENT_NAMES: Mapping[type[Event], str] = {
     MemberFailed: "dead",
     MemberLeft: "leave",
     LeaderChanged: "leader",
+    NameDisputed: "disputed",
 }
 """The agent's words for the events."""
 

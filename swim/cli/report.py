@@ -21,6 +21,7 @@ from swim.events import (
     MemberRecovered,
     MemberSuspected,
     MemberUpdated,
+    NameDisputed,
     Snapshot,
     VotersDiffer,
 )
@@ -119,6 +120,12 @@ class Observer:
                     "event": "error",
                     "message": f"{member.name} has other voters, or another length of the lease: "
                     "make --voters and the setting lease the same everywhere",
+                }
+            case NameDisputed(member, address):
+                yield {
+                    "event": "error",
+                    "message": f"another process is {member.name}, too, and answers at {address}: "
+                    "stop one of them",
                 }
 
     def _remember(self, member: Member) -> None:

@@ -21,10 +21,10 @@ from swim.protocol.sync import Sync
 from swim.protocol.table import ID_TAG
 from swim.types import Address
 from swim.wire import pack_host, unpack_address
-from swim.wire.messages import Greeting, NodeState, PushPull, StreamMessage, WireState
+from swim.wire.messages import ErrorMessage, Greeting, NodeState, PushPull, StreamMessage, WireState
 from swim.wire.serf import decode_tags
 
-__all__ = ["Joining"]
+__all__ = ["Joining", "problem_of"]
 
 _EAGER_INTERVAL = 0.25
 _CLOCK_MS_MAX = 1 << 47
@@ -157,13 +157,13 @@ class Joining(Part):
             self._myself.incarnation = max(self._myself.incarnation, node.incarnation + 1)
         address = unpack_address(node.address, node.port)
         if node.state in (WireState.DEAD, WireState.LEFT) or address == self._myself.address:
+            self._myself.heir = max(self._myself.heir, _id(node))
             return True
         self._naming.ask(address, now)
         return False
 
     def _enter(self, address: Address, now: float) -> None:
-        self._myself.mint(now, self._newest)
-        self._myself.publish(now)
+        self._myself.enter(now, self._newest)
         self._join = self._sync.ask(address, now, join=True)
 
     def _finish(self, answer: StreamMessage | Exception | None, now: float) -> None:
@@ -192,8 +192,7 @@ class Joining(Part):
     def _found(self, now: float) -> None:
         self._leadership.founded_alone = True
         if self._myself.record is None:
-            self._myself.mint(now, self._newest)
-            self._myself.publish(now)
+            self._myself.enter(now, self._newest)
         self._done(now)
 
     def _done(self, now: float) -> None:
@@ -221,3 +220,13 @@ def _id(node: NodeState) -> str:
 def _order(address: Address) -> tuple[int, bytes, int]:
     packed = pack_host(address.host)
     return len(packed), packed, address.port
+
+
+def problem_of(answer: StreamMessage | Exception | None) -> str:
+    """Why an answer is none, in a line."""
+    if answer is None:
+        return "no answer in time"
+    if isinstance(answer, ErrorMessage):
+        return answer.text
+    text = answer.strerror if isinstance(answer, OSError) else None
+    return text or str(answer) or type(answer).__name__

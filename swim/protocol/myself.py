@@ -69,6 +69,10 @@ class Myself(Part):
         self.address = address
         self.boot = mint_boot(context.rng)
         self.id: str | None = None
+        self.since = ""
+        """The id that it had first: of two processes of one name, which has been a member for longer."""
+        self.heir = ""
+        """The newest id of this name that the cluster had given up when this process took the name."""
         self.incarnation = 1
         self.versions = _PROTOCOL_VERSIONS + _SERF_VERSIONS
         self.leaving = False
@@ -104,6 +108,12 @@ class Myself(Part):
     def adopt_versions(self, versions: bytes) -> None:
         """Speak the delegate protocol of a member of the cluster to be joined (plain memberlist: 0,0,0)."""
         self.versions = _PROTOCOL_VERSIONS + versions[3:6]
+
+    def enter(self, now: float, newest: str) -> None:
+        """Take the first id and tell of it: from here on this process is a member."""
+        self.since = self._mint_above(now, newest)
+        self.id = self._pinned_id or self.since
+        self.publish(now)
 
     def mint(self, now: float, newest: str) -> None:
         """Take an id, above every one seen: a clock that runs behind cannot jump the queue."""

@@ -20,6 +20,7 @@ from swim.events import Event
 from swim.messages import Broadcast
 from swim.protocol.context import Context
 from swim.protocol.identity import check_pinned_id, pack_id
+from swim.protocol.joining import problem_of
 from swim.protocol.networks import Networks
 from swim.protocol.outbox import Outbox, Request
 from swim.protocol.parts import Parts
@@ -31,7 +32,6 @@ from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
     Ack,
     Dead,
-    ErrorMessage,
     Ping,
     PushPull,
     StreamMessage,
@@ -186,6 +186,7 @@ class Node(Parts):
         self._reception.open = True
         self._dissemination.introduce(now)
         self._sync.begin(now)
+        self._reunion.begin(now)
         self._broadcasts.joined(now)
         self._timers.set("sweep", now + _SWEEP_S, self._sweep)
 
@@ -279,7 +280,9 @@ class Node(Parts):
             case PushPull():
                 return self.codec.stream(self._exchange(message, now), answering=True)
             case Ping() if message.node in ("", self.name):
-                return self.codec.stream(Ack(message.seq), answering=True)
+                answer = self._naming.answer(message, now)
+                self._settle(now)
+                return self.codec.stream(answer, answering=True)
             case UserMessage():
                 self._outbox.drop("user")
         return None
@@ -289,7 +292,9 @@ class Node(Parts):
             answer = self._joining.asked_by(theirs.greeting, now)
         else:
             # Before the merge, as memberlist does it.
-            answer = self._sync.state(now, join=theirs.join, to_own=theirs.greeting is not None)
+            greeting = theirs.greeting
+            looker = greeting.name if greeting is not None and greeting.joining else ""
+            answer = self._sync.state(now, join=theirs.join, to_own=greeting is not None, looker=looker)
             self._sync.merge(theirs, now)
         self._settle(now)
         return answer
@@ -318,8 +323,10 @@ class Node(Parts):
         Returns None when the exchange succeeded, else one line that says what was wrong.
         """
         self._attend(now)
-        problem = None if isinstance(answer, PushPull) else _problem(answer)
-        if self._joining.receive_answer(token, answer, now):
+        problem = None if isinstance(answer, PushPull | Ack) else problem_of(answer)
+        goes_on = self.phase in (Phase.JOINING, Phase.MEMBER)
+        called = goes_on and self._calling.receive_answer(token, answer, now)
+        if called or self._joining.receive_answer(token, answer, now):
             self._settle(now)
         elif isinstance(answer, PushPull) and self.phase is Phase.MEMBER:
             problem = self._sync.merge(answer, now)
@@ -508,12 +515,3 @@ class Node(Parts):
     def dropped(self) -> dict[str, int]:
         """What was dropped, by reason."""
         return self._outbox.dropped
-
-
-def _problem(answer: StreamMessage | Exception | None) -> str:
-    if answer is None:
-        return "no answer in time"
-    if isinstance(answer, ErrorMessage):
-        return answer.text
-    text = answer.strerror if isinstance(answer, OSError) else None
-    return text or str(answer) or type(answer).__name__

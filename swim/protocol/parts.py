@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from swim.errors import SwimError
 from swim.protocol.broadcasts import Broadcasts
+from swim.protocol.calling import Calling
 from swim.protocol.context import Context
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.joining import Joining
@@ -19,6 +20,7 @@ from swim.protocol.networks import Networks
 from swim.protocol.probing import Probing
 from swim.protocol.readmission import Readmission
 from swim.protocol.reception import Reception
+from swim.protocol.reunion import Reunion
 from swim.protocol.streamed import Streamed
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
@@ -127,7 +129,9 @@ class Parts:
             self._tenure.receive,
             self._broadcasts,
         )
-        self._naming = Naming(context, self._myself, self._probing, self._fail)
+        self._calling = Calling(context)
+        self._reunion = Reunion(context, myself, self._sync, self._calling, self._probing.ask)
+        self._naming = Naming(context, myself, self._calling, self._membership.permits, self._fail)
         self._joining = Joining(
             context,
             self._myself,

@@ -32,7 +32,6 @@ _AGREED, _SKIPPED_MAX = 16, 3
 _REPAIRS = 3
 """After a broadcast, so many intervals are for whoever has missed it."""
 _MISMATCH_PER_S, _MISMATCH_BURST = 1.0, 3
-_EAGER_S, _EAGER_INTERVAL = 30.0, 1.0
 
 
 def delegate_clash(versions: Iterable[bytes]) -> str | None:
@@ -65,9 +64,8 @@ class Sync(Part):
         self._leadership = leadership
         self._broadcasts = broadcasts
         self._mismatch = TokenBucket(_MISMATCH_PER_S, _MISMATCH_BURST)
-        self._leads: dict[Address, float] = {}
+        self.leads: dict[Address, float] = {}
         """Where members may be that others have lost sight of, and when they said so last."""
-        self._eager_until = 0.0
         self._agreed = self._skipped = 0
         """How many pings in a row came from members with the same view, and exchanges left out for it."""
         self._joined_version = -1
@@ -76,9 +74,7 @@ class Sync(Part):
 
     def begin(self, now: float) -> None:
         """This node has become a member."""
-        self._eager_until = now + _EAGER_S
         self._timers.set("sync", now + self._rng.random() * self._interval(), self._regular)
-        self._timers.set("reconnect", now + _EAGER_INTERVAL, self._reconnect)
         self._joined_version = self._table.version
         self._timers.set("crowd", now + _CROWD_S, self._after_crowd)
 
@@ -109,30 +105,6 @@ class Sync(Part):
             record = self._table.get(name)
             assert record is not None
             self.ask(record.address, now)
-
-    def _reconnect(self, now: float) -> None:
-        """Look for members that were given up, and for seeds that are not in this cluster.
-
-        Halves of a healed partition find each other again by this, and so do clusters that were
-        founded apart; right after the start it is done more often.
-        """
-        eager = now < self._eager_until
-        self._timers.set(
-            "reconnect",
-            now + (_EAGER_INTERVAL if eager else self._config.reconnect_interval),
-            self._reconnect,
-        )
-        oldest = now - self._config.dead_retention
-        self._leads = {at: told for at, told in self._leads.items() if told > oldest and not self._inside(at)}
-        dead = [record.address for record in self._table.dead() if record.state is MemberState.DEAD]
-        lost = [seed for seed in (*self.seeds, *self._leads) if not self._inside(seed)]
-        for addresses in (dead, lost):
-            if addresses:
-                self.ask(self._rng.choice(addresses), now)
-
-    def _inside(self, address: Address) -> bool:
-        record = self._table.at(address)
-        return address == self._myself.address or (record is not None and record.present)
 
     def compare(self, view: bytes, sender: Record, now: float) -> None:
         """A ping carried the view hash of a member whose view is at rest."""
@@ -175,9 +147,13 @@ class Sync(Part):
             pack_addresses([record.address for record in self._table.dead() if record.solo][:_LOST_MAX]),
         )
 
-    def state(self, now: float, *, join: bool = False, to_own: bool) -> PushPull:
-        """Everything this node knows, but not what it concluded alone; for an own or a foreign node."""
-        nodes = tuple([_entry(record, now) for record in self._table if not record.solo])
+    def state(self, now: float, *, join: bool = False, to_own: bool, looker: str = "") -> PushPull:
+        """Everything this node knows, but not what it concluded alone; for an own or a foreign node.
+
+        Except of a name that a joining node is about to take: it must know in whose place it comes.
+        """
+        known = (record for record in self._table if not record.solo or record.name == looker)
+        nodes = tuple([_entry(record, now) for record in known])
         return PushPull(nodes, join, self._broadcasts.state(to_own=to_own), self.greeting(now))
 
     def merge(self, theirs: PushPull, now: float, *, spread: bool = True) -> str | None:
@@ -199,9 +175,9 @@ class Sync(Part):
             self._answer_accuser(theirs.greeting, now)
         if theirs.greeting is not None:
             for address in unpack_addresses(theirs.greeting.lost):
-                known = address in self._leads or len(self._leads) < _LOST_MAX
+                known = address in self.leads or len(self.leads) < _LOST_MAX
                 if known and self._membership.permits(address):
-                    self._leads[address] = now
+                    self.leads[address] = now
             floor = unpack_id(theirs.greeting.floor) or ""
             if not self._table.has_id(floor):
                 floor = ""  # without its leader it is only a number, which anybody may make up

@@ -22,6 +22,7 @@ from swim.wire.messages import (
     Suspect,
     UserMessage,
 )
+from swim.wire.standing import pack_standing
 
 __all__ = ["ObjectCodec", "Parcel"]
 
@@ -80,6 +81,7 @@ def _ping(message: Ping) -> int:
     size = 14 + _NUMBER + len(message.node)
     if message.source_node or message.source_address:
         size += 45 + len(message.source_address) + len(message.source_node)
+    size += 2 + len(pack_standing(message.standing)) if message.standing else 0
     return size + (3 + len(message.sender_id) if message.sender_id else 0) + (11 if message.view else 0)
 
 
@@ -94,6 +96,7 @@ def _ack(message: Ack) -> int:
     size = 8 + _NUMBER + (0 if message.bare else 9 + len(message.payload or b""))
     size += 3 + len(message.boot) if message.boot else 0
     size += 3 + len(message.sender_id) if message.sender_id else 0
+    size += 2 + len(pack_standing(message.standing)) if message.standing else 0
     return size + (2 + _NUMBER if message.wait_ms else 0)
 
 

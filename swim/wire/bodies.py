@@ -51,6 +51,7 @@ from swim.wire.messages import (
     UserMessage,
     WireState,
 )
+from swim.wire.standing import pack_standing, standing
 
 __all__ = [
     "ack",
@@ -88,7 +89,7 @@ def ping(body: Body) -> Ping:
     if body.keys().isdisjoint(_SOURCE_KEYS):  # between members of our own
         return Ping(seq, node, b"", 0, "", sender_id, view)
     source, port = host(body, b"SourceAddr", optional=True), number(body, b"SourcePort", U16)
-    return Ping(seq, node, source, port, text(body, b"SourceNode"), sender_id, view)
+    return Ping(seq, node, source, port, text(body, b"SourceNode"), sender_id, view, standing(body))
 
 
 def _ping_req(body: Body) -> PingReq:
@@ -112,6 +113,7 @@ def ack(body: Body) -> Ack:
         raw(body, b"b", _EXTRA_SIZE_MAX),
         number(body, b"w", U32),
         b"Payload" not in body,
+        standing(body),
     )
 
 
@@ -161,6 +163,7 @@ def greeting(body: Body) -> Greeting:
         flag(body, b"j"),
         raw(body, b"f", _EXTRA_SIZE_MAX),
         raw(body, b"l", _LOST_SIZE_MAX),
+        raw(body, b"a", _EXTRA_SIZE_MAX),
     )
 
 
@@ -223,6 +226,8 @@ def _pack_ping(message: Ping) -> bytes:
         body["i"] = message.sender_id
     if message.view:
         body["v"] = message.view
+    if message.standing is not None:
+        body["s"] = pack_standing(message.standing)
     return b"\x00" + pack(body)
 
 
@@ -247,6 +252,8 @@ def _pack_ack(message: Ack) -> bytes:
         body["b"] = message.boot
     if message.sender_id:
         body["i"] = message.sender_id
+    if message.standing is not None:
+        body["s"] = pack_standing(message.standing)
     if message.wait_ms:
         body["w"] = message.wait_ms
     return b"\x02" + pack(body)
@@ -325,6 +332,7 @@ def pack_push_pull_header(join: bool, nodes: int, user_state: int, hello: Greeti
     body: dict[str, object] = {"Join": join, "Nodes": nodes, "UserStateLen": user_state}
     if hello is not None:
         fields = {
+            "a": hello.founder,
             "b": hello.boot,
             "c": hello.clock_ms,
             "f": hello.floor,

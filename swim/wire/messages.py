@@ -26,6 +26,7 @@ __all__ = [
     "PingReq",
     "PushPull",
     "Refusal",
+    "Standing",
     "StreamMessage",
     "Suspect",
     "UserMessage",
@@ -43,6 +44,22 @@ class WireState(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Ours: what a process says of itself where two may have one name, each at its own address over TCP.
+
+    Without `since` it is no member: it is joining, or leaves.
+    """
+
+    boot: bytes = b""  # "b"
+    since: bytes = b""  # "s": the first id that it took, packed: when it became a member
+    heir: bytes = b""  # "h": the newest id of a process of this name that was given up when it joined, packed
+    id: bytes = b""  # "i": its id now, packed
+    address: bytes = b""  # "a": where it is found, as `pack_addresses` does it
+    token: bytes = b""  # "t": for whoever has reached it at its address, to prove that later
+    echo: bytes = b""  # "e": the token that it was given at the other's address
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Are you there? Answered with an `Ack` of the same `seq`."""
 
@@ -53,6 +70,7 @@ class Ping:
     source_node: str = ""
     sender_id: bytes = b""  # ours, map key "i": see identity.pack_id
     view: bytes = b""  # ours, map key "v": the sender's view hash, 8 bytes, when its view is at rest
+    standing: Standing | None = None  # ours, "s", on streams: of a process that pings by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +100,7 @@ class Ack:
     boot: bytes = b""  # ours, "b"
     wait_ms: int = 0  # ours, "w": when this observer should ping next, in milliseconds from now
     bare: bool = False
+    standing: Standing | None = None  # ours, "s", on streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +167,7 @@ class Greeting:
     joining: bool = False  # "j": not a member of any cluster yet
     floor: bytes = b""  # "f": its leadership floor, packed as an id
     lost: bytes = b""  # "l": where members are that it alone gave up: packed addresses
+    founder: bytes = b""  # "a": it is joining, and found a cluster itself if need be: its packed address
 
 
 @dataclass(frozen=True, slots=True)

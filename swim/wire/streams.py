@@ -52,10 +52,10 @@ _COMPRESSED_SIZE_MAX = 1024 * 1024
 NODES_MAX = 65_536
 _FIELDS_MAX = 64  # of one map
 
-_PING_FIELDS = frozenset((b"Node", b"SeqNo", b"SourceAddr", b"SourceNode", b"SourcePort", b"i", b"v"))
-_ACK_FIELDS = frozenset((b"Payload", b"SeqNo", b"b", b"i", b"w"))
+_PING_FIELDS = frozenset((b"Node", b"SeqNo", b"SourceAddr", b"SourceNode", b"SourcePort", b"i", b"s", b"v"))
+_ACK_FIELDS = frozenset((b"Payload", b"SeqNo", b"b", b"i", b"s", b"w"))
 _HEADER_FIELDS = frozenset((b"Join", b"Nodes", b"UserStateLen", b"swim"))
-_GREETING_FIELDS = frozenset((b"b", b"c", b"f", b"j", b"l", b"n", b"p"))
+_GREETING_FIELDS = frozenset((b"a", b"b", b"c", b"f", b"j", b"l", b"n", b"p"))
 _NODE_FIELDS = frozenset((b"Addr", b"Incarnation", b"Meta", b"Name", b"Port", b"State", b"Vsn", b"a"))
 _USER_FIELDS = frozenset((b"UserMsgLen",))
 _ERROR_FIELDS = frozenset((b"Error",))

@@ -31,6 +31,7 @@ from swim.wire.messages import (
     NodeState,
     Ping,
     PushPull,
+    Standing,
     StreamMessage,
     WireState,
 )
@@ -438,7 +439,18 @@ class Puppet:
 
     def serve(self, message: StreamMessage) -> bytes | None:
         self.asked.append(message)
-        return None if self.answer is None else self.net.codec.stream(self.answer, answering=True)
+        answer = self.answer_ping(message) if isinstance(message, Ping) else self.answer
+        return None if answer is None else self.net.codec.stream(answer, answering=True)
+
+    def answer_ping(self, ping: Ping) -> Ack | None:
+        """To a ping by name over TCP."""
+        if self.mute or ping.node not in ("", self.name):
+            return None
+        return Ack(ping.seq, standing=Standing(self.boot.encode()) if self.own else None)
+
+    def calls(self) -> list[str]:
+        """The names by which it was pinged over TCP."""
+        return [message.node for message in self.asked if isinstance(message, Ping)]
 
 
 def read(content: bytes, *, answering: bool = False) -> StreamMessage:

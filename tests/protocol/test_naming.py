@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
 
 from swim.errors import NameConflict
-from swim.events import MemberFailed
-from swim.protocol.identity import pack_id
+from swim.events import MemberFailed, NameDisputed
+from swim.protocol.identity import mint_id, pack_id
 from swim.protocol.node import Node, Phase
 from swim.types import Address
 from swim.wire import pack_host
-from swim.wire.messages import Ack, Alive, Ping
-from tests.protocol.fakes import Net, Puppet
+from swim.wire.addresses import pack_addresses
+from swim.wire.messages import Ack, Alive, Ping, Standing
+from tests.protocol.fakes import Net, Puppet, read
 
 ELSEWHERE = Address("10.0.9.9", 7946)
 
@@ -84,6 +86,51 @@ class TestConflictAfterJoining:
         assert (earlier.phase, later.phase) == (Phase.MEMBER, Phase.FAILED)
 
 
+class TestSuccessor:
+    """A member that was given up, and another process that took its name."""
+
+    def woken(self, net: Net) -> tuple[Node, Node, Node]:
+        """The member that stays, the first `n`, which was paused for long, and the second."""
+        a, n = net.cluster("a", "n")
+        net.pause(n, 60)
+        net.run(30)
+        second = net.start("n", [a.address], address=ELSEWHERE)
+        net.run(5)
+        assert second.phase is Phase.MEMBER
+        net.run(25)
+        return a, n, second
+
+    def test_the_one_that_was_given_up_ends(self, net: Net) -> None:
+        a, n, second = self.woken(net)
+        n.sync(a.address, net.now)
+        net.drain(n)
+        net.run(10)
+        assert (n.phase, second.phase) == (Phase.FAILED, Phase.MEMBER)
+        assert "took it when this one was given up" in str(n.failure)
+        assert [(m.address, m.id) for m in a.members() if m.name == "n"] == [(ELSEWHERE, second.me.id)]
+
+
+def standing(boot: str, since: str, heir: str = "") -> Standing:
+    return Standing(boot.encode(), pack_id(since), pack_id(heir))
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_of_two_exactly_one_stays_as_both_compute_it(seed: int) -> None:
+    rng = random.Random(seed)
+    net = Net()
+    nodes = [net.make("n"), net.make("n", address=ELSEWHERE)]
+    times = [rng.randrange(3) for _ in nodes]
+    for node, time in zip(nodes, times, strict=True):
+        node._myself.since = mint_id(time, rng)
+        heir = rng.randrange(4)
+        node._myself.heir = mint_id(heir, rng) if heir < 3 else ""
+    stays = []
+    for node, other in (nodes, nodes[::-1]):
+        theirs = other._myself
+        stays.append(node._naming._stays(theirs.since, standing(theirs.boot, theirs.since, theirs.heir)))
+    assert sorted(stays) == [False, True]
+
+
 class TestClaims:
     """News of another process under a node's own name."""
 
@@ -106,7 +153,7 @@ class TestClaims:
         teller.tell(node, self.claim(silent))
         net.run(5)
         assert node.phase is Phase.MEMBER
-        assert [ping.node for ping in silent.heard(Ping)] == ["a"]
+        assert silent.calls() == ["a"]
 
     def test_when_nobody_answers_there_the_claim_is_outbid(
         self, net: Net, node: Node, teller: Puppet
@@ -117,17 +164,17 @@ class TestClaims:
         net.run(5)
         assert node.me.incarnation == 31
         assert max(alive.incarnation for alive in teller.heard(Alive) if alive.node == "a") == 31
+        assert node.me.id > silent.id, "or those who believed in the other would go on to"
 
-    def test_one_address_is_asked_once_at_a_time(self, net: Net, node: Node, teller: Puppet) -> None:
+    def test_one_address_is_called_once_at_a_time(self, net: Net, node: Node, teller: Puppet) -> None:
         silent = net.puppet("r", mute=True)
+        net._lost.add(silent.address)
+        del net._puppets[silent.address]
+        before = len(net.requested)
         for incarnation in range(1, 20):
             teller.tell(node, self.claim(silent, incarnation))
-        net.run(0.5)
-        assert len(silent.heard(Ping)) == 1
         net.run(5)
-        teller.tell(node, self.claim(silent, 100))
-        net.run(0.5)
-        assert len(silent.heard(Ping)) == 2
+        assert [address for _, _, address in net.requested[before:]].count(silent.address) == 1
 
     def test_this_node_itself_at_another_of_its_addresses_is_no_rival(
         self, net: Net, node: Node, teller: Puppet
@@ -135,37 +182,149 @@ class TestClaims:
         net._processes[ELSEWHERE] = net._processes[node.address]
         rival = net.puppet("r")
         teller.tell(node, replace(self.claim(rival), address=pack_host(ELSEWHERE.host), port=ELSEWHERE.port))
-        net.run(5)
+        net.run(15)
         assert node.phase is Phase.MEMBER
+        assert net.events(node, NameDisputed) == []
 
-    @pytest.mark.parametrize("id", ["6" + "Z" * 25, ""], ids=["later", "none"])
-    def test_a_rival_that_came_later_is_no_reason_to_go(
-        self, net: Net, node: Node, teller: Puppet, id: str
+    @pytest.mark.parametrize("since", ["6" + "Z" * 25, ""], ids=["later", "no member"])
+    def test_a_rival_that_has_to_give_way_is_no_reason_to_go(
+        self, net: Net, node: Node, teller: Puppet, since: str
     ) -> None:
-        rival = Rival(net, "r", id)
+        rival = Rival(net, "r", since)
         teller.tell(node, self.claim(rival))
-        net.run(3)
-        assert rival.heard(Ping)
+        rival.call(node)
+        net.run(30)
+        assert rival.calls()
         assert node.phase is Phase.MEMBER
 
-    def test_one_that_came_earlier_is(self, net: Net, node: Node, teller: Puppet) -> None:
+    def test_one_that_came_earlier_and_has_called_this_node_itself_is(
+        self, net: Net, node: Node, teller: Puppet
+    ) -> None:
         rival = Rival(net, "r", "0" * 26)
         teller.tell(node, self.claim(rival))
+        rival.call(node)
         net.run(3)
         assert node.phase is Phase.FAILED
 
+    def test_it_need_not_be_told_by_anybody_else(self, net: Net, node: Node) -> None:
+        """It calls, and is called where it says to be."""
+        rival = Rival(net, "r", "0" * 26)
+        rival.call(node)
+        net.run(3)
+        assert node.phase is Phase.FAILED
+
+    def test_it_takes_the_place_of_one_that_was_given_up(self, net: Net, node: Node) -> None:
+        rival = Rival(net, "r", "6" + "Z" * 25, heir=node.me.id)
+        rival.call(node)
+        net.run(3)
+        assert node.phase is Phase.FAILED
+
+    def test_one_that_only_answers_ends_nothing_and_is_told_of_once(
+        self, net: Net, node: Node, teller: Puppet
+    ) -> None:
+        """It may have heard the name, and made up the rest."""
+        rival = Rival(net, "r", "0" * 26)
+        for _ in range(100):
+            teller.tell(node, self.claim(rival))
+            net.run(1)
+        assert node.phase is Phase.MEMBER
+        assert [event.address for event in net.events(node, NameDisputed)] == [rival.address]
+        assert len(rival.calls()) <= 12, "and no word of others makes a node call again and again"
+
+    @pytest.mark.parametrize("echo", [b"", b"12345678"])
+    def test_nor_does_one_that_makes_up_what_it_was_given(
+        self, net: Net, node: Node, teller: Puppet, echo: bytes
+    ) -> None:
+        rival = Rival(net, "r", "0" * 26)
+        rival.echo = echo
+        teller.tell(node, self.claim(rival))
+        net.run(30)
+        assert node.phase is Phase.MEMBER
+
+    def test_what_one_process_was_given_is_of_no_use_to_another(
+        self, net: Net, node: Node, teller: Puppet
+    ) -> None:
+        rival, thief = Rival(net, "r", "0" * 26), Rival(net, "t", "0" * 26, boot="THIEF000")
+        rival.mute = True
+        rival.call(node)
+        thief.echo = rival.echo
+        teller.tell(node, self.claim(thief))
+        net.run(30)
+        assert node.phase is Phase.MEMBER
+
+    def test_a_foreign_process_of_this_name_is_told_of_and_lived_with(
+        self, net: Net, node: Node, teller: Puppet
+    ) -> None:
+        rival = net.puppet("a", own=False, address=ELSEWHERE)
+        teller.tell(node, rival.alive())
+        net.run(60)
+        assert node.phase is Phase.MEMBER
+        assert [event.address for event in net.events(node, NameDisputed)] == [ELSEWHERE]
+
+    def test_one_push_with_an_entry_for_each_node_and_an_ack_ends_nothing(self, net: Net) -> None:
+        nodes = net.cluster("a", "b", "c", "d")
+        stranger = Impostor(net, "x")
+        entries = [stranger.state(), *(stranger.state(name=node.name, incarnation=9) for node in nodes)]
+        for node in nodes:
+            stranger.push(node, *entries)
+        net.run(60)
+        assert [node.phase for node in nodes] == [Phase.MEMBER] * 4
+        assert all(len(node.members()) >= 4 for node in nodes)
+
+    def test_many_claims_cost_few_calls(self, net: Net, node: Node, teller: Puppet) -> None:
+        before = len(net.requested)
+        for number in range(500):
+            claim = replace(self.claim(teller), address=pack_host(f"10.9.{number >> 8}.{number & 255}"))
+            teller.tell(node, claim)
+            net.run(0.01)
+        net.run(5)
+        assert len(net.requested) - before < 30
+
 
 class Rival(Puppet):
-    """Answers pings under another's name, and shows this id."""
+    """A process of the name `a` that has been a member since then, at its own address."""
 
-    def __init__(self, net: Net, name: str, shown: str) -> None:
-        super().__init__(net, name)
-        self._shown = pack_id(shown) if shown else b""
+    def __init__(self, net: Net, name: str, since: str, heir: str = "", boot: str = "PUPPET00") -> None:
+        super().__init__(net, name, boot=boot)
+        self.echo = b""
+        self._since, self._heir = since, heir
         net._puppets[self.address] = self
+
+    def _standing(self) -> Standing:
+        return replace(
+            standing(self.boot, self._since, self._heir),
+            id=pack_id(self._since),
+            address=pack_addresses([self.address]),
+            echo=self.echo,
+        )
+
+    def answer_ping(self, ping: Ping) -> Ack | None:
+        return None if self.mute else Ack(ping.seq, standing=self._standing())
+
+    def call(self, node: Node) -> None:
+        """Ask the node itself, over TCP, and keep what it gives."""
+        ping = Ping(7, "a", source_node="a", standing=self._standing())
+        content = node.receive_request(read(self.net.codec.stream(ping)), self.address, self.net.now)
+        self.net.drain(node)
+        assert content is not None
+        ack = read(content, answering=True)
+        assert isinstance(ack, Ack)
+        assert ack.standing is not None
+        self.echo = ack.standing.token
+
+
+class Impostor(Puppet):
+    """Acks pings under any name, by UDP and by TCP."""
+
+    def __init__(self, net: Net, name: str) -> None:
+        super().__init__(net, name, id="0" * 26)
+        net._puppets[self.address] = self
+
+    def answer_ping(self, ping: Ping) -> Ack | None:
+        return Ack(ping.seq, sender_id=bytes(16), boot=self.boot.encode())
 
     def receive(self, data: bytes, source: Address) -> None:
         for message in self.net.codec.open_packet(data).messages:
-            self.received.append((self.net.now, message))
             if isinstance(message, Ping):
-                ack = Ack(message.seq, sender_id=self._shown, boot=self.boot.encode(), bare=True)
+                ack = Ack(message.seq, sender_id=bytes(16), boot=self.boot.encode(), bare=True)
                 self.tell(self.net._processes[source].node, ack)

@@ -275,7 +275,7 @@ class TestWhen:
         for seconds in (200, 150):
             member.push(node, greeting=member.greeting(lost=lost))
             net.run(seconds)
-        assert len(node._sync._leads) == 64
+        assert len(node._sync.leads) == 64
 
     def test_those_who_left_are_not(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
