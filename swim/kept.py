@@ -147,6 +147,12 @@ class KeptStreams:
         member = self._node.member_at(address)
         return None if member is None else member.name
 
+    def hosts(self) -> set[str]:
+        """Where members are that this node has a stream with: they are known, and answer."""
+        hosts = {keeper.address.host for keeper in self._keepers.values() if keeper.established}
+        guests = [member for member in map(self._node.member, self._guests) if member is not None]
+        return hosts | {guest.address.host for guest in guests}
+
     # --- those that others open
     async def greet(self, stream: trio.SocketStream, data: bytes) -> Guest | None:
         """Shake hands with the opener of a stream; `data` is what has arrived behind the opening.

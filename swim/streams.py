@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -18,15 +16,12 @@ from swim.protocol.networks import Networks
 from swim.protocol.node import Request
 from swim.transport import Transport, normal_address
 from swim.types import Address
+from swim.visits import Visit, Visits
 from swim.wire import Codec, DecodeError, StreamDecoder
 from swim.wire.messages import StreamMessage
 
 __all__ = ["Answers", "Streams"]
 
-_HELD_MAX = 64 * 1024 * 1024
-"""Bytes of incomplete requests, all streams together."""
-_GRACE = 1.0
-"""Whoever has been served for so long gives way when somebody new needs the place."""
 _GOODBYE_PATIENCE = 1.0
 _EXHAUSTED_PAUSE = 0.05
 
@@ -39,16 +34,6 @@ class Answers(Protocol):
 
     def receive_bad_stream(self, error: DecodeError, source: Address) -> bytes | None:
         """Something that is no message; what to say to that, if anything."""
-
-
-@dataclass(eq=False, slots=True)
-class _Visit:
-    """A stream that somebody else has opened, while it is served."""
-
-    source: Address
-    scope: trio.CancelScope
-    since: float = field(default_factory=trio.current_time)
-    gave_way: bool = False
 
 
 class Streams:
@@ -71,9 +56,7 @@ class Streams:
         self._config = config
         self._networks = networks
         self._answers = answers
-        self._visits: dict[_Visit, None] = {}
-        """In the order in which they came."""
-        self._held = 0
+        self._visits = Visits(config.streams_max, kept.hosts)
 
     # --- those that others open
     @trio.lowlevel.enable_ki_protection
@@ -89,71 +72,47 @@ class Streams:
                 await trio.sleep(_EXHAUSTED_PAUSE)
                 continue
             source = normal_address(sockaddr)
-            refusal = self._refusal(source)
-            if refusal is not None:
-                self._connections.drop(refusal)
+            permitted = self._networks.permit(source.host)
+            visit = self._visits.admit(source) if permitted else None
+            if visit is None:
+                self._connections.drop("streams-max" if permitted else "stream-network")
                 sock.close()
                 continue
-            visit = _Visit(source, trio.CancelScope())
-            self._visits[visit] = None
             nursery.start_soon(self._serve_one, trio.SocketStream(sock), visit)
 
-    def _refusal(self, source: Address) -> str | None:
-        if not self._networks.permit(source.host):
-            return "stream-network"
-        if len(self._visits) >= self._config.streams_max and not self._make_room(source):
-            return "streams-max"
-        return None
-
-    def _make_room(self, source: Address) -> bool:
-        """Strangers who open streams and say nothing must not keep others out.
-
-        Who holds more places than this source would gives way, then whoever takes too long.
-        """
-        places = Counter(visit.source.host for visit in self._visits)
-        most = max(places.values())
-        crowded = most > places[source.host] + 1
-        oldest = next(visit for visit in self._visits if not crowded or places[visit.source.host] == most)
-        if not crowded and trio.current_time() - oldest.since < _GRACE:
-            return False
-        oldest.gave_way = True
-        oldest.scope.cancel()
-        del self._visits[oldest]
-        return True
-
     @trio.lowlevel.enable_ki_protection
-    async def _serve_one(self, stream: trio.SocketStream, visit: _Visit) -> None:
+    async def _serve_one(self, stream: trio.SocketStream, visit: Visit) -> None:
         guest = None
         async with self._connections.open(stream):
             try:
                 visit.scope.deadline = visit.since + self._config.stream_timeout
                 with visit.scope:
-                    guest = await self._answer(stream, visit.source)
+                    guest = await self._answer(stream, visit)
                 if visit.scope.cancelled_caught:
                     self._connections.drop("stream-gave-way" if visit.gave_way else "stream-timeout")
             except trio.BrokenResourceError:
                 self._connections.drop("stream-broken")
             finally:
-                self._visits.pop(visit, None)
+                self._visits.leave(visit)
             if guest is not None:
                 await self._kept.attend(guest)
 
-    async def _answer(self, stream: trio.SocketStream, source: Address) -> Guest | None:
+    async def _answer(self, stream: trio.SocketStream, visit: Visit) -> Guest | None:
         """One request and its answer; or the one who wants to keep this stream open."""
         data = await self._beginning(stream)
         opening = self._codec.kept_opening
         if data.startswith(opening):
             return await self._kept.greet(stream, data[len(opening) :])
         try:
-            message = await self._read_request(stream, data)
+            message = await self._read_request(stream, visit, data)
         except DecodeError as error:
-            answer = self._answers.receive_bad_stream(error, source)
+            answer = self._answers.receive_bad_stream(error, visit.source)
             if answer is not None:
                 await self._connections.write(stream, answer)
                 await self._say_goodbye(stream)
             return None
         if message is not None:
-            answer = self._answers.receive_request(message, source)
+            answer = self._answers.receive_request(message, visit.source)
             if answer is not None:
                 await self._connections.write(stream, answer)
         return None
@@ -168,25 +127,23 @@ class Streams:
             data += more
         return data
 
-    async def _read_request(self, stream: trio.SocketStream, data: bytes) -> StreamMessage | None:
+    async def _read_request(
+        self, stream: trio.SocketStream, visit: Visit, data: bytes
+    ) -> StreamMessage | None:
         if not data:
             return None  # somebody looked whether we listen
-        held = 0
         decoder = self._codec.stream_decoder(answering=False)
         try:
             while True:
                 if not data:
                     raise DecodeError("truncated", "closed within a message")
-                held += len(data)
-                self._held += len(data)
-                if self._held > _HELD_MAX:
+                if not self._visits.hold(visit, len(data)):
                     raise DecodeError("too-large", "too many bytes in incomplete streams")
                 message = decoder.feed(data)
                 if message is not None:
                     return message
                 data = await self._connections.read(stream)
         finally:
-            self._held -= held
             decoder.close()
 
     async def _say_goodbye(self, stream: trio.SocketStream) -> None:

@@ -46,6 +46,7 @@ LAYERS = {
     "swim.kept": 3,
     "swim.leading": 3,
     "swim.streams": 3,
+    "swim.visits": 3,
     "swim.talk": 3,
     "swim.driver": 3,
     "swim.cluster": 3,
@@ -76,6 +77,7 @@ TRIO = tuple(
         "reading",
         "subscriptions",
         "transport",
+        "visits",
     )
 )
 SIMULATION = "swim.simulation"

@@ -177,7 +177,7 @@ async def test_half_open_streams_are_bounded_in_time_and_number() -> None:
         for stream in streams:
             assert await read_all(stream) == b""
             await stream.aclose()
-        assert driver.transport.traffic.dropped == {"streams-max": 2, "stream-timeout": 3}
+        assert driver.transport.traffic.dropped == {"stream-gave-way": 2, "stream-timeout": 3}
         node.on["receive_request"] = lambda message: b"still here"
         stream = await connect(node.address)
         await stream.send_all(node.codec.stream(HELLO))
@@ -186,7 +186,7 @@ async def test_half_open_streams_are_bounded_in_time_and_number() -> None:
 
 
 async def test_who_says_nothing_gives_way_to_somebody_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swim.streams._GRACE", 0.05)
+    monkeypatch.setattr("swim.visits.GRACE", 0.05)
     async with driven(config=Config.local(streams_max=3, leave_linger=0.05)) as (node, driver):
         node.on["receive_request"] = lambda message: b"welcome"
         silent = [await connect(node.address) for _ in range(3)]

@@ -1,0 +1,110 @@
+"""The streams that others have opened to this node, while they are served; and which has to give way.
+
+Anybody can open streams, and say nothing on them or half of something. There are bounds on their number and
+on the bytes of what is not complete yet; what is over a bound ends the streams that can be missed best:
+
+- of hosts that no known member is on (one that keeps a stream to this node, or to which it keeps one);
+- of the host that has the most of what is scarce, places or bytes;
+- that have said nothing yet, or take longer than `GRACE`;
+- and of those the oldest, or of bytes the one that holds the most.
+
+So a stranger, even under many addresses, does not keep newcomers out, nor a crowd of strangers the members.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import trio
+
+from swim.types import Address
+
+__all__ = ["BYTES_MAX", "Visit", "Visits"]
+
+BYTES_MAX = 64 * 1024 * 1024
+"""Of incomplete requests, all streams together."""
+GRACE = 1.0
+"""Seconds for which a stream that has begun to say something keeps its place."""
+
+
+@dataclass(eq=False, slots=True)
+class Visit:
+    """A stream that somebody else has opened, while it is served."""
+
+    source: Address
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    since: float = field(default_factory=trio.current_time)
+    held: int = 0
+    """Bytes of the request, as long as it is not complete."""
+    gave_way: bool = False
+
+
+class Visits:
+    """`members`: the hosts of members that are known to be members."""
+
+    def __init__(self, count_max: int, members: Callable[[], Collection[str]]) -> None:
+        self._count_max = count_max
+        self._members = members
+        self._visits: dict[Visit, None] = {}
+        """In the order in which they came."""
+        self._places = Counter[str]()
+        self._bytes = Counter[str]()
+        self._held = 0
+
+    def admit(self, source: Address) -> Visit | None:
+        """A place for a stream that was opened just now; None when no other has to give way for it."""
+        visit = Visit(source)
+        self._add(visit)
+        if len(self._visits) > self._count_max:
+            members = self._members()
+            least = min(self._visits, key=lambda each: self._worth(each, visit, members))
+            if least is visit:
+                self.leave(visit)
+                return None
+            self._end(least)
+        return visit
+
+    def hold(self, visit: Visit, count: int) -> bool:
+        """So many more bytes of a request have arrived. False when the visit itself has to give way."""
+        if visit.gave_way:
+            return False
+        visit.held += count
+        self._bytes[visit.source.host] += count
+        self._held += count
+        while self._held > BYTES_MAX:
+            members = self._members()
+            self._end(max(self._visits, key=lambda each: self._weight(each, members)))
+        return not visit.gave_way
+
+    def leave(self, visit: Visit) -> None:
+        """It has been served, or has ended; a second time does nothing."""
+        if visit not in self._visits:
+            return
+        del self._visits[visit]
+        host = visit.source.host
+        self._held -= visit.held
+        for counts, count in ((self._places, 1), (self._bytes, visit.held)):
+            counts[host] -= count
+            if not counts[host]:
+                del counts[host]
+
+    def _add(self, visit: Visit) -> None:
+        self._visits[visit] = None
+        self._places[visit.source.host] += 1
+
+    def _end(self, visit: Visit) -> None:
+        visit.gave_way = True
+        visit.scope.cancel()
+        self.leave(visit)
+
+    def _worth(self, visit: Visit, newest: Visit, members: Collection[str]) -> tuple[bool, int, int]:
+        """Of places; the least gives way, the older one of equals."""
+        host = visit.source.host
+        begun = visit.held > 0 and newest.since - visit.since < GRACE
+        return host in members, -self._places[host], 1 if visit is newest else 2 if begun else 0
+
+    def _weight(self, visit: Visit, members: Collection[str]) -> tuple[bool, int, int]:
+        """Of bytes; the greatest gives way."""
+        return visit.source.host not in members, self._bytes[visit.source.host], visit.held

@@ -1,0 +1,150 @@
+"""Which of the streams that others have opened gives way when there are too many, or too many bytes."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import trio
+
+from swim.types import Address
+from swim.visits import BYTES_MAX, GRACE, Visit, Visits
+
+MEMBER, STRANGER, OTHER = (Address(f"10.0.0.{number}", 40_000) for number in (1, 2, 3))
+
+
+def visits(count_max: int = 4, *members: Address) -> Visits:
+    return Visits(count_max, lambda: {member.host for member in members})
+
+
+def admit(all_of_them: Visits, source: Address) -> Visit:
+    visit = all_of_them.admit(source)
+    assert visit is not None
+    return visit
+
+
+def ended(*them: Visit) -> list[bool]:
+    assert all(visit.scope.cancel_called == visit.gave_way for visit in them)
+    return [visit.gave_way for visit in them]
+
+
+async def test_a_silent_stream_gives_way_at_once_the_oldest_first() -> None:
+    served = visits(2)
+    first, second = admit(served, STRANGER), admit(served, OTHER)
+    third = admit(served, Address("10.0.0.9", 1))
+    assert ended(first, second, third) == [True, False, False]
+
+
+async def test_a_stream_that_says_something_keeps_its_place_for_a_second(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    served = visits(2)
+    busy, silent = admit(served, STRANGER), admit(served, OTHER)
+    assert served.hold(busy, 10)
+    newest = admit(served, Address("10.0.0.9", 1))
+    assert ended(busy, silent) == [False, True]
+    await trio.sleep(GRACE / 2)
+    assert served.hold(newest, 10)
+    assert served.admit(Address("10.0.0.10", 1)) is None, "all of them are being read"
+    await trio.sleep(GRACE / 2)
+    admit(served, Address("10.0.0.10", 1))
+    assert ended(busy, newest) == [True, False]
+
+
+async def test_a_thousand_silent_strangers_do_not_keep_a_newcomer_out() -> None:
+    served = visits(128)
+    for number in range(1_000):
+        admit(served, Address(f"10.1.{number // 250}.{number % 250}", 1))
+    newcomer = admit(served, OTHER)
+    assert served.hold(newcomer, 200)
+    for number in range(1_000):
+        served.admit(Address(f"10.2.{number // 250}.{number % 250}", 1))
+    assert ended(newcomer) == [False]
+
+
+async def test_a_host_with_many_streams_loses_one_to_a_host_with_few() -> None:
+    served = visits(4)
+    crowd = [admit(served, STRANGER) for _ in range(3)]
+    single = admit(served, OTHER)
+    for visit in crowd:
+        assert served.hold(visit, 10)
+    admit(served, Address("10.0.0.9", 1))
+    assert ended(*crowd, single) == [True, False, False, False]
+
+
+async def test_a_crowd_gains_nothing_by_opening_more() -> None:
+    served = visits(4)
+    single = admit(served, OTHER)
+    crowd = [admit(served, STRANGER) for _ in range(9)]
+    assert ended(single) == [False]
+    assert sum(ended(*crowd)) == 6
+
+
+async def test_members_do_not_give_way_to_strangers() -> None:
+    served = visits(3, MEMBER)
+    ours = [admit(served, MEMBER) for _ in range(3)]
+    assert served.admit(STRANGER) is None
+    assert ended(*ours) == [False] * 3
+
+
+async def test_strangers_give_way_to_members_whatever_they_say() -> None:
+    served = visits(2, MEMBER)
+    strangers = [admit(served, STRANGER), admit(served, OTHER)]
+    for visit in strangers:
+        assert served.hold(visit, 10)
+    ours = admit(served, MEMBER)
+    assert ended(*strangers, ours) == [True, False, False]
+
+
+async def test_of_too_many_bytes_the_host_with_the_most_gives_way() -> None:
+    served = visits(100)
+    greedy = [admit(served, STRANGER) for _ in range(10)]
+    for visit in greedy:
+        assert served.hold(visit, BYTES_MAX // 10)
+    small = admit(served, OTHER)
+    assert served.hold(small, 10_000)
+    assert sum(ended(*greedy)) == 1
+    assert ended(small) == [False]
+
+
+async def test_of_strangers_with_one_stream_each_the_largest_gives_way() -> None:
+    served = visits(100)
+    hosts = [admit(served, Address(f"10.1.0.{number}", 1)) for number in range(64)]
+    for visit in hosts:
+        assert served.hold(visit, BYTES_MAX // 64)
+    newcomer = admit(served, OTHER)
+    assert served.hold(newcomer, 1_000)
+    assert sum(ended(*hosts)) == 1
+    assert ended(newcomer) == [False]
+
+
+async def test_members_keep_their_bytes_while_strangers_hold_some() -> None:
+    served = visits(100, MEMBER)
+    ours, theirs = admit(served, MEMBER), admit(served, STRANGER)
+    assert served.hold(ours, BYTES_MAX - 10)
+    assert not served.hold(theirs, 20)
+    assert ended(ours, theirs) == [False, True]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_the_counts_never_drift(seed: int, autojump_clock: trio.testing.MockClock) -> None:
+    """Against sums made anew, over random histories."""
+    rng, served, present = random.Random(seed), visits(8, MEMBER), dict[Visit, None]()
+    for _ in range(2_000):
+        if rng.random() < 0.5:
+            visit = served.admit(Address(f"10.0.0.{rng.randrange(6)}", 1))
+            present |= {} if visit is None else {visit: None}
+        elif present:
+            visit = rng.choice(list(present))
+            if rng.random() < 0.3:
+                served.leave(visit)
+                served.leave(visit)
+                del present[visit]
+            else:
+                served.hold(visit, rng.randrange(BYTES_MAX // 3))
+        present = {visit: None for visit in present if not visit.gave_way}
+        assert list(served._visits) == list(present)
+        assert served._held == sum(visit.held for visit in present) <= BYTES_MAX
+        assert served._held == served._bytes.total()
+        assert len(present) == served._places.total() <= 8
+        await trio.sleep(0.01)
