@@ -136,7 +136,7 @@ async def open_cluster(
         )
         if on_bound is not None:
             on_bound(address)
-        driver = Driver(node, transport, known_seeds, networks, clock)
+        driver = Driver(node, transport, known_seeds, networks, clock, advertised=advertise is not None)
         async with running(driver, seed_addresses):
             _logger.info("%s: a member, at %s", node.name, address)
             yield Cluster(driver, keyring)

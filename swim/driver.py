@@ -16,19 +16,11 @@ import trio
 
 from swim.clock import NodeClock
 from swim.connections import Connections
-from swim.events import (
-    Event,
-    LeaderChanged,
-    MemberFailed,
-    MemberJoined,
-    MemberLeft,
-    NameDisputed,
-    Snapshot,
-    VotersDiffer,
-)
+from swim.events import MemberFailed, MemberLeft, Snapshot
 from swim.inbox import Inbox
 from swim.kept import KeptStreams
 from swim.leading import Leading
+from swim.logs import log_event
 from swim.mail import Mail
 from swim.protocol.networks import Networks
 from swim.protocol.node import Node, Phase, Request
@@ -38,6 +30,7 @@ from swim.streams import Streams
 from swim.subscriptions import Subscriptions
 from swim.transport import Transport
 from swim.types import Address
+from swim.whereabouts import watch_address
 from swim.wire import DecodeError
 from swim.wire.messages import StreamMessage
 
@@ -68,14 +61,23 @@ class Driver:
     """Runs one node. All of it is one trio task tree, `run`."""
 
     def __init__(
-        self, node: Node, transport: Transport, seeds: Seeds, networks: Networks, clock: NodeClock
+        self,
+        node: Node,
+        transport: Transport,
+        seeds: Seeds,
+        networks: Networks,
+        clock: NodeClock,
+        *,
+        advertised: bool = False,
     ) -> None:
+        """`advertised`: the node's address is what the application says, whatever this machine has."""
         self.node = node
         self.clock = clock
         self.transport = transport
         self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
         self.leading = Leading(node, clock, self.until)
         self._seeds = seeds
+        self._advertised = advertised
         connections = Connections(transport)
         self.inbox = Inbox(node.config.message_buffer)
         self.mail = Mail(node, self.inbox)
@@ -113,6 +115,8 @@ class Driver:
                     nursery.start_soon(self._keep_time)
                     nursery.start_soon(self._streams.serve, nursery)
                     nursery.start_soon(self._refresh_seeds)
+                    if not self._advertised:
+                        nursery.start_soon(watch_address, self.node, self.transport, self._moved)
                     nursery.start_soon(self._watch_for_failure)
         finally:
             self._nursery = None
@@ -231,7 +235,7 @@ class Driver:
         if events or term_changed or seen != self._seen:
             self._seen = seen
             for event in events:
-                _log(node.name, event)
+                log_event(node.name, event)
                 if isinstance(event, MemberFailed | MemberLeft):
                     self._kept.lose(event.member.name, "is gone")
             self.subscriptions.publish(events)
@@ -263,6 +267,11 @@ class Driver:
             await trio.sleep(_RESOLVE_INTERVAL_JOINING if joining else _RESOLVE_INTERVAL)
             self.node.set_seeds(await self._seeds.resolve(self.transport.family), self.now())
             self.settle()
+
+    def _moved(self, address: Address) -> None:
+        self._kept.hang_up()
+        self.node.move(address, self.now())
+        self.settle()
 
     # --- datagrams and time
     @trio.lowlevel.enable_ki_protection
@@ -436,21 +445,3 @@ async def _unwrapped_nursery() -> AsyncIterator[trio.Nursery]:
     if alone is not None:
         # Raised here, outside of the handler, it keeps its own context.
         raise alone
-
-
-def _log(name: str, event: Event) -> None:
-    match event:
-        case MemberJoined(member):
-            _logger.info("%s: %s joined", name, member)
-        case MemberLeft(member):
-            _logger.info("%s: %s left", name, member)
-        case MemberFailed(member, reason):
-            _logger.info("%s: %s failed (%s)", name, member, reason)
-        case LeaderChanged(leader, reason=reason):
-            _logger.info("%s: the leader is %s", name, leader or f"nobody ({reason})")
-        case VotersDiffer(member):
-            _logger.warning("%s: %s has other voters, or another length of the lease", name, member)
-        case NameDisputed(_, address):
-            _logger.warning("%s: another process of this name answers at %s: stop one of them", name, address)
-        case _:
-            _logger.debug("%s: %s", name, event)

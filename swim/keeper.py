@@ -78,8 +78,12 @@ class Keeper:
             self._kept.reports.receive_kernel_answer(self.address)
         self.wanted = wanted
         if not wanted and now - self._asked > _ASKED_LATELY and not self._in_use(now):
-            self._dismissed = True
-            self._scope.cancel()
+            self.end()
+
+    def end(self) -> None:
+        """Close it, and do not open it again."""
+        self._dismissed = True
+        self._scope.cancel()
 
     def _in_use(self, now: float) -> bool:
         return now - self._carried < _CARRIED_LATELY or now - self._posted < _POSTED_LATELY

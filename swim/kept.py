@@ -125,6 +125,13 @@ class KeptStreams:
         finally:
             del self._keepers[keeper.address]
 
+    def hang_up(self) -> None:
+        """End all streams: this machine has not the address any more that is one end of each of them."""
+        for keeper in self._keepers.values():
+            keeper.end()
+        for guest in self._guests.values():
+            guest.scope.cancel()
+
     def new_channel(self, *, opener: bool) -> KeptChannel:
         """One end of a new stream."""
         return self._node.codec.kept_channel(opener=opener)

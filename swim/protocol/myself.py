@@ -172,12 +172,22 @@ class Myself(Part):
         self._table.put(record, now)
         if not self.held:
             self._dissemination.news(self.name, record.as_alive(), now)
-        if old is not None and (old.id != record.id or old.member.tags != record.member.tags):
+        if old is not None and (old.id, old.member.tags, old.address) != (
+            record.id,
+            record.member.tags,
+            record.address,
+        ):
             self._outbox.events.append(MemberUpdated(record.member, old.member))
 
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:
         """Raises `TagsError`."""
         self.tags = check_tags(tags, self._marks)
+        if self.record is not None:
+            self._say_more(now)
+
+    def move(self, address: Address, now: float) -> None:
+        """Others find this process at another address from now on."""
+        self.address = address
         if self.record is not None:
             self._say_more(now)
 

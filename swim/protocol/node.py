@@ -163,6 +163,14 @@ class Node(Parts):
         self._myself.set_tags(tags, now)
         self._settle(now)
 
+    def move(self, address: Address, now: float) -> None:
+        """This process is found at another address from now on: tell everybody, there it is a stranger."""
+        self._attend(now)
+        self.address = address
+        self._dissemination.introduce(now)
+        self._myself.move(address, now)
+        self._settle(now)
+
     def yield_leadership(self, now: float) -> bool:
         """Step down: take a fresh id and queue at the back. False if this node did not lead.
 

@@ -160,6 +160,13 @@ class Net:
         """The process ends; its host's kernel goes on, and says so."""
         del self._processes[node.address]
 
+    def move(self, node: Node, address: Address) -> None:
+        """Its host has another address from now on, and the process has noticed."""
+        self._processes[address] = self._processes.pop(node.address)
+        self._lost.add(node.address)
+        node.move(address, self.now)
+        self.drain(node)
+
     def pause(self, node: Node, seconds: float) -> None:
         self._processes[node.address].paused_until = self.now + seconds
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from swim.errors import SwimError
-from swim.events import MemberFailed, MemberJoined, MemberLeft, MemberRecovered, MemberSuspected
+from swim.events import (
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    MemberUpdated,
+)
 from swim.protocol.node import Node, Phase
 from swim.types import Address
 from swim.wire import Codec, DecodeError, Keyring
@@ -369,3 +376,44 @@ def test_a_dead_message_to_the_one_who_is_gone_reaches_its_address() -> None:
     assert [message.node for _, message in net.said(Dead, by=a, to=b.address)] == ["b"]
     net.run(0.5)
     assert [message.incarnation for _, message in net.said(Alive, by=b)][-1] >= 2
+
+
+class TestMoving:
+    """A process whose host gets another address while it runs."""
+
+    ELSEWHERE = Address("10.0.9.9", 7946)
+
+    def test_all_find_it_at_the_new_address_and_nobody_gives_it_up(self, net: Net) -> None:
+        nodes = net.cluster(*"abcdefgh")
+        net.run(3)
+        net.forget_events()
+        net.move(nodes[0], self.ELSEWHERE)
+        net.run(0.5)
+        for node in nodes:
+            (moved,) = net.events(node, MemberUpdated)
+            assert (moved.member.name, moved.member.address) == ("a", self.ELSEWHERE)
+            assert node.leader == moved.member, "it leads where it led"
+        net.run(20)
+        assert [event for node in nodes for event in net.events(node, (MemberFailed, MemberJoined))] == []
+
+    def test_one_that_was_given_up_before_it_noticed_is_back_at_the_new_address(self, net: Net) -> None:
+        nodes = net.cluster(*"abcde")
+        net.run(3)
+        rest = [node.name for node in nodes[1:]]
+        net.split("a", "".join(rest))
+        assert net.run_until(lambda: all(len(node.members()) == 4 for node in nodes[1:]), 10)
+        net.heal()
+        net.move(nodes[0], self.ELSEWHERE)
+        found = net.run_until(
+            lambda: all(any(member.address == self.ELSEWHERE for member in node.members()) for node in nodes),
+            5,
+        )
+        assert found
+
+    def test_a_node_that_has_not_joined_yet_does_so_from_there(self, net: Net) -> None:
+        seed, node = net.start("a"), net.start("b", [Address("10.0.0.99", 1)])
+        net.move(node, self.ELSEWHERE)
+        node.set_seeds([seed.address], net.now)
+        assert net.run_until(lambda: node.phase is Phase.MEMBER, 5)
+        assert net.run_until(lambda: len(seed.members()) == 2, 5)
+        assert node.me.address == self.ELSEWHERE

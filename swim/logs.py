@@ -1,0 +1,38 @@
+"""What the logger `swim` tells of events."""
+
+from __future__ import annotations
+
+import logging
+
+from swim.events import (
+    Event,
+    LeaderChanged,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    NameDisputed,
+    VotersDiffer,
+)
+
+__all__ = ["log_event"]
+
+_logger = logging.getLogger("swim")
+
+
+def log_event(name: str, event: Event) -> None:
+    """What an operator may want to know of a change."""
+    match event:
+        case MemberJoined(member):
+            _logger.info("%s: %s joined", name, member)
+        case MemberLeft(member):
+            _logger.info("%s: %s left", name, member)
+        case MemberFailed(member, reason):
+            _logger.info("%s: %s failed (%s)", name, member, reason)
+        case LeaderChanged(leader, reason=reason):
+            _logger.info("%s: the leader is %s", name, leader or f"nobody ({reason})")
+        case VotersDiffer(member):
+            _logger.warning("%s: %s has other voters, or another length of the lease", name, member)
+        case NameDisputed(_, address):
+            _logger.warning("%s: another process of this name answers at %s: stop one of them", name, address)
+        case _:
+            _logger.debug("%s: %s", name, event)
