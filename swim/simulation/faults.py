@@ -8,7 +8,7 @@ from itertools import chain
 
 from swim.simulation.checks import check_duration, check_positive, check_share
 from swim.simulation.host import Life, SimulatedNode
-from swim.simulation.network import Cut, Fabric
+from swim.simulation.network import Cut, Fabric, Protocol, Refusal
 from swim.simulation.schedule import Schedule
 from swim.types import Address
 
@@ -81,12 +81,67 @@ class Faults(ABC):
 
         One way: nothing passes from an earlier group to a later one.
         """
-        for group in groups:
-            if isinstance(group, str):
-                raise ValueError(f"a group is a collection of names, not {group!r}")
-            self._check_names(group)
+        self._check_groups(groups)
         self.note(f"partition{' one way' if one_way else ''} {' | '.join(map(_listed, groups))}")
-        return self.fabric.partition(groups, one_way)
+        return self.fabric.cut(groups, one_way)
+
+    def block(self, protocol: str, *groups: Collection[str], one_way: bool = False) -> list[Cut]:
+        """Drop all "udp", or all "tcp", between the groups as in a partition; without groups, everywhere."""
+        self._check_groups(groups)
+        self.note(f"block {protocol}{' one way' if one_way else ''} {' | '.join(map(_listed, groups))}")
+        return self.fabric.cut(groups, one_way, Protocol(protocol))
+
+    def reject(self, *names: str, protocol: str | None = None, resets: bool = False) -> list[Cut]:
+        """The firewalls of these hosts refuse what comes in: all of it, or only "udp" or "tcp".
+
+        They say so by ICMP; with `resets`, of TCP by resets, which end connections.
+        """
+        self._check_names(names)
+        self.note(f"reject {protocol or 'all'}{' by resets' if resets else ''} at {_listed(names)}")
+        kind = None if protocol is None else Protocol(protocol)
+        refusal = Refusal(by_router=False, resets=resets)
+        return [self.fabric.wall(name, kind, refusal) for name in names]
+
+    def reject_between(
+        self, *groups: Collection[str], protocol: str | None = None, resets: bool = False
+    ) -> list[Cut]:
+        """A router refuses what is sent between the groups, as a host's firewall does in `reject`.
+
+        It says so in its own name, and by resets in the names of the others.
+        """
+        self._check_groups(groups)
+        by = " by resets" if resets else ""
+        self.note(f"reject {protocol or 'all'}{by} between {' | '.join(map(_listed, groups))}")
+        kind = None if protocol is None else Protocol(protocol)
+        return self.fabric.cut(groups, False, kind, refusal=Refusal(by_router=True, resets=resets))
+
+    def set_size_max(self, size: int, *groups: Collection[str]) -> list[Cut]:
+        """Drop all packets of more bytes, with their headers, without a word, as in `block`."""
+        self._check_groups(groups)
+        check_positive("size", size)
+        self.note(f"size max {size} {' | '.join(map(_listed, groups))}")
+        return self.fabric.cut(groups, False, size_max=size)
+
+    def forge_refusal(self, about: str, *told: str) -> None:
+        """Somebody who sees what these send makes them believe that it was refused there.
+
+        (Whoever does not see it cannot: an ICMP message must quote it.)
+        """
+        self._check_names([about, *told])
+        self.note(f"forge a refusal of {about} for {_listed(told)}")
+        for name in told:
+            node = self.nodes[name]
+            if node.running:
+                node.input(node.call, node.core.receive_refusal, self.nodes[about].address)
+
+    def reset_streams(self, *names: str) -> None:
+        """Something on the way forgets all connections of these, or of all, and resets both ends of them."""
+        self._check_names(names)
+        self.note(f"reset streams of {_listed(names) if names else 'all'}")
+        for node in list(self.nodes.values()):
+            for stream in list(node.kept.values()):
+                if not names or node.name in names or stream.server.name in names:
+                    stream.reset()
 
     def heal(self, cuts: Collection[Cut] | None = None) -> None:
         """End these cuts, or all."""
@@ -115,6 +170,12 @@ class Faults(ABC):
         fabric.incoming.update(incoming or {})
         fabric.outgoing.update(outgoing or {})
         fabric.links.update(links or {})
+
+    def _check_groups(self, groups: Iterable[Collection[str]]) -> None:
+        for group in groups:
+            if isinstance(group, str):
+                raise ValueError(f"a group is a collection of names, not {group!r}")
+            self._check_names(group)
 
     def _check_names(self, names: Iterable[str]) -> None:
         for name in names:

@@ -2,15 +2,18 @@
 
 As `swim.kept` has it for real ones: one connection to each address; a probe is a few bytes on it (repeated
 like all data), answered by the kernel's acknowledgement, whatever the process does; without a connection
-it is the attempt to open one. Data that nobody acknowledges for three seconds ends the connection silently.
+it is the attempt to open one. Data that nobody acknowledges for three seconds ends the connection at the
+sender silently. Each end closes for itself: what is written to one that is closed is answered by a reset, as
+is what a firewall refuses by resets. So does the kernel of a process that dies with something unread.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from swim.simulation.streams import DATA_RETRY, transfer
+from swim.simulation.streams import DATA_RETRY, SYN_RETRY, transfer
 from swim.types import Address
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["KeptStream", "probe", "send_over_stream"]
 
 USER_TIMEOUT = 3.0
+PACKETS_MAX = 64
 WATCH = 0.5
 """How long the driver looks for the acknowledgement of a probe."""
 
@@ -29,133 +33,230 @@ class KeptStream:
 
     __slots__ = (
         "_address",
-        "_client",
         "_closed",
         "_lives",
         "_open",
         "_outstanding",
         "_process",
-        "_server",
+        "_unread",
+        "_waiting",
         "_watched",
         "_world",
+        "client",
+        "server",
     )
 
     def __init__(self, world: World, client: SimulatedNode, server: SimulatedNode, address: Address) -> None:
+        self.client = client
+        """Which opened it."""
+        self.server = server
         self._world = world
-        self._client = client
-        self._server = server
         self._address = address
         self._lives = server.lives
         self._process = server.process
         self._open = self._closed = False
+        """The client's end; the server's is open while it is in `server.held`."""
+        self._unread: dict[SimulatedNode, None] = {}
+        """Ends at which something has arrived that the process has not read."""
+        self._waiting: deque[bytes] = deque(maxlen=PACKETS_MAX)
+        """What the client has to say when the stream is open."""
         self._outstanding: float | None = None
         """When the probe was sent that is not acknowledged yet."""
         self._watched = float("-inf")
         client.kept[address] = self
-        self._knock()
+        self._knock(0)
         world.schedule.after(USER_TIMEOUT, self._give_up_connecting)
 
-    @property
-    def client(self) -> SimulatedNode:
-        """Which opened it."""
-        return self._client
-
+    # --- either end
     def close(self) -> None:
         """The client wants it no more, and says so: nobody is alarmed."""
+        was_open = self._open and not self._closed
+        self._forget_client()
+        if was_open:
+            transfer(self._world, self.client, self.server, 0, self._forget_server, lambda: False)
+
+    def _forget_client(self) -> None:
         self._closed = True
-        if self._client.kept.get(self._address) is self:
-            del self._client.kept[self._address]
-        self._server.held.pop(self, None)
+        if self.client.kept.get(self._address) is self:
+            del self.client.kept[self._address]
+
+    def _forget_server(self) -> None:
+        self.server.held.pop(self, None)
+
+    def is_open(self, node: SimulatedNode) -> bool:
+        """Its end of it."""
+        if node is self.client:
+            return self._open and not self._closed
+        return self in self.server.held
 
     def client_gone(self) -> None:
-        """The client's process ended; its kernel says so to the server."""
+        """The client's process ended; its kernel says so to the server, unless it is refused."""
         was_open = self._open and not self._closed
-        self.close()
+        self._forget_client()
         if was_open:
-            server, lives, process = self._server, self._lives, self._client.process
+            server, process = self.server, self.client.process
 
             def read_end() -> None:
-                if server.running and server.lives == lives:
+                if self in server.held:
+                    self._forget_server()
                     server.call(server.core.receive_stream_end, *process)
 
-            transfer(self._world, self._client, server, 0, lambda: server.input(read_end), lambda: False)
+            def read_reset() -> None:
+                server.input(self._read_refusal_at_server)
+
+            arrived = read_reset if self.client in self._unread else lambda: server.input(read_end)
+            transfer(self._world, self.client, server, 0, arrived, lambda: False)
 
     def server_gone(self) -> None:
-        """The server's process ended; its kernel says so to the client."""
-        self._server.held.pop(self, None)
-        transfer(self._world, self._server, self._client, 0, self._end, lambda: self._closed)
+        """The server's process ended; its kernel says so to the client, unless it is refused."""
+        self._forget_server()
+        arrived = self._reset_client if self.server in self._unread else self._end
+        transfer(self._world, self.server, self.client, 0, arrived, lambda: self._closed)
 
     # --- connecting
-    def _knock(self) -> None:
+    def _knock(self, attempt: int) -> None:
         """One SYN. What comes of it says nothing of whether the process runs."""
-        client, lives = self._client, self._client.lives
+        if self._open or self._closed:
+            return
+        client, lives, world = self.client, self.client.lives, self._world
+        world.schedule.after(SYN_RETRY * 2**attempt, self._knock, attempt + 1)
 
         def answer(outcome: Callable[[], object]) -> None:
             if client.lives == lives and not client.host.lost:
                 client.input(outcome)
 
         def arrive() -> None:
-            server = self._server
-            if server.host.lost or server.address != self._address:
+            server = self.server
+            if server.host.lost or server.address != self._address or self._open:
                 return
             self._lives, self._process = server.lives, server.process
-            back = self._world.passage(server, client)
+            back = world.passage(server, client)
             if back is not None:
                 outcome = self._accepted if server.running else self._refused
-                self._world.schedule.after(back, answer, outcome)
+                world.schedule.after(back, answer, outcome)
 
-        there = self._world.passage(client, self._server)
+        there = world.passage(client, self.server)
         if there is not None:
-            self._world.schedule.after(there, arrive)
+            world.schedule.after(there, arrive)
+        elif (refusal := world.refusal(client, self.server)) is not None:
+            world.schedule.after(refusal[1], answer, self._refused)
 
     def _accepted(self) -> None:
-        if self._closed:
+        if self._closed or self._open:
             return
         self._open = True
-        self._client.call(self._client.core.receive_kernel_answer, self._address)
+        self.client.call(self.client.core.receive_kernel_answer, self._address)
         if self._alive():
-            self._server.held[self] = None
+            for earlier in [stream for stream in self.server.held if stream.client is self.client]:
+                earlier._forget_server()  # there is one for each name
+            self.server.held[self] = None
+            while self._waiting:
+                self.send(self.client, self._waiting.popleft())
         else:
             self.server_gone()
 
     def _refused(self) -> None:
-        if not self._closed:
-            self.close()
-            self._client.call(self._client.core.receive_refusal, self._address)
+        if not self._closed and not self._open:
+            self._forget_client()
+            self.client.call(self.client.core.receive_refusal, self._address)
 
     def _give_up_connecting(self) -> None:
         if not self._open and not self._closed:
-            self.close()
+            self._forget_client()
 
     # --- packets in place of datagrams
+    def post(self, data: bytes) -> None:
+        """The client has something to say, now or when the stream is open."""
+        if self._open:
+            self.send(self.client, data)
+        else:
+            self._waiting.append(data)
+
     def send(self, sender: SimulatedNode, data: bytes) -> None:
         """What either end writes, the other reads, however long that takes."""
-        if not self._open or self._closed:
+        if not self.is_open(sender):
             return
-        receiver = self._client if sender is self._server else self._server
-        process, lives = sender.process, receiver.lives
+        receiver = self.client if sender is self.server else self.server
+        process, lives, world = sender.process, receiver.lives, self._world
+        acknowledged = False
 
         def read() -> None:
+            self._unread.pop(receiver, None)
             if receiver.running and receiver.lives == lives:
                 receiver.call(receiver.core.receive_stream_packet, data, *process)
 
-        transfer(self._world, sender, receiver, len(data), lambda: receiver.input(read), lambda: self._closed)
+        def arrive() -> None:
+            nonlocal acknowledged
+            back = world.passage(receiver, sender)
+            if self.is_open(receiver):
+                acknowledged = back is not None
+                self._unread[receiver] = None
+                receiver.input(read)
+            elif back is not None:
+                world.schedule.after(back, self.reset_end, sender)
+
+        def look() -> None:
+            if not acknowledged:
+                self._give_up(sender)
+
+        world.schedule.after(USER_TIMEOUT, look)
+        transfer(
+            world,
+            sender,
+            receiver,
+            len(data),
+            arrive,
+            lambda: not self.is_open(sender),
+            refused=lambda: self.reset_end(sender),
+        )
+
+    def _give_up(self, sender: SimulatedNode) -> None:
+        """Its kernel: no acknowledgement came for too long."""
+        if sender is self.client:
+            self._forget_client()
+        else:
+            self._forget_server()
 
     # --- the end
     def _alive(self) -> bool:
-        return self._server.running and self._server.lives == self._lives
+        return self.server.running and self.server.lives == self._lives
 
     def _end(self) -> None:
-        self._client.input(self._read_end)
+        self.client.input(self._read_end)
 
     def _read_end(self) -> None:
-        """FIN or RST. A real keeper tries again at once: a refusal is the next thing to know."""
+        """FIN. A real keeper tries again at once."""
         if not self._closed:
-            self.close()
-            client, world = self._client, self._world
-            client.call(client.core.receive_stream_end, *self._process)
-            if client.running and self._address not in client.kept:
-                world.keep_stream(client, self._address)
+            self._forget_client()
+            self.client.call(self.client.core.receive_stream_end, *self._process)
+            self._again()
+
+    def _again(self) -> None:
+        client = self.client
+        if client.running and self._address not in client.kept:
+            self._world.keep_stream(client, self._address)
+
+    def reset(self) -> None:
+        """Something on the way forgets this connection, and resets both ends."""
+        for node in (self.client, self.server):
+            if self.is_open(node):
+                self.reset_end(node)
+
+    def reset_end(self, node: SimulatedNode) -> None:
+        """A reset arrives at one end. Whose doing that is cannot be told."""
+        at_client = node is self.client
+        node.input(self._read_refusal_at_client if at_client else self._read_refusal_at_server)
+
+    def _read_refusal_at_client(self) -> None:
+        if not self._closed:
+            self._forget_client()
+            self.client.call(self.client.core.receive_refusal, self._address)
+            self._again()
+
+    def _read_refusal_at_server(self) -> None:
+        if self in self.server.held:
+            self._forget_server()
+            self.server.call(self.server.core.receive_refusal, self.client.address)
 
     # --- probes
     def probe(self) -> None:
@@ -167,51 +268,65 @@ class KeptStream:
         if self._outstanding is None:
             self._outstanding = now
             self._world.schedule.after(USER_TIMEOUT, self._give_up_sending, now)
-            self._send(0, now)
+            self._send_probe(0, now)
 
-    def _send(self, attempt: int, began: float) -> None:
-        if self._closed or self._outstanding != began or not self._client.running:
+    def _send_probe(self, attempt: int, began: float) -> None:
+        if self._closed or self._outstanding != began or not self.client.running:
             return
         world = self._world
-        world.schedule.after(DATA_RETRY * 2**attempt, self._send, attempt + 1, began)
-        there = world.passage(self._client, self._server)
+        world.schedule.after(DATA_RETRY * 2**attempt, self._send_probe, attempt + 1, began)
+        there = world.passage(self.client, self.server)
         if there is not None:
             world.schedule.after(there, self._taken)
+        elif (refusal := world.refusal(self.client, self.server)) is not None and refusal[0].resets:
+            world.schedule.after(refusal[1], self.reset_end, self.client)
 
     def _taken(self) -> None:
-        if self._server.host.lost or self._server.address != self._address:
+        if self.server.host.lost or self.server.address != self._address:
             return
-        back = self._world.passage(self._server, self._client)
+        back = self._world.passage(self.server, self.client)
         if back is not None:
-            self._world.schedule.after(back, self._acknowledged if self._alive() else self._end)
+            alive = self in self.server.held
+            if alive:
+                self._unread[self.server] = None
+                self.server.input(self._read_probe)
+            self._world.schedule.after(back, self._acknowledged if alive else self._reset_client)
+
+    def _read_probe(self) -> None:
+        self._unread.pop(self.server, None)
+
+    def _reset_client(self) -> None:
+        self.reset_end(self.client)
 
     def _acknowledged(self) -> None:
-        if self._closed or self._client.host.lost:
+        if self._closed or self.client.host.lost:
             return
         self._outstanding = None
         if self._world.now < self._watched + WATCH:
             self._watched = float("-inf")
-            self._client.input(self._answered)
+            self.client.input(self._answered)
 
     def _answered(self) -> None:
-        self._client.call(self._client.core.receive_kernel_answer, self._address)
+        self.client.call(self.client.core.receive_kernel_answer, self._address)
 
     def _give_up_sending(self, began: float) -> None:
-        if self._outstanding == began and not self._closed:
-            self.close()
+        if self._outstanding == began:
+            self._give_up(self.client)
 
 
 def send_over_stream(world: World, sender: SimulatedNode, data: bytes, address: Address) -> None:
-    """On any stream between the two; one that is opened only now carries what is sent later."""
-    for stream in sender.held:
-        if stream.client.address == address:
-            stream.send(sender, data)
-            return
+    """On any stream between the two, or on one that is opened for it."""
     own = sender.kept.get(address)
+    if own is None or not own.is_open(sender):
+        for stream in sender.held:
+            if stream.client.address == address:
+                stream.send(sender, data)
+                return
     if own is None:
         world.keep_stream(sender, address)
-    else:
-        own.send(sender, data)
+        own = sender.kept.get(address)
+    if own is not None:
+        own.post(data)
 
 
 def probe(world: World, client: SimulatedNode, address: Address) -> None:

@@ -4,13 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import permutations
 from random import Random
 from typing import Any
 
 from swim.simulation.checks import check_duration, check_positive, check_share
 
-__all__ = ["Burst", "Cut", "Fabric", "Network"]
+__all__ = ["Burst", "Cut", "Fabric", "Network", "Protocol", "Refusal"]
+
+
+class Protocol(Enum):
+    """What a packet carries."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    ICMP = "icmp"
+    """Errors only: the firewalls here know them by what they are about, and let them pass."""
+
+    @property
+    def headers(self) -> int:
+        """The size of those of IP and of this."""
+        return 40 if self is Protocol.TCP else 28
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How a firewall answers what it does not let through; one that drops does not answer."""
+
+    by_router: bool
+    """On the way, and not at the destination, whose kernel seems to say it otherwise."""
+    resets: bool
+    """TCP by a reset, which ends a connection; else by ICMP, which an established one ignores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +99,25 @@ class Network:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Cut:
-    """A partition: nothing passes from `sources` to `targets` (None: to anybody else)."""
+    """What does not pass from `sources` to `targets`; None: everybody else, or, for both, anybody."""
 
-    sources: frozenset[str]
+    sources: frozenset[str] | None
     targets: frozenset[str] | None
+    protocol: Protocol | None = None
+    """None: nothing does."""
+    size_max: int = 0
+    """Smaller packets, with their headers, do."""
+    refusal: Refusal | None = None
+    """None: it is dropped without a word."""
 
-    def severs(self, source: str, target: str) -> bool:
+    def severs(self, source: str, target: str, protocol: Protocol, size: int) -> bool:
+        if size <= self.size_max or (self.protocol is not None and protocol is not self.protocol):
+            return False
+        if self.sources is None:
+            return self.targets is None or (target in self.targets and source not in self.targets)
         if source not in self.sources:
             return False
         return target not in self.sources if self.targets is None else target in self.targets
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Isolation(Cut):
-    """The way back of a cut from everybody else."""
-
-    def severs(self, source: str, target: str) -> bool:
-        return target in self.sources and source not in self.sources
 
 
 class Fabric:
@@ -125,11 +152,17 @@ class Fabric:
             delay += distance * (1.0 + network.jitter * self._rng.expovariate(1.0))
         return delay
 
-    def passes(self, source: str, target: str, now: float) -> bool:
-        """Does one packet sent now arrive?"""
+    def barrier(self, source: str, target: str, protocol: Protocol, size: int) -> Cut | None:
+        """What does not let such a packet through."""
         for cut in self.cuts:
-            if cut.severs(source, target):
-                return False
+            if cut.severs(source, target, protocol, size):
+                return cut
+        return None
+
+    def passes(self, source: str, target: str, now: float, protocol: Protocol, size: int) -> bool:
+        """Does one packet sent now arrive?"""
+        if self.cuts and self.barrier(source, target, protocol, size) is not None:
+            return False
         survival = 1.0 - self.loss
         if self.outgoing or self.incoming or self.links:
             survival *= 1.0 - self.outgoing.get(source, 0.0)
@@ -145,20 +178,36 @@ class Fabric:
             return 1
         return 2 if self._rng.random() < self.duplicate else 1
 
-    def partition(self, groups: Iterable[Collection[str]], one_way: bool) -> list[Cut]:
-        """Nothing passes between the groups; a single group is cut off from everybody else.
+    def cut(
+        self,
+        groups: Iterable[Collection[str]],
+        one_way: bool,
+        protocol: Protocol | None = None,
+        size_max: int = 0,
+        refusal: Refusal | None = None,
+    ) -> list[Cut]:
+        """Such packets do not pass between the groups; a single group is cut off from everybody else.
 
-        One way: nothing passes from an earlier group to a later one.
+        One way: they do not pass from an earlier group to a later one. Without groups they pass nowhere.
         """
         sets = [frozenset(group) for group in groups]
-        cuts: list[Cut]
-        if len(sets) == 1:
-            cuts = [Cut(sets[0], None)] + ([] if one_way else [_Isolation(sets[0], None)])
+        ways: list[tuple[frozenset[str] | None, frozenset[str] | None]]
+        if not sets:
+            ways = [(None, None)]
+        elif len(sets) == 1:
+            ways = [(sets[0], None), *([] if one_way else [(None, sets[0])])]
         else:
             pairs = permutations(range(len(sets)), 2)
-            cuts = [Cut(sets[i], sets[j]) for i, j in pairs if i < j or not one_way]
+            ways = [(sets[i], sets[j]) for i, j in pairs if i < j or not one_way]
+        cuts = [Cut(*way, protocol, size_max, refusal) for way in ways]
         self.cuts.extend(cuts)
         return cuts
+
+    def wall(self, name: str, protocol: Protocol | None, refusal: Refusal) -> Cut:
+        """Such packets do not reach a host."""
+        cut = Cut(None, frozenset([name]), protocol, refusal=refusal)
+        self.cuts.append(cut)
+        return cut
 
     def _between(self, one: int, other: int) -> float:
         if one == other:

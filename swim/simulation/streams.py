@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from swim.simulation.fast import Parcel
+from swim.simulation.network import Protocol
 from swim.types import Address
 from swim.wire import DecodeError
 from swim.wire.messages import StreamMessage
@@ -67,7 +68,7 @@ class Exchange:
             self._world.schedule.after(SYN_RETRY * 2**attempt, self._connect, attempt + 1)
         target = self._world.listener(self._request.address)
         if target is not None:
-            self._segment(self._client, target, self._asked, target)
+            self._segment(self._client, target, self._asked, target, refused=self._refuse)
 
     def _asked(self, target: SimulatedNode) -> None:
         if self._connected or self._world.listener(self._request.address) is not target:
@@ -91,7 +92,7 @@ class Exchange:
     def _ask(self, server: SimulatedNode) -> None:
         content = self._request.content
         self._client.traffic.stream_bytes_sent += len(content)
-        self._send(self._client, server, len(content), lambda: server.input(self._serve, server))
+        self._send(self._client, server, len(content), lambda: server.input(self._serve, server), self._reset)
 
     # --- at the server
     def _serve(self, server: SimulatedNode) -> None:
@@ -117,7 +118,13 @@ class Exchange:
         server.serving.pop(self._number, None)
         server.traffic.stream_bytes_sent += len(answer or b"")
         reply = answer or b""
-        self._send(server, self._client, len(reply), lambda: self._client.input(self._answer, server, reply))
+        self._send(
+            server,
+            self._client,
+            len(reply),
+            lambda: self._client.input(self._answer, server, reply),
+            lambda: None,  # it is the server's connection that ends
+        )
         server.flush()
 
     # --- back at the client
@@ -163,22 +170,31 @@ class Exchange:
         target: SimulatedNode,
         arrived: Callable[..., object],
         *args: object,
+        refused: Callable[[], object] | None = None,
     ) -> None:
-        """One packet, which may be lost."""
+        """One packet, which may be lost, or refused."""
         delay = self._world.passage(source, target)
         if delay is not None:
             self._world.schedule.after(delay, self._land, target, arrived, args)
+        elif refused is not None and (refusal := self._world.refusal(source, target)) is not None:
+            self._world.schedule.after(refusal[1], self._land, source, refused, ())
 
     def _land(self, target: SimulatedNode, arrived: Callable[..., object], args: tuple[object, ...]) -> None:
         if not target.host.lost and not self._done:
             arrived(*args)
 
     def _send(
-        self, source: SimulatedNode, target: SimulatedNode, size: int, arrived: Callable[[], object]
+        self,
+        source: SimulatedNode,
+        target: SimulatedNode,
+        size: int,
+        arrived: Callable[[], object],
+        refused: Callable[[], object],
     ) -> None:
-        transfer(
-            self._world, source, target, size, lambda: self._land(target, arrived, ()), lambda: self._done
-        )
+        def land() -> None:
+            self._land(target, arrived, ())
+
+        transfer(self._world, source, target, size, land, lambda: self._done, refused=refused)
 
 
 def transfer(
@@ -191,16 +207,26 @@ def transfer(
     attempt: int = 0,
     left: int | None = None,
     host: Host | None = None,
+    refused: Callable[[], object] | None = None,
 ) -> None:
-    """All segments of so many bytes, repeated by the host where they began until they are there."""
+    """All segments of so many bytes, repeated by the host where they began until they are there.
+
+    Or until one of them is refused by a reset.
+    """
     host = host or source.host
     if cancelled() or source.host is not host:
         return
     segments = 1 + size // SEGMENT if left is None else left
-    delays = [world.passage(source, target) for _ in range(segments)]
+    # All have one size, as the last of several might as well be whole.
+    segment = min(size, SEGMENT)
+    delays = [world.passage(source, target, Protocol.TCP, segment) for _ in range(segments)]
     missing = delays.count(None)
-    if missing and attempt < RETRIES:
-        again = (world, source, target, size, arrived, cancelled, attempt + 1, missing, host)
+    refusal = world.refusal(source, target, Protocol.TCP, segment) if missing else None
+    if refusal is not None and refusal[0].resets:
+        if refused is not None:
+            world.schedule.after(refusal[1], refused)
+    elif missing and attempt < RETRIES:
+        again = (world, source, target, size, arrived, cancelled, attempt + 1, missing, host, refused)
         world.schedule.after(DATA_RETRY * 2**attempt, transfer, *again)
     elif not missing:
         slowest = max(delay for delay in delays if delay is not None)

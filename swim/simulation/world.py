@@ -15,6 +15,7 @@ from swim.events import Event
 from swim.messages import Message
 from swim.protocol.node import Node, Request
 from swim.simulation.assembly import assemble
+from swim.simulation.carriage import Carriage
 from swim.simulation.checks import check_duration, check_positive, check_share
 from swim.simulation.fast import ObjectCodec
 from swim.simulation.faults import Faults
@@ -34,12 +35,11 @@ __all__ = ["World"]
 
 PORT = 7946
 EPOCH = 1_700_000_000.0
-LOOPBACK_DELAY = 0.00002
 _NETWORKS = 126
 """Addresses begin with one of 1 to 126; who moves takes the next."""
 
 
-class World(Faults):
+class World(Faults, Carriage):
     """A cluster in virtual time. Everything in it follows from `seed` and the other arguments.
 
     `drift` and `skew` bound how far the hosts' clocks are off: their rate, and their wall time in
@@ -336,29 +336,6 @@ class World(Faults):
         self.trace.note(self.now, text)
 
     # --- what the nodes' kernels use
-    def transmit(self, source: SimulatedNode, data: bytes, address: Address) -> None:
-        """A node sends a datagram."""
-        source.traffic.packets_sent += 1
-        source.traffic.bytes_sent += len(data)
-        target = self._listeners.get(address)
-        if target is None:
-            return
-        for _ in range(self.fabric.copies()):
-            delay = self.passage(source, target)
-            if delay is not None:
-                self.schedule.after(delay, self._arrive, source, source.address, target, address, data)
-
-    def passage(self, source: SimulatedNode, target: SimulatedNode) -> float | None:
-        """How long one packet sent now will take; None if it gets lost."""
-        if self.muted or source.host.lost:
-            return None
-        if source is target:
-            return LOOPBACK_DELAY
-        fabric = self.fabric
-        if not fabric.passes(source.name, target.name, self.schedule.now):
-            return None
-        return fabric.delay(source.name, target.name)
-
     def listener(self, address: Address) -> SimulatedNode | None:
         """Who uses this address, or did last."""
         return self._listeners.get(address)
@@ -404,21 +381,6 @@ class World(Faults):
         self.messages.append((self.now, node.name, message))
         for listener in self.listeners:
             listener(node, message)
-
-    def _arrive(
-        self, source: SimulatedNode, sent_from: Address, target: SimulatedNode, address: Address, data: bytes
-    ) -> None:
-        if target.host.lost or target.address != address:
-            return
-        if target.running:
-            self.trace.packet(self.schedule.now, source.index, target.index, data)
-            target.receive_datagram(data, sent_from)
-        elif self.fabric.network.unreachable and (delay := self.passage(target, source)) is not None:
-            self.schedule.after(delay, self._unreachable, source, source.lives, address)
-
-    def _unreachable(self, source: SimulatedNode, lives: int, address: Address) -> None:
-        if source.lives == lives and source.running and not source.host.lost:
-            source.input(source.call, source.core.receive_refusal, address)
 
     # --- building blocks
     def _host(self, ip: str, rate: float | None, wall_shift: float) -> Host:

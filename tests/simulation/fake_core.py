@@ -58,6 +58,8 @@ class FakeNode:
         self.ends: float | None = None
         self.id = f"{name:0>26}"
         self.boot = f"{name:0>8}"
+        self.streamed: list[tuple[bytes, str]] = []
+        self._over_stream: list[tuple[bytes, Address]] = []
         self._out: list[tuple[bytes, Address]] = []
         self._ask: list[Request] = []
         self._events: list[Event] = []
@@ -120,7 +122,14 @@ class FakeNode:
         return out
 
     def packets_over_stream(self) -> list[tuple[bytes, Address]]:
-        return []
+        out, self._over_stream = self._over_stream, []
+        return out
+
+    def send_over_stream(self, data: bytes, target: Address, now: float) -> None:
+        self._over_stream.append((data, target))
+
+    def receive_stream_packet(self, data: bytes, name: str, boot: str, now: float) -> None:
+        self.streamed.append((data, name))
 
     def requests_to_send(self) -> list[Request]:
         out, self._ask = self._ask, []

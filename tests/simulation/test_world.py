@@ -13,6 +13,7 @@ import pytest
 from swim.events import MemberFailed
 from swim.simulation import Burst, Network, World
 from swim.simulation.host import SOCKET_BUFFER, Life
+from swim.simulation.network import Protocol
 from swim.types import Address, Member
 from tests.simulation.fake_core import chatter, core, fake_world, send
 from tests.simulation.hashing import printed
@@ -76,7 +77,7 @@ def test_bursts_lose_packets_together() -> None:
     fates = []
     for _ in range(50_000):
         world.run(0.1)
-        fates.append(world.fabric.passes("a", "b", world.now))
+        fates.append(world.fabric.passes("a", "b", world.now, Protocol.UDP, 100))
     lost = fates.count(False) / len(fates)
     again = sum(not a and not b for a, b in itertools.pairwise(fates)) / fates.count(False)
     assert lost == pytest.approx(1 / 11, rel=0.25)

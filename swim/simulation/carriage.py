@@ -1,0 +1,95 @@
+"""How packets get from one simulated host to another, or what becomes of them."""
+
+from __future__ import annotations
+
+from abc import ABC
+
+from swim.simulation.host import SimulatedNode
+from swim.simulation.network import Fabric, Protocol, Refusal
+from swim.simulation.schedule import Schedule
+from swim.simulation.trace import Trace
+from swim.types import Address
+
+__all__ = ["Carriage"]
+
+LOOPBACK_DELAY = 0.00002
+
+
+class Carriage(ABC):
+    """The part of `World` that carries packets."""
+
+    fabric: Fabric
+    schedule: Schedule
+    trace: Trace
+    muted: bool
+    _listeners: dict[Address, SimulatedNode]
+    """Who uses an address, or did last."""
+
+    def transmit(self, source: SimulatedNode, data: bytes, address: Address) -> None:
+        """A node sends a datagram."""
+        source.traffic.packets_sent += 1
+        source.traffic.bytes_sent += len(data)
+        target = self._listeners.get(address)
+        if target is None:
+            return
+        size = len(data)
+        for _ in range(self.fabric.copies()):
+            delay = self.passage(source, target, Protocol.UDP, size)
+            if delay is not None:
+                self.schedule.after(delay, self._arrive, source, source.address, target, address, data)
+            elif self.fabric.cuts:
+                refusal = self.refusal(source, target, Protocol.UDP, size)
+                if refusal is not None and not refusal[0].by_router:
+                    self.schedule.after(refusal[1], self._unreachable, source, source.lives, address)
+
+    def passage(
+        self,
+        source: SimulatedNode,
+        target: SimulatedNode,
+        protocol: Protocol = Protocol.TCP,
+        size: int = 0,
+    ) -> float | None:
+        """How long one packet of so many bytes sent now will take; None if it gets lost."""
+        if self.muted or source.host.lost:
+            return None
+        if source is target:
+            return LOOPBACK_DELAY
+        fabric = self.fabric
+        if not fabric.passes(source.name, target.name, self.schedule.now, protocol, size + protocol.headers):
+            return None
+        return fabric.delay(source.name, target.name)
+
+    def refusal(
+        self, source: SimulatedNode, target: SimulatedNode, protocol: Protocol = Protocol.TCP, size: int = 0
+    ) -> tuple[Refusal, float] | None:
+        """Who refuses such a packet, and after how long the sender hears of that; None if it does not."""
+        if self.muted or source is target or source.host.lost or target.host.lost:
+            return None
+        fabric = self.fabric
+        cut = fabric.barrier(source.name, target.name, protocol, size + protocol.headers)
+        if cut is None or cut.refusal is None:
+            return None
+        there = fabric.delay(source.name, target.name)
+        if cut.refusal.by_router:
+            return cut.refusal, there  # half of the way there, and back
+        by_reset = protocol is Protocol.TCP and cut.refusal.resets
+        back = self.passage(target, source, protocol if by_reset else Protocol.ICMP)
+        return None if back is None else (cut.refusal, there + back)
+
+    def _arrive(
+        self, source: SimulatedNode, sent_from: Address, target: SimulatedNode, address: Address, data: bytes
+    ) -> None:
+        if target.host.lost or target.address != address:
+            return
+        if target.running:
+            self.trace.packet(self.schedule.now, source.index, target.index, data)
+            target.receive_datagram(data, sent_from)
+        elif (
+            self.fabric.network.unreachable
+            and (delay := self.passage(target, source, Protocol.ICMP)) is not None
+        ):
+            self.schedule.after(delay, self._unreachable, source, source.lives, address)
+
+    def _unreachable(self, source: SimulatedNode, lives: int, address: Address) -> None:
+        if source.lives == lives and source.running and not source.host.lost:
+            source.input(source.call, source.core.receive_refusal, address)
