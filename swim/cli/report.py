@@ -148,7 +148,13 @@ class Observer:
 
     def _updated(self, member: Member) -> Iterator[Fields]:
         self._remember(member)
-        yield {"event": "update", "member": member.name, "id": member.id, "tags": shown_tags(member.tags)}
+        yield {
+            "event": "update",
+            "member": member.name,
+            "id": member.id,
+            "address": str(member.address),
+            "tags": shown_tags(member.tags),
+        }
 
     def _led_by(self, leader: Member | None) -> Iterator[Fields]:
         self._leader = None if leader is None else (leader.name, leader.id)
@@ -172,7 +178,7 @@ class Observer:
     def _difference(self, before: Member | None, member: Member) -> Iterator[Fields]:
         if before is None:
             yield from self._joined(member)
-        elif (before.id, shown_tags(before.tags)) != (member.id, shown_tags(member.tags)):
+        elif (before.id, before.address, before.tags) != (member.id, member.address, member.tags):
             yield from self._updated(member)
         was_suspect = before is not None and before.state is MemberState.SUSPECT
         is_suspect = member.state is MemberState.SUSPECT

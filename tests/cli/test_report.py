@@ -59,8 +59,8 @@ def test_every_event_has_its_line() -> None:
         LeaderChanged(None, ANN),
     ) == [
         {"event": "join", "member": "ann", "id": "2", "address": "127.0.0.1:2", "tags": {"role": "db"}},
-        {"event": "update", "member": "ann", "id": "2", "tags": {"role": "web"}},
-        {"event": "update", "member": "me", "id": "9", "tags": {}},
+        {"event": "update", "member": "ann", "id": "2", "address": "127.0.0.1:2", "tags": {"role": "web"}},
+        {"event": "update", "member": "me", "id": "9", "address": "127.0.0.1:1", "tags": {}},
         {"event": "suspect", "member": "ann", "phi": 8.5},
         {"event": "recover", "member": "ann"},
         {"event": "suspect", "member": "ann", "phi": None},
@@ -78,8 +78,8 @@ def test_a_later_snapshot_says_only_what_is_new() -> None:
     assert observe(observer, Snapshot((ME, ANN), ME)) == []
     suspected = replace(ANN, tags={"role": "web"}, state=MemberState.SUSPECT)
     assert observe(observer, Snapshot((replace(ME, id="5"), suspected, BEN), ANN)) == [
-        {"event": "update", "member": "me", "id": "5", "tags": {}},
-        {"event": "update", "member": "ann", "id": "2", "tags": {"role": "web"}},
+        {"event": "update", "member": "me", "id": "5", "address": "127.0.0.1:1", "tags": {}},
+        {"event": "update", "member": "ann", "id": "2", "address": "127.0.0.1:2", "tags": {"role": "web"}},
         {"event": "suspect", "member": "ann", "phi": None},
         {"event": "join", "member": "ben", "id": "3", "address": "127.0.0.1:3", "tags": {}},
         {"event": "leader", "leader": "ann", "id": "2", "is_me": False},

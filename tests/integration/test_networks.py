@@ -1,0 +1,71 @@
+"""Real processes on networks as operators have them: made-up ICMP, small packets only, moving addresses."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from contextlib import closing
+
+import pytest
+import trio
+
+from benchmarks import namespaces
+from benchmarks.faults.__main__ import Trial, misses, suffer
+from benchmarks.faults.rows import ROWS
+from swim.types import Address
+from tests.icmp import Forger, why_no_forger
+from tests.integration.harness import Nodes, required_peer
+
+SETTLED_SECONDS = 3.5
+FLOOD_SECONDS = 10.0
+FLOOD_RATE = 1_000
+
+pytestmark = pytest.mark.long
+
+
+def flood(addresses: list[Address]) -> int:
+    """To each about each other, in its name: some quote nothing, some a ping, as it may be. How many."""
+    pairs = itertools.cycle(itertools.permutations(addresses, 2))
+    quotations = itertools.cycle([b"", b"\0", b"\0\x82\xa4Node\xa2n1\xa5SeqNo\x01"])
+    sent, began = 0, time.monotonic()
+    with closing(Forger()) as forger:
+        while (passed := time.monotonic() - began) < FLOOD_SECONDS:
+            while sent < passed * FLOOD_RATE:
+                told, about = next(pairs)
+                forger.unreachable(about.host, told, about, next(quotations))
+                sent += 1
+            time.sleep(0.002)
+    return sent
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["clear", "sealed"])
+@pytest.mark.parametrize("count", [2, 5])
+async def test_made_up_icmp_kills_nobody_and_moves_no_leader(nodes: Nodes, count: int, keyed: bool) -> None:
+    if (reason := why_no_forger()) is not None:
+        pytest.skip(reason)
+    await nodes.gather(count, options=["--key", "ab" * 16] if keyed else [])
+    await trio.sleep(SETTLED_SECONDS)
+    began = time.monotonic()
+    told = [
+        Address(host, int(port))
+        for host, port in (agent.address.split(":") for agent in nodes.agents.values())
+    ]
+    assert await trio.to_thread.run_sync(flood, told) > 0.9 * FLOOD_SECONDS * FLOOD_RATE
+    await trio.sleep(1.5)  # their statistics come once a second
+    changes = [line for line in nodes.since(began) if line["event"] in ("dead", "leader", "leading")]
+    assert changes == []
+    for agent in nodes.agents.values():
+        assert agent.stats["dropped"]["icmp-unasked"] > 0.5 * FLOOD_SECONDS * FLOOD_RATE / count, (
+            "they arrived"
+        )
+
+
+@pytest.mark.parametrize("name", ["narrow-1280", "readdress"])
+async def test_what_is_promised_on_such_a_network_holds(name: str) -> None:
+    if (reason := namespaces.why_not()) is not None:
+        pytest.skip(f"{reason} (as root: {namespaces.INSTALL})")
+    row = ROWS[name]
+    outcome = await suffer(Trial(row, max(row.seconds), 8, 0), required_peer("swim"))
+    assert misses(outcome) == []
+    if name == "readdress":
+        assert outcome["moved_s"] < 5.0
