@@ -132,7 +132,7 @@ async def open_cluster(
             pinned_id=id,
             voters=voters,
             electable=electable,
-            networks=allowed_networks,
+            networks=networks,
         )
         if on_bound is not None:
             on_bound(address)

@@ -74,6 +74,7 @@ class Driver:
         self.node = node
         self.clock = clock
         self.transport = transport
+        networks.reaches = lambda address: transport.socket_address(address) is not None
         self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
         self.leading = Leading(node, clock, self.until)
         self._seeds = seeds

@@ -1,15 +1,21 @@
 """How a node becomes a member: look first, then join; or found a cluster.
 
 A joining node asks all its seeds at once for their state, without giving its own (a *look*). The
-first member that answers tells it which names, ids and incarnations exist; it mints its id above them
-all and joins with an ordinary push/pull. Seeds that are not members yet say so. A node that is
-itself one of the seeds founds the cluster when no member answers: at once if its address is the lowest
-of them, else after `Config.founding_silence`, so that nodes started together form one cluster.
+first member whose answer fits tells it which names, ids and incarnations exist; it mints its id above them
+all and joins with an ordinary push/pull. Seeds that are not members yet say so. A seed whose answer does not
+fit (its clock, its versions, where its members are) does not decide while another may.
+
+A node that is itself one of the seeds founds the cluster when no member answers: at once if its address is
+the lowest of them, else after `Config.founding_silence`. But not while a lower one is joining, too, of which
+it hears by its own look or by the other's: of those that start together only the lowest founds, and the
+others join it, whichever seeds are silent. Nor beside a cluster that it cannot join.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from swim.errors import JoinError, SwimError
 from swim.protocol.context import Context, Part
@@ -17,21 +23,40 @@ from swim.protocol.identity import from_the_future, is_minted, unpack_id
 from swim.protocol.leadership import Leadership
 from swim.protocol.myself import INCARNATION_MAX, Myself
 from swim.protocol.naming import Naming
-from swim.protocol.sync import Sync
+from swim.protocol.sync import Sync, delegate_clash
 from swim.protocol.table import ID_TAG
 from swim.types import Address
 from swim.wire import pack_host, unpack_address
+from swim.wire.addresses import pack_addresses, unpack_addresses
 from swim.wire.messages import ErrorMessage, Greeting, NodeState, PushPull, StreamMessage, WireState
 from swim.wire.serf import decode_tags
 
 __all__ = ["Joining", "problem_of"]
 
 _EAGER_INTERVAL = 0.25
+_JOINING_S = 3.0
+"""A lower seed that said that it is joining is waited for so long, unless it says so again."""
 _CLOCK_MS_MAX = 1 << 47
 
 
+class _Outcome(Enum):
+    """Of the last look at a seed."""
+
+    NONE = "no member yet"
+    """Nobody answers there."""
+    JOINING = "joining"
+    MYSELF = "this node itself"
+    UNFIT = "unfit"
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    outcome: _Outcome
+    text: str = ""
+
+
 class Joining(Part):
-    """From `Node.start` to the moment when this node is a member."""
+    """From `Node.start` to the moment when this node is a member. `reaches`: can it send to an address?"""
 
     def __init__(
         self,
@@ -41,6 +66,7 @@ class Joining(Part):
         leadership: Leadership,
         naming: Naming,
         *,
+        reaches: Callable[[Address], bool],
         joined: Callable[[float], None],
         failed: Callable[[SwimError, float], None],
     ) -> None:
@@ -50,13 +76,17 @@ class Joining(Part):
         self._sync = sync
         self._leadership = leadership
         self._naming = naming
+        self._reaches = reaches
         self._joined = joined
         self._failed = failed
         self._started = 0.0
         self._named = False  # somebody's list of seeds, or this node's own, has this node in it
-        self._settled: dict[Address, str] = {}
+        self._said: dict[Address, _Said] = {}
+        self._unfit_since: float | None = None
+        self._lower: dict[Address, float] = {}
+        """Lower seeds that are joining and may found a cluster; when they said so last."""
         self._looks: dict[int, Address] = {}
-        self._join: int | None = None
+        self._join: tuple[int, Address] | None = None
         self._newest = ""
 
     def begin(self, now: float) -> None:
@@ -74,59 +104,83 @@ class Joining(Part):
     # --- looking
 
     def _look_around(self, now: float) -> None:
+        self._named = self._named or self._myself.address in self._sync.seeds
         asked = self._looks.values()
         for address in self._others():
             if address not in asked:
-                look = PushPull((), greeting=self._sync.greeting(now, joining=True))
+                look = PushPull((), greeting=self._greeting(now))
                 self._looks[self._outbox.request(address, look)] = address
-        eager = "joining" in self._settled.values()
+        eager = any(said.outcome is _Outcome.JOINING for said in self._said.values())
         interval = _EAGER_INTERVAL if eager else self._config.join_retry_interval
         self._timers.set("look", now + interval, self._look_around)
         self._consider_founding(now)
+
+    def _greeting(self, now: float) -> Greeting:
+        founder = pack_addresses([self._myself.address]) if self._named else b""
+        return replace(self._sync.greeting(now, joining=True), founder=founder)
 
     def asked_by(self, greeting: Greeting | None, now: float) -> PushPull:
         """Answer another's push/pull while joining; who is looked at, is somebody's seed."""
         if greeting is not None and greeting.joining and greeting.boot != self._myself.boot.encode():
             self._named = True
-        return PushPull((), greeting=self._sync.greeting(now, joining=True))
+            for address in unpack_addresses(greeting.founder)[:1]:
+                if address in self._sync.seeds:  # anybody could say so
+                    self._heed(address, now)
+        return PushPull((), greeting=self._greeting(now))
+
+    def _heed(self, address: Address, now: float) -> None:
+        """One that would found a cluster is joining there. If it is lower, it goes first."""
+        if _order(address) < _order(self._myself.address):
+            self._lower[address] = now
 
     def receive_answer(self, token: int, answer: StreamMessage | Exception | None, now: float) -> bool:
         """Is this the outcome of a request of ours?"""
-        if token == self._join:
-            self._join = None
-            self._finish(answer, now)
+        if self._join is not None and token == self._join[0]:
+            address, self._join = self._join[1], None
+            self._finish(answer, address, now)
             return True
-        address = self._looks.pop(token, None)
-        if address is None:
+        looked_at = self._looks.pop(token, None)
+        if looked_at is None:
             return False
-        if not self.active or self._join is not None:
-            return True
-        if not isinstance(answer, PushPull):
-            self._settled[address] = "silent" if answer is None else "refused"
-        elif answer.greeting is not None and answer.greeting.boot == self._myself.boot.encode():
-            self._named = True  # it was this node itself, under another of its addresses
-            self._settled[address] = "myself"
-        elif answer.greeting is not None and answer.greeting.joining:
-            self._settled[address] = "joining"
-            self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)
-        else:
-            self._consider_joining(answer, address, now)
+        if self.active and self._join is None:
+            self._hear(looked_at, answer, now)
         if self.active and self._join is None:
             self._consider_founding(now)
         return True
 
+    def _hear(self, address: Address, answer: StreamMessage | Exception | None, now: float) -> None:
+        """What came of a look."""
+        greeting = answer.greeting if isinstance(answer, PushPull) else None
+        if not isinstance(answer, PushPull):
+            self._said[address] = _Said(_Outcome.NONE, problem_of(answer))
+            self._lower.pop(address, None)
+        elif greeting is not None and greeting.boot == self._myself.boot.encode():
+            self._named = True  # it was this node itself, under another of its addresses
+            self._said[address] = _Said(_Outcome.MYSELF)
+        elif greeting is not None and greeting.joining:
+            self._said[address] = _Said(_Outcome.JOINING, "it is joining itself")
+            for founder in unpack_addresses(greeting.founder)[:1]:
+                self._heed(founder, now)
+            self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)
+        else:
+            self._consider_joining(answer, address, now)
+
     # --- joining
 
     def _consider_joining(self, theirs: PushPull, address: Address, now: float) -> None:
-        problem = self._clock_problem(theirs.greeting, address, now)
-        if problem is not None:
-            self._fail(JoinError(problem), now)
-            return
         alive = [node for node in theirs.nodes if node.state in (WireState.ALIVE, WireState.SUSPECT)]
-        for node in alive:
-            if len(node.versions) >= 6:
-                self._myself.adopt_versions(node.versions)
-                break
+        spoken = next((node.versions for node in alive if len(node.versions) >= 6), self._myself.versions)
+        spoken_by_all = [node.versions for node in alive if node.state is WireState.ALIVE]
+        problem = (
+            self._clock_problem(theirs.greeting, address, now)
+            or self._family_problem(alive)
+            or delegate_clash([self._myself.adopted(spoken), *spoken_by_all])
+        )
+        if problem is not None:
+            self._note_unfit(address, problem, now)
+            return
+        self._said.pop(address, None)
+        self._myself.versions = self._myself.adopted(spoken)
         for node in theirs.nodes:
             if node.name == self._name and not self._may_follow(node, now):
                 return  # the next look will tell
@@ -147,6 +201,47 @@ class Joining(Part):
             f"member at {address}: set both by NTP ({self._config.clock_skew_max:g} s are tolerated)"
         )
 
+    def _family_problem(self, alive: list[NodeState]) -> str | None:
+        for node in alive:
+            address = unpack_address(node.address, node.port)
+            if not self._reaches(address):
+                return (
+                    f"this node, at {self._myself.address}, cannot send to {node.name} at {address}: one has "
+                    "IPv4 and the other IPv6. Bind both to [::], or to addresses of one kind"
+                )
+        return None
+
+    # --- giving up
+
+    def _note_unfit(self, address: Address, problem: str, now: float) -> None:
+        """A cluster is there, but not for this node. Others may fit: they have some time to answer."""
+        self._said[address] = _Said(_Outcome.UNFIT, problem)
+        if self._unfit_since is None:
+            self._unfit_since = now
+        self._consider_giving_up(now)
+
+    def _consider_giving_up(self, now: float) -> None:
+        unfit = [said.text for said in self._said.values() if said.outcome is _Outcome.UNFIT]
+        if not unfit or self._unfit_since is None:
+            self._unfit_since = None
+            return
+        others = [seed for seed in self._others() if seed not in self._said]
+        others += [at for at, said in self._said.items() if said.outcome in (_Outcome.NONE, _Outcome.JOINING)]
+        until = self._unfit_since + self._config.founding_silence
+        if others and now < until:
+            self._timers.set("give up", until, self._consider_giving_up)
+        elif len(self._others()) == 1:
+            self._fail(JoinError(unfit[0]), now)
+        else:
+            self._fail(JoinError(f"no seed can be joined: {self._what_they_said()}"), now)
+
+    def _what_they_said(self) -> str:
+        silent = _Said(_Outcome.NONE, "no answer yet")
+        said = {seed: self._said.get(seed, silent) for seed in self._others()}
+        return "; ".join(f"{seed}: {each.text or each.outcome.value}" for seed, each in said.items())
+
+    # --- entering
+
     def _may_follow(self, node: NodeState, now: float) -> bool:
         """The cluster knows this node's name. Is that a process that is gone?
 
@@ -164,9 +259,11 @@ class Joining(Part):
 
     def _enter(self, address: Address, now: float) -> None:
         self._myself.enter(now, self._newest)
-        self._join = self._sync.ask(address, now, join=True)
+        self._join = (self._sync.ask(address, now, join=True), address)
 
-    def _finish(self, answer: StreamMessage | Exception | None, now: float) -> None:
+    def _finish(self, answer: StreamMessage | Exception | None, address: Address, now: float) -> None:
+        if isinstance(answer, ErrorMessage):
+            self._note_unfit(address, answer.text, now)
         if not isinstance(answer, PushPull) or not answer.nodes:
             return  # "look" is still set and starts over
         problem = self._sync.merge(answer, now, spread=False)
@@ -181,13 +278,17 @@ class Joining(Part):
         self._named = self._named or self._myself.address in self._sync.seeds
         if not self.active or not self._named or self._join is not None:
             return
+        if any(said.outcome is _Outcome.UNFIT for said in self._said.values()):
+            return  # there is a cluster: it is joined, or nothing is
         lowest = min([self._myself.address, *self._others()], key=_order) == self._myself.address
         patience = self._config.join_retry_interval if lowest else self._config.founding_silence
-        settled = lowest and all(address in self._settled for address in self._others())
-        if settled or now >= self._started + patience:
+        settled = lowest and all(address in self._said for address in self._others())
+        due = self._started + (0.0 if settled else patience)
+        due = max([due, *(heard + _JOINING_S for heard in self._lower.values())])
+        if now >= due:
             self._found(now)
         else:
-            self._timers.set("found", self._started + patience, self._consider_founding)
+            self._timers.set("found", due, self._consider_founding)
 
     def _found(self, now: float) -> None:
         self._leadership.founded_alone = True
@@ -209,6 +310,7 @@ class Joining(Part):
         self._join = None
         self._timers.cancel("look")
         self._timers.cancel("found")
+        self._timers.cancel("give up")
 
 
 def _id(node: NodeState) -> str:

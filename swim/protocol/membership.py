@@ -296,6 +296,10 @@ class Membership(Part):
         """Can a member be there?"""
         return address.port != 0 and self._networks.permit(address.host)
 
+    def reaches(self, address: Address) -> bool:
+        """Could this node ping a member there?"""
+        return self.permits(address) and self._networks.reaches(address)
+
     def _objection(self, record: Record, now: float) -> str | None:
         if not self.permits(record.address):
             return "address"

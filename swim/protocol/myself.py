@@ -105,9 +105,9 @@ class Myself(Part):
         else:
             self.cut_off.append(now)
 
-    def adopt_versions(self, versions: bytes) -> None:
-        """Speak the delegate protocol of a member of the cluster to be joined (plain memberlist: 0,0,0)."""
-        self.versions = _PROTOCOL_VERSIONS + versions[3:6]
+    def adopted(self, versions: bytes) -> bytes:
+        """This node's, with the delegate protocol of a cluster to be joined (plain memberlist: 0,0,0)."""
+        return _PROTOCOL_VERSIONS + versions[3:6]
 
     def enter(self, now: float, newest: str) -> None:
         """Take the first id and tell of it: from here on this process is a member."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from swim.types import Address
 
 __all__ = ["Networks"]
 
@@ -12,10 +14,16 @@ _BROADCAST = "255.255.255.255"
 
 
 class Networks:
-    """Allowed networks in CIDR form; with none given, everything that can be a host is allowed."""
+    """Allowed networks in CIDR form; with none given, everything that can be a host is allowed.
 
-    def __init__(self, networks: Sequence[str]) -> None:
+    `reaches`: can this node's sockets send there (to IPv4, to IPv6)?
+    """
+
+    def __init__(
+        self, networks: Sequence[str], reaches: Callable[[Address], bool] = lambda address: True
+    ) -> None:
         """Raises ValueError for text that is not a network."""
+        self.reaches = reaches
         self._networks = [_network(text) for text in networks]
         self._known: dict[str, bool] = {}
 

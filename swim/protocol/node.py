@@ -32,6 +32,7 @@ from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
     Ack,
     Dead,
+    ErrorMessage,
     Ping,
     PushPull,
     StreamMessage,
@@ -86,7 +87,7 @@ class Node(Parts):
         wall: Callable[[float], float],
         tags: Mapping[str, str] | None = None,
         pinned_id: str | None = None,
-        networks: Sequence[str] = (),
+        networks: Sequence[str] | Networks = (),
         electable: bool = True,
         voters: Sequence[str] = (),
     ) -> None:
@@ -101,7 +102,8 @@ class Node(Parts):
         self._attended = float("-inf")
         table = MemberTable(Rings(config.rings), config.dead_max)
         context = Context(name, config, table, Outbox(codec), rng, wall)
-        super().__init__(context, address, Networks(networks), tags or {}, pinned_id, electable, voters)
+        allowed = networks if isinstance(networks, Networks) else Networks(networks)
+        super().__init__(context, address, allowed, tags or {}, pinned_id, electable, voters)
 
     # --- life
 
@@ -295,15 +297,10 @@ class Node(Parts):
                 self._outbox.drop("user")
         return None
 
-    def _exchange(self, theirs: PushPull, now: float) -> PushPull:
+    def _exchange(self, theirs: PushPull, now: float) -> PushPull | ErrorMessage:
         if self.phase is Phase.JOINING:
-            answer = self._joining.asked_by(theirs.greeting, now)
-        else:
-            # Before the merge, as memberlist does it.
-            greeting = theirs.greeting
-            looker = greeting.name if greeting is not None and greeting.joining else ""
-            answer = self._sync.state(now, join=theirs.join, to_own=greeting is not None, looker=looker)
-            self._sync.merge(theirs, now)
+            return self._joining.asked_by(theirs.greeting, now)
+        answer = self._sync.exchange(theirs, now)
         self._settle(now)
         return answer
 

@@ -138,6 +138,7 @@ class Parts:
             self._sync,
             self._leadership,
             self._naming,
+            reaches=self._networks.reaches,
             joined=self._joined,
             failed=self._fail,
         )

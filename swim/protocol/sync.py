@@ -17,7 +17,7 @@ from swim.protocol.table import BOOT_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_addresses, unpack_address, unpack_addresses
 from swim.wire.dialect import U32
-from swim.wire.messages import Alive, Dead, Greeting, NodeState, PushPull, Suspect, WireState
+from swim.wire.messages import Alive, Dead, ErrorMessage, Greeting, NodeState, PushPull, Suspect, WireState
 from swim.wire.serf import decode_tags
 
 __all__ = ["Sync", "delegate_clash"]
@@ -146,6 +146,27 @@ class Sync(Part):
             pack_id(floor),
             pack_addresses([record.address for record in self._table.dead() if record.solo][:_LOST_MAX]),
         )
+
+    def exchange(self, theirs: PushPull, now: float) -> PushPull | ErrorMessage:
+        """The answer to another's push/pull, which is then merged; or why it could be no member."""
+        greeting = theirs.greeting
+        refusal = self._refusal(theirs, greeting.name) if theirs.join and greeting is not None else None
+        if refusal is not None:
+            return ErrorMessage(refusal)
+        looker = greeting.name if greeting is not None and greeting.joining else ""
+        answer = self.state(now, join=theirs.join, to_own=greeting is not None, looker=looker)
+        self.merge(theirs, now)  # after that, as memberlist does it
+        return answer
+
+    def _refusal(self, theirs: PushPull, name: str) -> str | None:
+        for node in theirs.nodes:
+            address = unpack_address(node.address, node.port)
+            if node.name == name and not self._membership.reaches(address):
+                return (
+                    f"the member at {self._myself.address} cannot answer a node at {address}: it has no "
+                    "way there. Let the node advertise an address that all members reach"
+                )
+        return None
 
     def state(self, now: float, *, join: bool = False, to_own: bool, looker: str = "") -> PushPull:
         """Everything this node knows, but not what it concluded alone; for an own or a foreign node.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pytest
 
 from swim.errors import JoinError, NameConflict
 from swim.events import MemberFailed, MemberJoined, MemberUpdated
 from swim.protocol.identity import id_milliseconds, is_minted, mint_id
+from swim.protocol.networks import Networks
 from swim.protocol.node import Node, Phase
 from swim.types import Address
+from swim.wire.addresses import pack_addresses
 from swim.wire.messages import Alive, PushPull, WireState
 from tests.protocol.fakes import EPOCH, PLAIN, Net, Puppet, address_of, entry
 
@@ -246,6 +249,156 @@ class TestFounding:
         net.run(3)
         node.set_seeds([address_of("a"), address_of("b")], net.now)
         assert member(net, node, 6) is not None
+
+
+class TestFoundingOnce:
+    """Of the seeds that start together one founds the cluster, whichever of them do not start."""
+
+    def founders(self, net: Net, nodes: Iterable[Node], seconds: float = 12) -> set[str]:
+        """Who has led before all were in one cluster."""
+        led = set()
+
+        def united() -> bool:
+            led.update(node.name for node in nodes if node.leader == node.me)
+            return all(len(node.members()) == len(list(nodes)) for node in nodes)
+
+        assert net.run_until(united, seconds)
+        return led
+
+    @pytest.mark.parametrize("how", ["refuses", "is silent"])
+    @pytest.mark.parametrize("seed", range(12))
+    def test_when_the_lowest_does_not_start(self, how: str, seed: int) -> None:
+        net = Net(seed=seed)
+        if how == "is silent":
+            net.crash(net.make("a"))
+        nodes = []
+        for name in net.rng.sample("bcd", 3):
+            nodes.append(net.start(name, net.rng.sample("abcd", 4)))
+            net.run(net.rng.choice([0, 0.01, 0.3]))
+        assert self.founders(net, nodes) == {"b"}
+
+    @pytest.mark.parametrize("late", [4.5, 4.7, 4.9, 4.98, 4.999, 5.0, 5.001, 5.1])
+    @pytest.mark.parametrize("step", [0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003])
+    def test_when_the_lowest_starts_just_as_another_would_found(
+        self, net: Net, late: float, step: float
+    ) -> None:
+        nodes = [net.start("b", "abc"), net.start("c", "abc")]
+        net.run(late + step)
+        nodes.append(net.start("a", "abc"))
+        assert len(self.founders(net, nodes)) == 1
+
+    def test_when_the_one_that_was_waited_for_dies(self, net: Net) -> None:
+        b, c = net.start("b", "abc"), net.start("c", "abc")
+        net.run(4)
+        net.crash(b)
+        assert member(net, c, 8) is not None
+
+    def test_a_stranger_that_says_it_would_found_is_not_waited_for(self, net: Net) -> None:
+        stranger = net.puppet("A")
+        node = net.start("b", "ab")
+        founder = pack_addresses([stranger.address])
+        for _ in range(80):
+            stranger.push(node, greeting=stranger.greeting(joining=True, founder=founder))
+            net.run(0.1)
+        assert node.phase is Phase.MEMBER
+
+    def test_addresses_that_differ_from_those_in_the_list_are_no_reason_to_wait_for_ever(
+        self, net: Net
+    ) -> None:
+        """Each looks lower to the other: a port that is mapped, say."""
+        b, c = net.make("b"), net.make("c")
+        lower = {b: Address("1.0.0.2", 7946), c: Address("1.0.0.3", 7946)}
+        for node, alias in lower.items():
+            net._processes[alias] = net._processes[node.address]
+        b.start([lower[c]], net.now)
+        c.start([lower[b]], net.now)
+        net.drain(b)
+        net.drain(c)
+        assert self.founders(net, [b, c]) == {"b"}
+
+
+class TestUnfitSeeds:
+    """A seed whose answer does not fit does not decide while another may."""
+
+    @pytest.mark.parametrize("order", ["ab", "ba"])
+    @pytest.mark.parametrize("skew", [300.0, -300.0])
+    def test_one_clock_of_two_is_wrong(self, net: Net, order: str, skew: float) -> None:
+        b = net.cluster("a", "b")[1]
+        b._sync._wall = lambda now: EPOCH + now + skew
+        newcomers = [net.start(f"n{number}", order) for number in range(20)]
+        net.run(6)
+        assert {node.phase for node in newcomers} == {Phase.MEMBER}
+
+    def wrong(self, net: Net, name: str, seconds: float) -> Puppet:
+        puppet = seed(net, name)
+        clock = int((EPOCH + net.now + seconds) * 1000)
+        puppet.answer = PushPull((puppet.state(),), greeting=puppet.greeting(clock_ms=clock))
+        return puppet
+
+    def test_when_no_seed_fits_the_error_says_what_each_said(self, net: Net) -> None:
+        one, two = self.wrong(net, "s", 300), self.wrong(net, "t", -200)
+        joiner = net.start("b", [one.address, two.address])
+        net.run(0.1)
+        assert isinstance(joiner.failure, JoinError)
+        assert f"{one.address}: this machine's clock is 300 s behind" in str(joiner.failure)
+        assert f"{two.address}: this machine's clock is 200 s ahead of" in str(joiner.failure)
+
+    def test_others_have_some_time_to_answer(self, net: Net) -> None:
+        wrong = self.wrong(net, "s", 300)
+        net.crash(net.make("x"))
+        joiner = net.start("b", [wrong.address, address_of("x")])
+        net.run(4.9)
+        assert joiner.phase is Phase.JOINING
+        net.run(0.2)
+        assert isinstance(joiner.failure, JoinError)
+        assert f"{address_of('x')}: no answer yet" in str(joiner.failure)
+
+    def test_one_that_comes_up_in_that_time_decides(self, net: Net) -> None:
+        wrong = self.wrong(net, "s", 300)
+        joiner = net.start("b", [wrong.address, address_of("a")])
+        net.run(2)
+        net.start("a")
+        assert member(net, joiner, 2) is not None
+
+    def test_a_seed_founds_nothing_beside_a_cluster_that_it_cannot_join(self, net: Net) -> None:
+        wrong = self.wrong(net, "s", 300)
+        joiner = net.start("a", [wrong.address, address_of("a"), address_of("b")])
+        net.run(20)
+        assert joiner.phase is Phase.FAILED
+        assert joiner.leader is None
+
+    def test_versions_of_one_that_do_not_go_together(self, net: Net) -> None:
+        net.start("a")
+        puppet = seed(net)
+        strange = net.puppet("t", versions=bytes((1, 5, 2, 7, 9, 8)))
+        puppet.answer = PushPull((puppet.state(), strange.state()), greeting=puppet.greeting())
+        joiner = net.start("b", [puppet.address, address_of("a")])
+        assert member(net, joiner, 2) is not None
+        assert joiner._myself.versions == bytes((1, 5, 2, 2, 5, 5))
+
+    def test_members_that_this_node_has_no_way_to(self, net: Net) -> None:
+        """It has IPv6 only, and the seed is found by IPv6, but advertises IPv4."""
+        a = net.start("a")
+        inside = Address("fd00::1", 7946)
+        net._processes[inside] = net._processes[a.address]
+        joiner = net.start(
+            "b",
+            [inside],
+            address=Address("fd00::2", 7946),
+            networks=Networks((), lambda address: ":" in address.host),
+        )
+        net.run(1)
+        assert isinstance(joiner.failure, JoinError)
+        assert f"cannot send to a at {a.address}" in str(joiner.failure)
+        assert "IPv6" in str(joiner.failure)
+
+    def test_a_node_that_the_member_it_asks_has_no_way_to(self, net: Net) -> None:
+        a = net.start("a", networks=Networks((), lambda address: ":" not in address.host))
+        joiner = net.start("b", "a", address=Address("fd00::2", 7946))
+        net.run(1)
+        assert isinstance(joiner.failure, JoinError)
+        assert "cannot answer a node at [fd00::2]:7946" in str(joiner.failure)
+        assert len(a.members()) == 1
 
 
 class TestRestart:
