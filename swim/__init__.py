@@ -18,6 +18,7 @@ from swim.errors import (
 )
 from swim.events import (
     Event,
+    HeldOff,
     LeaderChanged,
     MemberFailed,
     MemberJoined,
@@ -47,6 +48,7 @@ __all__ = [
     "DirectMessage",
     "Event",
     "Explanation",
+    "HeldOff",
     "JoinError",
     "KeyringError",
     "Lagged",

@@ -19,6 +19,8 @@
     ...             return f"{member.name} left"
     ...         case swim.LeaderChanged(leader):
     ...             return f"{leader.name if leader else 'nobody'} leads"
+    ...         case swim.HeldOff(reason=why):
+    ...             return f"not a member now: {why}" if why else "a member again"
     ...         case swim.VotersDiffer(member):
     ...             return f"correct the voters of {member.name}"
     ...         case swim.NameDisputed(member, address):
@@ -49,6 +51,7 @@ from swim.types import Address, Member
 __all__ = [
     "Event",
     "FailureReason",
+    "HeldOff",
     "LeaderChanged",
     "MemberFailed",
     "MemberJoined",
@@ -137,6 +140,16 @@ class LeaderChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOff:
+    """The others have given this node up, and it does not come back yet; None: it does now.
+
+    Until then it is no member to them, whatever it sees, and does not lead.
+    """
+
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class VotersDiffer:
     """A member is configured with other voters than this node, with another length of the lease, or only
     one of the two with any: they refuse each other the lease.
@@ -164,6 +177,7 @@ Event = (
     | MemberFailed
     | MemberLeft
     | LeaderChanged
+    | HeldOff
     | VotersDiffer
     | NameDisputed
 )

@@ -6,6 +6,7 @@ import logging
 
 from swim.events import (
     Event,
+    HeldOff,
     LeaderChanged,
     MemberFailed,
     MemberJoined,
@@ -30,6 +31,10 @@ def log_event(name: str, event: Event) -> None:
             _logger.info("%s: %s failed (%s)", name, member, reason)
         case LeaderChanged(leader, reason=reason):
             _logger.info("%s: the leader is %s", name, leader or f"nobody ({reason})")
+        case HeldOff(None):
+            _logger.warning("%s: this node asks to be a member again", name)
+        case HeldOff(why):
+            _logger.warning("%s: the others have given this node up, and it stays away: %s", name, why)
         case VotersDiffer(member):
             _logger.warning("%s: %s has other voters, or another length of the lease", name, member)
         case NameDisputed(_, address):

@@ -102,6 +102,7 @@ PUBLIC = [
     "DirectMessage",
     "Event",
     "Explanation",
+    "HeldOff",
     "JoinError",
     "KeyringError",
     "Lagged",

@@ -81,7 +81,7 @@ def _quality(node: Any) -> None:
 
 def _readmission(node: Any) -> None:
     """Who is given up answers at once, always."""
-    node._readmission.ready = lambda *args: True
+    node._readmission._obstacle = lambda now: ""
 
 
 def _soundness(node: Any) -> None:

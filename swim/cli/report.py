@@ -14,6 +14,7 @@ import click
 
 from swim.events import (
     Event,
+    HeldOff,
     LeaderChanged,
     MemberFailed,
     MemberJoined,
@@ -115,6 +116,8 @@ class Observer:
                 yield {"event": "leave", "member": member.name}
             case LeaderChanged(leader):
                 yield from self._led_by(leader)
+            case HeldOff(why):
+                yield {"event": "held-off", "reason": why}
             case VotersDiffer(member):
                 yield {
                     "event": "error",
@@ -209,6 +212,7 @@ _COLOURS = {
     "suspect": "yellow",
     "leader": "cyan",
     "leading": "cyan",
+    "held-off": "red",
     "error": "red",
 }
 
@@ -275,6 +279,10 @@ def sentence(fields: Fields) -> str | None:
             return "* this node acts as leader no longer"
         case "message":
             return f"> {_about(fields)}: {fields['payload']}"
+        case "held-off" if fields["reason"]:
+            return f"! the others have given this node up, and it stays away: {fields['reason']}"
+        case "held-off":
+            return "! this node asks to be a member again"
         case "error":
             return f"! {fields['message']}"
     return None

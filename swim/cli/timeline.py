@@ -10,6 +10,7 @@ from typing import Any
 
 from swim.events import (
     Event,
+    HeldOff,
     LeaderChanged,
     MemberFailed,
     MemberJoined,
@@ -129,7 +130,7 @@ class Timeline:
         self.rows.append(Row(self._world.now - self._start, text, fault=True))
 
     def _event(self, node: SimulatedNode, event: Event) -> None:
-        if isinstance(event, Snapshot) or type(event) not in _KINDS:
+        if isinstance(event, Snapshot | HeldOff) or type(event) not in _KINDS:
             return
         now = self._world.now - self._start
         if node.name not in self.nodes:

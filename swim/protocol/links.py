@@ -22,7 +22,7 @@ class Links(Part):
     def __init__(self, context: Context, myself: Myself, ask: Ask) -> None:
         super().__init__(context)
         self.loss = LossEstimate()
-        """Of the regular pings."""
+        """Of the regular pings: the share that was lost while other packets passed."""
         self._myself = myself
         self._ask = ask
         self._heard = -math.inf
@@ -34,7 +34,7 @@ class Links(Part):
 
     @property
     def bad(self) -> bool:
-        """Many of the recent pings were lost, and it has not ended since."""
+        """Many of the recent pings were lost, and that has not ended."""
         lately = self.loss.lately
         return lately > _BAD_LATELY or (lately > 0.0 and self.loss.recently > _BAD)
 
@@ -43,10 +43,15 @@ class Links(Part):
         self._unanswered = None
 
     def pinged(self, now: float, *, answered: bool) -> None:
-        """A regular ping was answered, or not in time."""
-        self.loss.add(not answered)
-        if not answered and self._unanswered is None:
+        """A regular ping was answered, or not in time: why not is still to be seen (`lost`)."""
+        if answered:
+            self.loss.add(False)
+        elif self._unanswered is None:
             self._unanswered = self._attention(now)
+
+    def lost(self) -> None:
+        """A ping was lost, for another was answered at once. Silence that lasts is no loss."""
+        self.loss.add(True)
 
     def heard(self, now: float) -> None:
         """Another member says something by itself."""

@@ -90,12 +90,12 @@ class Membership(Part):
                 self._contest(record, record.name, record.address, now)
                 return
         elif not self._newer(old, record):
-            if source == record.address and old.own and old.boot != record.boot:
-                self.correct(source, old.as_alive(), now)  # its name has been taken: let it find out
+            if source == record.address and old.own and (old.boot != record.boot or not old.present):
+                self.correct(source, self._told(old), now)  # that is not enough: let it find out
             return
         elif old.present and self._another_process(old, record):
             if old.address != record.address:
-                self.correct(record.address, old.as_alive(), now)  # it asks the other, and gives way
+                self.correct(record.address, self._told(old), now)  # it asks the other, and gives way
             self._contest(record, old.name, old.address, now)
             return
         self._accept(old, record, now, spread=spread)
@@ -187,11 +187,12 @@ class Membership(Part):
         if not self._sane(news.node, news.incarnation):
             return
         if news.node == self._name:
-            mine = self._myself.record
-            if news.incarnation >= self._myself.incarnation:
+            if news.incarnation >= self._myself.incarnation or self._overtaken(news, now):
                 self._readmission.told(news, now)
-            elif source is not None and mine is not None and mine.present:
-                self.correct(source, mine.as_alive(), now)  # refuted already: it has not heard
+            mine = self._myself.record
+            refuted = mine is not None and mine.present and mine.incarnation > news.incarnation
+            if source is not None and mine is not None and refuted and not self._myself.held:
+                self.correct(source, mine.as_alive(), now)  # no flood goes to whoever counts as dead here
             return
         state = MemberState.LEFT if news.sender == news.node else MemberState.DEAD
         old = self._table.get(news.node)
@@ -207,8 +208,16 @@ class Membership(Part):
             return
         self._dissemination.news(news.node, news, now)
         if state is MemberState.DEAD:
-            self._readmission.died(now)
             self._outbox.send(old.address, news)  # so that it can refute at once
+
+    def _overtaken(self, news: Dead, now: float) -> bool:
+        """Has a later process had this node's name, and ended?"""
+        id, mine = unpack_id(news.id), self._myself.id
+        return bool(_minted_later(id, mine)) and not from_the_future(id or "", self._wall(now))
+
+    def _told(self, record: Record) -> Alive | Dead:
+        """What this node knows of a name, as news."""
+        return record.as_alive() if record.present else record.as_dead(self._name)
 
     def correct(self, address: Address, message: Alive | Dead, now: float) -> None:
         """Answer what is out of date: not all of it, for whoever forges an address makes much of little."""
@@ -253,8 +262,7 @@ class Membership(Part):
         record = old.become(MemberState.DEAD, now, solo=solo)
         self._change(old, record, now, reason=reason)
         if not solo:
-            self._readmission.died(now)
-            news = self._readmission.death(record)
+            news = record.as_dead(self._name)
             self._dissemination.news(name, news, now)
             self._outbox.send(old.address, news)
 

@@ -195,8 +195,8 @@ class Node(Parts):
         self.phase = Phase.MEMBER
         self._reception.open = True
         self._dissemination.introduce(now)
-        self._sync.begin(now)
-        self._reunion.begin(now)
+        for part in (self._sync, self._reunion, self._search):
+            part.begin(now)
         self._broadcasts.joined(now)
         self._timers.set("sweep", now + _SWEEP_S, self._sweep)
 

@@ -21,6 +21,7 @@ from swim.protocol.probing import Probing
 from swim.protocol.readmission import Readmission
 from swim.protocol.reception import Reception
 from swim.protocol.reunion import Reunion
+from swim.protocol.search import Search
 from swim.protocol.streamed import Streamed
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
@@ -106,7 +107,9 @@ class Parts:
             view_at_rest=self._sync.view,
             answered=self._suspicion.answered,
             overdue=self._suspicion.overdue,
+            overlooked=lambda name, now: self._search.overlooked(name, now),
         )
+        self._search = Search(self._context, self._membership, self._sync, self._probing.ask)
 
     def _build_entrances(self, voters: Sequence[str]) -> None:
         context, myself, leads = self._context, self._myself, self._leadership
@@ -121,7 +124,6 @@ class Parts:
             self._myself,
             self._links,
             self._membership,
-            self._readmission,
             self._probing,
             self._suspicion,
             self._verdicts,

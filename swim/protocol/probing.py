@@ -83,6 +83,7 @@ class Probing(Part):
         view_at_rest: Callable[[float], bytes],
         answered: Callable[[str, int, Ack, float], None],
         overdue: Callable[[str, float], None],
+        overlooked: Callable[[str, float], None],
     ) -> None:
         super().__init__(context)
         self.subjects: dict[str, Subject] = {}
@@ -93,6 +94,7 @@ class Probing(Part):
         self._view_at_rest = view_at_rest
         self._answered = answered
         self._overdue = overdue
+        self._overlooked = overlooked
         self._flights: dict[int, _Flight] = {}
         self._relays: dict[int, _Relay] = {}
         self._asked: dict[int, tuple[Answered, Silent]] = {}
@@ -312,6 +314,8 @@ class Probing(Part):
             subject.round_trip.add(max(0.0, self._attention(now) - flight.sent))
             self._follow_turn(flight.name, ack.wait_ms / 1000, now)
         self._answered(flight.name, ack.seq, ack, now)
+        if ack.boot and not ack.wait_ms and not flight.indirect:
+            self._overlooked(flight.name, now)
 
     def _follow_turn(self, name: str, wait: float, now: float) -> None:
         record = self._table.get(name)

@@ -10,7 +10,6 @@ from swim.protocol.links import Links
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
 from swim.protocol.probing import Probing
-from swim.protocol.readmission import Readmission
 from swim.protocol.strangers import Strangers
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
@@ -49,7 +48,6 @@ class Reception(Part):
         myself: Myself,
         links: Links,
         membership: Membership,
-        readmission: Readmission,
         probing: Probing,
         suspicion: Suspicion,
         verdicts: Verdicts,
@@ -63,7 +61,6 @@ class Reception(Part):
         self._myself = myself
         self._links = links
         self._membership = membership
-        self._readmission = readmission
         self._probing = probing
         self._suspicion = suspicion
         self._verdicts = verdicts
@@ -174,7 +171,7 @@ class Reception(Part):
             return
         if not about.present:
             if not about.solo:
-                self._membership.correct(source, self._readmission.death(about), now)  # it is settled already
+                self._membership.correct(source, about.as_dead(self._name), now)  # it is settled already
             return
         match opinion.kind:
             case OpinionKind.HINT:

@@ -168,6 +168,8 @@ class Suspicion(Part):
             lost = min(lost, 1)
         for _ in range(lost):
             subject.loss.add(True)
+        if lost and self._attention(now) - case.since <= _LATE_NOT_LOST_S:
+            self._links.lost()
         record = self._table.get(name)
         if lost and record is not None and subject.loss.remarkable(self._others_loss(name)):
             self._verdicts.lossy(record, now)

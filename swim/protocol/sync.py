@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
@@ -12,8 +12,7 @@ from swim.protocol.leadership import Leadership
 from swim.protocol.limits import TokenBucket
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
-from swim.protocol.readmission import TOGETHER
-from swim.protocol.table import BOOT_TAG, Record
+from swim.protocol.table import BOOT_TAG, ID_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_addresses, unpack_address, unpack_addresses
 from swim.wire.dialect import U32
@@ -187,8 +186,6 @@ class Sync(Part):
             self._outbox.drop("merge-version")
             return clash
         incarnation = self._myself.incarnation
-        if theirs.greeting is not None:
-            self._hear_own_death(theirs.nodes, theirs.greeting, now)
         for node in theirs.nodes:
             self._merge_node(node, theirs.greeting, now, spread)
         self._broadcasts.merge(theirs.user_state, now, joining=not spread)
@@ -207,14 +204,6 @@ class Sync(Part):
             self._leadership.hear_floor(floor, now)
         return None
 
-    def _hear_own_death(self, nodes: Sequence[NodeState], greeting: Greeting, now: float) -> None:
-        """One of our own has given this node up: only this one, or also others that it sees?"""
-        dead = {node.name: node.incarnation for node in nodes if node.state is WireState.DEAD}
-        if self._name in dead:
-            wrong = sum(1 for record in map(self._table.get, dead) if record is not None and record.present)
-            news = Dead(self._name, dead[self._name], greeting.name, alone=wrong < TOGETHER)
-            self._membership.dead(news, now)
-
     def _answer_accuser(self, greeting: Greeting | None, now: float) -> None:
         """It has given this node up, so none of its cluster would hear the refutation otherwise."""
         accuser = None if greeting is None else self._table.get(greeting.name)
@@ -224,8 +213,10 @@ class Sync(Part):
     def _merge_node(self, node: NodeState, greeting: Greeting | None, now: float, spread: bool) -> None:
         if self._knows(node, greeting):
             return
-        if node.name == self._name and node.state is WireState.DEAD and greeting is not None:
-            return  # see `_hear_own_death`
+        gone = node.state in (WireState.DEAD, WireState.LEFT)
+        if node.name == self._name and gone and greeting is not None:
+            self._hear_own_end(node, greeting, now)
+            return
         if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None):
             # What one of our own suspects is its own affair until it is sure.
             self._membership.alive(_alive(node), now, spread=spread)
@@ -240,6 +231,12 @@ class Sync(Part):
             # An old verdict is a suspicion to whoever knows it alive, as between memberlists: after a
             # partition each side has given up the other, and all of them can refute.
             self._membership.suspect(Suspect(node.name, node.incarnation, self._name), now)
+
+    def _hear_own_end(self, node: NodeState, greeting: Greeting, now: float) -> None:
+        """One of our own has given this node up, or the process that had its name meanwhile."""
+        sender = self._name if node.state is WireState.LEFT else greeting.name
+        id = pack_id(decode_tags(node.meta).get(ID_TAG))
+        self._membership.dead(Dead(self._name, node.incarnation, sender, id=id), now)
 
     def _knows(self, node: NodeState, greeting: Greeting | None) -> bool:
         """Nearly all that is exchanged is known already, and should cost nothing."""

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from swim.events import Event, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
+from swim.events import Event, HeldOff, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
 from swim.simulation.trace import Record
 from swim.types import Member, Term
 
@@ -94,7 +94,7 @@ class Invariants:
         viewer = self._viewers.setdefault(Process(node.name, node.lives), _Viewer())
         if isinstance(event, LeaderChanged):
             self._check_leader(node, viewer)
-        elif not isinstance(event, Snapshot):
+        elif not isinstance(event, Snapshot | HeldOff):
             process = self.process_of(event.member)
             if process is not None:
                 self._check_member(node, viewer, process, event, event.member)

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from struct import Struct
 from typing import NamedTuple
 
-from swim.events import Event, LeaderChanged, Snapshot
+from swim.events import Event, HeldOff, LeaderChanged, Snapshot
 from swim.types import Member
 
 __all__ = ["Record", "Trace", "Traffic"]
@@ -29,7 +29,7 @@ class Record(NamedTuple):
         """Whom it is about; the new leader for a `LeaderChanged`."""
         if isinstance(self.event, LeaderChanged):
             return self.event.leader
-        return None if isinstance(self.event, Snapshot) else self.event.member
+        return None if isinstance(self.event, Snapshot | HeldOff) else self.event.member
 
     def __str__(self) -> str:
         member = self.member

@@ -127,7 +127,7 @@ def _suspect(body: Body) -> Suspect:
 
 def _dead(body: Body) -> Dead:
     node, incarnation = name(body, b"Node"), number(body, b"Incarnation", U32)
-    return Dead(node, incarnation, text(body, b"From"), flag(body, b"a"), raw(body, b"i", _EXTRA_SIZE_MAX))
+    return Dead(node, incarnation, text(body, b"From"), raw(body, b"i", _EXTRA_SIZE_MAX))
 
 
 def _alive(body: Body) -> Alive:
@@ -274,8 +274,6 @@ def _pack_dead(message: Dead) -> bytes:
         "Incarnation": message.incarnation,
         "Node": message.node,
     }
-    if message.alone:
-        body["a"] = True
     if message.id:
         body["i"] = message.id
     return b"\x05" + pack(body)

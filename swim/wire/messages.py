@@ -126,7 +126,6 @@ class Dead:
     node: str
     incarnation: int
     sender: str
-    alone: bool = False  # ours, "a": it was the only one, so that its own links are to blame
     id: bytes = b""  # ours, "i": which process of that name
 
 

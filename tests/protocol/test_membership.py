@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from swim.events import (
+    HeldOff,
     LeaderChanged,
     MemberFailed,
     MemberJoined,
@@ -474,44 +475,57 @@ class TestReadmission:
         a, b = net.cluster("a", "b")
         return a, b, net.puppet("m").join(a, b)
 
-    def test_the_first_time_it_comes_back_at_once(self, net: Net) -> None:
+    def lose(self, node: Node, pings: int) -> None:
+        """Of its own pings so many get lost, though others answer."""
+        for _ in range(pings):
+            node._links.lost()
+
+    def cut(self, net: Net, seconds: float) -> None:
+        net.cut("b", "acd")
+        net.cut("acd", "b")
+        net.run(seconds)
+        net.heal()
+
+    def test_it_comes_back_at_once(self, net: Net) -> None:
         a, b, teller = self.given_up(net)
         teller.tell(a, Dead("b", b.me.incarnation, "m"))
-        net.run(1)
+        net.run(0.1)
         assert net.believes(a, "b") is ALIVE
+        assert net.events(b, HeldOff) == []
 
-    def test_not_while_its_latest_pings_are_lost(self, net: Net) -> None:
-        """It would be removed again at once, for the same reason."""
-        a, b, teller = self.given_up(net)
-        net.run(20)
-        for _ in range(3):
-            b._suspicion._links.pinged(net.now, answered=False)
-        teller.tell(a, Dead("b", b.me.incarnation, "m"))
-        net.run(1)
-        assert net.believes(a, "b") is None
-        net.run(10)
-        assert net.believes(a, "b") is ALIVE
-
-    def test_the_second_time_it_waits_for_a_minute(self, net: Net) -> None:
-        a, b, teller = self.given_up(net)
+    @pytest.mark.parametrize("seconds", [4.0, 20.0])
+    def test_silence_counts_for_nothing_once_it_is_over(self, net: Net, seconds: float) -> None:
+        a, b, c, d = net.cluster("a", "b", "c", "d")
         for _ in range(2):
-            b._myself.note_cut_off(net.now)
-            teller.tell(a, Dead("b", b.me.incarnation, "m"))
-            teller.tell(b, Dead("b", b.me.incarnation, "m", alone=True))
-            net.run(1)
-        assert net.believes(a, "b") is None
-        net.run(50)
-        assert net.believes(a, "b") is None
-        net.run(15)
-        assert net.believes(a, "b") is ALIVE
+            self.cut(net, seconds)
+            assert [net.believes(node, "b") for node in (a, c, d)] == [None] * 3
+            net.run(2)
+            assert [net.believes(node, "b") for node in (a, c, d)] == [ALIVE] * 3
+            net.run(20)
+        assert net.events(b, HeldOff) == []
 
-    def test_deaths_without_a_reason_are_answered_at_once(self, net: Net) -> None:
-        """A member gone mad cannot keep another out."""
+    def test_after_the_third_time_its_links_have_to_be_whole_for_a_while(self, net: Net) -> None:
+        """Else it would come and go with each flap of a link."""
+        a, b, c, d = net.cluster("a", "b", "c", "d")
+        for turn in range(3):
+            self.cut(net, 5)
+            net.run(5)
+            expected = ALIVE if turn < 2 else None
+            assert [net.believes(node, "b") for node in (a, c, d)] == [expected] * 3
+        (held,) = net.events(b, HeldOff)
+        assert held.reason == "its links were cut 3 times within a minute"
+        net.run(5)
+        assert [net.believes(node, "b") for node in (a, c, d)] == [ALIVE] * 3
+        assert [event.reason for event in net.events(b, HeldOff)] == [held.reason, None]
+
+    def test_nobodys_word_keeps_it_out(self, net: Net) -> None:
+        """A member gone mad says again and again that it is dead; its own links are whole."""
         a, b, teller = self.given_up(net)
         for _ in range(5):
-            teller.tell(a, Dead("b", b.me.incarnation, "m", alone=True))
-            teller.tell(b, Dead("b", b.me.incarnation, "m", alone=True))
-            net.run(1)
+            net.run(10)
+            teller.tell(a, Dead("b", b.me.incarnation, "m"))
+            teller.tell(b, Dead("b", b.me.incarnation, "m"))
+            net.run(0.1)
             assert net.believes(a, "b") is ALIVE
 
     def test_all_others_take_its_word(self, scene: Scene) -> None:
@@ -521,31 +535,26 @@ class TestReadmission:
             scene.tell(scene.alive(incarnation + 1))
             assert scene.state is ALIVE
 
-    def test_deaths_that_come_together_are_the_networks_doing(self, net: Net) -> None:
-        """A whole side was cut off, again and again: nobody of it is held up for that."""
-        nodes = net.cluster("a", "b", "c", "d")
-        teller = net.puppet("m").join(*nodes)
-        for _ in range(3):
-            for node in nodes[1:]:
-                net.cut(node.name, "abcd")  # they do not hear of it now
-                net.cut("abcd", node.name)
-            teller.tell(nodes[0], *(Dead(node.name, node.me.incarnation, "m") for node in nodes[1:]))
-            net.run(0.5)
-            assert [net.believes(nodes[0], node.name) for node in nodes[1:]] == [None] * 3
-            net.heal()
-            net.run(5)
-            assert [net.believes(nodes[0], node.name) for node in nodes[1:]] == [ALIVE] * 3
+    def test_whom_it_counts_as_dead_it_answers_directly(self, net: Net) -> None:
+        """No flood goes there, and each of two that have given each other up waits for the other."""
+        _, b, teller = self.given_up(net)
+        teller.tell(b, Dead("m", teller.incarnation, "m"))
+        teller.received.clear()
+        teller.tell(b, Dead("b", b.me.incarnation, "m"))
+        net.run(0.1)
+        assert [alive.incarnation for alive in teller.heard(Alive) if alive.node == "b"] == [2]
 
-    def test_while_most_of_its_pings_are_lost_it_says_nothing(self, net: Net) -> None:
+    def test_while_most_of_its_packets_get_lost_it_says_nothing(self, net: Net) -> None:
+        """It would be given up again, for the same reason."""
         a, b, teller = self.given_up(net)
-        for _ in range(20):
-            b._links.loss.add(True)
+        self.lose(b, 20)
         teller.tell(a, Dead("b", b.me.incarnation, "m"))
         incarnation = b.me.incarnation
-        net.run(5)
+        net.run(4)
+        assert [event.reason for event in net.events(b, HeldOff)] == ["most of its packets get lost"]
         b.set_tags({"still": "held"}, net.now)  # not even of other things
         net.drain(b)
-        net.run(2)
+        net.run(1)
         assert net.believes(a, "b") is None
         assert b.me.incarnation == incarnation
         net.run(15)  # its pings are answered now
@@ -553,12 +562,20 @@ class TestReadmission:
         member = a.member("b")
         assert member is not None
         assert member.tags == {"still": "held"}
+        assert [event.reason for event in net.events(b, HeldOff)][1:] == [None]
+
+    def test_a_silence_is_no_loss(self, net: Net) -> None:
+        """However many pings it left unanswered."""
+        b = net.cluster("a", "b", "c", "d")[1]
+        net.run(20)
+        self.cut(net, 20)
+        net.run(2)
+        assert b._links.loss.measured == 0.0
 
     def test_a_leader_that_waits_does_not_lead(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
         teller = net.puppet("m").join(a, b)
-        for _ in range(20):
-            a._links.loss.add(True)
+        self.lose(a, 20)
         assert a.leader is not None
         assert a.leader.name == "a"
         teller.tell(a, Dead("a", a.me.incarnation, "m"))
@@ -566,16 +583,13 @@ class TestReadmission:
 
     def test_it_does_not_wait_for_ever(self, net: Net) -> None:
         a, b, teller = self.given_up(net)
-        net.run(20)
-        for _ in range(20):
-            b._links.loss.add(True)
-        net.lossy = 0.6
+        self.lose(b, 20)
         teller.tell(a, Dead("b", b.me.incarnation, "m"))
-        net.run(1)
-        teller.tell(b, Dead("b", b.me.incarnation, "m"))
-        net.run(590)
+        for _ in range(595):
+            net.run(1)
+            self.lose(b, 4)
         assert net.believes(a, "b") is None
-        net.run(20)
+        net.run(10)
         assert net.believes(a, "b") is ALIVE
 
     def test_a_restarted_process_does_not_wait(self, scene: Scene) -> None:

@@ -416,9 +416,9 @@ class TestGrowth:
         node = net.start("a")
         member = net.puppet("m").join(node)
         for _ in range(1_000):
-            member.tell(node, Dead("a", node._myself.incarnation, "m", alone=True))
+            member.tell(node, Dead("a", node._myself.incarnation, "m"))
         assert node._myself.incarnation == 1_001
-        assert len(node._readmission._mine) <= 16
+        assert len(node._readmission._deaths) <= 16
 
     @pytest.mark.parametrize("way", ["gossip", "push/pull"])
     def test_meta_data_beyond_all_limits_is_not_passed_on(self, way: str) -> None:

@@ -227,21 +227,6 @@ class TestWhen:
         net.run(60)
         assert 5 <= self.requests(net, node).count(address_of("z")) <= 7
 
-    def test_dead_members_are_asked_now_and_then_for_as_long_as_they_are_remembered(self) -> None:
-        net = Net(dead_retention=300.0)
-        a, b = net.cluster("a", "b")
-        net.puppet("m").join(a)
-        net.kill(b)
-        net.run(60)
-        assert net.believes(a, "b") is None
-        net.requested.clear()
-        net.run(100)
-        assert self.requests(net, a).count(address_of("b")) >= 8
-        net.run(300)
-        net.requested.clear()
-        net.run(100)
-        assert self.requests(net, a).count(address_of("b")) == 0
-
     def test_nodes_that_forget_at_different_times_do_not_remind_each_other(self) -> None:
         net = Net(dead_retention=300.0)
         nodes = [net.start("a")]

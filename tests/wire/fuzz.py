@@ -66,7 +66,7 @@ def ours() -> set[Sample]:
     parts = [
         Ping(70_000, "a", sender_id=b"i" * 16, view=b"v" * 8),
         Ack(70_000, sender_id=b"i" * 16, boot=b"b" * 8, wait_ms=250, bare=True),
-        Dead("a", 3, "b", alone=True),
+        Dead("a", 3, "b", id=bytes(16)),
         Opinion(OpinionKind.POLL, "a", 3, 250, 7, True),
         Claim(ClaimKind.ASK, 7, b"i" * 16, b"p" * 8, b"t" * 16, b"v" * 4, 3_000),
     ]

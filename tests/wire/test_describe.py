@@ -14,7 +14,6 @@ from swim.wire.messages import (
     Alive,
     Claim,
     ClaimKind,
-    Dead,
     Greeting,
     Message,
     NodeState,
@@ -42,7 +41,6 @@ def test_our_own_fields_are_shown_where_they_are_used() -> None:
     assert body(ping) == {"Node": "a", "SeqNo": 7, "i": {"$hex": "01"}, "v": {"$hex": "02"}}
     ack = Ack(7, sender_id=b"\x01", boot=b"\x03", wait_ms=250, bare=True)
     assert body(ack) == {"SeqNo": 7, "b": {"$hex": "03"}, "i": {"$hex": "01"}, "w": 250}
-    assert body(Dead("a", 1, "b", alone=True)) == {"From": "b", "Incarnation": 1, "Node": "a", "a": True}
     assert body(Alive("a", 1, bytes(4), 1, b"", bytes(6)))["Meta"] is None
 
 

@@ -1,0 +1,144 @@
+"""How members that were given up are found again: they are asked, and who is overlooked asks; see Search."""
+
+from __future__ import annotations
+
+import pytest
+
+from swim.protocol.node import Node
+from swim.types import MemberState
+from swim.wire.messages import Alive, Dead, Ping
+from tests.protocol.fakes import Net, address_of
+
+ALIVE = MemberState.ALIVE
+
+
+@pytest.fixture
+def net() -> Net:
+    return Net()
+
+
+def asked(net: Net, node: Node, name: str) -> int:
+    """How often a node has asked at this member's address whether it lives."""
+    pings = net.said(Ping, by=node, to=address_of(name))
+    return sum(1 for _, ping in pings if ping.source_node == node.name and ping.node == name)
+
+
+def test_the_dead_are_asked_once_a_second_for_as_long_as_they_are_remembered() -> None:
+    net = Net(dead_retention=100.0)
+    a, b = net.cluster("a", "b")
+    net.puppet("m").join(a)
+    net.kill(b)
+    net.run(20)
+    assert net.believes(a, "b") is None
+    net.sent.clear()
+    net.run(50)
+    assert 45 <= asked(net, a, "b") <= 52
+    net.run(120)
+    net.sent.clear()
+    net.run(20)
+    assert asked(net, a, "b") == 0
+
+
+def test_whoever_left_is_not_asked(net: Net) -> None:
+    a, b = net.cluster("a", "b")
+    b.leave(net.now)
+    net.drain(b)
+    net.run(5)
+    net.sent.clear()
+    net.run(10)
+    assert asked(net, a, "b") == 0
+
+
+def test_many_dead_are_asked_in_turn_at_four_a_second(net: Net) -> None:
+    a = net.start("a")
+    teller = net.puppet("t").join(a)
+    names = list("bcdefghijklmnopqrsuvwxyz")
+    for name in names:
+        net.puppet(name, mute=True).join(a)
+        teller.tell(a, Dead(name, 1, "t"))
+    net.run(10)
+    net.sent.clear()
+    net.run(12)
+    counts = [asked(net, a, name) for name in names]
+    assert 46 <= sum(counts) <= 50
+    assert min(counts) >= 1
+    assert max(counts) <= 3
+
+
+def test_one_that_answers_is_told_of_its_death_and_comes_back(net: Net) -> None:
+    a, b, c = net.cluster("a", "b", "c")
+    teller = net.puppet("m").join(a, b, c)
+    for node in (a, c):
+        net.cut(b.name, node.name)
+        net.cut(node.name, b.name)
+    teller.tell(a, Dead("b", 1, "m"))
+    net.run(0.1)
+    assert net.believes(a, "b") is None
+    net.heal()
+    net.run(1.5)
+    assert net.believes(a, "b") is ALIVE
+    assert net.believes(c, "b") is ALIVE
+
+
+def test_another_process_at_its_address_is_not_told(net: Net) -> None:
+    """Whoever has another name does not answer, and nothing is exchanged with it."""
+    a, b = net.cluster("a", "b")
+    net.puppet("m").join(a)
+    net.kill(b)
+    net.run(5)
+    net.sent.clear()
+    stranger = net.start("x", address=address_of("b"))
+    net.run(30)
+    assert asked(net, a, "b")
+    assert net.believes(a, "x") is None
+    assert [member.name for member in stranger.members()] == ["x"]
+    assert not net.said(Dead, to=stranger.address)
+
+
+def test_a_member_that_others_do_not_know_any_more_finds_out_by_its_pings(net: Net) -> None:
+    """Nobody searches for one that is said to have left."""
+    a, b, c = net.cluster("a", "b", "c")
+    teller = net.puppet("m").join(a, b, c)
+    net.cut("ac", "b")
+    for node in (a, c):
+        teller.tell(node, Dead("b", 1, "b"))
+    net.run(0.2)
+    net.heal()
+    net.run(4)
+    assert net.believes(a, "b") is ALIVE
+    assert net.believes(c, "b") is ALIVE
+
+
+def test_overlooked_members_do_not_ask_without_end(net: Net) -> None:
+    """Once, until something is new: some never get a turn, as behind a router that changes addresses."""
+    a, b = net.cluster("a", "b")
+    puppet = net.puppet("m").join(a, b)
+    net.run(5)
+    before = len(puppet.asked)
+    net.run(60)
+    assert len(puppet.asked) - before <= 5
+
+
+@pytest.mark.parametrize("ends", ["leaves", "dies"])
+def test_a_process_whose_name_another_had_meanwhile_takes_a_fresh_id(net: Net, ends: str) -> None:
+    """It stood still and was given up; a substitute came and went; its old id is below that one's."""
+    a, b, c = net.cluster("a", "b", "c")
+    before = b.me.id or ""
+    net.pause(b, 50)
+    net.run(20)
+    assert net.believes(a, "b") is None
+    substitute = net.start("b", "a", address=address_of("s"))
+    net.run(2)
+    assert net.believes(c, "b") is ALIVE
+    if ends == "leaves":
+        substitute.leave(net.now)
+        net.drain(substitute)
+    else:
+        net.kill(substitute)
+    net.run(10)
+    assert net.believes(c, "b") is None
+    net.run(20)
+    assert net.believes(a, "b") is ALIVE
+    assert net.believes(c, "b") is ALIVE
+    assert (b.me.id or "") > before
+    assert net.said(Alive, by=b)
