@@ -200,6 +200,7 @@ class KeptStreams:
         finally:
             if self._guests.get(guest.name) is guest:
                 del self._guests[guest.name]
+        guest.report_end()
 
     def _tidy(self) -> None:
         """Whoever is no member any more has perhaps not been able to say goodbye."""
@@ -264,8 +265,12 @@ class Guest:
             with self.scope:
                 await self._listen()
             talk.say_bye()
+            talk.nursery = None
             nursery.cancel_scope.cancel()
-        talk.report_end()
+
+    def report_end(self) -> None:
+        """See `Talk.report_end`."""
+        self._talk.report_end()
 
     async def _listen(self) -> None:
         try:

@@ -613,6 +613,22 @@ async def test_the_end_of_a_guest_is_reported(end: str, make_codec: Callable[[],
         assert not driver.transport.traffic.dropped
 
 
+async def test_what_is_sent_because_a_stream_has_ended_goes_over_another() -> None:
+    async with visited() as (node, driver):
+        peer = Peer(node, driver, node.codec)
+        node.others = [Member("m0", peer.address, id="1" * 26)]
+        node.on[CLOSED] = lambda *_: node.over_stream.append((b"are you there?", peer.address))
+        with closing(peer):
+            stream, _ = await stay(node)
+            await stream.aclose()
+            accepted, channel, hello = await peer.accept_hello()
+            await accepted.send_all(channel.encode(Hello("m0", BOOT, b"p" * 16, hello.name)))
+            frames = list[Frame]()
+            while len(frames) < 2:
+                frames += await next_frames(accepted, channel)
+            assert frames == [Sign.READY, Packet(b"are you there?")]
+
+
 async def test_the_bye_of_a_guest_is_no_alarm() -> None:
     async with visited() as (node, driver):
         stream, channel = await stay(node)
