@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 
 from swim.simulation.host import SimulatedNode
 from swim.simulation.network import Fabric, Protocol, Refusal
@@ -13,17 +13,54 @@ from swim.types import Address
 __all__ = ["Carriage"]
 
 LOOPBACK_DELAY = 0.00002
+ADDRESS_INTERVAL = 1.0
+"""How often the driver looks whether its address is still its host's."""
+_NETWORKS = 126
+"""Addresses begin with one of 1 to 126; who moves takes the next."""
 
 
 class Carriage(ABC):
     """The part of `World` that carries packets."""
 
     fabric: Fabric
+    nodes: dict[str, SimulatedNode]
     schedule: Schedule
     trace: Trace
     muted: bool
     _listeners: dict[Address, SimulatedNode]
     """Who uses an address, or did last."""
+
+    @abstractmethod
+    def note(self, text: str) -> None:
+        """Write a line into the trace."""
+
+    def move(self, name: str) -> None:
+        """The host has another address from now on, the old one is nobody's, and the process runs on.
+
+        Its streams end without a word. Within a second it notices, as one that is bound to a wildcard does.
+        """
+        node = self.nodes[name]
+        self._relocate(node)
+        self.note(f"move {name} to {node.address}")
+        for stream in [*node.kept.values(), *node.held]:
+            stream.sever()
+        if node.running:
+            node.after_timer(ADDRESS_INTERVAL, lambda: self._notice(node))
+
+    def _notice(self, node: SimulatedNode) -> None:
+        if node.core.address != node.address:
+            for stream in [*node.kept.values(), *node.held]:
+                stream.forget(node)
+            node.call(node.core.move, node.address)
+
+    def _relocate(self, node: SimulatedNode) -> None:
+        if self._listeners.get(node.address) is node:
+            del self._listeners[node.address]
+        octets = node.address.host.split(".")
+        moved = ".".join([str(int(octets[0]) % _NETWORKS + 1), *octets[1:]])
+        node.address = Address(moved, node.address.port)
+        if node.running:
+            self._listeners[node.address] = node
 
     def transmit(self, source: SimulatedNode, data: bytes, address: Address) -> None:
         """A node sends a datagram."""

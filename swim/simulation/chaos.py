@@ -63,6 +63,10 @@ class Chaos:
             self._partition,
             self._bad_link,
             self._bad_weather,
+            self._firewall,
+            self._firewall,
+            self._middlebox,
+            self._move,
             self._skew,
             self._retag,
             *self._more,
@@ -117,6 +121,33 @@ class Chaos:
         rest = [other for other in names if other not in group]
         cuts = self.world.partition(group, rest, one_way=self._rng.random() < 0.3)
         self._later(self.world.heal, cuts)
+
+    def _firewall(self, name: str) -> None:
+        """Something that knows protocols and sizes refuses or drops packets, at this host or on the way."""
+        world, rng = self.world, self._rng
+        protocol = rng.choice(["udp", "tcp", None])
+        some = rng.sample(list(world.nodes), rng.randint(1, max(1, len(world.nodes) // 2)))
+        rest = [other for other in world.nodes if other not in some]
+        match rng.randrange(4):
+            case 0:
+                cuts = world.reject(name, protocol=protocol, resets=rng.random() < 0.5)
+            case 1:
+                cuts = world.reject_between(some, rest, protocol=protocol, resets=rng.random() < 0.5)
+            case 2:
+                cuts = world.block(protocol or "udp", some, rest, one_way=rng.random() < 0.3)
+            case _:
+                cuts = world.set_size_max(1_280)
+        self._later(world.heal, cuts)
+
+    def _middlebox(self, name: str) -> None:
+        """Connections are forgotten on the way, or somebody who sees the traffic says that it is refused."""
+        if self._rng.random() < 0.5:
+            self.world.reset_streams(name)
+        else:
+            self.world.forge_refusal(name, self._rng.choice(list(self.world.nodes)))
+
+    def _move(self, name: str) -> None:
+        self.world.move(name)
 
     def _bad_link(self, name: str) -> None:
         link = (name, self._rng.choice(list(self.world.nodes)))

@@ -38,6 +38,7 @@ class KeptStream:
         "_open",
         "_outstanding",
         "_process",
+        "_severed",
         "_unread",
         "_waiting",
         "_watched",
@@ -54,7 +55,7 @@ class KeptStream:
         self._address = address
         self._lives = server.lives
         self._process = server.process
-        self._open = self._closed = False
+        self._open = self._closed = self._severed = False
         """The client's end; the server's is open while it is in `server.held`."""
         self._unread: dict[SimulatedNode, None] = {}
         """Ends at which something has arrived that the process has not read."""
@@ -73,7 +74,21 @@ class KeptStream:
         was_open = self._open and not self._closed
         self._forget_client()
         if was_open:
-            transfer(self._world, self.client, self.server, 0, self._forget_server, lambda: False)
+            transfer(self._world, self.client, self.server, 0, self._forget_server, self._is_severed)
+
+    def sever(self) -> None:
+        """One of the two addresses is nobody's any more: nothing arrives, and neither end hears of that."""
+        self._severed = True
+
+    def _is_severed(self) -> bool:
+        return self._severed or self.server.address != self._address
+
+    def forget(self, node: SimulatedNode) -> None:
+        """It gives its end up, without a word that would arrive."""
+        if node is self.client:
+            self._forget_client()
+        else:
+            self._forget_server()
 
     def _forget_client(self) -> None:
         self._closed = True
@@ -105,13 +120,15 @@ class KeptStream:
                 server.input(self._read_refusal_at_server)
 
             arrived = read_reset if self.client in self._unread else lambda: server.input(read_end)
-            transfer(self._world, self.client, server, 0, arrived, lambda: False)
+            transfer(self._world, self.client, server, 0, arrived, self._is_severed)
 
     def server_gone(self) -> None:
         """The server's process ended; its kernel says so to the client, unless it is refused."""
         self._forget_server()
         arrived = self._reset_client if self.server in self._unread else self._end
-        transfer(self._world, self.server, self.client, 0, arrived, lambda: self._closed)
+        transfer(
+            self._world, self.server, self.client, 0, arrived, lambda: self._closed or self._is_severed()
+        )
 
     # --- connecting
     def _knock(self, attempt: int) -> None:
@@ -127,7 +144,7 @@ class KeptStream:
 
         def arrive() -> None:
             server = self.server
-            if server.host.lost or server.address != self._address or self._open:
+            if server.host.lost or self._is_severed() or self._open:
                 return
             self._lives, self._process = server.lives, server.process
             back = world.passage(server, client)
@@ -187,6 +204,8 @@ class KeptStream:
 
         def arrive() -> None:
             nonlocal acknowledged
+            if self._is_severed():
+                return
             back = world.passage(receiver, sender)
             if self.is_open(receiver):
                 acknowledged = back is not None
@@ -212,10 +231,7 @@ class KeptStream:
 
     def _give_up(self, sender: SimulatedNode) -> None:
         """Its kernel: no acknowledgement came for too long."""
-        if sender is self.client:
-            self._forget_client()
-        else:
-            self._forget_server()
+        self.forget(sender)
 
     # --- the end
     def _alive(self) -> bool:
@@ -282,7 +298,7 @@ class KeptStream:
             world.schedule.after(refusal[1], self.reset_end, self.client)
 
     def _taken(self) -> None:
-        if self.server.host.lost or self.server.address != self._address:
+        if self.server.host.lost or self._is_severed():
             return
         back = self._world.passage(self.server, self.client)
         if back is not None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "decode", "transfer"]
 
-SEGMENT = 1400
+SEGMENT = 1200
+"""As the real driver limits it, so that all fit through a path that passes 1,280 bytes."""
 SYN_RETRY = 1.0
 DATA_RETRY = 0.2
 RETRIES = 6

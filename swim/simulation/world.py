@@ -35,8 +35,6 @@ __all__ = ["World"]
 
 PORT = 7946
 EPOCH = 1_700_000_000.0
-_NETWORKS = 126
-"""Addresses begin with one of 1 to 126; who moves takes the next."""
 
 
 class World(Faults, Carriage):
@@ -243,11 +241,8 @@ class World(Faults, Carriage):
         if seeds is not None:
             node.seeds = tuple(seeds)
         if new_address:
-            self._listeners.pop(node.address, None)
-            octets = node.address.host.split(".")
-            moved = ".".join([str(int(octets[0]) % _NETWORKS + 1), *octets[1:]])
-            node.address = Address(moved, node.address.port)
-            node.host = self._host(moved, None, 0.0)
+            self._relocate(node)
+            node.host = self._host(node.address.host, None, 0.0)
         node.host.lost = False
         self._boot(node)
 

@@ -58,6 +58,7 @@ class FakeNode:
         self.ends: float | None = None
         self.id = f"{name:0>26}"
         self.boot = f"{name:0>8}"
+        self.moves: list[Address] = []
         self.streamed: list[tuple[bytes, str]] = []
         self._over_stream: list[tuple[bytes, Address]] = []
         self._out: list[tuple[bytes, Address]] = []
@@ -92,6 +93,10 @@ class FakeNode:
         self.order.append("datagram")
         if data == b"ping":
             self._out.append((b"pong", source))
+
+    def move(self, address: Address, now: float) -> None:
+        self.address = address
+        self.moves.append(address)
 
     def receive_refusal(self, address: Address, now: float) -> None:
         self.unreachable.append((now, address))

@@ -253,3 +253,42 @@ def test_a_process_that_stands_still_answers_nothing_over_the_stream() -> None:
     assert not core(world, "b").streamed
     world.run(0.2)
     assert core(world, "b").streamed == [(b"packet", "a")]
+
+
+# --- hosts that get another address
+
+
+def test_a_host_that_moves_is_found_at_its_new_address_only_and_its_streams_end_without_a_word() -> None:
+    world = fake_world(names="ab")
+    keep(world)
+    old = world.address("b")
+    world.move("b")
+    assert world.address("b") != old
+    over_stream(world, "b", "a")
+    send(world, "a", "b")
+    world.run(0.5)
+    assert heard(world) == 1
+    node = world.nodes["a"]
+    node.call(core(world, "a").send, b"who?", old)
+    core(world, "a").keep = [old]
+    over_stream(world, "a", "b")
+    world.run(0.4)
+    assert heard(world) == 1
+    assert core(world, "b").moves == []
+    world.run(0.2)
+    assert core(world, "b").moves == [world.address("b")], "the driver notices within a second"
+    assert not world.nodes["b"].held
+    assert not core(world, "a").closed
+    assert not refusals(world)
+    assert core(world, "a").streamed == []
+
+
+def test_members_find_one_that_moved() -> None:
+    world = World(seed=3)
+    world.grow(5)
+    world.run_until_converged(10.0)
+    world.move("n0")
+    assert world.run_until(lambda: world.view("n4")["n0"].address == world.address("n0"), 5.0) is not None
+    world.run_until_converged(5.0)
+    assert world.leader("n4") == "n0"
+    assert not world.invariants.false_deaths
