@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import record, show
+from benchmarks.faults.rows import ROWS, TOLERATED
 
 __all__ = ["BEGIN", "END", "command_of", "main", "section"]
 
@@ -177,6 +178,40 @@ def simulated(results: list[Record]) -> str:
     return _table((f"{size:,} members, simulated: seconds until all know", *networks), rows)
 
 
+def faults(results: list[Record]) -> str:
+    """The worst of all runs and sizes."""
+    rows = []
+    for row in ROWS.values():
+        for short in (True, False):
+            own = [
+                one for one in results if one["row"] == row.name and (one["seconds"] <= TOLERATED) is short
+            ]
+            if own:
+                lasting = dict.fromkeys(f"{one['seconds']:g}" for one in own if one["seconds"])
+                what = f"{row.what}, {' and '.join(lasting)} s" if lasting else row.what
+                cut = row.cut and not short
+                rows.append([what, *_suffered(_select(own, peer="swim"), cut, True)])
+                rows[-1] += _suffered(_select(own, peer="memberlist"), cut, False)
+    columns = ["fault", "swim: deaths", "leaders", "whole after", "memberlist: deaths", "whole after"]
+    return _table(columns, rows)
+
+
+def _suffered(runs: list[Record], cut: bool, leads: bool) -> list[str]:
+    done = [one for one in runs if "failed" not in one]
+    if not done:
+        return ["-"] * (3 if leads else 2)
+    deaths = max(one["deaths"] for one in done)
+    whole = [one["whole_s"] for one in done]
+    missing = whole.count(None)
+    worst = max([0.0, *(seconds for seconds in whole if seconds is not None)])
+    said = "at once" if worst == 0 else f"{worst:.1f} s"
+    return [
+        f"{deaths} (silence)" if deaths and cut else str(deaths),
+        *([str(max(one["leaders"] for one in done))] if leads else []),
+        (f"never in {missing} of {len(whole)}" if missing else said),
+    ]
+
+
 DETECTOR = {
     "A": ("one crashes, its process or its host", "healthy dead"),
     "B": ("many crash at once; all but one do", "healthy dead"),
@@ -237,6 +272,13 @@ PARTS: tuple[tuple[str, str, Callable[[str], list[str]]], ...] = (
         "simulated",
         "**In large clusters**: simulated, the real core in virtual time; median (least-greatest).",
         partial(records, make=simulated),
+    ),
+    (
+        "faults",
+        "**What it makes of networks that refuse, block and lose**: 5 and 8 real processes in network "
+        "namespaces, beside memberlist under the same fault; the worst of all runs. Deaths of processes that "
+        "ran, terms of leaders that began, and how long after the fault all saw all again.",
+        partial(records, make=faults),
     ),
     ("detector", "**How often it is wrong**: simulated, all trials together.", detector),
     (

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from benchmarks import namespaces, overhead
+from benchmarks import namespaces, overhead, readme
 from benchmarks.driver import open_fleet
 from benchmarks.faults import __main__ as faults
 from benchmarks.faults import forge, standing
@@ -240,4 +240,21 @@ async def test_a_row_without_a_fault_finds_none() -> None:
             found = await faults.suffer(faults.Trial(calm, 0.5, 4, 1), swim())
         assert faults.misses(found) == []
     assert found["whole_s"] == 0.0
-    assert found["history"] == []
+    assert "history" not in found
+
+
+def test_the_readme_tells_the_worst_of_all_runs() -> None:
+    results = [
+        outcome("reject-udp", 1),
+        outcome("reject-udp", 1.5, deaths=2),
+        outcome("reject", 5, deaths=8, whole_s=2.5),
+        outcome("reject", 5, peer="memberlist", leaders=0, whole_s=None),
+        outcome("kill", whole_s=0.5, leaders=1),
+    ]
+    table = readme.faults(results).splitlines()
+    assert [line.split(" | ")[1:] for line in table[2:]] == [
+        ["8 (silence)", "0", "2.5 s", "0", "never in 1 of 1 |"],
+        ["2", "0", "at once", "-", "- |"],
+        ["0", "1", "0.5 s", "-", "- |"],
+    ]
+    assert "incoming UDP, 1 and 1.5 s |" in table[3]

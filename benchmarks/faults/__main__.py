@@ -84,7 +84,8 @@ async def suffer(trial: Trial, peer: Peer) -> Outcome:
         if stage.healed is None:
             stage.heal()
         whole = await stage.until_whole(row.patience)
-        return about | {"whole_s": whole} | stage.summary() | {"history": stage.history()}
+        outcome = about | {"whole_s": whole} | stage.summary()
+        return outcome | ({"history": stage.history()} if misses(outcome) else {})
 
 
 async def measure(args: Arguments, peers: Sequence[Peer], outcomes: list[Outcome]) -> None:

@@ -205,7 +205,7 @@ class Stage:
             await trio.sleep(0.05)
         return None
 
-    def history(self, most: int = 300) -> list[str]:
+    def history(self, most: int = 60) -> list[str]:
         """What was reported since the fault began, shortly, for whoever wants to know how it came about."""
         kinds = ("dead", "join", "leave", "leader", "leading", "suspect", "recover", "error")
         told = []
