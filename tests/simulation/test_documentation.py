@@ -14,4 +14,12 @@ def test_the_example_runs() -> None:
 
 
 def test_public_names() -> None:
-    assert swim.simulation.__all__ == ["Burst", "Chaos", "Network", "Record", "SimulatedNode", "World"]
+    assert swim.simulation.__all__ == [
+        "Burst",
+        "Chaos",
+        "Firewalls",
+        "Network",
+        "Record",
+        "SimulatedNode",
+        "World",
+    ]
