@@ -10,6 +10,7 @@ from typing import Any
 from swim.config import Config
 from swim.simulation import Network, SimulatedNode
 from tests.explorer.arena import Arena, Storm
+from tests.explorer.functions import play
 from tests.explorer.oracle import Finding
 
 __all__ = ["KINDS", "Outcome", "run"]
@@ -31,7 +32,7 @@ class Outcome:
     """From the end of the last fault until one leader acted that all followed, and that stayed."""
 
 
-Kind = Callable[[int, Random], tuple[Arena, float | None]]
+Kind = Callable[[int, Random], tuple[Arena | None, float | None]]
 KINDS: dict[str, tuple[int, Kind]] = {}
 
 
@@ -55,6 +56,8 @@ def run(seed: int, only: str | None = None) -> Outcome:
         if not any("replay:" in note for note in getattr(error, "__notes__", [])):
             error.add_note(f"replay: python -m tests.explorer --seeds {seed}:{seed + 1} --only {name}")
         raise
+    if arena is None:
+        return Outcome(name, seed, 0.0, 0)
     return Outcome(name, seed, arena.config.lease, len(arena.oracle.terms), calm_after)
 
 
@@ -173,6 +176,16 @@ def _last_question(seed: int, rng: Random) -> tuple[Arena, float | None]:
         for number in range(200):
             arena.attacker.send(packet, packet.source, packet.target, number * arena.config.lease / 10)
     return arena, arena.calm_down(3 * arena.config.lease + arena.config.silence_tolerance)
+
+
+# --- trio
+
+
+@kind(10)
+def _functions(seed: int, rng: Random) -> tuple[None, None]:
+    """What an application does with `run_while_leader`, on trio."""
+    play(seed)
+    return None, None
 
 
 # --- who returns interrupts nobody

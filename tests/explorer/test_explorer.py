@@ -5,10 +5,16 @@ More seeds: `python -m tests.explorer --seeds 0:20000 --jobs 2`.
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Awaitable, Callable
 
+import pytest
+import trio
+
+from swim.leading import Leading
+from swim.types import Term
 from tests.explorer.__main__ import main
 from tests.explorer.arena import Arena
+from tests.explorer.functions import play
 from tests.explorer.oracle import Finding
 from tests.explorer.schedules import KINDS, run
 
@@ -109,6 +115,62 @@ def test_who_is_stopped_and_who_sleeps_counts_until_its_time_is_over() -> None:
     assert leader not in arena.acting()
     arena.run(10.0)
     assert leader not in arena.acting()
+
+
+# --- functions of a leader
+@pytest.mark.parametrize("first", range(0, 30, 10))
+def test_functions_run_inside_terms_one_after_the_other_and_none_is_forgotten(first: int) -> None:
+    for seed in range(first, first + 10):
+        play(seed)
+
+
+def _does_not_cancel(leading: Leading) -> None:
+    leading._term, leading._ends = None, 0.0
+
+
+def _watches_nothing(leading: Leading) -> bool:
+    return False
+
+
+def _goes_on_at_once(leading: Leading, afterwards: Callable[[], None] | None = None) -> None:
+    leading._holds += 1
+    leading.follow()
+    if afterwards is not None:
+        afterwards()
+
+
+async def _runs_once(leading: Leading, function: Callable[[Term], Awaitable[object]]) -> object:
+    await leading._until(lambda: leading.term is not None)
+    with trio.CancelScope() as scope:
+        leading._running[scope] = None
+        try:
+            return await function(leading._term)
+        finally:
+            del leading._running[scope]
+            leading._flush()
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong"),
+    [
+        ("_end", _does_not_cancel),
+        ("follow", _watches_nothing),
+        ("hold", _goes_on_at_once),
+        ("run", _runs_once),
+    ],
+)
+def test_functions_that_are_not_ended_or_forgotten_are_noticed(
+    monkeypatch: pytest.MonkeyPatch, method: str, wrong: Callable[..., object]
+) -> None:
+    monkeypatch.setattr(Leading, method, wrong)
+    found = False
+    for seed in range(20):
+        try:
+            play(seed)
+        except (Finding, trio.TooSlowError):
+            found = True
+            break
+    assert found
 
 
 # --- the attacker
