@@ -167,6 +167,7 @@ class Storm(Chaos):
     def __init__(self, arena: Arena, *, attacks: float = 4.0, jump: float = WALL_JUMP_S) -> None:
         super().__init__(arena, with_yielding=True)
         self._jump = jump
+        self._moved: set[str] = set()
         self._more += [self._sleep, self._crash_many, self._late]
         self._attacks = attacks
         if attacks:
@@ -183,10 +184,21 @@ class Storm(Chaos):
         super().calm()
 
     def _revive(self, name: str) -> None:
-        node = self.world.nodes[name]
-        if not node.running and self._rng.random() < 0.5:
+        arena, node = self.world, self.world.nodes[name]
+        if node.running:
+            return
+        if self._rng.random() < 0.5:
             node.host.clock.shift_wall(self._rng.uniform(-self._jump, self._jump))
-        super()._revive(name)
+        others = [each.name for each in arena.running()]
+        moves = self._rng.random() < 0.3 and self._may_move(name)
+        if moves and name in arena.voters:
+            self._moved.add(name)
+        arena.restart(name, new_address=moves, seeds=self._rng.sample(others, min(2, len(others))))
+
+    def _may_move(self, name: str) -> bool:
+        """A voter at a new address may have no vote until the voters are set again: so only a minority moves."""
+        voters = self.world.voters
+        return name not in voters or 2 * len({*self._moved, name}) < len(voters)
 
     def _yield(self, name: str) -> None:
         if not any(node.options.get("pinned_id") for node in self.world.acting()):

@@ -1,0 +1,583 @@
+"""Mutants of who leads: the lease and its voters, the derived rule, identity, and functions of a leader."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant, Package
+
+__all__ = ["LEADERSHIP"]
+
+_PROTOCOL = "swim/protocol/"
+
+
+def _mutants(module: str, tests: tuple[str, ...], *changes: tuple[str, str, str]) -> tuple[Mutant, ...]:
+    path = module if "/" in module else f"{_PROTOCOL}{module}.py"
+    return tuple(Mutant(name, path, old, new, tests) for name, old, new in changes)
+
+
+_LEASE_TESTS = ("tests/protocol/test_lease.py",)
+_VOTING_TESTS = ("tests/protocol/test_voting.py",)
+_DERIVED_TESTS = ("tests/protocol/test_leadership.py", "tests/protocol/test_tenure.py")
+
+_LEASE = _mutants(
+    "lease",
+    _LEASE_TESTS,
+    ("the 3 % margin is dropped", "sent + self._length * (1 - _MARGIN)", "sent + self._length"),
+    ("the margin is too small for clocks 1 % off", "_MARGIN = 0.03", "_MARGIN = 0.015"),
+    (
+        "the lease is counted from the receipt of the grant",
+        "sent + self._length * (1 - _MARGIN)",
+        "now + self._length * (1 - _MARGIN)",
+    ),
+    (
+        "a grant is counted for the latest round",
+        "asked, ballot = self._sent.get(answer.round)",
+        "asked, ballot = self._sent.get(self._round)",
+    ),
+    (
+        "grants under an old token count",
+        "for name, ballot in self.ballots.items() if ballot.round >= self._first}",
+        "for name, ballot in self.ballots.items()}",
+    ),
+    (
+        "a grant of an earlier token's round is current",
+        "current = bool(self._token) and answer.round >= self._first",
+        "current = bool(self._token)",
+    ),
+    (
+        "a member with another id keeps its lease",
+        "return id == self._id and id is not None and",
+        "return id is not None and",
+    ),
+    (
+        "a member below the floor keeps its lease",
+        "(not is_minted(id) or id >= self._leadership.floor)",
+        "True",
+    ),
+    (
+        "a holder ignores a higher token",
+        "if self._token and self._table.newest_token > self._token:",
+        "if False:",
+    ),
+    (
+        "a candidate ignores the higher token that a voter has granted",
+        "if current and higher > self._token and (answer.led or not self._holds):",
+        "if False:",
+    ),
+    (
+        "a holder gives way to a token of which no term began",
+        "(answer.led or not self._holds)",
+        "True",
+    ),
+    ("a term is not over at its end", "if self.term is not None and now >= self.term_ends:", "if False:"),
+    (
+        "there is no time to clean up",
+        "term_ends = self.ends - self._length * _CLEANUP",
+        "term_ends = self.ends",
+    ),
+    (
+        "a lease that has run out is prolonged",
+        "if not self._holds and now > self._sent[self._first][0] + self._third:\n            return",
+        "if False:\n            return",
+    ),
+    ("a late word of a voter counts", "or now > ballot.sent + self._third:", "or False:"),
+    (
+        "a token that cannot be yet is believed",
+        "if claim.token and not self._credible(claim.token):",
+        "if False:",
+    ),
+    (
+        "any token is credible",
+        "token is not None and is_minted(token) and not from_the_future(token, self._latest)",
+        "True",
+    ),
+    (
+        "a credible token is judged by a clock that was set back",
+        "self._latest = max(self._latest, self._wall(now))",
+        "self._latest = self._wall(now)",
+    ),
+    (
+        "an answer of a member that is no voter counts",
+        "if asked is None or ballot is None:",
+        "if asked is None:",
+    ),
+    (
+        "it asks for the lease without asking whether it would get it",
+        "elif self._electorate.asked.majority(self._would_now):",
+        "else:",
+    ),
+    (
+        "the token is not above those that voters know of",
+        "self._table.newest_token = max(self._table.newest_token, self._highest)",
+        "pass",
+    ),
+    (
+        "what voters know of tokens is forgotten",
+        'self._highest = max(self._highest, unpack_id(answer.token) or "")',
+        "pass",
+    ),
+    ("an old answer changes whom this node writes to", "if answer.round >= ballot.answered:", "if True:"),
+    ("an earlier grant replaces a later one", "if answer.round > ballot.round:", "if True:"),
+    (
+        "nothing is freed when a leader ends",
+        "        self._clean_until = -math.inf\n        self._free(now)\n",
+        "        self._clean_until = -math.inf\n",
+    ),
+    (
+        "the lease is freed while functions clean up",
+        "if (self._token or granted) and now >= self._clean_until:",
+        "if self._token or granted:",
+    ),
+    (
+        "the lease is not kept for functions that clean up",
+        "self.closing = self.closing or (self.term is not None and self.busy)",
+        "self.closing = False",
+    ),
+    ("a lease is kept after the last function has ended", "if self.closing and not running:", "if False:"),
+    (
+        "a released lease stays counted",
+        "        self._led, self.ends = False, -math.inf\n",
+        "        self._led = False\n",
+    ),
+    ("the token stays on show when the term is over", "        self._myself.hide_token(now)\n", ""),
+    (
+        "a round that failed keeps what it was granted",
+        "            self._free(now)\n            wait = self._rng.uniform",
+        "            wait = self._rng.uniform",
+    ),
+    (
+        "it asks again without pause",
+        "wait = min(self.free_at(now) - now + _SLACK_S, self._gap, self._third)",
+        "wait = 0.001",
+    ),
+    (
+        "who is contested waits no random time",
+        "wait = self._rng.uniform(0.5, 1.5) * self._contest_gap",
+        "wait = self._contest_gap",
+    ),
+    (
+        "whoever is refused waits for its round to end",
+        "if not self._holds and self._hopeless():",
+        "if False:",
+    ),
+    (
+        "a lost question is not repeated",
+        "            if ballot.reason is Refusal.NONE and ballot.would < self._round:\n",
+        "            if False:\n",
+    ),
+    ("a stale turn is not learnt", "if self._token and ballot.stale != answer.round:", "if False:"),
+    ("a refusal does not tell the floor", "if answer.reason is Refusal.FLOOR:", "if False:"),
+    ("a leader that is behind is not told", "if self._leadership.unfollowed is not None:", "if False:"),
+    ("a change counts with the grants of the lease before", "if each.digest == step.digest}", "}"),
+    (
+        "a voter that may have been restarted is asked as the same process",
+        "ClaimKind.ASK if lately else ClaimKind.TRY",
+        "ClaimKind.ASK",
+    ),
+)
+
+_VOTING = _mutants(
+    "voting",
+    _VOTING_TESTS,
+    ("a voter remembers the last token instead of the highest", "if token > self._token.text:", "if token:"),
+    (
+        "a voter grants to several",
+        "if self.holder is not None and ask.process != self.holder.process:",
+        "if False:",
+    ),
+    (
+        "a voter that was restarted grants at once",
+        "if now < self._started + configuration.length:",
+        "if False:",
+    ),
+    ("a voter grants to who is below the floor", "if is_minted(id) and id < floor:", "if False:"),
+    (
+        "a voter does not look at the turn",
+        "Refusal.STALE if ask.turn != self._turn else Refusal.NONE",
+        "Refusal.NONE",
+    ),
+    (
+        "the same round asked again prolongs the grant",
+        "if self.holder is None or ask.round > self._round:",
+        "if True:",
+    ),
+    (
+        "a round that was overtaken is granted",
+        "if self.holder is not None and ask.round < self._round:",
+        "if False:",
+    ),
+    (
+        "a voter does not look at the configuration",
+        "if ask.configuration != configuration.digest:",
+        "if False:",
+    ),
+    (
+        "a release frees a later round",
+        "(self.holder.process == claim.process and self._round <= claim.round)",
+        "(self.holder.process == claim.process)",
+    ),
+    (
+        "anybody's release frees",
+        "(self.holder.process == claim.process and self._round <= claim.round)",
+        "(self._round <= claim.round)",
+    ),
+    ("a release of an earlier turn frees", "if claim.turn != self._turn or not mine:", "if not mine:"),
+    ("a turn does not end with what was granted in it", "self._turn = (self._turn + 1) & U32", "pass"),
+    (
+        "a grant is over too early",
+        "self._grant(ask, asker, now + configuration.length)",
+        "self._grant(ask, asker, now + configuration.length * 0.9)",
+    ),
+    (
+        "a voter does not tell the token that it has granted",
+        "seen = self._token if self._token.owner != ask.process else _Token()",
+        "seen = _Token()",
+    ),
+    (
+        "a token that was led with is forgotten with its release",
+        "self._token = replace(self._token, led=True) if claim.led else self._before",
+        "self._token = self._before",
+    ),
+    ("a voter that has moved votes", "if self.moved:", "if False:"),
+    (
+        "a trial question is granted",
+        "kind = ClaimKind.GRANT if ask.kind is ClaimKind.ASK else ClaimKind.WOULD",
+        "kind = ClaimKind.GRANT",
+    ),
+)
+
+_PEOPLE = _mutants(
+    "post",
+    ("tests/protocol/test_lease.py", "tests/protocol/test_tenure.py"),
+    (
+        "a claim that comes back to its sender counts",
+        "if claim.process == self.process or not claim.process:",
+        "if False:",
+    ),
+    ("a claim for another counts", "if claim.between == digest_people(label, *people):", "if True:"),
+    (
+        "a claim for an earlier process counts",
+        'for mine in (self.process, b"") if to_anybody else (self.process,):',
+        'for mine in (self.process, b""):',
+    ),
+    (
+        "the cluster's label is not in a claim",
+        "people = (label, source, process, target, other, place)",
+        "people = (source, process, target, other, place)",
+    ),
+    (
+        "the receiver's process is not in a claim",
+        "people = (label, source, process, target, other, place)",
+        "people = (label, source, process, target, place)",
+    ),
+    (
+        "the sender's name is not in a claim",
+        "people = (label, source, process, target, other, place)",
+        "people = (label, process, target, other, place)",
+    ),
+)
+
+_CONFIGURATION = _mutants(
+    "configuration",
+    _VOTING_TESTS + _LEASE_TESTS,
+    (
+        "less than a majority is enough",
+        "return times[len(times) // 2]",
+        "return times[(len(times) - 1) // 2]",
+    ),
+    (
+        "a majority of one list is enough",
+        "return min((_majority_until(names, until)",
+        "return max((_majority_until(names, until)",
+    ),
+    (
+        "the length of the lease is not in the configuration",
+        "(*lists, self.length_ms, self.number, self.token, self.root)",
+        "(*lists, self.number, self.token, self.root)",
+    ),
+    (
+        "of two configurations with one number the token does not count",
+        "return self.number, self.token",
+        'return self.number, ""',
+    ),
+)
+
+_ELECTORATE = _mutants(
+    "electorate",
+    _LEASE_TESTS,
+    (
+        "boots of the holder are not compared",
+        "if record.boot != holder.boot and record.address",
+        "if record.address",
+    ),
+    (
+        "a lease is free as soon as another process has its holder's name",
+        "if claim.round != self._question or holder is None or sender.name != holder.name:",
+        "if holder is None:",
+    ),
+    (
+        "an older configuration is taken over",
+        "return theirs if related and theirs.rank > mine.rank else None",
+        "return theirs if related else None",
+    ),
+    (
+        "another cluster's configuration is taken over",
+        "related = theirs.voters and mine.voters and theirs.root == mine.root",
+        "related = theirs.voters and mine.voters",
+    ),
+    (
+        "a node that joins keeps the list that it was started with",
+        "        self._settled = True\n        self._take(theirs)\n",
+        "        self._settled = True\n",
+    ),
+    (
+        "a change is not granted by both lists",
+        "token=token, old=old, bound=places",
+        "token=token, old=(), bound=places",
+    ),
+    (
+        "a change outlives the leader that made it",
+        "        self.proposal = None\n\n    # --- comparing",
+        "        pass\n\n    # --- comparing",
+    ),
+    (
+        "a machine under a voter's name votes at another address",
+        "self.voter.moved = self._name in self.configuration.names and (elsewhere or inherited)",
+        "self.voter.moved = False",
+    ),
+)
+
+_DERIVED = _mutants(
+    "leadership",
+    _DERIVED_TESTS,
+    ("the floor is heard as a bare number", "return self._table.has_id(floor)", "return True"),
+    (
+        "the view hash leaves out the floor",
+        "return self._table.view_hash ^ self._floor_hash",
+        "return self._table.view_hash",
+    ),
+    (
+        "a member below the floor keeps its id",
+        "if me.id is not None and is_minted(me.id) and me.id < self.floor:",
+        "if False:",
+    ),
+    (
+        "a solo verdict raises the floor",
+        "record.solo and record.id is not None and self.floor <= record.id < leader.id",
+        "False",
+    ),
+    (
+        "who founded alone raises the floor",
+        "leader.id <= self.floor or self.founded_alone",
+        "leader.id <= self.floor",
+    ),
+    (
+        "pinned ids raise the floor",
+        "if not is_minted(leader.id) or leader.id <= self.floor",
+        "if leader.id <= self.floor",
+    ),
+    ("the floor falls", "        if floor > self.floor:\n", "        if floor != self.floor:\n"),
+    (
+        "a founder that meets an older cluster stays in front",
+        "if floor and not self._myself.pinned:",
+        "if False:",
+    ),
+    ("fresh ids are taken without bound", "if self._fresh_ids.take(now):", "if True:"),
+    (
+        "a leader that stalled stays in front",
+        "if self.leader is not None and self.leader.name == self._name and not self._myself.pinned:",
+        "if False:",
+    ),
+    (
+        "a holder with other voters is followed",
+        "if record.voters != self._myself.voters and not followed:",
+        "if False:",
+    ),
+    (
+        "a holder that has been silent for long is followed",
+        "        if record.state is not MemberState.SUSPECT:\n            return True\n",
+        "        return True\n",
+    ),
+    (
+        "the holder with the lowest token is followed",
+        "highest = max(holders, key=",
+        "highest = min(holders, key=",
+    ),
+    (
+        "a floor from the future is believed",
+        "if is_minted(floor) and not from_the_future(floor, self._wall(now)):",
+        "if is_minted(floor):",
+    ),
+    (
+        "a floor of other voters is believed",
+        "return record is not None and record.voters == self._myself.voters",
+        "return record is not None",
+    ),
+    (
+        "a holder that is asked to step back by some does",
+        "        if not self._acts():\n            super().step_back(now)",
+        "        super().step_back(now)",
+    ),
+)
+
+_TENURE = _mutants(
+    "tenure",
+    ("tests/protocol/test_tenure.py",),
+    (
+        "any peer confirms any leader",
+        "if leader is not None and leader.id is not None and follows and pack_id(leader.id) == claim.id:",
+        "if leader is not None:",
+    ),
+    ("a leader with another id is confirmed", "follows and pack_id(leader.id) == claim.id", "follows"),
+    ("a leader in doubt goes on", "if self.doubted and not self._in_touch(-math.inf):", "if False:"),
+    (
+        "a stall is no doubt",
+        "if late > self._limit or (self.term is not None and now >= self.term_ends):",
+        "if False:",
+    ),
+    ("less than half of the observed is enough", "(len(peers) + 1) // 2", "(len(peers) + 1) // 3"),
+    (
+        "old confirmations count",
+        "self._confirmed[sender.name] = self._rounds[claim.round]",
+        "self._confirmed[sender.name] = now",
+    ),
+    (
+        "confirmations of before a doubt count",
+        "        self._rounds.clear()\n        self._confirmed.clear()",
+        "        self._rounds.clear()",
+    ),
+    (
+        "a confirmation that was not asked for counts",
+        "elif claim.kind is ClaimKind.FOLLOW and claim.round in self._rounds:",
+        "elif claim.kind is ClaimKind.FOLLOW:",
+    ),
+    (
+        "a leader that loses touch goes on",
+        "elif now - self._losing_touch >= self._limit and not self._in_touch(now - self._limit):",
+        "elif False:",
+    ),
+    (
+        "a derived leader ignores a higher token",
+        "if self._table.newest_token > self.term.token:",
+        "if False:",
+    ),
+    ("terms begin without bound", "elif not self._starts.take(now):", "elif False:"),
+    (
+        "who does not lead any more keeps its term",
+        "        if not self._leads():\n            self.end()\n            return",
+        "        if not self._leads():\n            return",
+    ),
+)
+
+_IDENTITY = (
+    *_mutants(
+        "identity",
+        ("tests/protocol/test_identity.py", "tests/protocol/test_membership.py"),
+        (
+            "an absurdly late id is believed",
+            "return is_minted(text) and id_milliseconds(text) > (wall + _FUTURE_S) * 1000",
+            "return False",
+        ),
+        ("ids of one millisecond are the same", "| rng.getrandbits(_RANDOM_BITS)", "| 0"),
+    ),
+    *_mutants(
+        "myself",
+        ("tests/protocol/test_myself.py", "tests/protocol/test_leadership.py"),
+        (
+            "an id is not above those seen",
+            "milliseconds = max(milliseconds, id_milliseconds(newest) + 1)",
+            "pass",
+        ),
+        (
+            "a token is not above those heard of",
+            "token = self._mint_above(now, self._table.newest_token)",
+            'token = self._mint_above(now, "")',
+        ),
+        ("a minted token is not remembered", "        self._table.newest_token = token\n", ""),
+    ),
+    *_mutants(
+        "suspicion",
+        ("tests/protocol/test_suspicion.py",),
+        ("boots are not compared", 'ack.boot.decode("ascii", "replace") != record.boot', "False"),
+    ),
+    *_mutants(
+        "node",
+        ("tests/protocol/test_node.py", "tests/protocol/test_leadership.py"),
+        (
+            "a failed node keeps its term",
+            "        self.phase = phase\n        self._tenure.end()\n",
+            "        self.phase = phase\n",
+        ),
+        (
+            "a leaving node does not release",
+            "        self._tenure.release(now)  # before anybody else can begin\n",
+            "",
+        ),
+        (
+            "a node that yields does not release",
+            "            self._tenure.release(now)\n            self._leadership.step_back(now)",
+            "            self._leadership.step_back(now)",
+        ),
+        (
+            "a node that yields keeps its id",
+            "            self._leadership.step_back(now)\n            self._settle(now)",
+            "            self._settle(now)",
+        ),
+        (
+            "a node that stalled for long stays in front",
+            "            if late > _STALL_S:\n",
+            "            if False:\n",
+        ),
+    ),
+)
+
+_FUNCTIONS = _mutants(
+    "swim/leading.py",
+    ("tests/cluster/test_leading.py", "tests/explorer/test_explorer.py"),
+    ("functions go on after their term", "            scope.cancel()\n", "            pass\n"),
+    ("the end of a term is not moved", "                scope.deadline = ends\n", "                pass\n"),
+    ("a function has no deadline at first", "trio.CancelScope(deadline=self._ends)", "trio.CancelScope()"),
+    ("another token is not another term", " or theirs.token != before.token", ""),
+    (
+        "the farewell does not wait for functions",
+        "        if not self._running:\n            self._flush()\n\n    def _flush",
+        "        self._flush()\n\n    def _flush",
+    ),
+    ("a node that leaves begins a term", "None if self._holds else self._node.term", "self._node.term"),
+    (
+        "a machine's sleep goes unnoticed",
+        "        if self._clock.look():\n            self._leading.follow()",
+        "        pass",
+    ),
+    (
+        "a term that has passed is one",
+        "self._term if trio.current_time() < self._ends else None",
+        "self._term",
+    ),
+    ("a stepped down node never leads again", "        self._holds -= 1", "        pass"),
+)
+
+LEADERSHIP = Package(
+    (
+        *_VOTING_TESTS,
+        *_LEASE_TESTS,
+        *_DERIVED_TESTS,
+        "tests/protocol/test_identity.py",
+        "tests/protocol/test_node.py",
+        "tests/protocol/test_joining.py",
+        "tests/protocol/test_sync.py",
+        "tests/cluster/test_leading.py",
+        "tests/simulation/test_leases.py",
+        "tests/explorer/test_explorer.py",
+    ),
+    (
+        *_LEASE,
+        *_VOTING,
+        *_PEOPLE,
+        *_CONFIGURATION,
+        *_ELECTORATE,
+        *_DERIVED,
+        *_TENURE,
+        *_IDENTITY,
+        *_FUNCTIONS,
+    ),
+)
