@@ -61,8 +61,8 @@ class Arena(World):
         self.attacker.see(Packet(self.now, client.address, request.address, request.content, stream=True))
         super().open_stream(client, request)
 
-    def passage(self, source: SimulatedNode, target: SimulatedNode) -> float | None:
-        delay = super().passage(source, target)
+    def passage(self, source: SimulatedNode, target: SimulatedNode, *which: Any, **more: Any) -> float | None:
+        delay = super().passage(source, target, *which, **more)
         if delay is not None and self.slow and self.fabric._rng.random() < self.slow:
             delay += self.fabric._rng.uniform(0.0, DELAY_MAX)
         return delay
@@ -196,7 +196,7 @@ class Storm(Chaos):
         arena.restart(name, new_address=moves, seeds=self._rng.sample(others, min(2, len(others))))
 
     def _may_move(self, name: str) -> bool:
-        """A voter at a new address may have no vote until the voters are set again: so only a minority moves."""
+        """A voter at a new address may have no vote until the voters are set again: a minority moves."""
         voters = self.world.voters
         return name not in voters or 2 * len({*self._moved, name}) < len(voters)
 
