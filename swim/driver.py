@@ -231,6 +231,8 @@ class Driver:
             self.inbox.publish(broadcast)
         for text in node.next_warnings():
             _logger.warning("%s: %s", node.name, text)
+        for verdict in node.next_verdicts():
+            _logger.debug("%s: %s", node.name, verdict)
         events = node.next_events()
         seen = (node.phase, node.leader)  # a new token of the leader's is no event
         if events or term_changed or seen != self._seen:

@@ -21,6 +21,7 @@ swim_has_leader                     gauge    1 while it follows a leader, itself
 swim_phi_max                        gauge    the highest phi among the members that it pings
 swim_round_trip_seconds             gauge    median of theirs
 swim_ping_loss_ratio                gauge    median share of its pings that they do not answer
+swim_stream_only_members            gauge    observed members that answer over TCP and not by UDP
 swim_stalled_seconds_total          counter  how long this process was late to serve its timers
 swim_pings_total (kind)             counter  pings, direct and indirect (through other members)
 swim_acks_total                     counter  answers to them
@@ -82,6 +83,7 @@ _HELP = {
     "phi_max": "The highest phi among the members that this node pings; suspected from 3 on.",
     "round_trip_seconds": "Median round trip to the members that this node pings.",
     "ping_loss_ratio": "Median share of pings that they do not answer.",
+    "stream_only_members": "Observed members that answer over TCP and not by UDP.",
     "stalled_seconds": "How long this process was late to serve its timers.",
     "pings": "Pings sent, direct and through other members.",
     "acks": "Answers to pings.",
@@ -156,6 +158,7 @@ def _figures(cluster: Cluster, now: Statistics) -> dict[str, _Values]:
         "phi_max": now.phi,
         "round_trip_seconds": now.round_trip,
         "ping_loss_ratio": now.loss,
+        "stream_only_members": now.stream_only,
         "stalled_seconds": now.stalled,
         "acks": now.acks,
         "streams": now.streams,

@@ -49,6 +49,8 @@ class CoreStatistics:
     """Median of theirs, in seconds; None before the first ack."""
     loss: float
     """The share of pings that they do not answer, median; never below 0.005."""
+    stream_only: int
+    """Observed members that answer over TCP and not by UDP, which seems to be blocked."""
     pings: int
     """Direct ones: regular, and repeated ones when an ack is overdue."""
     ping_reqs: int

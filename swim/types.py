@@ -74,6 +74,9 @@ class Explanation:
     """How often it gave news of itself that ended a suspicion or its death, here and under this name."""
     observed_here: bool = False
     """This node is one of them; what follows is measured here."""
+    state: str = ""
+    """What this node thinks of it: "answering", "asked", "doubted", "suspected", "polled"; or, where it
+    answers over TCP and not by UDP, "stream-only" or "stream-asked"."""
     phi: float = 0.0
     """The accrual level; from 3 on it is suspected, from 8 on this node would give it up."""
     silence: float = 0.0
@@ -85,7 +88,7 @@ class Explanation:
     loss: float = 0.0
     """The share of pings to it that it does not answer."""
     kernel: str = "unknown"
-    """What the kernel of its host says: "answers", "silent", "refuses" (the process is gone), "unknown"."""
+    """What the kernel of its host says: "answers", "silent", "refuses" (it, or a firewall), "unknown"."""
     accusers: Mapping[str, str] = field(default_factory=dict)
     """Other observers, and what they say: "hint" (silent towards me) or "poll" (I would give it up)."""
 

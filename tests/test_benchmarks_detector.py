@@ -43,7 +43,7 @@ def test_the_warm_cluster_is_one() -> None:
     world = build(START, seed=1)
     assert world.converged()
     assert one_view(world)
-    assert all(len(node.kept) == len(node.core._probing.subjects) for node in world.running())
+    assert all(len(node.kept) == len(node.core.streams_to_keep(node.now())) for node in world.running())
 
 
 def test_a_trial_is_its_number() -> None:

@@ -48,8 +48,8 @@ def _hints(node: Any) -> None:
 def _polls(node: Any) -> None:
     """The first observer that is convinced decides."""
 
-    def poll(record: Any, now: float, *, certain: bool, **rest: Any) -> None:
-        reason = "process-gone" if certain else "silence"
+    def poll(record: Any, watch: Any, now: float, **rest: Any) -> None:
+        reason = "process-gone" if watch.proven else "silence"
         node._membership.declare_dead(record.name, reason, now)
 
     node._verdicts.poll = poll
@@ -76,7 +76,7 @@ def _mute(node: Any) -> None:
 
 def _quality(node: Any) -> None:
     node._verdicts.lossy = _nothing
-    node._verdicts.heard_lossy = _nothing
+    node._verdicts.asked_lossy = _nothing
 
 
 def _readmission(node: Any) -> None:
@@ -99,7 +99,7 @@ def _kept_streams(node: Any) -> None:
 
 
 def _refusals(node: Any) -> None:
-    node._suspicion.unreachable = _nothing
+    node._suspicion.refused = _nothing
 
 
 def _attention_clock(node: Any) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from swim.protocol.context import Context, Part
+from swim.protocol.outbox import Way
 from swim.protocol.table import Record
 from swim.types import Address
 from swim.wire.messages import Message
@@ -131,13 +132,13 @@ class Dissemination(Part):
             for packet in packets if record.own else foreign_packets:
                 self._outbox.put(packet, record.address)
 
-    def send(self, address: Address, message: Message) -> None:
-        """A message of its own, with as much news as fits beside it."""
+    def send(self, address: Address, message: Message, way: Way | None = None) -> None:
+        """A message of its own, with as much news as fits beside it. `way`: as of `Outbox.put`."""
         codec = self._outbox.codec
         parts = [codec.part(message)]
         if self._riding or self._riding_behind:
             parts += self._take(self._room() - len(parts[0]) - _PART_OVERHEAD, address)
-        self._outbox.put(codec.packet(parts), address)
+        self._outbox.put(codec.packet(parts), address, way)
 
     def _room(self) -> int:
         return self._config.packet_size_max - self._outbox.codec.packet_overhead - _COMPOUND_OVERHEAD

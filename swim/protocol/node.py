@@ -22,10 +22,10 @@ from swim.protocol.context import Context
 from swim.protocol.identity import check_pinned_id, pack_id
 from swim.protocol.joining import problem_of
 from swim.protocol.networks import Networks
-from swim.protocol.outbox import Outbox, Request
+from swim.protocol.outbox import Outbox, Request, Verdict
 from swim.protocol.parts import Parts
 from swim.protocol.rings import Rings
-from swim.protocol.table import MemberTable
+from swim.protocol.table import MemberTable, Record
 from swim.statistics import CoreStatistics
 from swim.types import Address, Explanation, Leadership, Member, Term
 from swim.wire import Codec, DecodeError
@@ -46,6 +46,7 @@ _STALL_S = 5.0
 """A leader that stalled for so long queues at the back: else it could stall again and again and lead."""
 _SWEEP_S = 60.0
 _STABLE_S = 1.0
+_FEW = 16
 _FAREWELLS = (0.0, 0.05, 0.15)
 _MISFITS = {
     "decrypt": "sends what none of this node's keys opens: both need the same key and the same label",
@@ -221,6 +222,9 @@ class Node(Parts):
 
     def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
         """Any bytes at all; what is not understood is counted in `dropped`."""
+        self._receive_packet(data, source, now, streamed=False)
+
+    def _receive_packet(self, data: bytes, source: Address, now: float, *, streamed: bool) -> None:
         self._attend(now)
         if self.phase in (Phase.NEW, Phase.LEFT, Phase.FAILED):
             return
@@ -235,7 +239,7 @@ class Node(Parts):
             return
         for reason in packet.dropped:
             self._outbox.drop(reason)
-        self._reception.receive(packet.messages, source, len(data), now)
+        self._reception.receive(packet.messages, source, len(data), now, streamed=streamed)
         self._settle(now)
 
     def receive_refusal(self, address: Address, now: float) -> None:
@@ -248,7 +252,7 @@ class Node(Parts):
         self._attend(now)
         record = self._table.at(address)
         if record is not None and record.present and self.phase is Phase.MEMBER:
-            self._suspicion.unreachable(record.name, now)
+            self._suspicion.refused(record.name, now)
             self._settle(now)
 
     def receive_kernel_answer(self, address: Address, now: float) -> None:
@@ -279,7 +283,7 @@ class Node(Parts):
             self._outbox.drop("stream-stranger")
             return
         self._streamed.heard(record, now)
-        self.receive_datagram(data, record.address, now)
+        self._receive_packet(data, record.address, now, streamed=True)
 
     def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:
         """A whole message arrived on a stream that `source` opened; the answer to send, if any."""
@@ -363,8 +367,7 @@ class Node(Parts):
         """After every input: let the parts follow the table."""
         if self.phase is Phase.MEMBER:
             self._leadership.update(now)
-            if self._probing.refresh(now):
-                self._suspicion.refresh()
+            self._probing.refresh(now)
             self._tenure.update(now)
 
     # --- output
@@ -406,16 +409,31 @@ class Node(Parts):
     def streams_to_keep(self, now: float) -> tuple[Address, ...]:
         """Where the driver should keep a stream open: to the own members that this node observes.
 
-        So that the death of their process is noticed when their kernel closes it.
+        So that the death of their process is noticed when their kernel closes it. In a small cluster there
+        is a stream between any two, also for packets where UDP is blocked.
         """
         if self.phase is not Phase.MEMBER:
             return ()
-        observed = self._probing.observed_for(_STABLE_S, now)
-        return tuple(record.address for record in observed if record.own)
+        records = self._probing.observed_for(_STABLE_S, now)
+        if self._table.present_count <= _FEW:
+            records += [record for record in self._table.present() if self._keeps_to(record, now)]
+        addresses = [record.address for record in records if record.own]
+        return tuple(dict.fromkeys([*addresses, *self._streamed.wanted()]))
+
+    def _keeps_to(self, record: Record, now: float) -> bool:
+        """Of two that do not observe each other, the first by name opens the stream."""
+        if record.name <= self.name or now - record.since < _STABLE_S:
+            return False
+        return self.name not in self._table.rings.subjects(record.name)
 
     def next_events(self) -> list[Event]:
         """Drain what happened, in order (never a `Snapshot`: the driver makes those)."""
         drained, self._outbox.events = self._outbox.events, []
+        return drained
+
+    def next_verdicts(self) -> list[Verdict]:
+        """Drain the deaths that this node has found out itself, each with its evidence."""
+        drained, self._outbox.verdicts = self._outbox.verdicts, []
         return drained
 
     def next_warnings(self) -> list[str]:
@@ -505,6 +523,7 @@ class Node(Parts):
             phi=suspicion.highest_phi(now),
             round_trip=median(known) if known else None,
             loss=suspicion.usual_loss(),
+            stream_only=len(suspicion.stream_only()),
             pings=probing.pings,
             ping_reqs=probing.ping_reqs,
             acks=probing.acks,

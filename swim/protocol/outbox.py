@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from swim.events import Event
+from swim.events import Event, FailureReason
 from swim.messages import Broadcast
 from swim.types import Address
 from swim.wire import Codec
 from swim.wire.messages import Message, StreamMessage
 
-__all__ = ["Outbox", "Request"]
+__all__ = ["Outbox", "Request", "Verdict", "Way"]
+
+Way = Literal["udp", "stream", "helper"]
+"""How a message goes out: by itself, over the kept stream, or through another member that asks for us."""
 
 _WARNED_S = 3_600.0
 _WARNED_MAX = 16
@@ -29,6 +33,23 @@ class Request:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A death that this node has found out, and what it rests on. For traces, and for people."""
+
+    name: str
+    reason: FailureReason
+    solo: bool
+    evidence: str
+    """What led to it, oldest first, each with the seconds before the verdict."""
+    asked: tuple[str, ...] = ()
+    agreed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        votes = f"{len(self.agreed)} of {len(self.asked)} others agree ({', '.join(self.agreed)})"
+        return f"{self.name} {self.reason}{' (alone)' if self.solo else ''}: {self.evidence}; {votes}"
+
+
 class Outbox:
     """Collects output until the driver drains it."""
 
@@ -41,6 +62,7 @@ class Outbox:
         self.requests: list[Request] = []
         self.events: list[Event] = []
         self.broadcasts: list[Broadcast] = []
+        self.verdicts: list[Verdict] = []
         self.dropped: dict[str, int] = {}
         self.warnings: list[str] = []
         self._warned: dict[tuple[str, str], float] = {}
@@ -49,10 +71,11 @@ class Outbox:
     def drop(self, reason: str) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
-    def put(self, packet: bytes, address: Address) -> None:
-        """A packet by UDP, and where that is silent over the stream, too."""
-        self.datagrams.append((packet, address))
-        if self.streamed(address):
+    def put(self, packet: bytes, address: Address, way: Way | None = None) -> None:
+        """A packet by UDP, and where that is silent over the stream, too; or only the one way."""
+        if way != "stream":
+            self.datagrams.append((packet, address))
+        if way == "stream" or (way is None and self.streamed(address)):
             self.stream_packets.append((packet, address))
 
     def warn(self, what: str, about: str, text: str, now: float) -> None:

@@ -9,6 +9,7 @@ from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.calling import Calling
 from swim.protocol.context import Context
 from swim.protocol.dissemination import Dissemination
+from swim.protocol.freshness import Freshness
 from swim.protocol.joining import Joining
 from swim.protocol.leadership import HolderLeads, Leadership
 from swim.protocol.lease import Lease
@@ -97,18 +98,25 @@ class Parts:
 
     def _build_detector(self) -> None:
         self._streamed = Streamed(self._context)
-        self._verdicts = Verdicts(self._context, self._membership)
-        self._suspicion = Suspicion(self._context, self._links, self._membership, self._verdicts)
+        self._freshness = Freshness(self._context, self._myself)
+        self._verdicts = Verdicts(self._context, self._myself, self._membership, self._freshness)
+        self._suspicion = Suspicion(
+            self._context, self._links, self._membership, self._verdicts, self._streamed
+        )
         self._probing = self._suspicion.probing = Probing(
             self._context,
             self._myself,
             self._dissemination,
             self._links,
+            self._freshness,
             view_at_rest=self._sync.view,
+            asked=self._suspicion.asked,
             answered=self._suspicion.answered,
-            overdue=self._suspicion.overdue,
+            taken_up=self._suspicion.taken_up,
+            dismissed=self._suspicion.dismissed,
             overlooked=lambda name, now: self._search.overlooked(name, now),
         )
+        self._verdicts.watch = self._probing.subjects.get
         self._search = Search(self._context, self._membership, self._sync, self._probing.ask)
 
     def _build_entrances(self, voters: Sequence[str]) -> None:
@@ -130,6 +138,7 @@ class Parts:
             self._sync,
             self._tenure.receive,
             self._broadcasts,
+            self._freshness,
         )
         self._calling = Calling(context)
         self._reunion = Reunion(context, myself, self._sync, self._calling, self._probing.ask)

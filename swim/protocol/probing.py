@@ -7,23 +7,26 @@ apart, whatever the phases they started with.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from swim.protocol.accrual import LossEstimate, RoundTrip
+from swim.protocol.accrual import LossEstimate
 from swim.protocol.context import Context, Part
 from swim.protocol.dissemination import Dissemination
+from swim.protocol.freshness import Freshness
 from swim.protocol.identity import pack_id
 from swim.protocol.links import Links
 from swim.protocol.myself import Myself
+from swim.protocol.outbox import Way
+from swim.protocol.states import Evidence
 from swim.protocol.table import Record
+from swim.protocol.watch import Probe, Watch
 from swim.types import Address
 from swim.wire import pack_host, unpack_address
 from swim.wire.messages import Ack, Nack, Ping, PingReq
 
-__all__ = ["Probing", "Subject"]
+__all__ = ["Probing"]
 
 _NACK_AFTER = 0.5
 _RELAYS_MAX = 1_024
@@ -33,33 +36,6 @@ _WAIT_MIN, _WAIT_MAX = 0.25, 1.75  # of the period: a subject cannot shake its o
 
 Answered = Callable[[Ack, float], None]
 Silent = Callable[[float], None]
-
-
-class Subject:
-    """A member that this node observes, and what it has measured of it."""
-
-    __slots__ = ("heard", "kernel_known", "loss", "pinged", "round_trip", "since")
-
-    def __init__(self, since: float) -> None:
-        self.round_trip = RoundTrip()
-        self.loss = LossEstimate()
-        self.since = since
-        """When this node began to observe it."""
-        self.heard = -math.inf
-        """The last ack, by the attention clock."""
-        self.kernel_known = False
-        """Its kernel has answered us before, so that its silence would mean something."""
-        self.pinged: tuple[int, float] | None = None
-        """The regular ping that is not answered yet: its number, and when (by the attention clock)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """A ping or ping-req that is not answered yet; `sent` by the attention clock."""
-
-    name: str
-    sent: float
-    indirect: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +55,30 @@ class Probing(Part):
         myself: Myself,
         dissemination: Dissemination,
         links: Links,
+        freshness: Freshness,
         *,
         view_at_rest: Callable[[float], bytes],
-        answered: Callable[[str, int, Ack, float], None],
-        overdue: Callable[[str, float], None],
+        asked: Callable[[str, float], None],
+        answered: Callable[[str, Probe, Ack, float], None],
+        taken_up: Callable[[str, Watch, float], None],
+        dismissed: Callable[[str, Watch], None],
         overlooked: Callable[[str, float], None],
     ) -> None:
+        """`asked`, `answered`: a regular ping went out; an ack came. `dismissed`: others observe it now."""
         super().__init__(context)
-        self.subjects: dict[str, Subject] = {}
+        self.subjects: dict[str, Watch] = {}
         self.pings = self.ping_reqs = self.acks = 0
         self._myself = myself
         self._dissemination = dissemination
         self._links = links
+        self._freshness = freshness
         self._view_at_rest = view_at_rest
+        self._asked_it = asked
         self._answered = answered
-        self._overdue = overdue
         self._overlooked = overlooked
-        self._flights: dict[int, _Flight] = {}
+        self._taken_up = taken_up
+        self._dismissed = dismissed
+        self._flights: dict[int, tuple[str, Probe]] = {}
         self._relays: dict[int, _Relay] = {}
         self._asked: dict[int, tuple[Answered, Silent]] = {}
         self._rings_version = -1
@@ -103,32 +86,32 @@ class Probing(Part):
 
     # --- whom
 
-    def refresh(self, now: float) -> bool:
-        """Follow the rings: take up new subjects, let go of those that others observe now.
-
-        Whether the rings have changed.
-        """
+    def refresh(self, now: float) -> None:
+        """Follow the rings: take up new subjects, let go of those that others observe now."""
         rings = self._table.rings
         if rings.version == self._rings_version:
-            return False
+            return
         self._rings_version = rings.version
         names = rings.subjects(self._name) if self._name in rings else ()
         for name in [name for name in self.subjects if name not in names]:
             self._let_go(name)
-            self._timers.cancel(("ping", name))
-            self._timers.cancel(("case", name))
         for name in names:
+            record = self._table.get(name)
+            boot = None if record is None else record.boot
+            if name in self.subjects and (self.subjects[name].boot != boot or self.subjects[name].given_up):
+                self._let_go(name)  # another process has its name
             if name not in self.subjects:
-                self.subjects[name] = subject = Subject(now)
+                self.subjects[name] = subject = Watch(boot, now)
                 subject.loss = self._lossy.pop(name, subject.loss)
                 first = now + self._rng.random() * self._config.probe_interval
                 self._timers.set(("ping", name), first, partial(self.ping, name))
-        return True
+                self._taken_up(name, subject, now)
 
     def _let_go(self, name: str) -> None:
         subject = self.subjects.pop(name)
-        if subject.pinged is not None:
-            self.forget([subject.pinged[0]])
+        self._timers.cancel(("ping", name))
+        self.forget(subject.pinged)
+        self._dismissed(name, subject)
         if subject.loss.remarkable(0.0):
             # Removed for its losses: when it comes back as bad as it went, that is known at once.
             self._lossy[name] = subject.loss
@@ -156,32 +139,34 @@ class Probing(Part):
     # --- asking
 
     def ping(self, name: str, now: float) -> None:
-        """The regular ping of a subject; `Suspicion` hears of it if it is not answered in time."""
+        """The regular ping of a subject, unless it is doubted, and pinged all the time."""
         record, subject = self._table.get(name), self.subjects.get(name)
         if record is None or subject is None:
             return
         self._timers.set(("ping", name), now + self._period(record), partial(self.ping, name))
-        if self._timers.when(("case", name)) is None:  # else its case does the probing
-            subject.pinged = (self.probe(record, now), self._attention(now))
-            self._timers.set(("case", name), now + self.timeout(name), lambda at: self._overdue(name, at))
+        if subject.learn(Evidence.PINGED, self._attention(now)):
+            self.forget(subject.pinged)
+            ways: tuple[Way, ...] = ("udp", "stream") if subject.stream_only else ("udp",)
+            subject.pinged = [self.probe(record, now, way) for way in ways]
+            self._asked_it(name, now)
 
-    def probe(self, record: Record, now: float) -> int:
-        """One direct ping; returns its number."""
-        seq = self._fly(record.name, now, indirect=False)
-        self._dissemination.send(record.address, self._make_ping(seq, record, now))
-        return seq
+    def probe(self, record: Record, now: float, way: Way = "udp") -> Probe:
+        """One direct ping."""
+        probe = self._fly(record.name, now, way)
+        self._dissemination.send(record.address, self._make_ping(probe.seq, record, now), way)
+        return probe
 
-    def probe_through(self, record: Record, helper: Record, now: float) -> int:
-        """One ping-req; returns its number."""
-        seq = self._fly(record.name, now, indirect=True)
+    def probe_through(self, record: Record, helper: Record, now: float) -> Probe:
+        """One ping-req."""
+        probe = self._fly(record.name, now, "helper")
         target, port = pack_host(record.address.host), record.address.port
-        self._dissemination.send(helper.address, PingReq(seq, record.name, target, port))
-        return seq
+        self._dissemination.send(helper.address, PingReq(probe.seq, record.name, target, port))
+        return probe
 
-    def forget(self, seqs: list[int]) -> None:
+    def forget(self, probes: Iterable[Probe]) -> None:
         """Answers to these will not be waited for any more."""
-        for seq in seqs:
-            self._flights.pop(seq, None)
+        for probe in probes:
+            self._flights.pop(probe.seq, None)
 
     def ask(
         self, name: str, address: Address, now: float, answered: Answered, silent: Silent, *, tries: int = 1
@@ -210,14 +195,14 @@ class Probing(Part):
         again(tries, now)
         return True
 
-    def _fly(self, name: str, now: float, *, indirect: bool) -> int:
-        seq = self._next_seq()
-        self._flights[seq] = _Flight(name, self._attention(now), indirect)
-        if indirect:
+    def _fly(self, name: str, now: float, way: Way) -> Probe:
+        probe = Probe(self._next_seq(), self._attention(now), way)
+        self._flights[probe.seq] = (name, probe)
+        if way == "helper":
             self.ping_reqs += 1
         else:
             self.pings += 1
-        return seq
+        return probe
 
     def _next_seq(self) -> int:
         """A random number, so that nobody can forge an ack who has not seen the ping."""
@@ -229,7 +214,8 @@ class Probing(Part):
     def _make_ping(self, seq: int, record: Record, now: float) -> Ping:
         if not record.own or self._myself.id is None:
             return Ping(seq, record.name)
-        return Ping(seq, record.name, sender_id=pack_id(self._myself.id), view=self._view_at_rest(now))
+        count, view = self._freshness.next_count(), self._view_at_rest(now)
+        return Ping(seq, record.name, sender_id=pack_id(self._myself.id), view=view, count=count)
 
     # --- answering
 
@@ -290,12 +276,19 @@ class Probing(Part):
         if nack:
             self._outbox.send(relay.requester, Nack(relay.seq))
 
-    def receive_ack(self, ack: Ack, now: float) -> str | None:
+    def receive_ack(self, ack: Ack, now: float, *, streamed: bool = False) -> str | None:
         """Returns the name of the member whose own answer to a direct ping this is."""
-        if (flight := self._flights.pop(ack.seq, None)) is not None:
+        if ack.seq in self._flights:
+            name, probe = self._flights[ack.seq]
+            if streamed and probe.way == "udp":
+                probe = replace(
+                    probe, way="stream"
+                )  # which does not show that UDP works: that ack may yet come
+            else:
+                del self._flights[ack.seq]
             self.acks += 1
-            self._landed(flight, ack, now)
-            return None if flight.indirect else flight.name
+            self._landed(name, probe, ack, now)
+            return None if probe.way == "helper" else name
         if (relay := self._relays.pop(ack.seq, None)) is not None:
             self._timers.cancel(("relay", ack.seq))
             self._outbox.send(relay.requester, replace(ack, seq=relay.seq, payload=None, wait_ms=0))
@@ -304,18 +297,20 @@ class Probing(Part):
             asked[0](ack, now)
         return None
 
-    def _landed(self, flight: _Flight, ack: Ack, now: float) -> None:
-        subject = self.subjects.get(flight.name)
+    def _landed(self, name: str, probe: Probe, ack: Ack, now: float) -> None:
+        subject = self.subjects.get(name)
         if subject is None:
             return
-        subject.heard, subject.pinged = self._attention(now), None
+        if subject.ended is not None and probe.sent <= subject.ended:
+            return  # the last breath of a process that may have died since
+        subject.heard = self._attention(now)
         self._links.answered(now)
-        if not flight.indirect:
-            subject.round_trip.add(max(0.0, self._attention(now) - flight.sent))
-            self._follow_turn(flight.name, ack.wait_ms / 1000, now)
-        self._answered(flight.name, ack.seq, ack, now)
-        if ack.boot and not ack.wait_ms and not flight.indirect:
-            self._overlooked(flight.name, now)
+        if probe.way != "helper":
+            subject.round_trip.add(max(0.0, self._attention(now) - probe.sent))
+            self._follow_turn(name, ack.wait_ms / 1000, now)
+        self._answered(name, probe, ack, now)
+        if ack.boot and not ack.wait_ms and probe.way != "helper":
+            self._overlooked(name, now)
 
     def _follow_turn(self, name: str, wait: float, now: float) -> None:
         record = self._table.get(name)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
+from swim.protocol.freshness import Freshness
 from swim.protocol.links import Links
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
@@ -54,6 +55,7 @@ class Reception(Part):
         sync: Sync,
         claimed: Callable[[Claim, Record, Address, float], None],
         broadcasts: Broadcasts,
+        freshness: Freshness,
     ) -> None:
         super().__init__(context)
         self.open = False
@@ -67,18 +69,21 @@ class Reception(Part):
         self._sync = sync
         self._claimed = claimed
         self._broadcasts = broadcasts
+        self._freshness = freshness
         self._strangers = Strangers(context, membership, probing, believed=self._gossip)
         self._aliases: dict[Address, str] = {}
 
-    def receive(self, messages: Iterable[Message], source: Address, size: int, now: float) -> None:
-        """The messages of one packet of so many bytes."""
+    def receive(
+        self, messages: Iterable[Message], source: Address, size: int, now: float, *, streamed: bool = False
+    ) -> None:
+        """The messages of one packet of so many bytes, which came over the member's kept stream or not."""
         start = len(self._outbox.datagrams)
         for message in messages:
             sender = self._sender(source)  # anew each time: the one before may have introduced it
             if sender is None and isinstance(message, Ping) and self._said_since(start) > size:
                 self._outbox.drop("amplification")  # the answer would be trimmed
                 continue
-            self._receive(message, sender, source, now)
+            self._receive(message, sender, source, now, streamed)
         self._trim(start, size, source)
 
     def _said_since(self, start: int) -> int:
@@ -112,12 +117,14 @@ class Reception(Part):
             del self._aliases[next(iter(self._aliases))]
         self._aliases[source] = name
 
-    def _receive(self, message: Message, sender: Record | None, source: Address, now: float) -> None:
+    def _receive(
+        self, message: Message, sender: Record | None, source: Address, now: float, streamed: bool
+    ) -> None:
         match message:
             case Ping():
                 self._ping(message, sender, source, now)
             case Ack():
-                name = self._probing.receive_ack(message, now)
+                name = self._probing.receive_ack(message, now, streamed=streamed)
                 if name is not None and sender is None:
                     self._learn_alias(source, name)
             case Alive() | Suspect() | Dead():
@@ -128,7 +135,7 @@ class Reception(Part):
                 else:
                     self._probing.receive_ping_req(message, source, now)
             case Opinion():
-                self._opinion(message, sender, source, now)
+                self._opinion(message, now)
             case Claim():
                 self._claim(message, sender, source, now)
             case Nack():
@@ -142,9 +149,10 @@ class Reception(Part):
         self._probing.receive_ping(ping, sender, source, now)
         if sender is None or not self.open:
             return
-        if sender.name != self._name:
+        fresh = sender.name != self._name and self._freshness.ping(sender, ping)
+        if fresh:
             self._links.heard(now)
-        if sender.solo:
+        if sender.solo and fresh:
             self._membership.answered_after_all(sender.name, now)
         elif sender.present:
             self._sync.compare(ping.view, sender, now)
@@ -162,26 +170,29 @@ class Reception(Part):
         else:
             self._membership.dead(news, now, source)
 
-    def _opinion(self, opinion: Opinion, sender: Record | None, source: Address, now: float) -> None:
+    def _opinion(self, opinion: Opinion, now: float) -> None:
+        author = self._freshness.author(opinion)
         about = self._table.get(opinion.node)
-        if sender is None or not sender.own or not self.open:
-            self._outbox.drop("stranger")
+        if author is None or not self.open:
             return
         if about is None or opinion.incarnation < about.incarnation:
             return
+        if opinion.process != (about.boot or "").encode():
+            self._outbox.drop("opinion-process")
+            return
         if not about.present:
-            if not about.solo:
-                self._membership.correct(source, about.as_dead(self._name), now)  # it is settled already
+            if not about.solo:  # it is settled already
+                self._membership.correct(author.address, about.as_dead(self._name), now)
             return
         match opinion.kind:
             case OpinionKind.HINT:
-                self._suspicion.hint(sender.name, opinion, now)
+                self._suspicion.hint(author.name, opinion, now)
             case OpinionKind.POLL:
-                self._suspicion.polled(sender.name, opinion, now)
+                self._suspicion.polled(author.name, opinion, now)
             case OpinionKind.LOSSY:
-                self._verdicts.heard_lossy(sender.name, opinion, now)
+                self._verdicts.asked_lossy(author.name, opinion, now)
             case OpinionKind.AGREE | OpinionKind.VETO | OpinionKind.LOOKING:
-                self._verdicts.heard(sender.name, opinion, now)
+                self._verdicts.heard(author.name, opinion, now)
 
     def _claim(self, claim: Claim, sender: Record | None, source: Address, now: float) -> None:
         if sender is None or not sender.own or not self.open:

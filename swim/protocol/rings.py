@@ -107,6 +107,10 @@ class Rings:
             ring.remove(name)
         self._changed()
 
+    def renew(self) -> None:
+        """Another process has a member's name: what was measured of the earlier one is of no use."""
+        self.version += 1
+
     def _changed(self) -> None:
         self.version += 1
         self._observers.clear()

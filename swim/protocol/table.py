@@ -254,6 +254,8 @@ class MemberTable:
             self._names[record.address] = claims[-_CLAIMS_MAX:]
         self._records[record.name] = record
         self._index(record)
+        if old is not None and old.present and record.present and old.boot != record.boot:
+            self.rings.renew()
         self.version += 1
         if old is None or old.view != record.view:
             self.changed_at = now

@@ -3,63 +3,57 @@
 An observer that is convinced of a death asks the others. Those that have come to the same conclusion
 agree; one that hears the member vetoes. Every weaker rule was broken by some scenario: unsolicited
 votes let three slow observers outvote the healthy ones, and shrinking the quorum by suspected
-observers let one deaf member remove everybody (DETECTOR.md section 4).
+observers let one deaf member remove everybody.
+
+Votes belong to processes (`Freshness`): each author counts once, and only for the one poll that it answers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 
 from swim.events import FailureReason
 from swim.protocol.context import Context, Part
+from swim.protocol.freshness import Freshness
 from swim.protocol.membership import Membership
+from swim.protocol.myself import Myself
+from swim.protocol.outbox import Verdict
+from swim.protocol.states import Evidence
 from swim.protocol.table import Record
+from swim.protocol.watch import Poll, Watch
 from swim.wire.messages import Opinion, OpinionKind
 
 __all__ = ["Verdicts"]
 
 _VOTES_MAX = 3
 _POLL_PATIENCE, _CERTAIN_PATIENCE = 1.2, 3.0
-"""Times that an answer may take. When the kernel spoke, the others have to look themselves first."""
+"""Times that an answer may take. When the process seems gone, the others have to look themselves first."""
 _LOSSY_VOTES_MIN, _LOSSY_VOTES_MAX = 2, 5
 _LOSSY_WINDOW_S = 40.0
 _LOSSY_REPEAT_S = 5.0
-_SUBJECTS_MAX = 256
-
-
-@dataclass(slots=True)
-class _Poll:
-    round: int
-    certain: bool
-    asked: tuple[str, ...]
-    agreed: dict[str, None] = field(default_factory=dict)
-    vetoed: bool = False
-    desperate: bool = False
-    """It has been silent for so long that only the observers that answer at all are counted."""
 
 
 class Verdicts(Part):
-    """Polls about this node's subjects, and the votes against members that lose most packets."""
+    """Polls about this node's subjects."""
 
-    def __init__(self, context: Context, membership: Membership) -> None:
+    def __init__(
+        self, context: Context, myself: Myself, membership: Membership, freshness: Freshness
+    ) -> None:
         super().__init__(context)
+        self.watch: Callable[[str], Watch | None]  # set by Parts
+        self._myself = myself
         self._membership = membership
-        self._polls: dict[str, _Poll] = {}
-        self._able: dict[str, dict[str, None]] = {}
-        self._lossy: dict[str, dict[str, float]] = {}
-        self._rounds = 0
+        self._freshness = freshness
 
     def needed(self, observers: int) -> int:
         """Votes for a death, this node's own included."""
         return 1 if observers < 2 else min(_VOTES_MAX, max(2, math.ceil(observers / 2)))
 
-    def _needed_for(self, name: str, poll: _Poll) -> int:
+    def _needed_for(self, watch: Watch, poll: Poll) -> int:
         if not poll.desperate:
             return self.needed(len(poll.asked) + 1)
-        able = sum(1 for other in poll.asked if other in self._able.get(name, {}))
-        return self.needed(able + 1)
+        return self.needed(sum(1 for other in poll.asked if other in watch.able) + 1)
 
     def _others(self, name: str) -> tuple[str, ...]:
         return tuple(other for other in self._table.rings.observers(name) if other != self._name)
@@ -70,17 +64,40 @@ class Verdicts(Part):
         """Tell the other observers, if they have not been told, that it is silent towards this one."""
         fresh = [other for other in self._others(record.name) if other not in told]
         told.update(dict.fromkeys(fresh))
-        self._tell(fresh, Opinion(OpinionKind.HINT, record.name, record.incarnation, _ms(silence)))
+        self._tell(fresh, OpinionKind.HINT, record, age_ms=_ms(silence))
 
     def answer(self, asker: str, poll: Opinion, kind: OpinionKind) -> None:
-        record = self._table.get(asker)
+        record = self._table.get(poll.node)
         if record is not None:
-            self._outbox.send(record.address, Opinion(kind, poll.node, poll.incarnation, round=poll.round))
+            self._tell([asker], kind, record, round=poll.round)
 
-    def _tell(self, others: Iterable[str], opinion: Opinion) -> None:
+    def _tell(
+        self,
+        others: Iterable[str],
+        kind: OpinionKind,
+        about: Record,
+        *,
+        age_ms: int = 0,
+        round: int = 0,
+        certain: bool = False,
+    ) -> None:
         for other in others:
             record = self._table.get(other)
-            assert record is not None
+            if record is None:
+                continue
+            opinion = Opinion(
+                kind,
+                about.name,
+                about.incarnation,
+                age_ms,
+                round,
+                certain,
+                process=(about.boot or "").encode(),
+                author=self._name,
+                boot=self._myself.boot.encode(),
+                to=(record.boot or "").encode(),
+                count=self._freshness.next_count(),
+            )
             self._outbox.send(record.address, opinion)
 
     # --- polls
@@ -88,88 +105,133 @@ class Verdicts(Part):
     def poll(
         self,
         record: Record,
+        watch: Watch,
         now: float,
         *,
         silence: float,
+        answering: Callable[[str], bool],
         patience: float,
-        certain: bool,
         desperate: bool,
         sound: bool,
     ) -> None:
-        """This observer is convinced: `certain`, when the member's kernel says that it is gone.
+        """This observer is convinced, or certain: its process is gone.
 
-        `patience`: how long an answer may take, in seconds. `desperate`: it has been silent for so long
-        that observers which do not even answer polls are not waited for: they may have died with it.
-        `sound`: the fault cannot be this node's own. Else it does not judge alone.
+        `patience`: how long an answer may take, in seconds; observers that are not `answering` this node
+        either are asked, but not waited for. `desperate`: it has been silent for so long that they are not
+        counted, if they never answer: they may have died with it. `sound`: the fault cannot be this node's
+        own. Else it does not judge alone.
         """
-        name, others = record.name, self._others(record.name)
+        others, certain = self._others(record.name), watch.proven
         if not others:
-            # With nobody to ask, silence alone is only this node's own view of it (LEADER.md).
+            # With nobody to ask, silence alone is only this node's own view of it.
             if certain or sound:
-                self._membership.declare_dead(name, _reason(certain), now, solo=not certain)
+                watch.learn(Evidence.AGREED, self._attention(now))
+                self.conclude(record, watch, _reason(certain), now, solo=not certain)
             return
-        pending = self._polls.get(name)
+        pending = watch.poll
         if pending is not None and (pending.certain or not certain):
             return
-        self._rounds = (self._rounds + 1) & 0xFFFFFFFF
-        self._polls[name] = _Poll(self._rounds, certain, others, desperate=desperate and sound)
-        question = Opinion(OpinionKind.POLL, name, record.incarnation, _ms(silence), self._rounds, certain)
-        self._tell(others, question)
-        rounds = _CERTAIN_PATIENCE if certain else _POLL_PATIENCE
-        self._timers.set(("poll", name), now + rounds * patience, lambda at: self._count(name, at))
+        awaited = tuple(filter(answering, others))
+        round = self._rng.getrandbits(32)
+        watch.poll = Poll(round, others, certain, desperate and sound, awaited)
+        self._tell(others, OpinionKind.POLL, record, age_ms=_ms(silence), round=round, certain=certain)
+        wait = (_CERTAIN_PATIENCE if certain else _POLL_PATIENCE) * patience
+        self._timers.set(("poll", record.name), now + wait, lambda at: self._count(record.name, at))
 
     def heard(self, voter: str, opinion: Opinion, now: float) -> None:
         """An answer to a poll of this node."""
-        poll = self._polls.get(opinion.node)
-        if poll is None or poll.round != opinion.round or voter not in poll.asked:
+        watch = self.watch(opinion.node)
+        polls = () if watch is None else (watch.poll, watch.lossy_poll)
+        poll = next((poll for poll in polls if poll is not None and poll.round == opinion.round), None)
+        if watch is None or poll is None or voter not in poll.asked:
+            self._outbox.drop("opinion-unasked")
             return
-        self._able.setdefault(opinion.node, {})[voter] = None
+        watch.able[voter] = None
         if opinion.kind is OpinionKind.VETO:
             poll.vetoed = True
         elif opinion.kind is OpinionKind.AGREE:
             poll.agreed[voter] = None
-        if poll.vetoed or len(poll.agreed) == len(poll.asked):
+        if not poll.complete:
+            return
+        if poll is watch.poll:
             self._count(opinion.node, now)
+        else:
+            self._count_lossy(opinion.node, now)
 
     def _count(self, name: str, now: float) -> None:
         self._timers.cancel(("poll", name))
-        poll, record = self._polls.pop(name), self._table.get(name)
-        if poll.vetoed or record is None or not record.present:
+        watch, record = self.watch(name), self._table.get(name)
+        if watch is None or record is None or (poll := watch.poll) is None:
             return
-        # The kernel's word needs no votes: those who could object have had the time to look.
-        needed = self._needed_for(name, poll)
+        watch.poll = None
+        if poll.vetoed:
+            watch.learn(Evidence.VETOED, self._attention(now))
+            return
+        # Certainty needs no votes: those who could object have had the time to look.
+        needed = self._needed_for(watch, poll)
         if poll.certain or len(poll.agreed) + 1 >= needed:
+            watch.learn(Evidence.AGREED, self._attention(now))
             alone = needed == 1 and not poll.certain
-            self._membership.declare_dead(name, _reason(poll.certain), now, solo=alone)
+            self.conclude(record, watch, _reason(poll.certain), now, solo=alone, poll=poll)
+        else:
+            watch.learn(Evidence.TOO_FEW, self._attention(now))
 
-    def withdraw(self, name: str) -> None:
+    def conclude(
+        self,
+        record: Record,
+        watch: Watch,
+        reason: FailureReason,
+        now: float,
+        *,
+        solo: bool = False,
+        poll: Poll | None = None,
+    ) -> None:
+        """It is dead."""
+        if record.boot != watch.boot:
+            return  # another process has taken its place meanwhile
+        asked, agreed = ((), ()) if poll is None else (poll.asked, tuple(poll.agreed))
+        evidence = watch.evidence(self._attention(now))
+        self._outbox.verdicts.append(Verdict(record.name, reason, solo, evidence, asked, agreed))
+        self._membership.declare_dead(record.name, reason, now, solo=solo)
+
+    def withdraw(self, name: str, watch: Watch) -> None:
         """The question whether it is dead does not arise any more."""
-        self._able.pop(name, None)
-        if self._polls.pop(name, None) is not None:
+        watch.able.clear()
+        if watch.poll is not None:
+            watch.poll = None
             self._timers.cancel(("poll", name))
 
     # --- members that lose most packets
 
-    def lossy(self, record: Record, now: float) -> None:
-        """This observer's vote against it; repeated while the loss lasts."""
-        mine = self._lossy.get(record.name, {}).get(self._name, -math.inf)
-        if now - mine >= _LOSSY_REPEAT_S:
-            opinion = Opinion(OpinionKind.LOSSY, record.name, record.incarnation)
-            self._tell(self._others(record.name), opinion)
-            self.heard_lossy(self._name, opinion, now)
-
-    def heard_lossy(self, voter: str, opinion: Opinion, now: float) -> None:
-        observers = self._table.rings.observers(opinion.node)
-        if voter not in observers or self._name not in observers:
+    def lossy(self, record: Record, watch: Watch, now: float) -> None:
+        """Most packets to it, or of its answers, get lost here: do the others see the same?"""
+        attention = self._attention(now)
+        watch.lossy = attention
+        if watch.lossy_poll is not None:
             return
-        if opinion.node not in self._lossy and len(self._lossy) >= _SUBJECTS_MAX:
-            del self._lossy[next(iter(self._lossy))]
-        votes = self._lossy.setdefault(opinion.node, {})
-        votes[voter] = now
-        fresh = sum(1 for name in observers if now - votes.get(name, -math.inf) < _LOSSY_WINDOW_S)
-        if fresh >= max(_LOSSY_VOTES_MIN, min(_LOSSY_VOTES_MAX, len(observers))):
-            del self._lossy[opinion.node]
-            self._membership.declare_dead(opinion.node, "quality", now)
+        others = self._others(record.name)
+        round = self._rng.getrandbits(32)
+        watch.lossy_poll = Poll(round, others, certain=False, desperate=False, awaited=others)
+        self._tell(others, OpinionKind.LOSSY, record, round=round)
+        wait = _LOSSY_REPEAT_S
+        self._timers.set(("lossy", record.name), now + wait, lambda at: self._count_lossy(record.name, at))
+
+    def asked_lossy(self, asker: str, poll: Opinion, now: float) -> None:
+        """Another observer finds most of its packets lost."""
+        watch = self.watch(poll.node)
+        if watch is not None and self._attention(now) - watch.lossy < _LOSSY_WINDOW_S:
+            self.answer(asker, poll, OpinionKind.AGREE)
+
+    def _count_lossy(self, name: str, now: float) -> None:
+        self._timers.cancel(("lossy", name))
+        watch, record = self.watch(name), self._table.get(name)
+        if watch is None or record is None or (poll := watch.lossy_poll) is None:
+            return
+        watch.lossy_poll = None
+        observers = len(poll.asked) + 1
+        if len(poll.agreed) + 1 >= max(_LOSSY_VOTES_MIN, min(_LOSSY_VOTES_MAX, observers)):
+            watch.learn(Evidence.LOSSY, self._attention(now))
+            self.conclude(record, watch, "quality", now, poll=poll)
 
 
 def _reason(certain: bool) -> FailureReason:

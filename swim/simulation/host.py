@@ -245,6 +245,8 @@ class SimulatedNode:
             self._write(world.open_stream, self, request)
         for address in core.kernel_probes():
             self._write(world.probe_kernel, self, address)
+        for verdict in core.next_verdicts():
+            world.note(f"{self.name}: {verdict}")
         for broadcast in core.next_broadcasts():
             world.told(self, broadcast)
         for event in core.next_events():

@@ -86,10 +86,11 @@ def _versions(body: Body) -> bytes:
 def ping(body: Body) -> Ping:
     seq, node = number(body, b"SeqNo", U32), text(body, b"Node")
     sender_id, view = raw(body, b"i", _EXTRA_SIZE_MAX), raw(body, b"v", _EXTRA_SIZE_MAX)
+    count = number(body, b"n", U32)
     if body.keys().isdisjoint(_SOURCE_KEYS):  # between members of our own
-        return Ping(seq, node, b"", 0, "", sender_id, view)
+        return Ping(seq, node, b"", 0, "", sender_id, view, count)
     source, port = host(body, b"SourceAddr", optional=True), number(body, b"SourcePort", U16)
-    return Ping(seq, node, source, port, text(body, b"SourceNode"), sender_id, view, standing(body))
+    return Ping(seq, node, source, port, text(body, b"SourceNode"), sender_id, view, count, standing(body))
 
 
 def _ping_req(body: Body) -> PingReq:
@@ -175,6 +176,11 @@ def _opinion(body: Body) -> Opinion:
         number(body, b"a", U32),
         number(body, b"r", U32),
         flag(body, b"x"),
+        raw(body, b"p", _EXTRA_SIZE_MAX),
+        text(body, b"f"),
+        raw(body, b"b", _EXTRA_SIZE_MAX),
+        raw(body, b"t", _EXTRA_SIZE_MAX),
+        number(body, b"s", U32),
     )
 
 
@@ -224,10 +230,12 @@ def _pack_ping(message: Ping) -> bytes:
     _put_source(body, message)
     if message.sender_id:
         body["i"] = message.sender_id
-    if message.view:
-        body["v"] = message.view
+    if message.count:
+        body["n"] = message.count
     if message.standing is not None:
         body["s"] = pack_standing(message.standing)
+    if message.view:
+        body["v"] = message.view
     return b"\x00" + pack(body)
 
 
@@ -298,10 +306,15 @@ def _pack_user(message: UserMessage) -> bytes:
 def _pack_opinion(message: Opinion) -> bytes:
     fields = {
         "a": message.age_ms,
+        "b": message.boot,
         "c": message.incarnation,
+        "f": message.author,
         "k": message.kind,
         "n": message.node,
+        "p": message.process,
         "r": message.round,
+        "s": message.count,
+        "t": message.to,
         "x": message.certain,
     }
     return bytes((USER, OPINION_MARK)) + pack({key: value for key, value in fields.items() if value})

@@ -142,7 +142,11 @@ def _extras(**fields: bytes | int) -> dict[str, Any]:
 
 
 def _ping(ping: Ping, _: object) -> dict[str, Any]:
-    return {"Node": ping.node, "SeqNo": ping.seq} | _source(ping) | _extras(i=ping.sender_id, v=ping.view)
+    return {"Node": ping.node, "SeqNo": ping.seq} | _source(ping) | _own(ping)
+
+
+def _own(ping: Ping) -> dict[str, Any]:
+    return _extras(i=ping.sender_id, n=ping.count, v=ping.view)
 
 
 def _ping_req(request: PingReq, _: object) -> dict[str, Any]:
@@ -198,7 +202,9 @@ def _user(message: UserMessage, payload: Callable[[bytes], Any]) -> dict[str, An
 
 def _opinion(opinion: Opinion, _: object) -> dict[str, Any]:
     body = {"k": opinion.kind.name.lower(), "n": opinion.node, "c": opinion.incarnation}
-    return {"user": {"swim": body | _extras(a=opinion.age_ms, r=opinion.round, x=opinion.certain)}}
+    who = {"f": opinion.author} if opinion.author else {}
+    who |= _extras(p=opinion.process, b=opinion.boot, t=opinion.to, s=opinion.count)
+    return {"user": {"swim": body | _extras(a=opinion.age_ms, r=opinion.round, x=opinion.certain) | who}}
 
 
 def _claim(claim: Claim, _: object) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class Ping:
     source_node: str = ""
     sender_id: bytes = b""  # ours, map key "i": see identity.pack_id
     view: bytes = b""  # ours, map key "v": the sender's view hash, 8 bytes, when its view is at rest
+    count: int = 0  # ours, map key "n": rises with every ping of one process, so that old ones are known
     standing: Standing | None = None  # ours, "s", on streams: of a process that pings by name
 
 
@@ -200,19 +201,29 @@ class OpinionKind(IntEnum):
     LOOKING = 4
     """To a poll: not convinced yet; I will say so when I am."""
     LOSSY = 5
-    """It answers, but most of my packets to it, or of its answers, get lost."""
+    """Another poll: it answers, but most of my packets to it, or of its answers, get lost. And yours?"""
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """Ours, between the observers of `node`: a user message that begins with `OPINION_MARK`."""
+    """Ours, between the observers of `node`: a user message that begins with `OPINION_MARK`.
+
+    It says itself by which process it was written, and for which: an address says nothing. `count` rises with
+    every opinion of one process, and an answer has the `round` of its poll: so each counts once, for the one
+    question that it answers.
+    """
 
     kind: OpinionKind
     node: str
     incarnation: int
     age_ms: int = 0
     round: int = 0
-    certain: bool = False  # of a poll: the member's kernel says that the process is gone
+    certain: bool = False  # of a poll: it ended a stream as a dying process does, and refuses what is sent
+    process: bytes = b""  # the boot of `node`
+    author: str = ""
+    boot: bytes = b""  # of the author
+    to: bytes = b""  # the boot of the addressee
+    count: int = 0
 
 
 class ClaimKind(IntEnum):

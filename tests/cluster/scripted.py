@@ -171,6 +171,9 @@ class ScriptedNode:
     def streams_to_keep(self, now: float) -> tuple[Address, ...]:
         return self.keep
 
+    def next_verdicts(self) -> list[Any]:
+        return []
+
     def next_broadcasts(self) -> list[Any]:
         return []
 

@@ -29,6 +29,8 @@ from swim.wire.messages import (
     Greeting,
     Message,
     NodeState,
+    Opinion,
+    OpinionKind,
     Ping,
     PushPull,
     Standing,
@@ -85,12 +87,18 @@ class Net:
         self.config = Config(**config)
         self.codec = Codec()
         self.sent: list[Sent] = []
+        self.streamed: list[Sent] = []
+        """The packets that went over streams."""
         self.requested: list[tuple[float, str, Address]] = []
         self.lossy = 0.0
+        """Of datagrams."""
+        self.streams_work = True
+        """Packets over kept streams arrive."""
         self._processes: dict[Address, Process] = {}
         self._puppets: dict[Address, Puppet] = {}
         self._lost: set[Address] = set()
         self._cut: set[tuple[str, str]] = set()
+        self._udp_cut: set[tuple[str, str]] = set()
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -156,9 +164,22 @@ class Net:
         del self._processes[node.address]
         self._lost.add(node.address)
 
-    def kill(self, node: Node) -> None:
-        """The process ends; its host's kernel goes on, and says so."""
+    def kill(self, node: Node, *, quietly: bool = False) -> None:
+        """The process ends; its host's kernel closes its streams, unless `quietly`, and refuses packets."""
         del self._processes[node.address]
+        mine = node.streams_to_keep(self.now)
+        for process in list(self._processes.values()):
+            other = process.node
+            kept = other.address in mine or node.address in other.streams_to_keep(self.now)
+            if kept and not quietly and self.passes(node.address, other.address):
+                self.end_stream(other, node, after=DELAY)
+
+    def end_stream(self, node: Node, other: Node, *, after: float = 0.0) -> None:
+        """A node reads the end of the stream that it had with another."""
+        name, boot, address = other.name, other.boot, node.address
+        self.after(
+            after, lambda: self._call(address, lambda node: node.receive_stream_end(name, boot, self.now))
+        )
 
     def move(self, node: Node, address: Address) -> None:
         """Its host has another address from now on, and the process has noticed."""
@@ -178,6 +199,10 @@ class Net:
         """Nothing passes from the nodes named by the letters of one text to those of the other."""
         self._cut |= {(a, b) for a in source for b in target}
 
+    def block_udp(self, source: str, target: str) -> None:
+        """As `cut`, but streams pass."""
+        self._udp_cut |= {(a, b) for a in source for b in target}
+
     def split(self, *sides: str) -> None:
         for side in sides:
             for other in sides:
@@ -186,12 +211,16 @@ class Net:
 
     def heal(self) -> None:
         self._cut.clear()
+        self._udp_cut.clear()
 
     def passes(self, source: Address, target: Address) -> bool:
+        """Does a datagram?"""
         if self.lossy and self.rng.random() < self.lossy:
             return False
-        names = [self._name(source), self._name(target)]
-        return tuple(names) not in self._cut
+        return self._passes(source, target, self._cut | self._udp_cut)
+
+    def _passes(self, source: Address, target: Address, cut: set[tuple[str, str]]) -> bool:
+        return (self._name(source), self._name(target)) not in cut
 
     def _name(self, address: Address) -> str:
         process = self._processes.get(address)
@@ -216,6 +245,10 @@ class Net:
             return
         self._call(target, lambda node: node.receive_datagram(data, source, self.now))
 
+    def _deliver_streamed(self, data: bytes, sender: Node, target: Address) -> None:
+        name, boot = sender.name, sender.boot
+        self._call(target, lambda node: node.receive_stream_packet(data, name, boot, self.now))
+
     def _call(self, address: Address, action: Callable[[Node], None]) -> None:
         """Now, or when the process runs again."""
         process = self._processes.get(address)
@@ -237,6 +270,10 @@ class Net:
             self.sent.append(Sent(self.now, node.address, target, data))
             if self.passes(node.address, target):
                 self.after(DELAY, lambda d=data, t=target: self.deliver(d, node.address, t))  # type: ignore[misc]
+        for data, target in node.packets_over_stream():
+            self.streamed.append(Sent(self.now, node.address, target, data))
+            if self.streams_work and self._passes(node.address, target, self._cut):
+                self.after(DELAY, lambda d=data, t=target: self._deliver_streamed(d, node, t))  # type: ignore[misc]
         for request in node.requests_to_send():
             self.requested.append((self.now, node.name, request.address))
             self._open_stream(node, request)
@@ -265,12 +302,12 @@ class Net:
                 answer = None
             if answer is None:
                 self.after(DELAY, lambda: finish(ConnectionRefusedError("nobody listens")))
-            elif self.passes(target, node.address):
+            elif self._passes(target, node.address, self._cut):
                 self.after(DELAY, lambda: finish(read(answer, answering=True)))
             else:
                 self.after(self.config.stream_timeout, lambda: finish(None))
 
-        if request.address in self._lost or not self.passes(node.address, request.address):
+        if request.address in self._lost or not self._passes(node.address, request.address, self._cut):
             self.after(self.config.stream_timeout, lambda: finish(None))
         else:
             self.after(DELAY, connect)
@@ -314,6 +351,17 @@ class Net:
                 if soonest is None or deadline < soonest[0]:
                     soonest = (deadline, process)
         return soonest
+
+    def opinion(self, author: Node, to: Node, kind: OpinionKind, about: Node, **fields: Any) -> Opinion:
+        """What a node says to another, as it says it."""
+        who = {"author": author.name, "boot": author.boot.encode(), "to": to.boot.encode()}
+        who |= {"process": about.boot.encode(), "count": author._freshness.next_count()}
+        return Opinion(kind, about.name, about.me.incarnation, **{**who, **fields})
+
+    def tell(self, node: Node, message: Message, source: Address) -> None:
+        """One message arrives at once."""
+        node.receive_datagram(self.codec.part(message), source, self.now)
+        self.drain(node)
 
     # --- what was said
 

@@ -93,6 +93,7 @@ class TestJoining:
     def test_its_id_is_above_those_of_dead_members_and_the_floor(self, net: Net) -> None:
         founder, gone = net.cluster("a", "b")
         id = gone.me.id
+        net.run(2)
         net.kill(gone)
         net.run(10)
         joiner = net.start("c", "a", skew=-50.0)

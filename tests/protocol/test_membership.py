@@ -17,7 +17,7 @@ from swim.events import (
     MemberSuspected,
     MemberUpdated,
 )
-from swim.protocol.identity import mint_id
+from swim.protocol.identity import mint_id, pack_id
 from swim.protocol.node import Node
 from swim.protocol.table import encode_meta
 from swim.types import Address, MemberState
@@ -446,9 +446,12 @@ class TestSolo:
         net.run(20)
         assert [event.reason for event in net.events(node, MemberFailed)] == ["silence"]
 
-    def test_its_ping_cancels_it(self, lonely: Scene) -> None:
-        lonely.subject.tell(lonely.node, Ping(1, "a"))
-        assert lonely.net.believes(lonely.node, "s") is ALIVE
+    def test_its_ping_cancels_it_unless_it_is_an_old_one(self, lonely: Scene) -> None:
+        """The first shows nothing, to a node that has heard no other: it may be older than the verdict."""
+        for count, alive in ((7, False), (7, False), (3, False), (8, True)):
+            ping = Ping(1, "a", sender_id=pack_id(lonely.subject.id), count=count)
+            lonely.subject.tell(lonely.node, ping)
+            assert (lonely.net.believes(lonely.node, "s") is ALIVE) is alive
         assert len(lonely.net.events(lonely.node, MemberJoined)) == 1
 
     def test_any_news_that_it_lives_cancels_it(self, lonely: Scene) -> None:

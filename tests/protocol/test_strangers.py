@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -183,14 +184,20 @@ class TestAmplification:
         net.run(3)
         net.sent.clear()
         teller = gone if what == "claims" else member
+        boots = {"process": b"PUPPET00", "boot": b"PUPPET00", "to": node.boot.encode()}
+        who: dict[str, Any] = {"author": "m", **boots}
         news: dict[str, Message] = {
             "deaths": Dead("a", 1, "m"),
             "names": member.alive(meta=encode_meta({}, mint_id(1, net.rng), "BOOT0002")),
             "rivals": Alive("o", 5, pack_host(member.address.host), 7946, b"", SERF),
-            "opinions": Opinion(OpinionKind.HINT, "g", 1),
+            "opinions": Opinion(OpinionKind.HINT, "g", 1, **who),
             "claims": Claim(ClaimKind.CONFIRM, 1),
         }
-        teller.send(node, packed(net, [news[what]] * 500))
+        copies = [news[what]] * 500
+        if what == "opinions":
+            copies = [replace(news[what], count=count) for count in range(1, 501)]  # type: ignore[type-var]
+            news[what] = replace(news[what], count=501)  # type: ignore[type-var]
+        teller.send(node, packed(net, copies))
         assert 0 < len([sent for sent in net.sent if sent.target == teller.address]) <= 50
         assert node.dropped["corrections-max"] >= 450
         net.run(10)

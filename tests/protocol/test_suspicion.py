@@ -319,9 +319,7 @@ class TestOpinions:
         a, b, c = net.cluster("a", "b", "c")
         net.run(5)
         net.forget_events()
-        hint = Opinion(OpinionKind.HINT, "b", b.me.incarnation, age_ms=0xFFFF_FFFF)
-        a.receive_datagram(net.codec.part(hint), c.address, net.now)
-        net.drain(a)
+        net.tell(a, net.opinion(c, a, OpinionKind.HINT, b, age_ms=0xFFFF_FFFF), c.address)
         net.run(5)
         assert net.events(a, (MemberFailed, MemberSuspected)) == []
 
@@ -329,9 +327,7 @@ class TestOpinions:
         a, b, c = net.cluster("a", "b", "c")
         net.run(5)
         net.sent.clear()
-        poll = Opinion(OpinionKind.POLL, "b", b.me.incarnation, round=7)
-        a.receive_datagram(net.codec.part(poll), c.address, net.now)
-        net.drain(a)
+        net.tell(a, net.opinion(c, a, OpinionKind.POLL, b, round=7), c.address)
         net.run(2)
         said = [(opinion.kind, opinion.round) for _, opinion in net.said(Opinion, by=a, to=c.address)]
         assert said == [(OpinionKind.VETO, 7)]
@@ -341,9 +337,7 @@ class TestOpinions:
         net.kill(b)
         net.run(10)
         net.sent.clear()
-        poll = Opinion(OpinionKind.POLL, "b", 1, round=7)
-        a.receive_datagram(net.codec.part(poll), c.address, net.now)
-        net.drain(a)
+        net.tell(a, net.opinion(c, a, OpinionKind.POLL, b, round=7), c.address)
         assert [dead.node for _, dead in net.said(Dead, by=a, to=c.address)] == ["b"]
 
     def test_agreement_that_nobody_asked_for_kills_nobody(self, net: Net) -> None:
@@ -351,9 +345,7 @@ class TestOpinions:
         net.run(5)
         net.forget_events()
         for number in range(50):
-            vote = Opinion(OpinionKind.AGREE, "b", b.me.incarnation, round=number, certain=True)
-            a.receive_datagram(net.codec.part(vote), c.address, net.now)
-            net.drain(a)
+            net.tell(a, net.opinion(c, a, OpinionKind.AGREE, b, round=number, certain=True), c.address)
         net.run(5)
         assert net.events(a, MemberFailed) == []
 
@@ -379,9 +371,7 @@ class TestOpinions:
         net.run(5)
         net.forget_events()
         for _ in range(50):
-            vote = Opinion(OpinionKind.LOSSY, "b", nodes[1].me.incarnation)
-            nodes[0].receive_datagram(net.codec.part(vote), nodes[2].address, net.now)
-            net.drain(nodes[0])
+            net.tell(nodes[0], net.opinion(nodes[2], nodes[0], OpinionKind.LOSSY, nodes[1]), nodes[2].address)
         net.run(5)
         assert net.events(nodes[0], MemberFailed) == []
 

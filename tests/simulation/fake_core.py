@@ -156,6 +156,9 @@ class FakeNode:
     def receive_stream_end(self, name: str, boot: str, now: float) -> None:
         self.closed.append((now, name))
 
+    def next_verdicts(self) -> list[Any]:
+        return []
+
     def next_broadcasts(self) -> list[Any]:
         return []
 
