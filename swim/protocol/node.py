@@ -25,7 +25,7 @@ from swim.protocol.networks import Networks
 from swim.protocol.outbox import Outbox, Request, Verdict
 from swim.protocol.parts import Parts
 from swim.protocol.rings import Rings
-from swim.protocol.table import MemberTable, Record
+from swim.protocol.table import MemberTable
 from swim.statistics import CoreStatistics
 from swim.types import Address, Explanation, Leadership, Member, Term
 from swim.wire import Codec, DecodeError
@@ -45,8 +45,6 @@ _LATE_S = 0.05
 _STALL_S = 5.0
 """A leader that stalled for so long queues at the back: else it could stall again and again and lead."""
 _SWEEP_S = 60.0
-_STABLE_S = 1.0
-_FEW = 16
 _FAREWELLS = (0.0, 0.05, 0.15)
 _MISFITS = {
     "decrypt": "sends what none of this node's keys opens: both need the same key and the same label",
@@ -412,19 +410,7 @@ class Node(Parts):
         So that the death of their process is noticed when their kernel closes it. In a small cluster there
         is a stream between any two, also for packets where UDP is blocked.
         """
-        if self.phase is not Phase.MEMBER:
-            return ()
-        records = self._probing.observed_for(_STABLE_S, now)
-        if self._table.present_count <= _FEW:
-            records += [record for record in self._table.present() if self._keeps_to(record, now)]
-        addresses = [record.address for record in records if record.own]
-        return tuple(dict.fromkeys([*addresses, *self._streamed.wanted()]))
-
-    def _keeps_to(self, record: Record, now: float) -> bool:
-        """Of two that do not observe each other, the first by name opens the stream."""
-        if record.name <= self.name or now - record.since < _STABLE_S:
-            return False
-        return self.name not in self._table.rings.subjects(record.name)
+        return self._streamed.to_keep(self._probing, now) if self.phase is Phase.MEMBER else ()
 
     def next_events(self) -> list[Event]:
         """Drain what happened, in order (never a `Snapshot`: the driver makes those)."""

@@ -10,11 +10,14 @@ from __future__ import annotations
 from functools import partial
 
 from swim.protocol.context import Context, Part
+from swim.protocol.probing import Probing
 from swim.protocol.table import Record
 from swim.types import Address
 
 __all__ = ["Streamed"]
 
+_STABLE_S = 1.0
+_FEW = 16
 _ANSWER_S = 5.0
 """Who sends over the stream is answered over it for so long."""
 
@@ -39,9 +42,19 @@ class Streamed(Part):
         record = self._table.at(address)
         return record is not None and record.own and record.name != self._name
 
-    def wanted(self) -> list[Address]:
-        """Where a stream is needed by now."""
-        return list({**self._silent, **self._answered})
+    def to_keep(self, probing: Probing, now: float) -> tuple[Address, ...]:
+        """See `Node.streams_to_keep`."""
+        records = probing.observed_for(_STABLE_S, now)
+        if self._table.present_count <= _FEW:
+            records += [record for record in self._table.present() if self._keeps_to(record, now)]
+        addresses = [record.address for record in records if record.own]
+        return tuple(dict.fromkeys([*addresses, *self._silent, *self._answered]))
+
+    def _keeps_to(self, record: Record, now: float) -> bool:
+        """Of two that do not observe each other, the first by name opens the stream."""
+        if record.name <= self._name or now - record.since < _STABLE_S:
+            return False
+        return self._name not in self._table.rings.subjects(record.name)
 
     def begin(self, record: Record) -> None:
         """UDP is silent."""
