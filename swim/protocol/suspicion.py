@@ -24,6 +24,7 @@ from statistics import median
 
 from swim.protocol.accrual import PHI_DEAD, PHI_SUSPECT, LossEstimate, phi
 from swim.protocol.context import Context, Part
+from swim.protocol.explaining import KERNEL_FRESH_S, explain
 from swim.protocol.links import Links
 from swim.protocol.membership import Membership
 from swim.protocol.probing import Probing
@@ -40,7 +41,6 @@ __all__ = ["Suspicion"]
 _ROUND_GROWTH = 1.6
 _MUTE_ROUND_S = 1.0
 _LATE_NOT_LOST_S = 0.5
-_KERNEL_FRESH_S = 0.6
 _UNTRIAGED = 1.5
 """Of the silence tolerance: where the kernel was never heard, its silence says nothing."""
 _LATELY_S, _LATELY_ROUNDS = 60.0, 4
@@ -84,36 +84,9 @@ class Suspicion(Part):
 
     def explain(self, record: Record, now: float) -> Explanation:
         """All that this node knows of a member's health."""
-        observers = self._table.rings.observers(record.name)
         watch = self.probing.subjects.get(record.name)
-        refutations = self._table.refutations[record.name]
-        if watch is None:
-            return Explanation(record.member, observers, refutations)
-        attention, case = self._attention(now), watch.case
-        return Explanation(
-            record.member,
-            observers,
-            refutations,
-            observed_here=True,
-            state=watch.state.value,
-            phi=self._phi(record.name, watch, now),
-            silence=0.0 if case is None else case.silence(attention),
-            last_heard=None if watch.heard == -math.inf else attention - watch.heard,
-            round_trip=watch.round_trip.last,
-            loss=watch.loss.share,
-            kernel=self._kernel(watch, attention),
-            accusers={} if case is None else dict(case.accusers),
-        )
-
-    def _kernel(self, watch: Watch, attention: float) -> str:
-        case = watch.case
-        if case is None:
-            return "answers" if watch.kernel_known else "unknown"
-        if attention - case.kernel_answered < _KERNEL_FRESH_S:
-            return "answers"
-        if watch.refused >= case.since:
-            return "refuses"
-        return "silent" if watch.kernel_known else "unknown"
+        level = 0.0 if watch is None else self._phi(record.name, watch, now)
+        return explain(self._table, record, watch, level, self._attention(now))
 
     def usual_loss(self, without: str = "") -> float:
         """The share of probes that this node's other subjects do not answer."""
@@ -457,7 +430,7 @@ class Suspicion(Part):
 
     def _tolerance(self, watch: Watch, case: Case, now: float) -> float:
         """Seconds of silence until phi is `PHI_DEAD`, by what its kernel says."""
-        if self._attention(now) - case.kernel_answered < _KERNEL_FRESH_S:
+        if self._attention(now) - case.kernel_answered < KERNEL_FRESH_S:
             return self._config.pause_tolerance
         return self._config.silence_tolerance * (1.0 if watch.kernel_known else _UNTRIAGED)
 
