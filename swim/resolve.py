@@ -14,12 +14,20 @@ from swim.transport import Transport, is_wildcard, normal_address, route_source
 from swim.types import Address
 from swim.wire.addresses import parse_address
 
-__all__ = ["DEFAULT_PORT", "Seeds", "advertised_address", "require_reachable", "resolve_one", "route_address"]
+__all__ = [
+    "DEFAULT_PORT",
+    "ELSEWHERE",
+    "Seeds",
+    "advertised_address",
+    "is_loopback",
+    "require_reachable",
+    "resolve_one",
+]
 
 DEFAULT_PORT = 7946
 _RESOLVE_PATIENCE = 5.0
-# Documentation networks (RFC 5737, RFC 3849): nobody is there, but they take the default route.
-_ELSEWHERE = (Address("198.51.100.1", 9), Address("2001:db8::1", 9))
+ELSEWHERE = (Address("198.51.100.1", 9), Address("2001:db8::1", 9))
+"""Documentation networks (RFC 5737, RFC 3849): nobody is there, but they take the default route."""
 
 _logger = logging.getLogger("swim")
 
@@ -95,20 +103,13 @@ async def advertised_address(text: str | None, transport: Transport, seeds: Sequ
         return found if found.port else Address(found.host, bound.port)
     if not is_wildcard(bound.host):
         return bound
-    return route_address(transport, seeds) or Address(
-        "::1" if transport.family == socket.AF_INET6 else "127.0.0.1", bound.port
-    )
-
-
-def route_address(transport: Transport, others: Iterable[Address]) -> Address | None:
-    """The local end of the route to one of these, or else of the default route; None without a route."""
-    # One on another machine first: others than this one must reach this node too.
-    for target in (*sorted(others, key=lambda other: is_loopback(other.host)), *_ELSEWHERE):
+    # A seed on another machine first: others than this one must reach this node too.
+    for target in (*sorted(seeds, key=lambda seed: is_loopback(seed.host)), *ELSEWHERE):
         if transport.socket_address(target) is not None:
             host = route_source(target)
             if host is not None:
-                return Address(host, transport.address.port)
-    return None
+                return Address(host, bound.port)
+    return Address("::1" if transport.family == socket.AF_INET6 else "127.0.0.1", bound.port)
 
 
 def require_reachable(advertised: Address, targets: Iterable[Address]) -> None:

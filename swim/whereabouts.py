@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import trio
 
 from swim.protocol.node import Node
-from swim.resolve import route_address
-from swim.transport import Transport, is_wildcard
+from swim.resolve import ELSEWHERE, is_loopback
+from swim.transport import Transport, is_wildcard, route_source
 from swim.types import Address
 
 __all__ = ["Whereabouts", "watch_address"]
 
 _INTERVAL_S = 1.0
+_OTHERS_MAX = 8
 
 _logger = logging.getLogger("swim")
 
@@ -24,12 +25,9 @@ _logger = logging.getLogger("swim")
 async def watch_address(node: Node, transport: Transport, moved: Callable[[Address], None]) -> None:
     """Call `moved` with the address at which others find the node from now on, whenever that changes."""
     whereabouts = Whereabouts(node.name, transport)
-
-    def others() -> list[Address]:
-        return [member.address for member in node.members() if member.name != node.name]
-
     while True:
         await trio.sleep(_INTERVAL_S)
+        others = [member.address for member in node.members() if member.name != node.name]
         found = whereabouts.look(node.address, others)
         if found is not None:
             moved(found)
@@ -38,42 +36,53 @@ async def watch_address(node: Node, transport: Transport, moved: Callable[[Addre
 class Whereabouts:
     """Looks now and then whether the address is gone, and where the node is to be found then.
 
-    A node that is bound to a wildcard follows the route to the others, as when it was started. One that is
-    bound to an address stays there: whoever chose it may have had a reason.
+    A node that is bound to a wildcard follows the routes to the others, as when it was started: its address
+    is that from which its packets come to at least some of them. One that is bound to an address stays
+    there: whoever chose it may have had a reason.
     """
 
     def __init__(self, name: str, transport: Transport) -> None:
         self._name = name
         self._transport = transport
+        self._follows = is_wildcard(transport.address.host)
         self._gone = False
 
-    def look(self, address: Address, others: Callable[[], Iterable[Address]]) -> Address | None:
+    def look(self, address: Address, others: Sequence[Address]) -> Address | None:
         """Where others, who are at these addresses, find this node from now on; None where they do now."""
-        if is_local(address.host):
-            if self._gone:
+        here = is_local(address.host)
+        if self._follows:
+            sources = self._sources(others or (() if here else ELSEWHERE))
+            if sources and not (here and address.host in sources):
                 self._gone = False
-                _logger.warning("%s: %s is an address of this machine again", self._name, address.host)
-            return None
-        follows = is_wildcard(self._transport.address.host)
-        found = route_address(self._transport, others()) if follows else None
-        if found is not None:
-            self._gone = False
-            _logger.warning(
-                "%s: %s is no address of this machine any more; others are told to use %s",
-                self._name,
-                address.host,
-                found.host,
-            )
-        elif not self._gone:
-            self._gone = True
-            advice = "" if follows else "; bind to 0.0.0.0 to follow such changes"
-            _logger.warning(
-                "%s: %s is no address of this machine any more: others cannot reach this node%s",
-                self._name,
-                address.host,
-                advice,
-            )
-        return found
+                found = Address(sources[0], address.port)
+                _logger.warning("%s: reached at %s from now on, not at %s", self._name, found, address)
+                return found
+        if here is self._gone:  # not as it was
+            self._gone = not here
+            self._tell(address.host)
+        return None
+
+    def _sources(self, others: Sequence[Address]) -> list[str]:
+        """From which addresses of this machine packets go to others on other machines."""
+        elsewhere = [other for other in others if not is_loopback(other.host)]
+        return [
+            source
+            for target in elsewhere[:_OTHERS_MAX]
+            if self._transport.socket_address(target) is not None
+            and (source := route_source(target)) is not None
+        ]
+
+    def _tell(self, host: str) -> None:
+        if not self._gone:
+            _logger.warning("%s: %s is an address of this machine again", self._name, host)
+            return
+        advice = "" if self._follows else "; bind to 0.0.0.0 to follow such changes"
+        _logger.warning(
+            "%s: %s is no address of this machine any more: others cannot reach this node%s",
+            self._name,
+            host,
+            advice,
+        )
 
 
 def is_local(host: str) -> bool:

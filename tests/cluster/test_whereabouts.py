@@ -14,13 +14,23 @@ from swim.types import Address
 from swim.whereabouts import Whereabouts, is_local
 
 GONE = Address("198.51.100.7", 7946)
-OTHERS = [Address("127.0.0.1", 9)]
+HERE = Address("127.0.0.1", 7946)
+OTHERS = [Address("10.0.0.8", 7946), Address("10.0.0.9", 7946)]
+IS_GONE = "n: 198.51.100.7 is no address of this machine any more: others cannot reach this node"
 
 
 @pytest.fixture
 def everywhere() -> Iterator[Transport]:
     with closing(open_transport("0.0.0.0", 0)) as transport:
         yield transport
+
+
+@pytest.fixture
+def routes(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """From where packets go to each host; to a host that is not there, there is no route."""
+    found: dict[str, str] = {}
+    monkeypatch.setattr(whereabouts, "route_source", lambda target: found.get(target.host))
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -34,43 +44,53 @@ def test_which_addresses_are_this_machines() -> None:
     assert not is_local("2001:db8::7")
 
 
-def test_nothing_is_said_while_the_address_is_there(
-    everywhere: Transport, caplog: pytest.LogCaptureFixture
+def test_an_address_from_which_packets_go_to_some_of_the_others_stays(
+    everywhere: Transport, routes: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert Whereabouts("n", everywhere).look(Address("127.0.0.1", 1), lambda: OTHERS) is None
+    routes |= {"10.0.0.8": "10.0.1.1", "10.0.0.9": HERE.host}
+    assert Whereabouts("n", everywhere).look(HERE, OTHERS) is None
     assert caplog.messages == []
 
 
+@pytest.mark.parametrize("address", [GONE, HERE], ids=["gone", "not used any more"])
 def test_bound_to_a_wildcard_a_node_follows_the_route_to_the_others(
-    everywhere: Transport, caplog: pytest.LogCaptureFixture
+    everywhere: Transport, routes: dict[str, str], caplog: pytest.LogCaptureFixture, address: Address
 ) -> None:
-    found = Whereabouts("n", everywhere).look(GONE, lambda: OTHERS)
-    assert found == Address("127.0.0.1", everywhere.address.port)
-    assert caplog.messages == [
-        "n: 198.51.100.7 is no address of this machine any more; others are told to use 127.0.0.1"
-    ]
+    routes |= {"10.0.0.9": "10.0.1.1"}
+    assert Whereabouts("n", everywhere).look(address, OTHERS) == Address("10.0.1.1", 7946)
+    assert caplog.messages == [f"n: reached at 10.0.1.1:7946 from now on, not at {address}"]
 
 
-def test_bound_to_an_address_it_stays_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    with closing(open_transport("127.0.0.1", 0)) as transport:
-        here = Whereabouts("n", transport)
-        assert [here.look(GONE, lambda: OTHERS) for _ in range(3)] == [None] * 3
-        assert caplog.messages == [
-            "n: 198.51.100.7 is no address of this machine any more: others cannot reach this node; "
-            "bind to 0.0.0.0 to follow such changes"
-        ]
-        assert here.look(Address("127.0.0.1", 1), lambda: OTHERS) is None
-        assert caplog.messages[1:] == ["n: 127.0.0.1 is an address of this machine again"]
+def test_alone_it_follows_the_default_route_but_only_when_its_address_is_gone(
+    everywhere: Transport, routes: dict[str, str]
+) -> None:
+    routes |= {"198.51.100.1": "10.0.1.1"}
+    assert Whereabouts("n", everywhere).look(HERE, []) is None
+    assert Whereabouts("n", everywhere).look(GONE, []) == Address("10.0.1.1", 7946)
 
 
-def test_without_any_route_it_looks_on(
-    everywhere: Transport, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_among_nodes_of_this_machine_it_stays(everywhere: Transport, routes: dict[str, str]) -> None:
+    routes |= {"127.0.0.1": "127.0.0.1", "198.51.100.1": "10.0.1.1"}
+    assert Whereabouts("n", everywhere).look(HERE, [Address("127.0.0.1", 9)]) is None
+
+
+def test_without_any_route_it_says_so_once_and_looks_on(
+    everywhere: Transport, routes: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     here = Whereabouts("n", everywhere)
-    with monkeypatch.context() as patched:
-        patched.setattr(whereabouts, "route_address", lambda *_: None)
-        assert [here.look(GONE, lambda: OTHERS) for _ in range(2)] == [None] * 2
-    assert caplog.messages == [
-        "n: 198.51.100.7 is no address of this machine any more: others cannot reach this node"
-    ]
-    assert here.look(GONE, lambda: OTHERS) is not None
+    assert [here.look(GONE, OTHERS) for _ in range(3)] == [None] * 3
+    assert caplog.messages == [IS_GONE]
+    routes |= {"10.0.0.8": "10.0.1.1"}
+    assert here.look(GONE, OTHERS) == Address("10.0.1.1", 7946)
+
+
+def test_bound_to_an_address_it_stays_and_says_so(
+    routes: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    routes |= {"10.0.0.8": "10.0.1.1"}
+    with closing(open_transport("127.0.0.1", 0)) as transport:
+        here = Whereabouts("n", transport)
+        assert [here.look(GONE, OTHERS) for _ in range(3)] == [None] * 3
+        assert caplog.messages == [f"{IS_GONE}; bind to 0.0.0.0 to follow such changes"]
+        assert here.look(HERE, OTHERS) is None
+        assert caplog.messages[1:] == ["n: 127.0.0.1 is an address of this machine again"]

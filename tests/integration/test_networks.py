@@ -10,11 +10,13 @@ import pytest
 import trio
 
 from benchmarks import namespaces
+from benchmarks.driver import Line, reports
 from benchmarks.faults.__main__ import Trial, misses, suffer
 from benchmarks.faults.rows import ROWS
+from benchmarks.faults.stage import PORT, open_stage
 from swim.types import Address
 from tests.icmp import Forger, why_no_forger
-from tests.integration.harness import Nodes, required_peer
+from tests.integration.harness import PATIENCE, Nodes, required_peer
 
 SETTLED_SECONDS = 3.5
 FLOOD_SECONDS = 10.0
@@ -60,10 +62,38 @@ async def test_made_up_icmp_kills_nobody_and_moves_no_leader(nodes: Nodes, count
         )
 
 
-@pytest.mark.parametrize("name", ["narrow-1280", "readdress"])
-async def test_what_is_promised_on_such_a_network_holds(name: str) -> None:
+@pytest.fixture
+def may_build_networks() -> None:
     if (reason := namespaces.why_not()) is not None:
         pytest.skip(f"{reason} (as root: {namespaces.INSTALL})")
+
+
+async def test_one_that_was_given_up_is_back_at_its_new_address_for_good(may_build_networks: None) -> None:
+    async with open_stage(required_peer("swim"), 5, victim=1, wildcard=True) as stage:
+        await stage.gather()
+        await trio.sleep(SETTLED_SECONDS)
+        lost = stage.pairs([stage.victim], stage.others)
+        with stage.fleet.watch(reports("dead", stage.victim), stage.others) as died:
+            stage.network.cut(lost)
+            assert await died.complete(PATIENCE)
+
+        def at_its_new_address(line: Line) -> bool:
+            address = f"{stage.network.addresses[stage.victim]}:{PORT}"
+            return line.get("member") == stage.victim and line.get("address") == address
+
+        stage.network.readdress(stage.victim)
+        with stage.fleet.watch(at_its_new_address, stage.others) as back:
+            stage.network.heal()
+            healed = time.monotonic()
+            assert await back.complete(PATIENCE)
+        assert back.after(healed).all < 5.0
+        await trio.sleep(10.0)
+        later = [line for line in stage.fleet.lines if line["t"] > max(back.times.values())]
+        assert [line for line in later if line["event"] in ("dead", "leave")] == []
+
+
+@pytest.mark.parametrize("name", ["narrow-1280", "readdress"])
+async def test_what_is_promised_on_such_a_network_holds(name: str, may_build_networks: None) -> None:
     row = ROWS[name]
     outcome = await suffer(Trial(row, max(row.seconds), 8, 0), required_peer("swim"))
     assert misses(outcome) == []
