@@ -151,11 +151,19 @@ class HeldOff:
 
 @dataclass(frozen=True, slots=True)
 class VotersDiffer:
-    """A member is configured with other voters than this node, with another length of the lease, or only
-    one of the two with any: they refuse each other the lease.
+    """A member has other voters than this node, or another length of the lease, or one of the two has none:
+    they grant each other no lease.
+
+    Reported once about a member. Also by a node that has joined a cluster with other voters than it was
+    started with (`ours`): it goes by those of the cluster, which `Cluster.set_voters` can change.
     """
 
     member: Member
+    theirs: tuple[str, ...] = ()
+    """The names of its voters, and the length of the lease in seconds."""
+    their_lease: float = 0.0
+    ours: tuple[str, ...] = ()
+    our_lease: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,17 @@ def log_event(name: str, event: Event) -> None:
             _logger.warning("%s: this node asks to be a member again", name)
         case HeldOff(why):
             _logger.warning("%s: the others have given this node up, and it stays away: %s", name, why)
-        case VotersDiffer(member):
-            _logger.warning("%s: %s has other voters, or another length of the lease", name, member)
+        case VotersDiffer(member, theirs, their_lease, ours, our_lease):
+            _logger.warning(
+                "%s: %s goes by the voters (%s) and a lease of %g s, this node by (%s) and %g s; or it was "
+                "started with these: Cluster.set_voters changes those of a running cluster",
+                name,
+                member,
+                ", ".join(theirs),
+                their_lease,
+                ", ".join(ours),
+                our_lease,
+            )
         case NameDisputed(_, address):
             _logger.warning("%s: another process of this name answers at %s: stop one of them", name, address)
         case _:

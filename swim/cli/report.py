@@ -118,11 +118,12 @@ class Observer:
                 yield from self._led_by(leader)
             case HeldOff(why):
                 yield {"event": "held-off", "reason": why}
-            case VotersDiffer(member):
+            case VotersDiffer(member, theirs, their_lease, ours, our_lease):
                 yield {
                     "event": "error",
-                    "message": f"{member.name} has other voters, or another length of the lease: "
-                    "make --voters and the setting lease the same everywhere",
+                    "message": f"{member.name} goes by the voters ({', '.join(theirs)}) and a lease of "
+                    f"{their_lease:g} s, this node by ({', '.join(ours)}) and {our_lease:g} s, "
+                    "or it was started with these",
                 }
             case NameDisputed(member, address):
                 yield {

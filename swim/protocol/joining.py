@@ -19,6 +19,7 @@ from enum import Enum
 
 from swim.errors import JoinError, SwimError
 from swim.protocol.context import Context, Part
+from swim.protocol.electorate import Electorate
 from swim.protocol.identity import from_the_future, is_minted, unpack_id
 from swim.protocol.leadership import Leadership
 from swim.protocol.myself import INCARNATION_MAX, Myself
@@ -64,6 +65,7 @@ class Joining(Part):
         myself: Myself,
         sync: Sync,
         leadership: Leadership,
+        electorate: Electorate,
         naming: Naming,
         *,
         reaches: Callable[[Address], bool],
@@ -75,6 +77,7 @@ class Joining(Part):
         self._myself = myself
         self._sync = sync
         self._leadership = leadership
+        self._electorate = electorate
         self._naming = naming
         self._reaches = reaches
         self._joined = joined
@@ -182,8 +185,12 @@ class Joining(Part):
         self._said.pop(address, None)
         self._myself.versions = self._myself.adopted(spoken)
         for node in theirs.nodes:
-            if node.name == self._name and not self._may_follow(node, now):
-                return  # the next look will tell
+            if node.name == self._name:
+                self._electorate.heard_of_myself(node, unpack_address(node.address, node.port))
+                if not self._may_follow(node, now):
+                    return  # the next look will tell
+        if theirs.greeting is not None and theirs.greeting.setup:
+            self._electorate.join(theirs.greeting.setup, now)
         floor = "" if theirs.greeting is None else unpack_id(theirs.greeting.floor) or ""
         seen = [floor, *map(_id, theirs.nodes)]
         wall = self._wall(now)
@@ -298,6 +305,7 @@ class Joining(Part):
 
     def _done(self, now: float) -> None:
         self.stop()
+        self._electorate.settle()
         self._joined(now)
 
     def _fail(self, error: SwimError, now: float) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from swim.events import LeaderChanged, VotersDiffer
+from swim.events import LeaderChanged
 from swim.protocol.context import Context, Part
-from swim.protocol.identity import is_minted
+from swim.protocol.identity import from_the_future, is_minted
 from swim.protocol.limits import TokenBucket
 from swim.protocol.myself import Myself
 from swim.protocol.table import Record, hash_text
@@ -33,7 +33,6 @@ class Leadership(Part):
         self.leader: Member | None = None
         self._myself = myself
         self._seen: tuple[object, ...] | None = None
-        self._differing: dict[str, str] = {}
         self._fresh_ids = TokenBucket(_FRESH_IDS_PER_S, _FRESH_IDS_BURST)
 
     @property
@@ -46,6 +45,10 @@ class Leadership(Part):
         """The one that the leader shows, as far as this node has heard; None where it shows none."""
         record = None if self.leader is None else self._table.get(self.leader.name)
         return None if record is None else record.token or None
+
+    def believes(self, floor: str, teller: str) -> bool:
+        """May this be a floor? Without its leader it is only a number, which anybody may make up."""
+        return self._table.has_id(floor)
 
     def hear_floor(self, floor: str, now: float) -> None:
         """Another member's floor, whose leader is present in this node's view too (LEADER.md).
@@ -83,20 +86,6 @@ class Leadership(Part):
         if seen != self._seen:
             self._seen = seen
             self._follow(now)
-            self._compare_voters()
-
-    def _compare_voters(self) -> None:
-        """Tell, once for each, of members that are configured with other voters."""
-        if len(self._table.configurations) < 2:
-            self._differing.clear()
-            return
-        mine, differing = self._myself.voters, dict[str, str]()
-        for record in self._table.present():
-            if record.own and record.voters != mine:
-                differing[record.name] = record.voters
-                if self._differing.get(record.name, mine) != record.voters:
-                    self._outbox.events.append(VotersDiffer(record.member))
-        self._differing = differing
 
     def _view(self) -> tuple[object, ...]:
         """Everything that the leader follows from, in short."""
@@ -144,7 +133,7 @@ class HolderLeads(Leadership):
     """With voters: the leader is the member that shows that it holds the lease.
 
     One that is suspected for longer than the lease lasts does not count: nobody may have heard of a
-    renewal. `acts`: does this node hold the lease itself? `why_none`: in words.
+    renewal. `acts`: does this node hold the lease itself? `why_none`: in words. `length`: of a lease.
     """
 
     def __init__(
@@ -154,28 +143,57 @@ class HolderLeads(Leadership):
         *,
         acts: Callable[[], bool],
         why_none: Callable[[float], str],
+        length: Callable[[], float],
     ) -> None:
         super().__init__(context, myself)
         self._acts = acts
+        self._length = length
+        self._token = ""
+        """Under which the leader leads."""
         self._said = why_none
+        self.unfollowed: Record | None = None
+        """A member that shows that it holds the lease, and whose id is below the floor."""
 
     def _view(self) -> tuple[object, ...]:
         return *super()._view(), self._acts()
 
+    def hear_floor(self, floor: str, now: float) -> None:
+        """Another member's floor. Only holders raise it, so it counts although its leader is gone."""
+        if is_minted(floor) and not from_the_future(floor, self._wall(now)):
+            super().hear_floor(floor, now)
+
+    def believes(self, floor: str, teller: str) -> bool:
+        """Holders raise it, and nobody else: those of other voters do not count here."""
+        record = self._table.get(teller)
+        return record is not None and record.voters == self._myself.voters
+
+    def step_back(self, now: float) -> None:
+        """With a lease the others have not moved on, whatever some of them say."""
+        if not self._acts():
+            super().step_back(now)
+
     def _choose(self, now: float) -> Record | None:
+        self.unfollowed = None
         if self._acts():
             return self._myself.record
         holders = [record for record in self._table.showing() if self._holds(record, now)]
-        return max(holders, key=lambda record: record.token, default=None)
+        highest = max(holders, key=lambda record: record.token, default=None)
+        if highest is not None and is_minted(highest.id or "") and (highest.id or "") < self.floor:
+            self.unfollowed = highest
+            return None
+        if highest is not None:
+            self._token = highest.token
+        return highest
 
     def _holds(self, record: Record, now: float) -> bool:
-        if record.name == self._name or record.voters != self._myself.voters or record.id is None:
+        if record.name == self._name or record.id is None:
             return False
-        if is_minted(record.id) and record.id < self.floor:
-            return False  # there has been another since
+        followed = self.leader is not None and self.leader.id == record.id and record.token == self._token
+        if record.voters != self._myself.voters and not followed:
+            return False  # whoever is followed may just have changed the voters, or this node has
         if record.state is not MemberState.SUSPECT:
             return True
-        until = record.since + self._config.lease
+        until = record.since + self._length()
         if now < until:
             self._timers.set("holder", until, self._follow)
         return now < until

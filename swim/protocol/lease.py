@@ -1,8 +1,11 @@
-"""The lease: with `voters`, a node leads only while a majority of them has granted it that (LEADER.md).
+"""The lease: with `voters`, a node leads only while a majority of them has granted it that.
 
-After PaxosLease (Trencseni, Gazso, Reinhardt 2012): no disk, no clocks that agree. Who wants to lead
-sends a numbered round to all voters, and again every L/3 while it holds the lease. A voter (`voting`)
-grants the lease to one process at a time.
+After PaxosLease (Trencseni, Gazso, Reinhardt 2012): no disk, no clocks that agree. A node that wants to
+lead first asks all voters whether they would grant it the lease (TRY), which changes nothing anywhere: so
+one that is cut off, or is only mistaken about the others, mints no token and outbids nobody, however long
+that lasts (as in Raft's PreVote). Only when a majority would, it mints the token of its term and asks for
+the lease (ASK). It asks again every L/3 while it holds it. A voter (`voting`) grants the lease to one
+process at a time.
 
 **Why two leases cannot overlap.** Let every clock run at a rate between 1 - r and 1 + r of true time. A
 voter that receives a question at true time v and grants it promises nothing to anybody else until L
@@ -15,115 +18,154 @@ majorities share a voter, so there are no two holders at one instant. What this 
 
 - A grant is counted from the sending of the round that it answers: it echoes its number, and a process
   never uses a number twice. Late, doubled and reordered answers thus only count for less.
+- An answer is for one process, and from one voter's process (`post`); a question counts in one turn of the
+  voter (`voting`). What is repeated, reflected or relayed prolongs nothing and frees nothing.
 - `now` is read after the datagram was received, by a clock that goes on while the machine sleeps.
 - A voter that is started again does not know its promises. It grants nothing in its first L: by then they
   are over (the same sum: the promise was made before the process began).
-- A release names its round, and the asker counts no grant of rounds up to it any more; so a late one frees
-  nothing that is counted. Nothing is released while the last term still cleans up.
-- All are configured with the same voters and the same L. Every question says both; others are refused.
-- One name is one process at a time (`NameConflict`). A frozen virtual machine, whose clocks stand still,
-  is not covered: for that there is the fencing token.
+- A release names its round and turn, and the asker counts no grant of rounds up to it any more; so a late one
+  frees nothing that is counted. Nothing is released while the last term still cleans up.
+- All go by one configuration (`electorate`): its digest is in every question, and others are refused. It
+  changes only by grants of majorities of the old and of the new voters, which share a voter with either.
+- One name is one process at a time (`NameConflict`); a voter's name that comes up at another address, while
+  the earlier process may live, has no vote. A frozen virtual machine, whose clocks stand still, is not
+  covered: for that there is the fencing token.
 
-**Tokens rise.** A term's token is in the questions, and a term begins only when a majority has granted
-that token. A voter answers with the highest token that it has granted to others; who hears of a
-higher one than its own asks again with one above. As two majorities share a voter, the next holder's
-token is above as long as that voter's process lives. If it does not, tokens still rise by wall time: what
-answers a round is no older than L/3, a voter that was started again is silent for L, and after a round that
-failed the token is minted anew. So the new one is minted at least 2L/3 after the voter's old process granted
-any: it is above unless the two leaders' clocks differ by more, and nobody who lives has heard of the old one.
-A token that cannot have been minted yet could never be surpassed: a question with one is not granted, and a
-grant with one is not counted, as if lost. (Were it counted without its token, the new token might be lower.)
+**Tokens rise.** A term begins only when a majority has granted its token. A voter answers with the highest
+token that it has granted to others, and the token is minted above those. As two majorities share a voter, the
+next holder's token is above as long as that voter's process lives. If it does not, tokens still rise by wall
+time: no term begins from a round that is older than L/3, the token is minted after that round was sent, and a
+voter that was started again is silent for L. So the new token is minted at least 2L/3 after the voter's old
+process granted any: it is above unless the two leaders' clocks differ by more, and nobody who lives has heard
+of the old one. A token that cannot have been minted yet could never be surpassed: a question with one is not
+granted, and a grant with one is not counted, as if lost. A token that was granted but never led (`led`) is
+surpassed by the next one that asks, but ends no term: where two ask at once, the loser's may be the higher.
 
-**Who asks**: the lowest id that is not suspected, while no holder is known; the next ones too when that
-leads to nothing for long, as it may where only some links are cut. The holder shows its token in
-its tags (`_token`), told once by the flood, and takes it away when it has lost the lease; so members that
-do not vote know who leads without a message per renewal. A holder that is dead in a member's view, or
-suspected for longer than L, does not count. A holder is not displaced by a lower id; only holders raise
-the floor.
+The holder shows its token in its tags (`_token`), told once by the flood, and takes it away when it has lost
+the lease; so members that do not vote know who leads without a message per renewal. A holder is not
+displaced by a lower id; only holders raise the floor. One whose id is below the floor of others cannot be
+followed by them: it is told so, takes a fresh id, and asks anew.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from swim.protocol.configuration import Configuration
 from swim.protocol.context import Context, Part
-from swim.protocol.identity import from_the_future, is_minted, mint_boot, pack_id, unpack_id
-from swim.protocol.leadership import Leadership as Rule
+from swim.protocol.electorate import Electorate
+from swim.protocol.identity import from_the_future, is_minted, pack_id, unpack_id
+from swim.protocol.leadership import HolderLeads
 from swim.protocol.myself import Myself
+from swim.protocol.post import Post
+from swim.protocol.queue import Queue
+from swim.protocol.standing import describe_lease, explain_lease
 from swim.protocol.table import Record
-from swim.protocol.voting import Voter, digest_voters
-from swim.types import Address, Leadership, MemberState, Term
+from swim.types import Leadership, MemberState, Term
 from swim.wire.messages import Claim, ClaimKind, Refusal
 
-__all__ = ["Lease"]
+__all__ = ["Ballot", "Lease"]
 
 _MARGIN = 0.03
 _ROUNDS = 3
 """In the length of a lease."""
 _CLEANUP = 1 / 6
 """Of the length: a term ends so much before its lease, for what the application has to clean up."""
-_PLACES, _PATIENCE = 3, 2
-"""So many ask as well, each after so many lengths of a lease more, when those before them get nowhere."""
+_REPEATS = 4
+"""In the time of a round: a candidate asks those again that have not answered."""
 _FIRST_GAP_S = 0.02
-_CONTEST_GAP_S = 0.1
-"""Whoever refuses for longer than this has not just been overtaken by a release: others ask as well."""
+_FIRST_CONTEST_S = 0.05
 _SLACK_S = 0.005
 _SENT_MAX = 64
-_NEVER = -math.inf, 0
-_REFUSALS = {
-    Refusal.GRANTED: "has granted it to another",
-    Refusal.STARTING: "was started less than one lease ago",
-    Refusal.FLOOR: "knows of a leader with a higher id",
-    Refusal.VOTERS: "is configured with other voters",
-    Refusal.LENGTH: "is configured with another length of the lease",
-}
+
+
+@dataclass(slots=True)
+class Ballot:
+    """What one voter has answered to this process."""
+
+    process: bytes = b""
+    turn: int = 0
+    answered: int = 0
+    """The latest round that it has answered, and when that had been sent."""
+    sent: float = -math.inf
+    would: int = 0
+    """The latest round in which it would have granted the lease."""
+    until: float = -math.inf
+    """Until when it has promised this process the lease, and in which round."""
+    round: int = 0
+    token: str = ""
+    """The last that it has granted, and under which configuration."""
+    digest: bytes = b""
+    reason: Refusal = Refusal.NONE
+    """Why not, in this round, and when it may be otherwise."""
+    free_at: float = -math.inf
+    stale: int = 0
+    """The latest round that was asked in another turn."""
 
 
 class Lease(Part):
-    """This node's terms as holder of the lease, its questions to the voters, and its own vote."""
+    """This node's terms as holder of the lease, and its questions to the voters."""
 
-    def __init__(self, context: Context, myself: Myself, leadership: Rule, voters: Sequence[str]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        leadership: HolderLeads,
+        electorate: Electorate,
+        post: Post,
+    ) -> None:
         super().__init__(context)
         self.term: Term | None = None
         self.term_ends = -math.inf
         self.ends = -math.inf
         """When the lease itself ends."""
+        self.busy = False
+        """Functions run that were started for a term; they may still clean up after it."""
+        self.queue = Queue(context, myself, leadership)
         self._myself = myself
         self._leadership = leadership
-        self._voters = tuple(dict.fromkeys(voters))
-        self._majority = len(self._voters) // 2 + 1
-        self._length = self._config.lease
-        self._digest = digest_voters(self._voters)
-        self._voter = Voter(self._voters, self._length) if self._name in self._voters else None
-        self._process = mint_boot(self._rng).encode()
-        self._token = ""
+        self._electorate = electorate
+        electorate.changed = self._reconfigured
+        self._post = post
+        self.closing = False
+        """The term is over, and its functions clean up: the lease is held until they have ended."""
+        self.ballots: dict[str, Ballot] = {}
+        self._enroll()
         self._id: str | None = None
+        self._token = ""
+        self._highest = ""
+        """The highest token that voters know of."""
         self._round = self._rng.getrandbits(31)
-        self._sent: dict[int, float] = {}
+        self._sent: dict[int, tuple[float, bytes]] = {}
+        """When each round was sent, and for which configuration."""
         self._first = 0
         """The first round under this token."""
-        self._promised: dict[str, tuple[float, int]] = {}
-        """Until when each voter has promised this process the lease, and in which round."""
-        self._refused: dict[str, tuple[Refusal, float]] = {}
-        """Why not, and until when."""
-        self._unrenewed: tuple[str, ...] = ()
+        self.unrenewed: tuple[str, ...] = ()
         """Who did not renew the last lease."""
+        self._led = False
+        """There was a term since anything was freed."""
         self._clean_until = -math.inf
         """What acted for the leader may clean up until then, so nothing is released before."""
-        self._gap = _FIRST_GAP_S
+        self._gap, self._contest_gap = _FIRST_GAP_S, _FIRST_CONTEST_S
         self._not_before = -math.inf
-        self._turn: tuple[object, int | None] = (None, None)
         self._latest = -math.inf
         """The latest wall time that this node knew: clocks may be set back, and tokens stay."""
-        self._leaderless: float | None = None
+
+    @property
+    def _length(self) -> float:
+        return self._electorate.configuration.length
+
+    @property
+    def _third(self) -> float:
+        return self._length / _ROUNDS
+
+    @property
+    def _holds(self) -> bool:
+        """Does this node renew a lease?"""
+        return self.term is not None or self.closing
 
     # --- terms
-
-    def start(self, now: float) -> None:
-        """This process begins."""
-        if self._voter is not None:
-            self._voter.start(now)
 
     def attend(self, now: float, late: float) -> None:
         """Before anything else is looked at: is the time over?"""
@@ -138,14 +180,15 @@ class Lease(Part):
             self._lose(now)
         if self._token and self._table.newest_token > self._token:
             self._lose(now)  # it needs a token above that one
-        if self._leadership.leader is not None:
-            self._leaderless = None
-        elif self._leaderless is None:
-            self._leaderless = now
-        if self.term is None:
+        self.queue.update(now)
+        if self.term is not None:
+            self._timers.set_if_unset("moved", now + self._length, self._give_votes)
+        if self._leadership.unfollowed is not None:
+            self._timers.set_if_unset("behind", now, self._tell_behind)
+        if not self._holds:
             if self._wants(now):
                 self._timers.set_if_unset("lease", max(now, self._not_before), self._ask)
-            elif (due := self._due()) < math.inf:
+            elif (due := self.queue.due(self._length)) < math.inf:
                 self._timers.set_if_unset("turn", due, lambda at: None)  # and then `update` looks again
 
     def _may_lead(self) -> bool:
@@ -154,141 +197,184 @@ class Lease(Part):
         return id == self._id and id is not None and (not is_minted(id) or id >= self._leadership.floor)
 
     def _wants(self, now: float) -> bool:
-        """Is it this node's turn to ask for the lease?"""
-        return self._due() <= now
+        return self.queue.due(self._length) <= now
 
-    def _due(self) -> float:
-        """When it will be, as far as can be told: at once for the next in the queue."""
-        view = self._table.version, self._leadership.floor, self._leadership.leader
-        if view != self._turn[0]:
-            self._turn = view, self._place()
-        place = self._turn[1]
-        if place == 0:
-            return -math.inf
-        if place is None or self._leaderless is None:
-            return math.inf
-        return self._leaderless + place * self._length * _PATIENCE
-
-    def _place(self) -> int | None:
-        """This node's, among those that are not suspected. None: it is too far back, or there is a holder."""
-        if self._leadership.leader is not None:
-            holder = self._table.get(self._leadership.leader.name)
-            if holder is not None and holder.state is MemberState.ALIVE and holder.name != self._name:
-                return None
-        place = 0
-        for name in self._table.candidates(self._leadership.floor):
-            record = self._table.get(name)
-            if name == self._name:
-                return place
-            if record is not None and record.state is MemberState.ALIVE:
-                place += 1
-                if place > _PLACES:
-                    return None
-        return None
+    def _tell_behind(self, now: float) -> None:
+        """A leader that this node cannot follow is told which floor it is below."""
+        leader = self._leadership.unfollowed
+        if leader is not None:
+            floor = pack_id(self._leadership.floor)
+            self._post.send(Claim(ClaimKind.BEHIND, 0, id=floor), leader)
+            self._timers.set("behind", now + self._third, self._tell_behind)
 
     def _lose(self, now: float) -> None:
-        """The term is over. The lease runs out by itself: what acted for the leader may still clean up."""
+        """The term is over. What acted for the leader may still clean up: until then the lease is kept."""
+        self.closing = self.closing or (self.term is not None and self.busy)
         if self.term is not None:
-            missed = (name for name in self._voters if self._promised.get(name, _NEVER)[0] <= self.ends)
-            self._unrenewed = tuple(missed) if now >= self.term_ends else ()
+            missed = (name for name, ballot in self.ballots.items() if ballot.until <= self.ends)
+            self.unrenewed = tuple(missed) if now >= self.term_ends else ()
             self._clean_until = self.ends
+        self.term, self.term_ends = None, -math.inf
+        self._electorate.withdraw()
+        self._timers.cancel("lease-end")
+        self._myself.hide_token(now)
+        if self.closing:
+            self._timers.set_if_unset("lease", now + self._third, self._ask)
+            return
         self.end()
         self._forget()
-        self._refused.clear()
-        self._gap = _FIRST_GAP_S
+        self._gap, self._contest_gap = _FIRST_GAP_S, _FIRST_CONTEST_S
         self._not_before = now
-        self._myself.hide_token(now)
 
     def end(self) -> None:
         """This node does not act as leader any more."""
         self.term, self.term_ends, self.ends = None, -math.inf, -math.inf
-        self._timers.cancel("lease")
-        self._timers.cancel("lease-end")
+        self.closing = False
+        for name in ("lease", "again", "lease-end"):
+            self._timers.cancel(name)
 
     def release(self, now: float) -> None:
         """What acted for the leader has ended: others may begin at once."""
+        self._clean_until = -math.inf
         self._free(now)
+        self.closing = self.busy = False
         self._lose(now)
+
+    def note_functions(self, running: bool, now: float) -> None:
+        """Functions run for the leader, or the last of them has ended, its clean-up included."""
+        self.busy = running
+        if self.closing and not running:
+            self.release(now)
 
     def _forget(self) -> None:
         """Nothing that was granted so far is counted any more."""
         self._token = ""
         self._sent.clear()
-        self._promised.clear()
+        for ballot in self.ballots.values():
+            ballot.until, ballot.reason = -math.inf, Refusal.NONE
 
     def _free(self, now: float) -> None:
         """Forget what was granted so far, which the voters may know."""
+        for name, ballot in self.ballots.items():
+            if ballot.process:
+                claim = Claim(ClaimKind.RELEASE, self._round, turn=ballot.turn, led=self._led)
+                self._send(name, claim, ballot.process, now)
         self._forget()
-        self.ends = -math.inf
-        self._tell(Claim(ClaimKind.RELEASE, self._round, process=self._process), now)
+        self._led, self.ends = False, -math.inf
+
+    # --- the configuration
+
+    def _enroll(self) -> None:
+        """A ballot for each voter."""
+        names = dict.fromkeys(self._electorate.names)
+        self.ballots = {name: self.ballots.get(name) or Ballot() for name in names}
+
+    def _reconfigured(self, now: float) -> None:
+        """There is another configuration, or one is about to be."""
+        self._enroll()
+        if self._holds:
+            self._timers.set("lease", now, self._ask)
+
+    def _give_votes(self, now: float) -> None:
+        """Voters that were started anew elsewhere vote again, when enough of the others agree."""
+        electorate = self._electorate
+        if self.term is not None and electorate.idle and electorate.moved():
+            electorate.propose(electorate.configuration.voters, self.term.token, now)
+
+    def _advance(self, now: float) -> None:
+        """A change of the configuration goes on, as soon as it has been granted."""
+        electorate, term = self._electorate, self.term
+        for step in (electorate.proposal, electorate.configuration):
+            if step is None or term is None:
+                continue
+            granted = {name: each.until for name, each in self.ballots.items() if each.digest == step.digest}
+            if step.majority_until(granted) > now:
+                electorate.granted(step, term.token, now)
 
     # --- asking
 
     def _ask(self, now: float) -> None:
         """A round to all voters."""
-        id = self._myself.id
-        if id is None or (self.term is None and not self._wants(now)):
+        if self._myself.id is None or not (self._holds or self._wants(now)):
             return
-        if self.term is None and self._id != id:
-            self._token = ""
-        if not self._token:
-            self._id, self._token, self._first = id, self._myself.mint_token(now), self._round + 1
         self._round += 1
-        self._sent[self._round] = now
+        self._sent[self._round] = now, self._electorate.asked.digest
         if len(self._sent) > _SENT_MAX:
             del self._sent[next(iter(self._sent))]
-        if self.term is None:
-            self._refused.clear()
-            self._timers.set("lease", now + self._length / _ROUNDS, self._give_way)
-        else:
-            self._timers.set("lease", now + self._length / _ROUNDS, self._ask)
-        self._tell(
-            Claim(
-                ClaimKind.ASK,
-                self._round,
-                pack_id(id),
-                self._process,
-                pack_id(self._token),
-                self._digest,
-                round(self._length * 1000),
-            ),
-            now,
-        )
+        for ballot in self.ballots.values():
+            ballot.reason = Refusal.NONE
+        if self._holds:
+            self._timers.set("lease", now + self._third, self._ask)
+            for name, ballot in list(self.ballots.items()):
+                # One that has not answered for long may be another process by now: which is it?
+                lately = ballot.process and now - ballot.sent < self._length
+                self._question(name, ClaimKind.ASK if lately else ClaimKind.TRY, now)
+            if (proposal := self._electorate.sounding) is not None:
+                for name in proposal.names:
+                    self._question(name, ClaimKind.TRY, now, proposal)
+            return
+        self._id, self._token, self._highest = self._myself.id, "", ""
+        self._timers.set("lease", now + self._third, self._give_way)
+        self._timers.set("again", now + self._third / _REPEATS, self._repeat)
+        for name in list(self.ballots):
+            self._question(name, ClaimKind.TRY, now)
 
-    def _tell(self, claim: Claim, now: float) -> None:
-        for name in self._voters:
-            record = self._table.get(name)
-            if record is not None and record.own and name != self._name:
-                self._outbox.send(record.address, claim)  # also to one that is held to be dead: it may not be
-        if self._voter is not None:
-            self._tell_myself(claim, now)
+    def _repeat(self, now: float) -> None:
+        """Packets get lost: whoever has not answered is asked once more, in the same round."""
+        if self._holds or self._round not in self._sent:
+            return
+        self._timers.set("again", now + self._third / _REPEATS, self._repeat)
+        for name, ballot in list(self.ballots.items()):
+            if ballot.reason is Refusal.NONE and ballot.would < self._round:
+                self._question(name, ClaimKind.TRY, now)
+            elif self._token and ballot.would == self._round and ballot.round < self._round:
+                self._question(name, ClaimKind.ASK, now)
+
+    def _question(
+        self, name: str, kind: ClaimKind, now: float, configuration: Configuration | None = None
+    ) -> None:
+        ballot = self.ballots[name]
+        asked = configuration or self._electorate.asked
+        setup = asked.pack() if asked is not self._electorate.configuration else b""
+        claim = Claim(kind, self._round, configuration=asked.digest, setup=setup)
+        if kind is ClaimKind.TRY:
+            self._send(name, replace(claim, id=pack_id(self._id)), b"", now)
+        else:
+            token = pack_id(self._token) if ballot.token != self._token else b""
+            claim = replace(claim, turn=ballot.turn, token=token, led=self._holds)
+            self._send(name, claim, ballot.process, now)
+
+    def _send(self, name: str, claim: Claim, process: bytes, now: float) -> None:
+        record = self._table.get(name)
+        if name == self._name:
+            self._tell_myself(replace(claim, process=self._post.process), now)
+        elif record is not None and record.own:
+            self._post.send(claim, record, process)  # also to one that is held to be dead: it may not be
 
     def _tell_myself(self, claim: Claim, now: float) -> None:
-        answer = self._vote(claim, now)
+        answer = self._vote(claim, self._myself.record, now)
         if answer is not None:
-            self._answered(answer, self._name, now)
+            self._answered(replace(answer, process=self._post.process), self._name, now)
 
-    def _vote(self, claim: Claim, now: float) -> Claim | None:
-        if self._voter is None:
-            left_ms = round(self._length * 1000)
-            refusal = Claim(ClaimKind.REFUSE, claim.round, left_ms=left_ms, reason=Refusal.VOTERS)
-            return refusal if claim.kind is ClaimKind.ASK else None
-        if claim.kind is ClaimKind.ASK:
-            return self._voter.answer(claim, self._leadership.floor, now)
-        self._voter.release(claim)
+    def _vote(self, claim: Claim, asker: Record | None, now: float) -> Claim | None:
+        if claim.kind is ClaimKind.RELEASE:
+            self._electorate.release(claim)
+        elif asker is not None:
+            return self._electorate.vote(claim, asker, self._leadership.floor, now)
         return None
 
-    def receive(self, claim: Claim, sender: Record, source: Address, now: float) -> None:
-        """A claim of another member, or its answer to one of this node's."""
+    def receive(self, claim: Claim, sender: Record, now: float) -> None:
+        """A claim of another member, or its answer to one of this node's, which is for this process."""
         if claim.token and not self._credible(claim.token):
             self._outbox.drop("token")
-            return
-        if claim.kind in (ClaimKind.ASK, ClaimKind.RELEASE):
-            answer = self._vote(claim, now)
+        elif claim.kind in (ClaimKind.ASK, ClaimKind.TRY, ClaimKind.RELEASE):
+            answer = self._vote(claim, sender, now)
             if answer is not None:
-                self._outbox.send(source, answer)
-        elif claim.kind in (ClaimKind.GRANT, ClaimKind.REFUSE) and sender.name in self._voters:
+                self._post.send(answer, sender, claim.process)
+        elif claim.kind in (ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.WOULD):
             self._answered(claim, sender.name, now)
+        elif claim.kind is ClaimKind.BEHIND:
+            self._leadership.hear_floor(unpack_id(claim.id) or "", now)
 
     def _credible(self, packed: bytes) -> bool:
         """Can this token have been minted by now?"""
@@ -298,59 +384,106 @@ class Lease(Part):
     # --- answers
 
     def _answered(self, answer: Claim, voter: str, now: float) -> None:
-        sent = self._sent.get(answer.round)
-        if sent is None:
+        asked, ballot = self._sent.get(answer.round), self.ballots.get(voter)
+        if asked is None or ballot is None:
+            self._outbox.drop("claim-unasked")
             return
-        current = bool(self._token) and answer.round >= self._first
+        sent, digest = asked
+        if answer.round >= ballot.answered:
+            ballot.process, ballot.turn = answer.process, answer.turn
+            ballot.answered, ballot.sent = answer.round, sent
         if answer.kind is ClaimKind.GRANT:
-            higher = unpack_id(answer.token) or ""
-            if current and higher > self._token:
-                self._outbid(higher, now)
-                return
-            # Late, it does not count, but others are kept waiting by it: see `_give_way`.
-            promise = sent + self._length * (1 - _MARGIN), answer.round
-            self._promised[voter] = max(promise, self._promised.get(voter, _NEVER))
-        if not current:
+            self._granted(answer, ballot, sent, digest, now)
+        elif answer.round == self._round:
+            if answer.kind is ClaimKind.WOULD:
+                self._would(answer, voter, ballot, now)
+            else:
+                self._refused(answer, voter, ballot, now)
+
+    def _would(self, answer: Claim, voter: str, ballot: Ballot, now: float) -> None:
+        if ballot.would == answer.round or now > ballot.sent + self._third:
             return
-        if answer.kind is ClaimKind.REFUSE:
-            self._refused[voter] = (answer.reason, now + answer.left_ms / 1000)
-        else:
-            self._refused.pop(voter, None)
-        self._count(now)
+        ballot.would = answer.round
+        self._highest = max(self._highest, unpack_id(answer.token) or "")
+        sounding = self._electorate.sounding
+        if sounding is not None:
+            if sounding.majority(self._would_now):
+                self._electorate.sounded(now)
+        elif self._token:
+            self._question(voter, ClaimKind.ASK, now)
+        elif self._electorate.asked.majority(self._would_now):
+            self._table.newest_token = max(self._table.newest_token, self._highest)
+            self._token, self._first = self._myself.mint_token(now), self._round
+            for name in filter(self._would_now, list(self.ballots)):
+                self._question(name, ClaimKind.ASK, now)
+
+    def _would_now(self, name: str) -> bool:
+        return self.ballots[name].would == self._round
+
+    def _refused(self, answer: Claim, voter: str, ballot: Ballot, now: float) -> None:
+        if answer.reason is Refusal.STALE:
+            if self._token and ballot.stale != answer.round:
+                ballot.stale = answer.round
+                self._question(voter, ClaimKind.ASK, now)  # its turn is known now
+            return
+        if answer.reason is Refusal.FLOOR:
+            self._leadership.hear_floor(unpack_id(answer.id) or "", now)
+        ballot.reason, ballot.free_at = answer.reason, now + answer.left_ms / 1000
+        if not self._holds and self._hopeless():
+            self._give_way(now)
+
+    def _granted(self, answer: Claim, ballot: Ballot, sent: float, digest: bytes, now: float) -> None:
+        higher = unpack_id(answer.token) or ""
+        current = bool(self._token) and answer.round >= self._first
+        if current and higher > self._token and (answer.led or not self._holds):
+            self._outbid(higher, now)
+            return
+        # Late, it does not count, but others are kept waiting by it: see `_give_way`.
+        if answer.round > ballot.round:
+            ballot.until, ballot.round = sent + self._length * (1 - _MARGIN), answer.round
+        if current:
+            ballot.token, ballot.reason, ballot.digest = self._token, Refusal.NONE, digest
+            self._count(now)
 
     def _outbid(self, token: str, now: float) -> None:
         """There was a term with a higher token: ask anew, with one above it."""
         self._table.newest_token = max(self._table.newest_token, token)
-        if self.term is not None:
+        if self._holds:
             self._lose(now)
-        self._token = ""
-        self._timers.set("lease", now, self._ask)
+        else:
+            self._token = ""
+            self._timers.set("lease", now, self._ask)
 
     def _count(self, now: float) -> None:
-        ends = sorted(
-            (until for until, number in self._promised.values() if number >= self._first), reverse=True
-        )
-        self.ends = ends[self._majority - 1] if len(ends) >= self._majority else -math.inf
+        until = {name: ballot.until for name, ballot in self.ballots.items() if ballot.round >= self._first}
+        if not self._holds and now > self._sent[self._first][0] + self._third:
+            return  # so old a round begins no term
+        ends = self._electorate.configuration.majority_until(until)
+        self.ends = max(ends, self.ends) if self._holds else ends
         term_ends = self.ends - self._length * _CLEANUP
-        if term_ends > now:
+        if self.closing:
+            self._clean_until = self.ends
+        elif term_ends > now:
             self._hold(term_ends, now)
-        elif self.term is None and self._hopeless():
-            self._give_way(now)
+        self._advance(now)
 
     def _hold(self, term_ends: float, now: float) -> None:
         self.term_ends = term_ends
         self._timers.set("lease-end", term_ends, lambda at: None)  # `attend` looks at the time
         if self.term is None:
             self.term = Term(self._token, now)
-            self._gap, self._unrenewed = _FIRST_GAP_S, ()
-            self._timers.set("lease", self._sent[self._round] + self._length / _ROUNDS, self._ask)
+            self._led = True
+            self._gap, self._contest_gap, self.unrenewed = _FIRST_GAP_S, _FIRST_CONTEST_S, ()
+            self._timers.cancel("again")
+            self._timers.set("lease", self._sent[self._round][0] + self._third, self._ask)
             self._myself.show_token(self._token, now)
             self._leadership.update(now)
 
     def _hopeless(self) -> bool:
         """So many refuse, or have left, that there will be no majority in this round."""
-        still = [name for name in self._voters if name not in self._refused and not self._has_left(name)]
-        return len(still) < self._majority
+        return not self._electorate.asked.majority(
+            lambda name: self.ballots[name].reason is Refusal.NONE and not self._has_left(name)
+        )
 
     def _has_left(self, name: str) -> bool:
         record = self._table.get(name)
@@ -359,53 +492,36 @@ class Lease(Part):
     def _give_way(self, now: float) -> None:
         """This round failed: ask again when enough of the grants to others have run out.
 
-        Where others ask as well, so that nobody gets a majority, it frees what it has for a while.
+        What was granted is freed, since others may ask as well, so that nobody gets a majority: the
+        next question comes after a random time, which grows.
         """
-        lefts = [max(0.0, until - now) for _, until in self._refused.values()]
-        mine = [0.0 for until, _ in self._promised.values() if until > now]
-        lefts += mine
-        lefts.sort()
-        left = lefts[self._majority - 1] if len(lefts) >= self._majority else math.inf
-        third = self._length / _ROUNDS
-        if mine and left > third and self._gap > _CONTEST_GAP_S and now >= self._clean_until:
-            wait = self._rng.uniform(third, self._length)
+        self._timers.cancel("again")
+        granted = any(ballot.until > now for ballot in self.ballots.values())
+        if (self._token or granted) and now >= self._clean_until:
             self._free(now)
+            wait = self._rng.uniform(0.5, 1.5) * self._contest_gap
+            self._contest_gap = min(2 * self._contest_gap, self._length)
         else:
-            wait = min(left + _SLACK_S, self._gap, third)
+            wait = min(self.free_at(now) - now + _SLACK_S, self._gap, self._third)
             self._gap *= 2
-            self._token = ""
+        self._token = ""
         self._not_before = now + wait
         self._timers.set("lease", self._not_before, self._ask)
+
+    def free_at(self, now: float) -> float:
+        """When a majority of voters may grant it, by what they said last; inf if they said nothing."""
+        free = {
+            name: -(now if ballot.until > now else max(ballot.free_at, now))
+            for name, ballot in self.ballots.items()
+            if ballot.reason is not Refusal.NONE or ballot.until > now
+        }
+        return -self._electorate.asked.majority_until(free)
 
     # --- for people
 
     def describe(self, now: float) -> Leadership:
-        leader = self._leadership.leader
-        return Leadership(
-            leader,
-            self._leadership.token,
-            self.term,
-            max(0.0, self.term_ends - now) if self.term is not None else 0.0,
-            self._voters,
-            tuple(name for name, (until, _) in self._promised.items() if until > now),
-            self.problem(now) if leader is None else None,
-        )
+        return describe_lease(self, self._electorate, self._leadership, self._table, now)
 
     def problem(self, now: float) -> str:
         """Why there is no leader, as far as this node can tell."""
-        count = len(self._voters)
-        told = [f"{self._majority} of {count} voters have to grant a lease"]
-        if self._refused or self._promised:
-            granted = sum(1 for until, _ in self._promised.values() if until > now)
-            told.append(f"{granted} grant it to this node")
-        if self._unrenewed:
-            told.append(f"the last one was not renewed by {', '.join(self._unrenewed)}")
-        told += [f"{name} {_REFUSALS[reason]}" for name, (reason, _) in self._refused.items()]
-        absent = [name for name in self._voters if not self._is_present(name)]
-        if absent:
-            told.append(f"no members now: {', '.join(absent)}")
-        return "; ".join(told)
-
-    def _is_present(self, name: str) -> bool:
-        record = self._table.get(name)
-        return record is not None and record.present
+        return explain_lease(self, self._electorate, self._table, now)

@@ -274,7 +274,12 @@ class Membership(Part):
             self._change(old, old.become(MemberState.ALIVE, now), now)
 
     def _heed_token(self, record: Record, now: float) -> None:
-        """Tokens rise above every one heard of, but not above one that cannot have been minted yet."""
+        """Tokens rise above every one heard of, but not above one that cannot have been minted yet.
+
+        Those that other voters have granted are none of this node's business.
+        """
+        if record.voters != self._myself.voters:
+            return
         if record.token > self._table.newest_token and not from_the_future(record.token, self._wall(now)):
             self._table.newest_token = record.token
 

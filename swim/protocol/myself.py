@@ -11,7 +11,15 @@ from swim.protocol.context import Context, Part
 from swim.protocol.dissemination import Dissemination
 from swim.protocol.identity import id_milliseconds, is_minted, mint_boot, mint_id
 from swim.protocol.limits import TokenBucket
-from swim.protocol.table import ELECTABLE_TAG, NOT_ELECTABLE, TOKEN_TAG, VOTERS_TAG, Record, encode_meta
+from swim.protocol.table import (
+    ELECTABLE_TAG,
+    NOT_ELECTABLE,
+    TOKEN_TAG,
+    VOTERS_SIZE,
+    VOTERS_TAG,
+    Record,
+    encode_meta,
+)
 from swim.types import Address, MemberState
 
 __all__ = ["INCARNATION_MAX", "META_SIZE_MAX", "Myself", "check_tags"]
@@ -27,7 +35,8 @@ _CUT_OFF_S, _CUT_OFFS_MAX = 5.0, 128
 def check_tags(tags: Mapping[str, str], marks: Mapping[str, str] | None = None) -> dict[str, str]:
     """The tags as they can be carried. Raises `TagsError`, which says how many bytes there are.
 
-    `marks` are those of our own that stay; there is always room for the token of a leader.
+    `marks` are those of our own that stay; there is always room for the token of a leader, and for a longer
+    number of its voters.
     """
     for key, value in tags.items():
         if not isinstance(key, str) or not isinstance(value, str):
@@ -40,7 +49,9 @@ def check_tags(tags: Mapping[str, str], marks: Mapping[str, str] | None = None) 
             (key + value).encode()
         except UnicodeEncodeError:
             raise TagsError(f"tag {key!r}={value!r}: not valid Unicode text") from None
-    largest = {TOKEN_TAG: "0" * 26, **(marks or {})}
+    largest = {**(marks or {}), TOKEN_TAG: "0" * 26}
+    if VOTERS_TAG in largest:
+        largest[VOTERS_TAG] = "0" * VOTERS_SIZE
     size = len(encode_meta(dict(tags), "0" * 26, "0" * 8, largest))
     if size > META_SIZE_MAX:
         empty = len(encode_meta({}, "0" * 26, "0" * 8, largest))
@@ -150,6 +161,15 @@ class Myself(Part):
         """With voters: this node does not hold the lease any more."""
         if self._marks.pop(TOKEN_TAG, None) is not None:
             self.tell_token(now)
+
+    def show_voters(self, tag: str) -> None:
+        """Which configuration this node goes by, in its next record."""
+        self._marks[VOTERS_TAG] = tag
+
+    def say_voters(self, now: float) -> None:
+        """That is another one now."""
+        if self.record is not None:
+            self._say_more(now)
 
     def tell_token(self, now: float) -> None:
         record, taken = self.record, TOKEN_TAG in self._marks

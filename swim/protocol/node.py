@@ -111,7 +111,7 @@ class Node(Parts):
         assert self.phase is Phase.NEW
         self.phase = Phase.JOINING
         self._sync.seeds = list(dict.fromkeys(seeds))
-        self._tenure.start(now)
+        self._electorate.voter.start(now)
         self._joining.begin(now)
         self._settle(now)
 
@@ -184,6 +184,11 @@ class Node(Parts):
             self._leadership.step_back(now)
             self._settle(now)
         return leads
+
+    def note_functions(self, running: bool, now: float) -> None:
+        """The driver runs functions for the leader; or the last of them has ended, its clean-up included."""
+        self._tenure.note_functions(running, now)
+        self._settle(now)
 
     def require_may_yield(self) -> None:
         """Raises ValueError with a pinned id."""
@@ -364,6 +369,7 @@ class Node(Parts):
     def _settle(self, now: float) -> None:
         """After every input: let the parts follow the table."""
         if self.phase is Phase.MEMBER:
+            self._electorate.update(now)
             self._leadership.update(now)
             self._probing.refresh(now)
             self._tenure.update(now)

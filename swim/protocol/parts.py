@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from swim.errors import SwimError
 from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.calling import Calling
+from swim.protocol.configuration import founding_configuration
 from swim.protocol.context import Context
 from swim.protocol.dissemination import Dissemination
+from swim.protocol.electorate import ABOUT_VOTERS, Electorate
 from swim.protocol.freshness import Freshness
 from swim.protocol.joining import Joining
 from swim.protocol.leadership import HolderLeads, Leadership
@@ -18,6 +20,7 @@ from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
 from swim.protocol.naming import Naming
 from swim.protocol.networks import Networks
+from swim.protocol.post import Post
 from swim.protocol.probing import Probing
 from swim.protocol.readmission import Readmission
 from swim.protocol.reception import Reception
@@ -26,10 +29,11 @@ from swim.protocol.search import Search
 from swim.protocol.streamed import Streamed
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
+from swim.protocol.table import Record
 from swim.protocol.tenure import Tenure
 from swim.protocol.verdicts import Verdicts
-from swim.protocol.voting import voters_tag
 from swim.types import Address
+from swim.wire.messages import Claim
 
 __all__ = ["Parts"]
 
@@ -41,6 +45,7 @@ class Parts:
     _probing: Probing
     _naming: Naming
     _tenure: Tenure | Lease
+    _holder: HolderLeads
 
     def __init__(
         self,
@@ -62,8 +67,12 @@ class Parts:
             suspected=lambda name: self._suspicion.suspects(name),
             loss=lambda: self._suspicion.usual_loss(),
         )
-        shown = voters_tag(voters, context.config.lease)
-        self._myself = Myself(context, self._dissemination, address, tags, pinned_id, electable, shown)
+        configuration = founding_configuration(voters, context.config.lease)
+        self._myself = Myself(
+            context, self._dissemination, address, tags, pinned_id, electable, configuration.tag
+        )
+        self._post = Post(context, self._myself)
+        self._electorate = Electorate(context, self._myself, self._post, configuration)
         self._links = Links(
             context, self._myself, ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries)
         )
@@ -81,7 +90,9 @@ class Parts:
         )
         self._build_leadership(voters)
         self._broadcasts = Broadcasts(context, self._myself, self._dissemination)
-        self._sync = Sync(context, self._myself, self._membership, self._leadership, self._broadcasts)
+        self._sync = Sync(
+            context, self._myself, self._membership, self._leadership, self._electorate, self._broadcasts
+        )
         self._build_detector()
         self._build_entrances(voters)
 
@@ -89,11 +100,12 @@ class Parts:
         if not voters:
             self._leadership = Leadership(self._context, self._myself)
             return
-        self._leadership = HolderLeads(
+        self._leadership = self._holder = HolderLeads(
             self._context,
             self._myself,
             acts=lambda: self._tenure.term is not None,
             why_none=lambda now: self._tenure.problem(now) or "",
+            length=lambda: self._electorate.configuration.length,
         )
 
     def _build_detector(self) -> None:
@@ -122,10 +134,16 @@ class Parts:
     def _build_entrances(self, voters: Sequence[str]) -> None:
         context, myself, leads = self._context, self._myself, self._leadership
         if voters:
-            self._tenure = Lease(context, myself, leads, voters)
+            self._tenure = Lease(context, myself, self._holder, self._electorate, self._post)
         else:
             self._tenure = Tenure(
-                context, myself, leads, self._probing, self._suspicion.suspects, self._sync.differs
+                context,
+                myself,
+                leads,
+                self._probing,
+                self._suspicion.suspects,
+                self._sync.differs,
+                self._post,
             )
         self._reception = Reception(
             context,
@@ -136,7 +154,7 @@ class Parts:
             self._suspicion,
             self._verdicts,
             self._sync,
-            self._tenure.receive,
+            self._claimed,
             self._broadcasts,
             self._freshness,
         )
@@ -148,11 +166,21 @@ class Parts:
             self._myself,
             self._sync,
             self._leadership,
+            self._electorate,
             self._naming,
             reaches=self._networks.reaches,
             joined=self._joined,
             failed=self._fail,
         )
+
+    def _claimed(self, claim: Claim, sender: Record, now: float) -> None:
+        """A claim of another member, if it is for this process."""
+        if not self._post.check(claim, sender):
+            return
+        if claim.kind in ABOUT_VOTERS:
+            self._electorate.receive(claim, sender, now)
+        else:
+            self._tenure.receive(claim, sender, now)
 
     def _joined(self, now: float) -> None:
         raise NotImplementedError

@@ -36,7 +36,7 @@ from swim.wire.messages import (
 __all__ = ["Reception"]
 
 _ALIASES_MAX = 1_024
-_ALSO_OF_ABSENT = ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.RELEASE
+_ALSO_OF_ABSENT = ClaimKind.WOULD, ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.RELEASE
 """Claims that are of use whatever became of their sender: a farewell may overtake a release."""
 
 
@@ -53,7 +53,7 @@ class Reception(Part):
         suspicion: Suspicion,
         verdicts: Verdicts,
         sync: Sync,
-        claimed: Callable[[Claim, Record, Address, float], None],
+        claimed: Callable[[Claim, Record, float], None],
         broadcasts: Broadcasts,
         freshness: Freshness,
     ) -> None:
@@ -203,4 +203,4 @@ class Reception(Part):
         elif not sender.present and claim.kind not in _ALSO_OF_ABSENT:
             self._membership.correct(source, sender.as_dead(self._name), now)
             return
-        self._claimed(claim, sender, source, now)
+        self._claimed(claim, sender, now)

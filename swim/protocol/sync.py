@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
+from swim.protocol.electorate import Electorate
 from swim.protocol.identity import pack_id, unpack_id
 from swim.protocol.leadership import Leadership
 from swim.protocol.limits import TokenBucket
@@ -54,9 +55,11 @@ class Sync(Part):
         myself: Myself,
         membership: Membership,
         leadership: Leadership,
+        electorate: Electorate,
         broadcasts: Broadcasts,
     ) -> None:
         super().__init__(context)
+        self._electorate = electorate
         self.seeds: list[Address] = []
         self._myself = myself
         self._membership = membership
@@ -144,6 +147,7 @@ class Sync(Part):
             joining,
             pack_id(floor),
             pack_addresses([record.address for record in self._table.dead() if record.solo][:_LOST_MAX]),
+            setup=self._electorate.configuration.pack() if self._electorate.configuration.voters else b"",
         )
 
     def exchange(self, theirs: PushPull, now: float) -> PushPull | ErrorMessage:
@@ -197,8 +201,8 @@ class Sync(Part):
                 if known and self._membership.permits(address):
                     self.leads[address] = now
             floor = unpack_id(theirs.greeting.floor) or ""
-            if not self._table.has_id(floor):
-                floor = ""  # without its leader it is only a number, which anybody may make up
+            if not self._leadership.believes(floor, theirs.greeting.name):
+                floor = ""
             if any(each.own and each.present and each.name != self._name for each in self._table):
                 self._leadership.meet(floor, now)
             self._leadership.hear_floor(floor, now)

@@ -23,8 +23,10 @@ __all__ = [
     "BOOT_TAG",
     "ELECTABLE_TAG",
     "ID_TAG",
+    "MOVED_MARK",
     "NOT_ELECTABLE",
     "TOKEN_TAG",
+    "VOTERS_SIZE",
     "VOTERS_TAG",
     "MemberTable",
     "Record",
@@ -37,7 +39,9 @@ T = TypeVar("T")
 ID_TAG, BOOT_TAG = "_id", "_boot"
 TOKEN_TAG, ELECTABLE_TAG, VOTERS_TAG = "_token", "_electable", "_voters"
 NOT_ELECTABLE = "no"
-_VOTERS_SIZE = 16
+VOTERS_SIZE = 16
+MOVED_MARK = "!"
+"""Behind the tag of a voter that has no vote, as an earlier process of its name may live."""
 _CLAIMS_MAX = 8
 """Names that are remembered for one address."""
 _WIRE_STATES = {
@@ -61,7 +65,7 @@ def _marks(tags: Mapping[str, str], *, own: bool) -> tuple[str, bool, str]:
     return (
         token if is_minted(token) else "",
         tags.get(ELECTABLE_TAG) != NOT_ELECTABLE,
-        _one(tags.get(VOTERS_TAG, "")[:_VOTERS_SIZE]),
+        _one(tags.get(VOTERS_TAG, "")[:VOTERS_SIZE].rstrip(MOVED_MARK)),
     )
 
 

@@ -19,9 +19,10 @@ from swim.protocol.identity import pack_id
 from swim.protocol.leadership import Leadership as Rule
 from swim.protocol.limits import TokenBucket
 from swim.protocol.myself import Myself
+from swim.protocol.post import Post
 from swim.protocol.probing import Probing
 from swim.protocol.table import Record
-from swim.types import Address, Leadership, Term
+from swim.types import Leadership, Term
 from swim.wire.messages import Claim, ClaimKind, Refusal
 
 __all__ = ["Tenure"]
@@ -45,6 +46,7 @@ class Tenure(Part):
         probing: Probing,
         suspected: Callable[[str], bool],
         differs: Callable[[Record, float], None],
+        post: Post,
     ) -> None:
         super().__init__(context)
         self.term: Term | None = None
@@ -57,15 +59,13 @@ class Tenure(Part):
         self._probing = probing
         self._suspected = suspected
         self._differs = differs
+        self._post = post
         self._starts = TokenBucket(_TERMS_PER_S, _TERMS_BURST)
         self._rounds: dict[int, float] = {}
         self._confirmed: dict[str, float] = {}
         """Who follows this node, as of when it was asked."""
         self._losing_touch: float | None = None
         self._gap = _FIRST_GAP_S
-
-    def start(self, now: float) -> None:
-        """This process begins."""
 
     # --- doubt
 
@@ -200,17 +200,21 @@ class Tenure(Part):
         if len(self._rounds) > 2 * _BEATS:
             del self._rounds[next(iter(self._rounds))]
         for peer in self._peers():
-            self._outbox.send(peer.address, Claim(ClaimKind.CONFIRM, number, pack_id(self._myself.id)))
+            self._post.send(Claim(ClaimKind.CONFIRM, number, id=pack_id(self._myself.id)), peer)
 
-    def receive(self, claim: Claim, sender: Record, source: Address, now: float) -> None:
-        """A claim of another member, or its answer to one of this node's."""
+    def note_functions(self, running: bool, now: float) -> None:
+        """Functions run for the leader, or the last of them has ended."""
+
+    def receive(self, claim: Claim, sender: Record, now: float) -> None:
+        """A claim of another member, or its answer to one of this node's, which is for this process."""
         if claim.kind is ClaimKind.CONFIRM:
             leader = self._leadership.leader
             follows = leader is not None and leader.name == sender.name and leader.id is not None
             if leader is not None and leader.id is not None and follows and pack_id(leader.id) == claim.id:
-                self._outbox.send(source, Claim(ClaimKind.FOLLOW, claim.round))
+                self._post.send(Claim(ClaimKind.FOLLOW, claim.round), sender, claim.process)
         elif claim.kind is ClaimKind.FOLLOW and claim.round in self._rounds:
             self._confirmed[sender.name] = self._rounds[claim.round]
-        elif claim.kind is ClaimKind.ASK:
-            refusal = Claim(ClaimKind.REFUSE, claim.round, left_ms=claim.length_ms, reason=Refusal.VOTERS)
-            self._outbox.send(source, refusal)
+        elif claim.kind in (ClaimKind.ASK, ClaimKind.TRY):
+            left_ms = round(self._config.lease * 1000)
+            refusal = Claim(ClaimKind.REFUSE, claim.round, left_ms=left_ms, reason=Refusal.VOTERS)
+            self._post.send(refusal, sender, claim.process)

@@ -84,7 +84,8 @@ class Chaos:
     def _revive(self, name: str) -> None:
         if not self.world.nodes[name].running:
             others = [node.name for node in self.world.running()]
-            moves = self._rng.random() < 0.3
+            # Voters that come up elsewhere have no vote before the leader has seen to it: see `Electorate`.
+            moves = self._rng.random() < 0.3 and name not in self.world.nodes[name].options.get("voters", ())
             self.world.restart(name, new_address=moves, seeds=self._rng.sample(others, min(2, len(others))))
 
     def _spare(self, name: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from swim.wire.claims import CLAIM_MARK, claim, pack_claim
+from swim.wire.claims import CLAIM_MARK, SETUP_SIZE_MAX, claim, pack_claim
 from swim.wire.dialect import (
     ACK,
     ALIVE,
@@ -165,6 +165,7 @@ def greeting(body: Body) -> Greeting:
         raw(body, b"f", _EXTRA_SIZE_MAX),
         raw(body, b"l", _LOST_SIZE_MAX),
         raw(body, b"a", _EXTRA_SIZE_MAX),
+        raw(body, b"v", SETUP_SIZE_MAX),
     )
 
 
@@ -351,6 +352,7 @@ def pack_push_pull_header(join: bool, nodes: int, user_state: int, hello: Greeti
             "l": hello.lost,
             "n": hello.name,
             "p": hello.port,
+            "v": hello.setup,
         }
         body["swim"] = {key: value for key, value in fields.items() if value}
     return b"\x06" + pack(body)

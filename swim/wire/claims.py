@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from swim.wire.dialect import U32, USER, Body, number, pack, raw
+from swim.wire.dialect import U32, USER, Body, flag, number, pack, raw
 from swim.wire.messages import Claim, ClaimKind, Refusal
 
-__all__ = ["CLAIM_MARK", "claim", "pack_claim"]
+__all__ = ["CLAIM_MARK", "SETUP_SIZE_MAX", "claim", "pack_claim"]
 
 CLAIM_MARK = 0x6C
+SETUP_SIZE_MAX = 900
+"""Of a configuration, so that it fits into a packet."""
 _BYTES_MAX = 64
 _KINDS = tuple(ClaimKind)
 _REFUSALS = tuple(Refusal)
@@ -17,11 +19,14 @@ def claim(body: Body) -> Claim:
     return Claim(
         _KINDS[number(body, b"k", len(_KINDS) - 1)],
         number(body, b"r", U32),
-        raw(body, b"i", _BYTES_MAX),
         raw(body, b"b", _BYTES_MAX),
+        raw(body, b"s", _BYTES_MAX),
+        number(body, b"u", U32),
+        raw(body, b"i", _BYTES_MAX),
         raw(body, b"t", _BYTES_MAX),
+        flag(body, b"f"),
         raw(body, b"v", _BYTES_MAX),
-        number(body, b"l", U32),
+        raw(body, b"c", SETUP_SIZE_MAX),
         number(body, b"a", U32),
         _REFUSALS[number(body, b"x", len(_REFUSALS) - 1)],
     )
@@ -31,12 +36,15 @@ def pack_claim(message: Claim) -> bytes:
     fields = {
         "a": message.left_ms,
         "b": message.process,
+        "c": message.setup,
+        "f": message.led,
         "i": message.id,
         "k": message.kind,
-        "l": message.length_ms,
         "r": message.round,
+        "s": message.between,
         "t": message.token,
-        "v": message.voters,
+        "u": message.turn,
+        "v": message.configuration,
         "x": message.reason,
     }
     return bytes((USER, CLAIM_MARK)) + pack({key: value for key, value in fields.items() if value})

@@ -54,6 +54,11 @@ class Codec:
         self._keyring = keyring
 
     @property
+    def label(self) -> bytes:
+        """Of the cluster; empty without one."""
+        return self._label
+
+    @property
     def keyed(self) -> bool:
         """Is everything that is written sealed?"""
         return self._keyring is not None

@@ -209,8 +209,8 @@ def _opinion(opinion: Opinion, _: object) -> dict[str, Any]:
 
 def _claim(claim: Claim, _: object) -> dict[str, Any]:
     body = {"k": claim.kind.name.lower(), "r": claim.round}
-    body |= _extras(i=claim.id, b=claim.process, t=claim.token, v=claim.voters)
-    body |= _extras(l=claim.length_ms, a=claim.left_ms)
+    body |= _extras(b=claim.process, s=claim.between, u=claim.turn, i=claim.id, t=claim.token, f=claim.led)
+    body |= _extras(v=claim.configuration, c=claim.setup, a=claim.left_ms)
     return {"user": {"swim": body | ({"x": claim.reason.name.lower()} if claim.reason else {})}}
 
 
@@ -232,6 +232,7 @@ def _push_pull(message: PushPull, payload: Callable[[bytes], Any]) -> dict[str, 
             f=hello.floor,
             j=hello.joining,
             l=hello.lost,
+            v=hello.setup,
             p=hello.port,
         ) | {"n": hello.name}
     return body

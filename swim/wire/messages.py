@@ -168,6 +168,7 @@ class Greeting:
     floor: bytes = b""  # "f": its leadership floor, packed as an id
     lost: bytes = b""  # "l": where members are that it alone gave up: packed addresses
     founder: bytes = b""  # "a": it is joining, and found a cluster itself if need be: its packed address
+    setup: bytes = b""  # "v": the voters, as its cluster has them: a packed configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,15 +233,29 @@ class ClaimKind(IntEnum):
     CONFIRM = 0
     """I, of this `id`, may have missed something: do you follow me?"""
     FOLLOW = 1
-    """To CONFIRM: yes. (Who follows another does not answer.)"""
+    """To CONFIRM: yes. (A node that follows another does not answer.)"""
     ASK = 2
-    """To a voter: grant me, process `process` of this `id`, the lease, for `length_ms`; or renew it."""
+    """To a voter, in its `turn`: grant me the lease, or renew it."""
     GRANT = 3
-    """To ASK: you have it, `length_ms` from when I received that; nobody else gets it from me until then."""
+    """To ASK: you have it, from when I received that round first; until it is over nobody else gets it."""
     REFUSE = 4
-    """To ASK: no, for this `reason`; asking again is of use in `left_ms`."""
+    """To ASK or TRY: no, for this `reason`; asking again is of use in `left_ms`."""
     RELEASE = 5
-    """To a voter: what you granted me in rounds up to this one is free."""
+    """To a voter: what you granted me in this `turn`, in rounds up to this one, is free."""
+    TRY = 6
+    """To a voter: would you grant the lease to me, of this `id`? This changes nothing."""
+    WOULD = 7
+    """To TRY: yes, if you asked me now, in this `turn`."""
+    WHO = 8
+    """Which process has your name and address?"""
+    HERE = 9
+    """To WHO: I have."""
+    WHAT = 10
+    """Which voters are there, by your configuration?"""
+    SETUP = 11
+    """To WHAT: these (`setup`)."""
+    BEHIND = 12
+    """To a leader: I cannot follow you, since there was one with this higher `id`."""
 
 
 class Refusal(IntEnum):
@@ -252,11 +267,13 @@ class Refusal(IntEnum):
     STARTING = 2
     """The voter's process is so young that an earlier one may have granted it to another."""
     FLOOR = 3
-    """There has been a leader with a higher id: take a fresh one."""
+    """There has been a leader with a higher id, `id`: take a fresh one."""
     VOTERS = 4
-    """The voter is configured with other voters, or with none."""
-    LENGTH = 5
-    """The voter is configured with another length of the lease."""
+    """The voter has another configuration (voters, length of the lease), or none, or is no voter in it."""
+    STALE = 5
+    """The question belongs to an earlier `turn` of this voter."""
+    MOVED = 6
+    """The voter was started at another address than an earlier process of its name, which may live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,17 +281,25 @@ class Claim:
     """Ours, about leadership: a user message that begins with `CLAIM_MARK`. An answer has the `round` of
     what it answers.
 
-    `token`: of ASK, the fencing token that the term is to have; of GRANT, the highest that this voter
-    has granted the lease for to others.
+    `process` is the sender's, and `between` a digest of the cluster's label, and of the names and processes
+    of sender and receiver: so it says nothing to anybody else, nor to another process. A voter's `turn` ends
+    with each grant, and so do all questions that were asked in it.
+
+    `token`: of ASK, the fencing token that the term is to have (left out once it has been granted); of
+    WOULD and GRANT, the highest that this voter has granted the lease for to others, and `led`: it is known
+    that there was such a term. `led` of ASK and RELEASE: the asker leads, or led, with its token.
     """
 
     kind: ClaimKind
     round: int
-    id: bytes = b""  # packed
     process: bytes = b""
+    between: bytes = b""
+    turn: int = 0
+    id: bytes = b""  # packed
     token: bytes = b""  # packed
-    voters: bytes = b""  # which voters the asker is configured with: a digest
-    length_ms: int = 0
+    led: bool = False
+    configuration: bytes = b""  # a digest
+    setup: bytes = b""  # a whole configuration
     left_ms: int = 0
     reason: Refusal = Refusal.NONE
 

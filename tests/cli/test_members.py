@@ -55,7 +55,7 @@ def test_with_voters_the_holder_of_the_lease_leads(start: Start) -> None:
     second.wait("leader", leader="a")
     assert leaders() == ["a"]
     third = start("c", "--voters", "x,y", join=second.address)
-    first.wait("error")  # it has other voters
+    third.wait("error")  # it was started with other voters, and goes by those of the cluster
     assert terminate(first) == 0
     second.wait("leader", leader="b")
     assert leaders() == ["b"]

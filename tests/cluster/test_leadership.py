@@ -230,13 +230,29 @@ async def test_nobody_leads_before_most_voters_are_there(nursery: trio.Nursery) 
             await acts.by("a")
 
 
-async def test_other_voters_are_reported() -> None:
+async def test_other_voters_are_reported_with_both_lists(caplog: pytest.LogCaptureFixture) -> None:
     async with (
         open_node("a", voters=["a", "b"], config=LEASE) as a,
-        a.events() as events,
-        open_node("b", a, voters=["b"], config=LEASE),
+        open_node("b", voters=["b"], config=LEASE) as b,
+        a.events() as at_a,
+        b.events() as at_b,
     ):
-        assert (await next_of(events, swim.VotersDiffer)).member.name == "b"
+        await b.join([str(a.address)])
+        told = [await next_of(events, swim.VotersDiffer) for events in (at_a, at_b)]
+        assert [(each.member.name, each.theirs, each.ours) for each in told] == [
+            ("b", ("b",), ("a", "b")),
+            ("a", ("a", "b"), ("b",)),
+        ]
+    assert "goes by the voters (b)" in caplog.text
+    assert "goes by the voters (a, b)" in caplog.text
+
+
+async def test_a_node_that_joins_goes_by_the_voters_of_the_cluster() -> None:
+    async with (
+        open_node("a", voters=["a", "b"], config=LEASE) as a,
+        open_node("b", a, voters=["b"], config=LEASE) as b,
+    ):
+        await b.wait_for(lambda cluster: cluster.leadership.voters == ("a", "b"))
 
 
 async def test_a_blocked_loop_outlives_its_lease_and_is_then_stopped(nursery: trio.Nursery) -> None:

@@ -12,19 +12,21 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from swim.config import Config
 from swim.events import Event
 from swim.protocol.identity import mint_id
 from swim.protocol.node import Node, Phase, Request
-from swim.protocol.table import encode_meta
+from swim.protocol.post import digest_people
+from swim.protocol.table import VOTERS_TAG, encode_meta
 from swim.types import Address, MemberState
 from swim.wire import Codec, pack_host
 from swim.wire.messages import (
     Ack,
     Alive,
+    Claim,
     Dead,
     Greeting,
     Message,
@@ -381,7 +383,8 @@ class Net:
 class Puppet:
     """An address that does what the test says, and a member if the test makes it one.
 
-    It answers pings unless `mute`. Without `own` it is a plain foreign member.
+    It answers pings unless `mute`. Without `own` it is a plain foreign member. With `voters` it shows the
+    same ones as that node.
     """
 
     def __init__(
@@ -396,6 +399,7 @@ class Puppet:
         boot: str = "PUPPET00",
         versions: bytes = SERF,
         meta: bytes | None = None,
+        voters: Node | None = None,
     ) -> None:
         self.net = net
         self.name = name
@@ -409,6 +413,8 @@ class Puppet:
         self.meta = encode_meta({}, self.id, boot) if own else b""
         if meta is not None:
             self.meta = meta
+        if voters is not None:
+            self.meta = encode_meta({}, self.id, boot, {VOTERS_TAG: voters._myself.voters})
         self.received: list[tuple[float, Message]] = []
         self.datagrams: list[bytes] = []
         self.asked: list[StreamMessage] = []
@@ -453,6 +459,13 @@ class Puppet:
     def tell(self, node: Node, *messages: Message) -> None:
         """One packet, which arrives at once."""
         self.send(node, self.net.codec.packet([self.net.codec.part(message) for message in messages]))
+
+    def claim(self, node: Node, claim: Claim, *, anybody: bool = False) -> None:
+        """As from this process to that one, or to whichever has the name."""
+        mine = self.boot.encode()
+        theirs = b"" if anybody else node._post.process
+        between = digest_people(self.net.codec.label, self.name, mine, node.name, theirs)
+        self.tell(node, replace(claim, process=mine, between=between))
 
     def send(self, node: Node, data: bytes) -> None:
         node.receive_datagram(data, self.address, self.net.now)

@@ -1,6 +1,8 @@
 """The real lease in virtual time, without a detector: views of who lives are arbitrary, and often wrong.
 
-So there is more contest than any cluster sees, and a seed costs a fiftieth of one in `swim.simulation`.
+So there is more contest than any cluster sees, and a seed costs a fiftieth of one in `swim.simulation`. And
+somebody without the keys is in the way of all packets: any of them comes again later, is sent back to its
+sender, or on to another from anybody's address.
 
     python -m tests.protocol.leases_alone [FIRST LAST]      # seeds; two holders at one instant are an error
 """
@@ -15,15 +17,17 @@ from dataclasses import dataclass, field
 from random import Random
 
 from swim.config import Config
+from swim.protocol.configuration import founding_configuration
 from swim.protocol.context import Context
 from swim.protocol.dissemination import Dissemination
+from swim.protocol.electorate import ABOUT_VOTERS, Electorate
 from swim.protocol.leadership import HolderLeads
 from swim.protocol.lease import Lease
 from swim.protocol.myself import Myself
 from swim.protocol.outbox import Outbox
+from swim.protocol.post import Post
 from swim.protocol.rings import Rings
 from swim.protocol.table import MemberTable, Record
-from swim.protocol.voting import voters_tag
 from swim.simulation.fast import ObjectCodec
 from swim.simulation.schedule import Clock
 from swim.types import Address, MemberState
@@ -38,7 +42,7 @@ EPOCH = 1_700_000_000.0
 
 
 class Overlap(AssertionError):
-    """Two processes held the lease at one instant of true time."""
+    """Two processes held the lease at one instant of true time, or a token was below an earlier one."""
 
 
 @dataclass
@@ -60,6 +64,8 @@ class Process:
     context: Context
     myself: Myself
     leadership: HolderLeads
+    electorate: Electorate
+    post: Post
     lease: Lease
     paused_until: float = 0.0
     armed: float | None = None
@@ -76,16 +82,24 @@ class World:
         self.addresses = {f"n{i}": Address(f"10.0.0.{i + 1}", 7946) for i in range(size)}
         self.names = {address: name for name, address in self.addresses.items()}
         self.voters = tuple(self.addresses)[: min(size, rng.randint(3, 5))]
+        skew = 0.6 * self.config.lease  # tokens rise if clocks differ by less than two thirds of a lease
         self.clocks = {
-            name: Clock(rng.uniform(0, 1e5), 1 + rng.uniform(-CLOCK_ERROR, CLOCK_ERROR), EPOCH + rng.random())
+            name: Clock(
+                rng.uniform(0, 1e5),
+                1 + rng.uniform(-CLOCK_ERROR, CLOCK_ERROR),
+                EPOCH + skew * rng.random(),
+            )
             for name in self.addresses
         }
         self.cut: dict[tuple[str, str], bool] = {}
         self.loss, self.duplicate = rng.choice([0.0, 0.05, 0.3]), rng.choice([0.0, 0.2])
         self.slow = rng.choice([0.0, 0.02, 0.2])
+        self.hostile = rng.choice([0.0, 0.02, 0.2])
+        self.recorded: list[tuple[str, str, Message]] = []
         self.processes: dict[str, Process] = {}
         self.run = Run(seed)
         self.terms: dict[str, object] = {}
+        self.highest = ""
         self.ends: dict[str, tuple[Process, float]] = {}
         """When the latest lease of each ends by its clock, also when its term is over and it cleans up."""
         for name in self.addresses:
@@ -100,18 +114,23 @@ class World:
         table = MemberTable(Rings(self.config.rings), 64)
         context = Context(name, self.config, table, Outbox(ObjectCodec()), rng, clock.wall)
         spread = Dissemination(context, suspected=lambda other: False, loss=lambda: 0.0)
-        tag = voters_tag(self.voters, self.config.lease)
-        myself = Myself(context, spread, self.addresses[name], {}, None, True, tag)
+        configuration = founding_configuration(self.voters, self.config.lease)
+        myself = Myself(context, spread, self.addresses[name], {}, None, True, configuration.tag)
+        post = Post(context, myself)
+        electorate = Electorate(context, myself, post, configuration)
+        electorate.settle()
         leadership = HolderLeads(
             context,
             myself,
             acts=lambda: self.processes[name].lease.term is not None,
             why_none=lambda now: "",
+            length=lambda: electorate.configuration.length,
         )
-        lease = Lease(context, myself, leadership, self.voters)
-        process = self.processes[name] = Process(name, context, myself, leadership, lease)
+        lease = Lease(context, myself, leadership, electorate, post)
+        process = Process(name, context, myself, leadership, electorate, post, lease)
+        self.processes[name] = process
         now = clock.local(self.now)
-        lease.start(now)
+        electorate.voter.start(now)
         newest = max((p.context.table.newest_minted for p in self.processes.values()), default="")
         myself.mint(now, newest)
         myself.publish(now)
@@ -139,6 +158,7 @@ class World:
         now, lease = self.local(process), process.lease
         lease.attend(now, 0.0)
         action(now)
+        process.electorate.update(now)
         process.leadership.update(now)
         lease.update(now)
         self.check(process)
@@ -165,6 +185,9 @@ class World:
         if self.terms.get(process.name) is not lease.term:
             self.terms[process.name] = lease.term
             self.run.terms += 1
+            if lease.term.token <= self.highest:
+                raise Overlap(f"seed {self.seed}: the token of {process.name} fell at {self.now:.6f}")
+            self.highest = lease.term.token
         self.ends[process.name] = (process, lease.ends)
         for other, ends in self.ends.values():
             if other is not process and other is self.processes[other.name] and ends > self.local(other):
@@ -178,11 +201,31 @@ class World:
 
     def send(self, source: str, target: str, message: Message) -> None:
         rng = self.rng
+        if self.hostile:
+            self.recorded.append((source, target, message))
+            if rng.random() < self.hostile:
+                self.at(self.now + rng.expovariate(1.0), self.attack)
         for _ in range(1 + (rng.random() < self.duplicate)):
             if rng.random() < self.loss or self.cut.get((source, target)):
                 continue
             delay = rng.uniform(0.0, 10.0) if rng.random() < self.slow else rng.expovariate(1000.0)
             self.at(self.now + delay, lambda: self.arrive(source, target, message))
+
+    def attack(self) -> None:
+        """Somebody who has no key repeats a packet: later, back to its sender, or from another address."""
+        rng = self.rng
+        newest = rng.random() < 0.5
+        source, target, message = rng.choice(self.recorded[-20:] if newest else self.recorded)
+        kind = rng.choice(["replay", "replay", "reflect", "relay", "divert"])
+        other = rng.choice(list(self.addresses))
+        if kind == "reflect":
+            source, target = target, source
+        elif kind == "relay":
+            source = other
+        elif kind == "divert":
+            target = other
+        if source != target and self.hostile:
+            self.arrive(source, target, message)
 
     def arrive(self, source: str, target: str, message: Message) -> None:
         process = self.processes[target]
@@ -193,8 +236,10 @@ class World:
         if isinstance(message, Claim):
             sender = table.get(source)
             assert sender is not None
-            if sender.present or message.kind in (ClaimKind.GRANT, ClaimKind.REFUSE):
-                process.lease.receive(message, sender, self.addresses[source], now)
+            answers = (ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.WOULD)
+            if (sender.present or message.kind in answers) and process.post.check(message, sender):
+                about = process.electorate if message.kind in ABOUT_VOTERS else process.lease
+                about.receive(message, sender, now)
         elif isinstance(message, Alive) and message.node != process.name:
             known = table.get(message.node)
             address = unpack_address(message.address, message.port)
@@ -276,7 +321,7 @@ class World:
     def calm(self) -> None:
         """The truth, for all."""
         self.cut.clear()
-        self.loss = self.duplicate = self.slow = 0.0
+        self.loss = self.duplicate = self.slow = self.hostile = 0.0
         self.meet()
         top = max(process.leadership.floor for process in self.processes.values())
         for process in self.processes.values():

@@ -8,11 +8,11 @@ import pytest
 
 from swim.config import Config
 from swim.events import LeaderChanged, VotersDiffer
+from swim.protocol.configuration import founding_configuration
 from swim.protocol.identity import mint_id, pack_id
 from swim.protocol.lease import Lease
 from swim.protocol.node import Node
 from swim.protocol.table import encode_meta
-from swim.protocol.voting import digest_voters
 from swim.types import Term
 from swim.wire.messages import Claim, ClaimKind, Refusal
 from tests.protocol.fakes import EPOCH, Net, Puppet
@@ -52,10 +52,14 @@ def claims(net: Net, kind: ClaimKind, since: float = 0.0) -> list[Claim]:
     return [claim for sent, claim in net.said(Claim) if claim.kind is kind and sent.when >= since]
 
 
-def question(puppet: Puppet, token: bytes) -> Claim:
-    """That of a member which wants the lease, whether or not it is its turn."""
-    digest = digest_voters(VOTERS)
-    return Claim(ClaimKind.ASK, 1, pack_id(puppet.id), b"puppet", token, digest, round(L * 1000))
+def question(puppet: Puppet, voter: Node, token: bytes) -> Claim:
+    """That of a member which wants the lease, whether or not it is its turn; in the voter's turn."""
+    digest = founding_configuration(VOTERS, L).digest
+    puppet.claim(voter, Claim(ClaimKind.TRY, 1, id=pack_id(puppet.id), configuration=digest), anybody=True)
+    puppet.net.run(0.01)
+    turn = puppet.heard(Claim)[-1].turn
+    puppet.received.clear()
+    return Claim(ClaimKind.ASK, 1, turn=turn, token=token, configuration=digest)
 
 
 def never_two(net: Net, nodes: list[Node], seconds: float) -> None:
@@ -204,9 +208,7 @@ class TestFailOver:
         ends = lease.ends
         lease._lose(net.now)
         for now, count in ((net.now, 0), (ends, 2)):
-            lease._promised = {"a": (now + L, lease._round)}
-            lease._refused = dict.fromkeys("bc", (Refusal.GRANTED, now + L))
-            lease._gap = L  # not for the first time
+            lease.ballots["a"].until = now + L
             lease._give_way(now)
             net.drain(a)
             assert len(claims(net, ClaimKind.RELEASE)) == count
@@ -216,19 +218,21 @@ class TestFailOver:
         a, *_ = led(net, *"abcd", voters=tuple("abcd"))
         lease = a._tenure
         assert isinstance(lease, Lease)
-        lease._voter = None  # it has granted it to the other one
         lease._lose(net.now)
         lease._clean_until = net.now
         net.drain(a)
+        for node in net._processes.values():
+            node.node._electorate.voter.free()
         tokens = set()
         for _ in range(8):
             lease._ask(net.now)
+            for voter in ("b", "c", "d"):
+                lease._answered(Claim(ClaimKind.WOULD, lease._round, b"other"), voter, net.now)
             tokens.add(lease._token)
-            refusal = Claim(ClaimKind.REFUSE, lease._round, left_ms=2_900, reason=Refusal.GRANTED)
-            for voter in ("a", "b"):
+            refusal = Claim(ClaimKind.REFUSE, lease._round, b"other", left_ms=2_900, reason=Refusal.GRANTED)
+            for voter in ("b", "c"):
                 lease._answered(refusal, voter, net.now)
-            for voter in ("c", "d"):
-                lease._answered(Claim(ClaimKind.GRANT, lease._round), voter, net.now)
+            lease._answered(Claim(ClaimKind.GRANT, lease._round, b"other"), "d", net.now)
         assert lease.term is None
         net.drain(a)
         assert claims(net, ClaimKind.RELEASE)
@@ -338,7 +342,7 @@ class TestTokens:
         puppet = net.puppet("p").join(*voters)
         net.run(L)
         for node in voters:
-            puppet.tell(node, question(puppet, token))
+            puppet.claim(node, question(puppet, node, token))
         net.run(0.1)
         assert puppet.heard(Claim) == []
         assert [node.dropped["token"] for node in voters] == [1, 1, 1]
@@ -350,7 +354,7 @@ class TestTokens:
         puppet = net.puppet("p").join(a)
         net.run(L)
         soon = mint_id(int((EPOCH + net.now + 60) * 1000), net.rng)
-        puppet.tell(a, question(puppet, pack_id(soon)))
+        puppet.claim(a, question(puppet, a, pack_id(soon)))
         net.run(0.1)
         assert [grant.kind for grant in puppet.heard(Claim)] == [ClaimKind.GRANT]
 
@@ -358,12 +362,13 @@ class TestTokens:
     def test_a_grant_with_such_a_one_is_none(self, net: Net, token: bytes) -> None:
         """Not even the promise counts: if somebody did lead under that token, the next must not be lower."""
         a = net.start("a", voters=("a", "c"))
-        puppet = net.puppet("c").join(a)
+        puppet = net.puppet("c", voters=a).join(a)
         net.run(L + 0.5)
         for answer, leads in ((token, False), (b"", True)):
             puppet.received.clear()
             assert net.run_until(lambda: bool(puppet.heard(Claim)), L)
-            puppet.tell(a, Claim(ClaimKind.GRANT, puppet.heard(Claim)[-1].round, token=answer))
+            puppet.claim(a, Claim(ClaimKind.WOULD, puppet.heard(Claim)[-1].round, turn=5))
+            puppet.claim(a, Claim(ClaimKind.GRANT, puppet.heard(Claim)[-1].round, turn=5, token=answer))
             assert (a.term is not None) is leads
         assert a.dropped["token"] == 1
 
@@ -399,36 +404,51 @@ class TestTokens:
 
 
 class TestConfiguration:
-    def test_members_with_other_voters_are_told_of_and_refuse(self, net: Net) -> None:
+    def test_who_joins_with_other_voters_takes_over_those_of_the_cluster_and_says_so(self, net: Net) -> None:
         a = net.start("a", voters=("a", "b"))
         b = net.start("b", "a", voters=("a", "b", "c"))
         net.run(1)
-        assert [event.member.name for event in net.events(a, VotersDiffer)] == ["b"]
-        assert [event.member.name for event in net.events(b, VotersDiffer)] == ["a"]
-        net.run(10)
-        assert a.term is b.term is None
-        problem = a.leadership(net.now).problem
-        assert problem is not None
-        assert "b is configured with other voters" in problem
+        assert net.events(a, VotersDiffer) == []
+        assert net.events(b, VotersDiffer) == [VotersDiffer(a.me, ("a", "b"), L, ("a", "b", "c"), L)]
+        assert b.leadership(net.now).voters == ("a", "b")
+        assert net.run_until(lambda: a.term is not None, 2 * L)
 
-    def test_another_length_too(self, net: Net) -> None:
+    def test_also_of_another_length(self, net: Net) -> None:
         a = net.start("a", voters=("a", "b"))
         b = net.start("b", "a", voters=("a", "b"), config=Config(lease=2.0))
+        net.run(1)
+        assert net.events(b, VotersDiffer) == [VotersDiffer(a.me, ("a", "b"), L, ("a", "b"), 2.0)]
+        assert net.run_until(lambda: a.term is not None, 2 * L)
+        assert a._tenure.ends - net.now > 2.1  # type: ignore[union-attr]
+
+    def test_clusters_that_were_founded_with_other_voters_are_told_of_each_other(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        x = net.start("x", voters=("x",))
+        assert net.run_until(lambda: x.term is not None, 2 * L)
+        terms = term(a), term(x)
+        x.sync(a.address, net.now)
+        net.drain(x)
         net.run(10)
-        assert [event.member.name for event in net.events(a, VotersDiffer)] == ["b"]
-        assert a.term is b.term is None
-        problem = a.leadership(net.now).problem
-        assert problem is not None
-        assert "b is configured with another length of the lease" in problem
+        assert [len(node.members()) for node in (a, b, c, x)] == [4] * 4
+        assert (term(a), term(x)) == terms, "their tokens disturb nobody"
+        for node in (a, b, c):
+            assert net.events(node, VotersDiffer) == [VotersDiffer(x.me, ("x",), L, VOTERS, L)]
+            assert leader(node) == "a"
+        assert {event.member.name for event in net.events(x, VotersDiffer)} == {"a", "b", "c"}
+        assert leader(x) == "x"
 
     def test_a_voter_that_is_not_configured_says_so(self, net: Net) -> None:
         a = net.start("a", voters=("a", "b"))
         b = net.start("b", "a")
         net.run(10)
         assert a.term is None
-        assert len(net.events(b, VotersDiffer)) == 1
+        assert net.events(b, VotersDiffer) == [VotersDiffer(a.me, ("a", "b"), L, (), L)]
+        assert len(net.events(a, VotersDiffer)) == 1
         refusals = claims(net, ClaimKind.REFUSE)
         assert Refusal.VOTERS in {claim.reason for claim in refusals}
+        problem = a.leadership(net.now).problem
+        assert problem is not None
+        assert "b goes by other voters" in problem
 
     def test_absent_voters_are_named(self, net: Net) -> None:
         a = net.start("a", voters=("a", "x", "y"))
@@ -448,7 +468,7 @@ class TestContest:
             net = Net(seed=seed)
             nodes = net.cluster(*"abcde", voters=tuple("abcde"))
             for node in nodes[1:]:
-                node._tenure._wants = lambda now: True  # type: ignore[method-assign, union-attr]
+                node._tenure.queue.due = lambda length: -math.inf  # type: ignore[method-assign, union-attr]
                 node._settle(net.now)
             held = net.run_until(lambda: any(node.term is not None for node in nodes), 30.0)  # noqa: B023
             assert held, f"seed {seed}"

@@ -68,7 +68,7 @@ def ours() -> set[Sample]:
         Ack(70_000, sender_id=b"i" * 16, boot=b"b" * 8, wait_ms=250, bare=True),
         Dead("a", 3, "b", id=bytes(16)),
         Opinion(OpinionKind.POLL, "a", 3, 250, 7, True),
-        Claim(ClaimKind.ASK, 7, b"i" * 16, b"p" * 8, b"t" * 16, b"v" * 4, 3_000),
+        Claim(ClaimKind.ASK, 7, b"p" * 8, b"s" * 8, 9, b"i" * 16, b"t" * 16, True, b"v" * 4, b"c"),
     ]
     greeting = Greeting("a", b"b" * 8, 7946, 1_700_000_000_000, True, b"f" * 16)
     return {Sample(codec.part(message), stream=False) for message in parts} | {

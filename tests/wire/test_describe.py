@@ -50,9 +50,10 @@ def test_opinions_are_spelled_out() -> None:
 
 
 def test_claims_are_spelled_out() -> None:
-    ask = Claim(ClaimKind.ASK, 7, b"\x01", b"\x02", b"\x03", b"\x04", 3_000)
-    shown = {name: {"$hex": value} for name, value in (("i", "01"), ("b", "02"), ("t", "03"), ("v", "04"))}
-    assert body(ask) == {"user": {"swim": {"k": "ask", "r": 7, "l": 3_000, **shown}}}
+    ask = Claim(ClaimKind.ASK, 7, b"\x01", b"\x02", 9, b"\x03", b"\x04", True, b"\x05", b"\x06")
+    values = ("b", "01"), ("s", "02"), ("i", "03"), ("t", "04"), ("v", "05"), ("c", "06")
+    shown = {name: {"$hex": value} for name, value in values}
+    assert body(ask) == {"user": {"swim": {"k": "ask", "r": 7, "u": 9, "f": True, **shown}}}
     refusal = Claim(ClaimKind.REFUSE, 7, left_ms=250, reason=Refusal.GRANTED)
     assert body(refusal) == {"user": {"swim": {"k": "refuse", "r": 7, "a": 250, "x": "granted"}}}
 

@@ -53,7 +53,9 @@ acks = st.builds(Ack, u32, st.none() | raw, extra, extra, u32) | st.builds(
 users = st.builds(UserMessage, raw.filter(lambda payload: not payload.startswith((b"s", b"l"))))
 opinions = st.builds(Opinion, st.sampled_from(OpinionKind), name, u32, u32, u32, st.booleans())
 kinds, refusals = st.sampled_from(ClaimKind), st.sampled_from(Refusal)
-claims = st.builds(Claim, kinds, u32, extra, extra, extra, extra, u32, u32, refusals)
+claims = st.builds(
+    Claim, kinds, u32, extra, extra, u32, extra, extra, st.booleans(), extra, extra, u32, refusals
+)
 messages = st.one_of(
     pings,
     acks,
@@ -67,7 +69,7 @@ messages = st.one_of(
     st.builds(Alive, name, u32, host, u16, raw, versions),
 )
 nodes = st.builds(NodeState, name, u32, host, u16, raw, st.sampled_from(WireState), versions, u32)
-greetings = st.builds(Greeting, text, extra, u16, st.integers(0, 2**64 - 1), st.booleans(), extra)
+greetings = st.builds(Greeting, text, extra, u16, st.integers(0, 2**64 - 1), st.booleans(), *[extra] * 4)
 stream_messages = st.one_of(
     st.builds(PushPull, st.lists(nodes, max_size=5).map(tuple), st.booleans(), raw, st.none() | greetings),
     pings,
