@@ -50,8 +50,9 @@ followed by them: it is told so, takes a fresh id, and asks anew.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from swim.protocol.ballots import Ballot, free_at
 from swim.protocol.configuration import Configuration
 from swim.protocol.context import Context, Part
 from swim.protocol.electorate import Electorate
@@ -65,7 +66,7 @@ from swim.protocol.table import Record
 from swim.types import Leadership, MemberState, Term
 from swim.wire.messages import Claim, ClaimKind, Refusal
 
-__all__ = ["Ballot", "Lease"]
+__all__ = ["Lease"]
 
 _MARGIN = 0.03
 _ROUNDS = 3
@@ -78,30 +79,6 @@ _FIRST_GAP_S = 0.02
 _FIRST_CONTEST_S = 0.05
 _SLACK_S = 0.005
 _SENT_MAX = 64
-
-
-@dataclass(slots=True)
-class Ballot:
-    """What one voter has answered to this process."""
-
-    process: bytes = b""
-    turn: int = 0
-    answered: int = 0
-    """The latest round that it has answered, and when that had been sent."""
-    sent: float = -math.inf
-    would: int = 0
-    """The latest round in which it would have granted the lease."""
-    until: float = -math.inf
-    """Until when it has promised this process the lease, and in which round."""
-    round: int = 0
-    token: str = ""
-    """The last that it has granted, and under which configuration."""
-    digest: bytes = b""
-    reason: Refusal = Refusal.NONE
-    """Why not, in this round, and when it may be otherwise."""
-    free_at: float = -math.inf
-    stale: int = 0
-    """The latest round that was asked in another turn."""
 
 
 class Lease(Part):
@@ -502,20 +479,12 @@ class Lease(Part):
             wait = self._rng.uniform(0.5, 1.5) * self._contest_gap
             self._contest_gap = min(2 * self._contest_gap, self._length)
         else:
-            wait = min(self.free_at(now) - now + _SLACK_S, self._gap, self._third)
+            free = free_at(self.ballots, self._electorate.asked, now)
+            wait = min(free - now + _SLACK_S, self._gap, self._third)
             self._gap *= 2
         self._token = ""
         self._not_before = now + wait
         self._timers.set("lease", self._not_before, self._ask)
-
-    def free_at(self, now: float) -> float:
-        """When a majority of voters may grant it, by what they said last; inf if they said nothing."""
-        free = {
-            name: -(now if ballot.until > now else max(ballot.free_at, now))
-            for name, ballot in self.ballots.items()
-            if ballot.reason is not Refusal.NONE or ballot.until > now
-        }
-        return -self._electorate.asked.majority_until(free)
 
     # --- for people
 
