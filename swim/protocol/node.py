@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from statistics import median
 
 from swim.config import Config
@@ -24,6 +23,7 @@ from swim.protocol.joining import problem_of
 from swim.protocol.networks import Networks
 from swim.protocol.outbox import Outbox, Request, Verdict
 from swim.protocol.parts import Parts
+from swim.protocol.phase import Phase
 from swim.protocol.rings import Rings
 from swim.protocol.table import MemberTable
 from swim.statistics import CoreStatistics
@@ -53,17 +53,6 @@ _MISFITS = {
     "label": "uses another label, or none: both need the same label",
 }
 """What is wrong when the bytes of another node cannot be read because the two were set up differently."""
-
-
-class Phase(Enum):
-    """The life of a node, in this order; FAILED can follow any but LEFT."""
-
-    NEW = "new"
-    JOINING = "joining"
-    MEMBER = "member"
-    LEAVING = "leaving"
-    LEFT = "left"
-    FAILED = "failed"
 
 
 class Node(Parts):
