@@ -171,6 +171,8 @@ class MemberTable:
         self.version = 0
         """Grows with every change."""
         self.changed_at = float("-inf")
+        self.returned_at = float("-inf")
+        """When a member came that is not the newest: one that was given up, or one of another cluster."""
         self.newest_minted = ""
         self.newest_token = ""
         """The highest fencing token heard of; kept up by `Membership` and `Myself`, who know the time."""
@@ -249,6 +251,9 @@ class MemberTable:
     def put(self, record: Record, now: float) -> None:
         """Insert or replace a record, and forget the longest dead if there are too many."""
         old = self._records.get(record.name)
+        came = record.present and (old is None or not old.present)
+        if came and record.id is not None and record.id < self.newest_minted:
+            self.returned_at = now
         if old is not None:
             self._unindex(old)
         if old is None or old.address != record.address:

@@ -31,6 +31,7 @@ _STALL_MAX_S = 1.0
 _BEATS = 4
 """How often the end is moved ahead, and a leader in doubt asks again, in the time of a stall."""
 _FIRST_GAP_S = 0.02
+_SETTLE_S = 0.2
 _TERMS_PER_S, _TERMS_BURST = 0.5, 5
 """Two members that both believe that they lead must not outbid each other without end."""
 
@@ -140,6 +141,10 @@ class Tenure(Part):
         """Begin a term, if nothing speaks against it."""
         if self.doubted and not self._in_touch(-math.inf):
             self._timers.set_if_unset("tenure", now, self._beat)
+        elif now < self._settled():
+            if self._timers.when("tenure") is None:
+                self._ask_rival(now)
+            self._timers.set_if_unset("tenure", self._settled(), self._beat)
         elif not self._starts.take(now):
             self._timers.set_if_unset("tenure", now + self._starts.wait(now), self._beat)
         else:
@@ -149,6 +154,11 @@ class Tenure(Part):
             self._timers.set("tenure", now + self._limit / _BEATS, self._beat)
             self._myself.show_token(token, now)
             self._leadership.update(now)
+
+    def _settled(self) -> float:
+        """When sides that have just met know of each other who has led there: a term can wait for that."""
+        alone = self._table.present_count == 1
+        return -math.inf if alone else self._table.returned_at + _SETTLE_S
 
     def _beat(self, now: float) -> None:
         """Now and then while this node leads in its own view; `attend` and `update` do the rest."""
@@ -180,6 +190,8 @@ class Tenure(Part):
             return "no member may lead (electable=False)"
         if not self._leads() or self.term is not None:
             return None
+        if self._timers.when("tenure") == self._settled():
+            return "members have just come back, which may tell of another leader"
         if not self.doubted or self._in_touch(-math.inf):
             return "the last terms began too shortly after one another"
         missing = [peer.name for peer in self._peers() if peer.name not in self._confirmed]

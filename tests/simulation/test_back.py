@@ -1,0 +1,139 @@
+"""Who lives comes back: two live members that can exchange packets are in each other's view within 5 s.
+
+More random histories than CI has time for:   python -m tests.simulation.returns 0 1000
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swim.events import HeldOff
+from swim.protocol.node import Node
+from swim.simulation import World
+from tests.simulation.returns import run
+
+SEEDS = (7, 11, 24, 31)
+
+
+def cluster(seed: int, size: int = 5) -> World:
+    world = World(seed)
+    world.grow(size)
+    world.run_until_converged(30.0)
+    world.run(5.0)
+    return world
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_happened(seed: int) -> None:
+    run(seed)
+
+
+def held_off_for_a_minute(node: Any) -> None:
+    """As it once was: after the second death of a node, its links had to be whole for a minute."""
+    readmission, obstacle = node._readmission, node._readmission._obstacle
+
+    def longer(now: float) -> str:
+        cuts = node._myself.cut_off
+        held = len(readmission._deaths) > 1 and cuts and now - cuts[-1] < 60.0
+        return "planted" if held else obstacle(now)
+
+    readmission._obstacle = longer
+
+
+def test_a_planted_fault_is_found() -> None:
+    def build(*args: Any, **options: Any) -> Node:
+        node = Node(*args, **options)
+        held_off_for_a_minute(node)
+        return node
+
+    def histories() -> None:
+        for seed in range(20):
+            run(seed, build)
+
+    with pytest.raises(AssertionError, match="could talk for"):
+        histories()
+
+
+@pytest.mark.parametrize("seconds", [4.0, 30.0])
+def test_one_that_is_cut_off_again_and_again_is_back_at_once(seconds: float) -> None:
+    world = cluster(1)
+    for _ in range(3):
+        cut = world.partition(["n2"])
+        world.run(seconds)
+        world.heal(cut)
+        assert world.run_until(world.converged, 5.0) is not None
+        world.run(30.0)
+    assert not world.events(HeldOff)
+
+
+@pytest.mark.parametrize("victim", ["n0", "n2"])
+@pytest.mark.parametrize("period", [1.0, 3.0, 10.0])
+def test_after_two_minutes_of_flapping_all_are_back_within_10_s(period: float, victim: str) -> None:
+    world = cluster(2)
+    whole_since = [world.now]
+
+    def look() -> None:
+        acting = [node.name for node in world.running() if node.core.term is not None]
+        if whole_since and world.now - whole_since[0] > 1.0:
+            assert len(acting) <= 1, f"{acting} at {world.now}"
+
+    world.every(0.05, look)
+    end = world.now + 120.0
+    while world.now < end:
+        whole_since.clear()
+        cut = world.partition([victim])
+        world.run(period)
+        world.heal(cut)
+        whole_since.append(world.now)
+        if world.now < end:
+            world.run(period)
+    assert world.run_until(world.converged, 10.0) is not None, world.describe()
+    world.run(20.0)
+    assert world.converged()
+
+
+def test_sides_that_meet_again_begin_one_term_or_two() -> None:
+    """Not one for each thing that they learn of each other."""
+    for seed in range(6):
+        world = cluster(seed)
+        cut = world.partition(["n0", "n1"], ["n2", "n3", "n4"])
+        world.run(20.0 + seed)
+        before = len(world.invariants.terms)
+        world.heal(cut)
+        assert world.run_until(world.converged, 1.5) is not None
+        world.run(2.0)
+        assert len(world.invariants.terms) - before <= 2
+        acting = [node.name for node in world.running() if node.core.term is not None]
+        assert acting == ["n2"]
+
+
+@pytest.mark.parametrize("ends", ["leaves", "dies"])
+def test_one_that_stood_still_comes_back_after_its_substitute(ends: str) -> None:
+    world = cluster(3)
+    world.pause("n2", 60.0)
+    world.run(25.0)
+    world.add_node("n2", ["n0"], alias="substitute")
+    world.run(10.0)
+    if ends == "leaves":
+        world.leave("substitute")
+        world.run(26.0)
+    else:
+        world.lose_host("substitute")
+        world.run(25.0)
+    assert world.run_until(world.converged, 10.0) is not None, world.describe()
+    assert world.nodes["n2"].running
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["same address", "new address"])
+@pytest.mark.parametrize("how", ["crash", "leave"])
+def test_a_process_that_is_started_again_at_once_is_back_at_once(how: str, moved: bool) -> None:
+    for seed in range(3):
+        for victim in ("n0", "n2"):
+            world = cluster(seed)
+            getattr(world, how)(victim)
+            world.run_until(lambda world=world, victim=victim: not world.nodes[victim].running, 5.0, 0.01)
+            world.run(0.1)
+            world.restart(victim, new_address=moved, seeds=["n1", "n3"])
+            assert world.run_until(world.converged, 0.3, 0.01) is not None, world.describe()
