@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from swim.errors import SwimError
+from swim.protocol.attempts import Attempts
 from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.calling import Calling
 from swim.protocol.configuration import founding_configuration
@@ -129,7 +130,8 @@ class Parts:
             overlooked=lambda name, now: self._search.overlooked(name, now),
         )
         self._verdicts.watch = self._probing.subjects.get
-        self._search = Search(self._context, self._membership, self._sync, self._probing.ask)
+        self._attempts = Attempts(self._table)
+        self._search = Search(self._context, self._membership, self._sync, self._attempts, self._probing.ask)
 
     def _build_entrances(self, voters: Sequence[str]) -> None:
         context, myself, leads = self._context, self._myself, self._leadership
@@ -159,7 +161,7 @@ class Parts:
             self._freshness,
         )
         self._calling = Calling(context)
-        self._reunion = Reunion(context, myself, self._sync, self._calling, self._probing.ask)
+        self._reunion = Reunion(context, myself, self._sync, self._calling, self._attempts, self._probing.ask)
         self._naming = Naming(context, myself, self._calling, self._membership.permits, self._fail)
         self._joining = Joining(
             context,

@@ -306,6 +306,7 @@ class Probing(Part):
         subject.heard = self._attention(now)
         self._links.answered(now)
         if probe.way != "helper":
+            self._table.meet(name)
             subject.round_trip.add(max(0.0, self._attention(now) - probe.sent))
             self._follow_turn(name, ack.wait_ms / 1000, now)
         self._answered(name, probe, ack, now)

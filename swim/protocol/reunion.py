@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from swim.protocol.attempts import Attempts
 from swim.protocol.calling import Calling
 from swim.protocol.context import Ask, Context, Part
 from swim.protocol.myself import Myself
@@ -30,8 +31,17 @@ _EXCHANGE_S = 1.0
 class Reunion(Part):
     """Pings seeds that are lost; an answer leads to an exchange."""
 
-    def __init__(self, context: Context, myself: Myself, sync: Sync, calling: Calling, ask: Ask) -> None:
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        sync: Sync,
+        calling: Calling,
+        attempts: Attempts,
+        ask: Ask,
+    ) -> None:
         super().__init__(context)
+        self._attempts = attempts
         self._myself = myself
         self._sync = sync
         self._calling = calling
@@ -80,17 +90,22 @@ class Reunion(Part):
         eager = now < self._eager_until
         pause = _EAGER_INTERVAL if eager else self._config.reconnect_interval
         self._timers.set("reconnect", now + pause, self._reconnect)
-        leads, oldest = self._sync.leads, now - self._config.dead_retention
-        for address in [at for at, told in leads.items() if told <= oldest or self._is_inside(at)]:
+        attempts, leads = self._attempts, self._sync.leads
+        for address in [at for at in leads if self._is_inside(at) or not attempts.hopeful(at, now)]:
             del leads[address]
-        lost = [address for address in (*self._sync.seeds, *leads) if not self._is_inside(address)]
+        lost = [seed for seed in self._sync.seeds if not self._is_inside(seed)]
+        lost += [address for address in leads if attempts.due(address, now)]
         if lost:
-            self._sync.ask(self._rng.choice(lost), now)
+            address = self._rng.choice(lost)
+            attempts.tried(address, now)
+            self._sync.ask(address, now)
         dead = [record for record in self._table.dead() if record.state is MemberState.DEAD]
-        if dead:
+        if dead := [record for record in dead if attempts.worth(record, now)]:
             record = self._rng.choice(dead)
+            attempts.tried(record.address, now)
             self._calling.call(record.name, record.address, partial(self._called, record.address))
 
     def _called(self, address: Address, ack: Ack | None, now: float) -> None:
         if ack is not None:
+            self._attempts.answered(address)
             self._sync.ask(address, now)

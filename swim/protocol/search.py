@@ -1,15 +1,17 @@
 """How members that were given up, and still live, are found again: they are asked, one after the other.
 
-A member that was given up is pinged by its name, so that whoever has its address now does not matter, by
-every node once a second, and by all together some 16 times a second at most. When it answers, packets pass
-both ways: it is told of its death, which it refutes, and both exchange all that they know. Its own pings
-find the way back, too: members that do not count it among their observers give it no turn (see `overlooked`).
+A member that was given up is pinged by its name, so that whoever has its address now does not matter, once a
+second by every node that it has ever answered, and by all together some 16 times a second at most; by others
+ever more seldom (see `Attempts`). When it answers, packets pass both ways: it is told of its death, which it
+refutes, and both exchange all that they know. Its own pings find the way back, too: members that do not count
+it among their observers give it no turn (see `overlooked`).
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+from swim.protocol.attempts import Attempts
 from swim.protocol.context import Ask, Context, Part
 from swim.protocol.membership import Membership
 from swim.protocol.sync import Sync
@@ -28,8 +30,11 @@ _TOGETHER_PER_S = 16.0
 class Search(Part):
     """Asks the dead whether they live."""
 
-    def __init__(self, context: Context, membership: Membership, sync: Sync, ask: Ask) -> None:
+    def __init__(
+        self, context: Context, membership: Membership, sync: Sync, attempts: Attempts, ask: Ask
+    ) -> None:
         super().__init__(context)
+        self._attempts = attempts
         self._membership = membership
         self._sync = sync
         self._ask = ask
@@ -46,19 +51,22 @@ class Search(Part):
 
     def _next(self, now: float) -> None:
         if not self._turn:
-            self._turn = [record.name for record in self._table.dead() if record.state is MemberState.DEAD]
+            dead = [record for record in self._table.dead() if record.state is MemberState.DEAD]
+            self._turn = [record.name for record in dead if self._attempts.worth(record, now)]
             self._rng.shuffle(self._turn)
             round_s = max(_ROUND_S, self._table.present_count / _TOGETHER_PER_S)
             self._gap = max(_GAP_S, round_s / max(1, len(self._turn)))
         while self._turn:
             record = self._table.get(self._turn.pop())
             if record is not None and record.state is MemberState.DEAD:
+                self._attempts.tried(record.address, now)
                 self._ask(record.name, record.address, now, partial(self._found, record), lambda at: None)
                 break
         self._timers.set("search", now + self._gap, self._next)
 
     def _found(self, asked: Record, ack: Ack, now: float) -> None:
         """It answers after all; or the process that has its name and its address now does."""
+        self._attempts.answered(asked.address)
         record = self._table.get(asked.name)
         if record is None or record.state is not MemberState.DEAD or record.address != asked.address:
             return

@@ -66,8 +66,8 @@ class Sync(Part):
         self._leadership = leadership
         self._broadcasts = broadcasts
         self._mismatch = TokenBucket(_MISMATCH_PER_S, _MISMATCH_BURST)
-        self.leads: dict[Address, float] = {}
-        """Where members may be that others have lost sight of, and when they said so last."""
+        self.leads: dict[Address, None] = {}
+        """Where members may be that others have lost sight of."""
         self._agreed = self._skipped = 0
         """How many pings in a row came from members with the same view, and exchanges left out for it."""
         self._joined_version = -1
@@ -197,9 +197,8 @@ class Sync(Part):
             self._answer_accuser(theirs.greeting, now)
         if theirs.greeting is not None:
             for address in unpack_addresses(theirs.greeting.lost):
-                known = address in self.leads or len(self.leads) < _LOST_MAX
-                if known and self._membership.permits(address):
-                    self.leads[address] = now
+                if len(self.leads) < _LOST_MAX and self._membership.permits(address):
+                    self.leads[address] = None
             floor = unpack_id(theirs.greeting.floor) or ""
             if not self._leadership.believes(floor, theirs.greeting.name):
                 floor = ""

@@ -184,6 +184,7 @@ class MemberTable:
         self._states = dict.fromkeys(MemberState, 0)
         self._showing: dict[str, None] = {}
         self._dead: dict[str, None] = {}
+        self._met: dict[str, Address] = {}
         self.configurations: dict[str, int] = {}
         """How many present members of our own are configured with which voters."""
         self.refutations = Counter[str]()
@@ -271,8 +272,19 @@ class MemberTable:
         while len(self._dead) > self._dead_max:
             self.forget(min(self._dead, key=lambda name: self._records[name].since))
 
+    def meet(self, name: str) -> None:
+        """This member has answered this node, from where its record says that it is."""
+        record = self._records.get(name)
+        if record is not None:
+            self._met[name] = record.address
+
+    def met(self, record: Record) -> bool:
+        """Has it ever answered this node from there? Anybody can say that there is such a member."""
+        return self._met.get(record.name) == record.address
+
     def forget(self, name: str) -> None:
         record = self._records.pop(name)
+        self._met.pop(name, None)
         del self.refutations[name]
         self.version += 1
         self._unindex(record)

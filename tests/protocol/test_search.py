@@ -55,6 +55,7 @@ def test_many_dead_are_asked_in_turn_at_four_a_second(net: Net) -> None:
     names = list("bcdefghijklmnopqrsuvwxyz")
     for name in names:
         net.puppet(name, mute=True).join(a)
+        a._table.meet(name)  # as if each had answered it before
         teller.tell(a, Dead(name, 1, "t"))
     net.run(10)
     net.sent.clear()
@@ -63,6 +64,26 @@ def test_many_dead_are_asked_in_turn_at_four_a_second(net: Net) -> None:
     assert 46 <= sum(counts) <= 50
     assert min(counts) >= 1
     assert max(counts) <= 3
+
+
+def test_members_that_somebody_made_up_are_called_ever_more_seldom() -> None:
+    """Else a stranger's word would make every node call an address of its choice, for a day."""
+    net = Net(dead_retention=86_400.0)
+    a, *_ = net.cluster("a", "b")
+    stranger = net.puppet("s").join(a)
+    z = net.puppet("z", mute=True)
+    z.join(a)
+    stranger.tell(a, Dead("z", 1, "s"))
+    net.run(1)
+    gaps = []
+    for _ in range(6):
+        net.sent.clear()
+        net.requested.clear()
+        net.run(60)
+        gaps.append(asked(net, a, "z") + [to for _, _, to in net.requested].count(address_of("z")))
+    assert 5 <= gaps[0] <= 16
+    assert sum(gaps[1:]) <= 6
+    assert sum(gaps) <= 22
 
 
 def test_one_that_answers_is_told_of_its_death_and_comes_back(net: Net) -> None:
