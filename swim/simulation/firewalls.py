@@ -35,7 +35,9 @@ class Firewalls:
         """Until at least so many seconds have passed."""
         until = self.world.now + seconds
         while self.world.now < until:
-            cuts = self._rng.choice([self._outage, self._udp, self._udp, self._tcp, self._size])()
+            fault = self._rng.choice([self._outage, self._udp, self._udp, self._tcp, self._size])
+            self._kernels_answer = fault in (self._udp, self._size)
+            cuts = fault()
             self._meanwhile()
             self.world.heal(cuts)
             self.world.run(REST + self._rng.expovariate(0.5))
@@ -105,9 +107,11 @@ class Firewalls:
             self.world.set_tags(name, {"load": "x" * self._rng.randrange(400)})
 
     def _pause(self) -> None:
-        """Shortly mostly: who stands still for more than 5 s gives up the lead."""
-        name = self._rng.choice(list(self.world.nodes))
-        most = PAUSE_MAX * self.world.config.pause_tolerance
+        """For longer only where its kernel can be asked, by TCP, whether it is a pause."""
+        name, config = self._rng.choice(list(self.world.nodes)), self.world.config
+        most = OUTAGE_MAX * config.silence_tolerance
+        if self._kernels_answer:
+            most = PAUSE_MAX * config.pause_tolerance
         self.world.pause(name, min(most, self._rng.expovariate(1.0)))
 
     def _die(self) -> None:
