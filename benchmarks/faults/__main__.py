@@ -25,8 +25,9 @@ from __future__ import annotations
 import random
 import sys
 from argparse import Namespace as Arguments
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -88,7 +89,9 @@ async def suffer(trial: Trial, peer: Peer) -> Outcome:
         return outcome | ({"history": stage.history()} if misses(outcome) else {})
 
 
-async def measure(args: Arguments, peers: Sequence[Peer], outcomes: list[Outcome]) -> None:
+async def measure(
+    args: Arguments, peers: Sequence[Peer], outcomes: list[Outcome], save: Callable[[], object]
+) -> None:
     trials = [
         Trial(row, seconds, nodes, run)
         for run in range(args.runs)
@@ -104,19 +107,25 @@ async def measure(args: Arguments, peers: Sequence[Peer], outcomes: list[Outcome
     async with trio.open_nursery() as nursery:
         for trial in crowd:
             await limiter.acquire_on_behalf_of(trial)
-            nursery.start_soon(_attempt, trial, peers, outcomes, limiter)
+            nursery.start_soon(_attempt, trial, peers, outcomes, limiter, save)
     for trial in alone:
         for peer in peers:
             await _note(trial, peer, outcomes)
+        save()
 
 
 async def _attempt(
-    trial: Trial, peers: Sequence[Peer], outcomes: list[Outcome], limiter: trio.CapacityLimiter
+    trial: Trial,
+    peers: Sequence[Peer],
+    outcomes: list[Outcome],
+    limiter: trio.CapacityLimiter,
+    save: Callable[[], object],
 ) -> None:
     try:
         async with trio.open_nursery() as nursery:
             for peer in peers:
                 nursery.start_soon(_note, trial, peer, outcomes)
+        save()
     finally:
         limiter.release_on_behalf_of(trial)
 
@@ -273,16 +282,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not peers:
         return 1
     outcomes: list[Outcome] = []
+    versions = {peer.kind: peer.version for peer in peers}
+
+    def save() -> Path:
+        return record.write(args, results=outcomes, versions=versions, skipped=skipped)
+
     if args.rows:
         args.nodes = args.nodes or [5, 8]
-        drive(measure, args, peers, outcomes)
+        drive(measure, args, peers, outcomes, save)
         print_table(outcomes)
     if args.scenarios:
         args.nodes = args.nodes or [8, 32, 128]
         drive(standing.measure, args, peers, outcomes)
         standing.print_tables(outcomes)
-    versions = {peer.kind: peer.version for peer in peers}
-    print(f"recorded in {record.write(args, results=outcomes, versions=versions, skipped=skipped)}")
+    print(f"recorded in {save()}")
     return 0
 
 

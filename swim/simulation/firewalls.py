@@ -19,12 +19,17 @@ OUTAGE_MAX = 0.75
 BLOCK_MAX = 30.0
 PAUSE_MAX = 0.6
 """Of the pause tolerance."""
+LEADS_ON = 4.5
+"""Who stands still for longer than 5 s hands the lead on."""
 REST = 3.0
 """Between two faults that may not come together."""
 
 
 class Firewalls:
-    """One fault after the other, each of which ends by itself; and processes that do die."""
+    """One fault after the other, each of which ends by itself; and processes that do die.
+
+    Without deaths, nothing happens at which the leader may change either.
+    """
 
     def __init__(self, world: World, *, with_deaths: bool = True) -> None:
         self.world = world
@@ -111,7 +116,7 @@ class Firewalls:
         name, config = self._rng.choice(list(self.world.nodes)), self.world.config
         most = OUTAGE_MAX * config.silence_tolerance
         if self._kernels_answer:
-            most = PAUSE_MAX * config.pause_tolerance
+            most = PAUSE_MAX * config.pause_tolerance if self._with_deaths else LEADS_ON
         self.world.pause(name, min(most, self._rng.expovariate(1.0)))
 
     def _die(self) -> None:
