@@ -153,7 +153,14 @@ async def test_a_cluster_is_whole_while_all_see_all_and_follow_one() -> None:
 
 
 def outcome(row: str, seconds: float = 0.0, **more: Any) -> dict[str, Any]:
-    good = {"deaths": 0, "leaders": 0, "two_leaders_s": 0.0, "two_leaders_connected_s": 0.0, "stalled_s": 0.0}
+    good = {
+        "deaths": 0,
+        "leaders": 0,
+        "interrupted": 0,
+        "two_leaders_s": 0.0,
+        "two_leaders_connected_s": 0.0,
+        "stalled_s": 0.0,
+    }
     about = {"row": row, "seconds": seconds, "nodes": 5, "run": 0, "peer": "swim", "whole_s": 0.0}
     return good | about | more
 

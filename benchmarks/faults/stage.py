@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import trio
@@ -222,7 +222,8 @@ class Stage:
         """What all rows measure."""
         now = time.monotonic()
         found = deaths(self.fleet.lines, self.began, self.due)
-        spans = terms(self.fleet.lines, self._gaps, now)
+        spans = sorted(terms(self.fleet.lines, self._gaps, now), key=lambda span: span.begin)
+        changes = [one.node != other.node for one, other in pairwise(spans) if other.begin >= self.began]
         doubled = [(begin, end) for begin, end in together(spans) if end > self.began]
         assert self.healed is not None
         whole = [*self._whole, (self.healed + GRACE, now)]
@@ -230,7 +231,8 @@ class Stage:
             "deaths": len(found),
             "dead": sorted({member for _, member, _ in found}),
             "reasons": sorted({reason for _, _, reason in found}),
-            "leaders": sum(span.begin >= self.began for span in spans),
+            "leaders": sum(changes),
+            "interrupted": len(changes) - sum(changes),
             "two_leaders_s": sum(end - max(begin, self.began) for begin, end in doubled),
             "two_leaders_connected_s": common(doubled, whole),
             "stalled_s": max(agent.stats.get("stalled", 0.0) for agent in self.agents.values()),
