@@ -8,9 +8,9 @@ own. `--list` shows the rows. The victim, where there is one, is the leader in e
 
 - deaths: how often a node declared one dead whose process ran. Where those who are given up could exchange
   packets by neither UDP nor TCP for longer than the silence that is tolerated, it is right: "(due)".
-- leaders: terms that began at another node than the one before, and "+n" at the same one, which had stopped to
-  act as it heard nobody; two leaders: seconds for which two nodes acted at once, and how long at most later than
-  a second after the network was whole.
+- leaders: terms that began at another node than the one before, and "+n" at the same one, which had stopped
+  to act as it heard nobody; two leaders: seconds for which two nodes acted at once, and how long at most
+  later than a second after the network was whole.
 - whole: seconds from the end of the fault until all see all, follow one leader, and do so for two seconds.
 - stalled: seconds for which processes were late to serve their timers. It is a busy machine's fault, not the
   network's: where it is seconds, repeat the row.
