@@ -65,7 +65,6 @@ class Stage:
         self._options = options
         self._hosts: dict[str, str] = {}
         self._gaps: list[Span] = []
-        self._ends: dict[str, float] = {}
         self._whole: list[tuple[float, float]] = []
         self._wholeness: Wholeness | None = None
 
@@ -134,13 +133,16 @@ class Stage:
 
     async def restart(self, name: str, *, on: str | None = None, life: str = "2") -> float:
         """A new process under the same name. When it was bound."""
-        self._gaps = [gap._replace(end=time.monotonic()) if gap.node == name else gap for gap in self._gaps]
         agent = await self.start(name, on=on, tags={"life": life})
         if name not in self.names:
             self.names.append(name)
         self._followed()
         await self.fleet.until_bound(agent)
-        return self.fleet.bound[name]
+        bound = self.fleet.bound[name]
+        self._gaps = [
+            gap._replace(end=bound) if gap.node == name and gap.end == math.inf else gap for gap in self._gaps
+        ]
+        return bound
 
     async def newcomer(self, name: str = "newcomer", seconds: float = 30.0) -> float | None:
         """One more. Seconds from its being bound until all see all; None: not within so many."""
@@ -222,9 +224,10 @@ class Stage:
         """What all rows measure."""
         now = time.monotonic()
         found = deaths(self.fleet.lines, self.began, self.due)
-        spans = sorted(terms(self.fleet.lines, self._gaps, now), key=lambda span: span.begin)
-        changes = [one.node != other.node for one, other in pairwise(spans) if other.begin >= self.began]
-        doubled = [(begin, end) for begin, end in together(spans) if end > self.began]
+        begun = sorted(terms(self.fleet.lines), key=lambda span: span.begin)
+        changes = [one.node != other.node for one, other in pairwise(begun) if other.begin >= self.began]
+        acted = terms(self.fleet.lines, self._gaps, now)
+        doubled = [(begin, end) for begin, end in together(acted) if end > self.began]
         assert self.healed is not None
         whole = [*self._whole, (self.healed + GRACE, now)]
         return {
