@@ -106,7 +106,7 @@ def madness(world: World, rng: Random, seconds: float = 30.0, rate: float = 50.0
         kind = rng.choice(list(OpinionKind))
         opinion = Opinion(kind, about, number, rng.randrange(60_000), rng.randrange(99), rng.random() < 0.5)
         said = (
-            Dead(about, number, node.name, rng.random() < 0.5),
+            Dead(about, number, node.name),
             Suspect(about, number, node.name),
             opinion,
         )
