@@ -102,7 +102,7 @@ class Talk:
 
     def say_bye(self) -> None:
         """That it is closed now means nothing."""
-        if self.channel.established:
+        if self.channel.established and not self._closed:
             self.write_at_once(Sign.BYE)
 
     def post(self) -> None:

@@ -225,6 +225,7 @@ class Agent:
             "rss_kib": _rss_kib(),
             **{name: sum(getattr(statistics, name) for statistics in everything) for name in _FIGURES},
             "stalled": round(max((statistics.stalled for statistics in everything), default=0.0), 3),
+            "stream_only": sum(statistics.stream_only for statistics in everything),
             "dropped": dict(dropped),
         }
 

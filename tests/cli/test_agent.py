@@ -213,7 +213,8 @@ def test_statistics_once_a_second(start: Start) -> None:
     stats = agent.wait("stats", after=len(agent.lines))
     assert set(stats) == {
         *("t", "node", "event", "count", "members", "cpu_s", "rss_kib", "tx_packets", "tx_bytes"),
-        *("rx_packets", "rx_bytes", "stream_tx_bytes", "stream_rx_bytes", "streams", "dropped"),
+        *("rx_packets", "rx_bytes", "stream_tx_bytes", "stream_rx_bytes", "streams", "stream_only"),
+        *("stalled", "dropped"),
     }
     assert (stats["count"], stats["members"]) == (1, 1)
     assert stats["cpu_s"] > 0
