@@ -15,10 +15,12 @@ from swim.types import Address
 from swim.wire.claims import SETUP_SIZE_MAX
 from swim.wire.dialect import U32, UNPACK_ERRORS
 
-__all__ = ["Configuration", "founding_configuration", "read_configuration"]
+__all__ = ["ABSENT", "Configuration", "founding_configuration", "read_configuration"]
 
 _DIGEST_SIZE = 4
 _VOTERS_MAX = 64
+ABSENT = "\0"
+"""Before the name of an old voter of which it is not known whether it lives: nobody has such a name."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Configuration:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """All who vote, each once."""
-        return tuple(dict.fromkeys(self.voters + self.old))
+        return tuple(name for name in dict.fromkeys(self.voters + self.old) if not name.startswith(ABSENT))
 
     @cached_property
     def digest(self) -> bytes:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from swim.events import VotersDiffer
-from swim.protocol.configuration import Configuration, founding_configuration, read_configuration
+from swim.protocol.configuration import ABSENT, Configuration, founding_configuration, read_configuration
 from swim.protocol.context import Context, Part
 from swim.protocol.identity import from_the_future
 from swim.protocol.myself import Myself
@@ -33,8 +33,6 @@ _CATCH_UP_S = 5.0
 """A member that shows an older configuration for so long does not just lag behind."""
 _KNOWN_MAX = 32
 _WHO_AGAIN_S = 0.1
-_ABSENT = "\0"
-"""Before the name of a voter of whom it is not known whether it lives: nobody has such a name."""
 
 
 class Electorate(Part):
@@ -190,7 +188,7 @@ class Electorate(Part):
         moved = {record.name: str(record.address) for record in self.moved()}
         bound = {**dict(mine.bound), **moved}
         # By the old list they would not vote: it was another process that had the name.
-        old = tuple(_ABSENT + name if name in moved else name for name in mine.voters)
+        old = tuple(ABSENT + name if name in moved else name for name in mine.voters)
         places = tuple((name, place) for name, place in bound.items() if name in voters)
         self._sounded = False
         self.proposal = replace(

@@ -310,7 +310,9 @@ class Lease(Part):
     def _question(
         self, name: str, kind: ClaimKind, now: float, configuration: Configuration | None = None
     ) -> None:
-        ballot = self.ballots[name]
+        ballot = self.ballots.get(name)
+        if ballot is None:
+            return  # no voter any more: an answer to this very round has changed that
         asked = configuration or self._electorate.asked
         setup = asked.pack() if asked is not self._electorate.configuration else b""
         claim = Claim(kind, self._round, configuration=asked.digest, setup=setup)
@@ -391,7 +393,7 @@ class Lease(Part):
         elif self._electorate.asked.majority(self._would_now):
             self._table.newest_token = max(self._table.newest_token, self._highest)
             self._token, self._first = self._myself.mint_token(now), self._round
-            for name in filter(self._would_now, list(self.ballots)):
+            for name in list(filter(self._would_now, self.ballots)):
                 self._question(name, ClaimKind.ASK, now)
 
     def _would_now(self, name: str) -> bool:
