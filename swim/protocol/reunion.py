@@ -91,21 +91,22 @@ class Reunion(Part):
         pause = _EAGER_INTERVAL if eager else self._config.reconnect_interval
         self._timers.set("reconnect", now + pause, self._reconnect)
         attempts, leads = self._attempts, self._sync.leads
-        for address in [at for at in leads if self._is_inside(at) or not attempts.hopeful(at, now)]:
-            del leads[address]
+        for place in [it for it in leads if self._is_inside(it[1]) or not attempts.hopeful(it[1], now)]:
+            del leads[place]
         lost = [seed for seed in self._sync.seeds if not self._is_inside(seed)]
-        lost += [address for address in leads if attempts.due(address, now)]
         if lost:
             address = self._rng.choice(lost)
             attempts.tried(address, now)
             self._sync.ask(address, now)
         dead = [record for record in self._table.dead() if record.state is MemberState.DEAD]
-        if dead := [record for record in dead if attempts.worth(record, now)]:
-            record = self._rng.choice(dead)
-            attempts.tried(record.address, now)
-            self._calling.call(record.name, record.address, partial(self._called, record.address))
+        places = [(record.name, record.address) for record in dead if attempts.worth(record, now)]
+        for some in (places, [place for place in leads if attempts.due(place[1], now)]):
+            if some:
+                name, address = self._rng.choice(some)
+                attempts.tried(address, now)
+                self._calling.call(name, address, partial(self._called, name, address))
 
-    def _called(self, address: Address, ack: Ack | None, now: float) -> None:
+    def _called(self, name: str, address: Address, ack: Ack | None, now: float) -> None:
         if ack is not None:
             self._attempts.answered(address)
-            self._sync.ask(address, now)
+            self._sync.ask(address, now, to=name)

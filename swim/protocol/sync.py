@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import islice
 
 from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.context import Context, Part
@@ -15,14 +16,14 @@ from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
 from swim.protocol.table import BOOT_TAG, ID_TAG, Record
 from swim.types import Address, MemberState
-from swim.wire.addresses import pack_addresses, unpack_address, unpack_addresses
+from swim.wire.addresses import pack_places, unpack_address, unpack_places
 from swim.wire.dialect import U32
 from swim.wire.messages import Alive, Dead, ErrorMessage, Greeting, NodeState, PushPull, Suspect, WireState
 from swim.wire.serf import decode_tags
 
 __all__ = ["Sync", "delegate_clash"]
 
-_LOST_MAX = 64
+_LOST_MAX, _LOST_SIZE_MAX = 64, 2_048
 REST_S = 0.4
 """A view that has not changed for so long is worth comparing (DETECTOR.md section 3)."""
 _CROWD_S = 0.1
@@ -66,8 +67,8 @@ class Sync(Part):
         self._leadership = leadership
         self._broadcasts = broadcasts
         self._mismatch = TokenBucket(_MISMATCH_PER_S, _MISMATCH_BURST)
-        self.leads: dict[Address, None] = {}
-        """Where members may be that others have lost sight of."""
+        self.leads: dict[tuple[str, Address], None] = {}
+        """Members that others have lost sight of, and where they may be."""
         self._agreed = self._skipped = 0
         """How many pings in a row came from members with the same view, and exchanges left out for it."""
         self._joined_version = -1
@@ -106,7 +107,7 @@ class Sync(Part):
         for name in self._table.rings.pick(self._rng, 1, lambda other: other != self._name):
             record = self._table.get(name)
             assert record is not None
-            self.ask(record.address, now)
+            self.ask(record.address, now, to=name)
 
     def compare(self, view: bytes, sender: Record, now: float) -> None:
         """A ping carried the view hash of a member whose view is at rest."""
@@ -122,7 +123,7 @@ class Sync(Part):
     def differs(self, other: Record, now: float) -> None:
         """What the other says does not go with this node's view: exchange everything, if not too often."""
         if self._mismatch.take(now):
-            self.ask(other.address, now)
+            self.ask(other.address, now, to=other.name)
 
     def view(self, now: float) -> bytes:
         """This node's view hash, or nothing while its view is changing."""
@@ -130,15 +131,17 @@ class Sync(Part):
             return b""
         return self._leadership.view_hash.to_bytes(8, "big")
 
-    def ask(self, address: Address, now: float, *, join: bool = False) -> int:
+    def ask(self, address: Address, now: float, *, join: bool = False, to: str = "") -> int:
+        """Exchange everything with the member of this name there; without a name, with whoever it is."""
         record = self._table.at(address)
         to_own = record is not None and record.own
-        return self._outbox.request(address, self.state(now, join=join, to_own=to_own))
+        return self._outbox.request(address, self.state(now, join=join, to_own=to_own, to=to))
 
     # --- what
 
-    def greeting(self, now: float, *, joining: bool = False) -> Greeting:
+    def greeting(self, now: float, *, joining: bool = False, to: str = "") -> Greeting:
         floor = self._leadership.floor
+        lost = ((record.name, record.address) for record in self._table.dead() if record.solo)
         return Greeting(
             self._name,
             self._myself.boot.encode(),
@@ -146,13 +149,17 @@ class Sync(Part):
             int(self._wall(now) * 1000),
             joining,
             pack_id(floor),
-            pack_addresses([record.address for record in self._table.dead() if record.solo][:_LOST_MAX]),
+            pack_places(islice(lost, _LOST_MAX), _LOST_SIZE_MAX),
+            to,
             setup=self._electorate.configuration.pack() if self._electorate.configuration.voters else b"",
         )
 
     def exchange(self, theirs: PushPull, now: float) -> PushPull | ErrorMessage:
         """The answer to another's push/pull, which is then merged; or why it could be no member."""
         greeting = theirs.greeting
+        if greeting is not None and greeting.to not in ("", self._name):
+            self._outbox.drop("push-pull-name")
+            return ErrorMessage(f"this is {self._name}, and not {greeting.to}")
         refusal = self._refusal(theirs, greeting.name) if theirs.join and greeting is not None else None
         if refusal is not None:
             return ErrorMessage(refusal)
@@ -171,14 +178,16 @@ class Sync(Part):
                 )
         return None
 
-    def state(self, now: float, *, join: bool = False, to_own: bool, looker: str = "") -> PushPull:
+    def state(
+        self, now: float, *, join: bool = False, to_own: bool, looker: str = "", to: str = ""
+    ) -> PushPull:
         """Everything this node knows, but not what it concluded alone; for an own or a foreign node.
 
         Except of a name that a joining node is about to take: it must know in whose place it comes.
         """
         known = (record for record in self._table if not record.solo or record.name == looker)
         nodes = tuple([_entry(record, now) for record in known])
-        return PushPull(nodes, join, self._broadcasts.state(to_own=to_own), self.greeting(now))
+        return PushPull(nodes, join, self._broadcasts.state(to_own=to_own), self.greeting(now, to=to))
 
     def merge(self, theirs: PushPull, now: float, *, spread: bool = True) -> str | None:
         """Apply another node's state; returns why it was refused, if it was."""
@@ -196,9 +205,9 @@ class Sync(Part):
         if self._myself.incarnation != incarnation:
             self._answer_accuser(theirs.greeting, now)
         if theirs.greeting is not None:
-            for address in unpack_addresses(theirs.greeting.lost):
-                if len(self.leads) < _LOST_MAX and self._membership.permits(address):
-                    self.leads[address] = None
+            for place in unpack_places(theirs.greeting.lost):
+                if len(self.leads) < _LOST_MAX and self._membership.permits(place[1]):
+                    self.leads[place] = None
             floor = unpack_id(theirs.greeting.floor) or ""
             if not self._leadership.believes(floor, theirs.greeting.name):
                 floor = ""

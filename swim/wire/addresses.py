@@ -12,10 +12,12 @@ from swim.wire.errors import DecodeError
 __all__ = [
     "pack_addresses",
     "pack_host",
+    "pack_places",
     "parse_address",
     "unpack_address",
     "unpack_addresses",
     "unpack_host",
+    "unpack_places",
 ]
 
 # What a dual-stack socket reports for an IPv4 peer, and what Go's net.IP holds for any IPv4 address.
@@ -59,6 +61,32 @@ def unpack_addresses(data: bytes) -> list[Address]:
     while data and data[0] in (6, 18) and len(data) > data[0]:
         each, data = data[1 : 1 + data[0]], data[1 + data[0] :]
         found.append(unpack_address(each[:-2], int.from_bytes(each[-2:], "big")))
+    return found
+
+
+def pack_places(places: Iterable[tuple[str, Address]], size_max: int) -> bytes:
+    """Names and where they are, in one byte string, as many as fit: of each the sizes, name and address."""
+    packed = b""
+    for name, address in places:
+        text = name.encode()
+        more = bytes((len(text),)) + text + pack_addresses([address])
+        if len(packed) + len(more) > size_max:
+            break
+        packed += more
+    return packed
+
+
+def unpack_places(data: bytes) -> list[tuple[str, Address]]:
+    """What `pack_places` packed, up to the first that is none."""
+    found: list[tuple[str, Address]] = []
+    while data:
+        name, data = data[1 : 1 + data[0]], data[1 + data[0] :]
+        size = 1 + data[0] if data else 0
+        address = unpack_addresses(data[:size])
+        if not name or not address:
+            break
+        found.append((name.decode(errors="replace"), address[0]))
+        data = data[size:]
     return found
 
 

@@ -164,6 +164,7 @@ def greeting(body: Body) -> Greeting:
         flag(body, b"j"),
         raw(body, b"f", _EXTRA_SIZE_MAX),
         raw(body, b"l", _LOST_SIZE_MAX),
+        text(body, b"t"),
         raw(body, b"a", _EXTRA_SIZE_MAX),
         raw(body, b"v", SETUP_SIZE_MAX),
     )
@@ -352,6 +353,7 @@ def pack_push_pull_header(join: bool, nodes: int, user_state: int, hello: Greeti
             "l": hello.lost,
             "n": hello.name,
             "p": hello.port,
+            "t": hello.to,
             "v": hello.setup,
         }
         body["swim"] = {key: value for key, value in fields.items() if value}

@@ -227,6 +227,7 @@ def _push_pull(message: PushPull, payload: Callable[[bytes], Any]) -> dict[str, 
     hello = message.greeting
     if hello is not None:
         body["swim"] = _extras(
+            a=hello.founder,
             b=hello.boot,
             c=hello.clock_ms,
             f=hello.floor,
@@ -235,6 +236,8 @@ def _push_pull(message: PushPull, payload: Callable[[bytes], Any]) -> dict[str, 
             v=hello.setup,
             p=hello.port,
         ) | {"n": hello.name}
+        if hello.to:
+            body["swim"]["t"] = hello.to
     return body
 
 

@@ -166,7 +166,8 @@ class Greeting:
     clock_ms: int = 0  # "c": its wall clock
     joining: bool = False  # "j": not a member of any cluster yet
     floor: bytes = b""  # "f": its leadership floor, packed as an id
-    lost: bytes = b""  # "l": where members are that it alone gave up: packed addresses
+    lost: bytes = b""  # "l": members that it alone gave up: names and addresses, see pack_places
+    to: str = ""  # "t": whom it is meant for; another at that address is to have no part in it
     founder: bytes = b""  # "a": it is joining, and found a cluster itself if need be: its packed address
     setup: bytes = b""  # "v": the voters, as its cluster has them: a packed configuration
 

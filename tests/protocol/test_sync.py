@@ -13,7 +13,7 @@ from swim.protocol.identity import unpack_id
 from swim.protocol.node import Node
 from swim.protocol.sync import delegate_clash
 from swim.types import Address, MemberState
-from swim.wire.addresses import pack_addresses
+from swim.wire.addresses import pack_places
 from swim.wire.messages import Dead, Ping, PushPull, Suspect, WireState
 from tests.protocol.fakes import PLAIN, SERF, Net, address_of, entry
 
@@ -243,7 +243,7 @@ class TestWhen:
         """Anybody can name such places."""
         node = net.start("a")
         member = net.puppet("m").join(node)
-        lost = pack_addresses([address_of("z")])
+        lost = pack_places([("z", address_of("z"))], 2_048)
         calls = []
         for _ in range(5):
             member.push(node, greeting=member.greeting(lost=lost))
@@ -257,7 +257,7 @@ class TestWhen:
         net = Net(dead_retention=300.0)
         node = net.start("a")
         member = net.puppet("m").join(node)
-        lost = pack_addresses([address_of(f"z{number}") for number in range(70)])
+        lost = pack_places([(f"z{number}", address_of(f"z{number}")) for number in range(70)], 2_048)
         for seconds in (200, 150):
             member.push(node, greeting=member.greeting(lost=lost))
             net.run(seconds)

@@ -184,3 +184,26 @@ def test_clusters_that_were_founded_apart_become_one_within_a_second(seed: int, 
     taken = world.run_until(lambda: all(len(world.view(name)) == 2 for name in names[:2]), 5.0, step=0.01)
     assert taken is not None
     assert taken < 1.0
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("after", [0.2, 30.0])
+def test_a_node_of_another_cluster_at_the_address_of_a_dead_member_is_left_alone(
+    size: int, after: float
+) -> None:
+    """Also where one member alone had given it up, and tells a newcomer of it."""
+    for seed in range(2):
+        world = cluster(seed, size)
+        world.add_node("p")
+        world.add_node("q", ["p"])
+        victim = world.nodes[f"n{size - 1}"]
+        world.lose_host(victim.name)
+        world.run(after)
+        victim.host.lost = False
+        world.add_node("r", ["p"], address=victim.address)
+        world.run(1.0)
+        world.add_node("late", ["n0"])
+        world.run(60.0)
+        mine = {*(f"n{number}" for number in range(size - 1)), "late"}
+        assert {name: set(world.view(name)) for name in mine} == dict.fromkeys(mine, mine)
+        assert set(world.view("p")) == {"p", "q", "r"}
