@@ -235,6 +235,7 @@ class Probing(Part):
                 boot=self._myself.boot.encode(),
                 wait_ms=0 if sender is None else self._wait_ms(sender.name, now),
                 bare=True,
+                unknown=bool(ping.source_node) and not self._knows(ping, source),
             )
         if sender is not None:
             self._dissemination.send(source, ack)
@@ -244,6 +245,13 @@ class Probing(Part):
         bare = Ack(ping.seq, bare=True)
         fits = len(part(ack)) <= len(part(ping))
         self._outbox.send(source, ack if fits else bare)
+
+    def _knows(self, ping: Ping, source: Address) -> bool:
+        """Is whoever names itself a member of this node's cluster? (Without one, nobody is unknown.)"""
+        record = self._table.get(ping.source_node)
+        if record is None or not record.present:
+            return self._myself.record is None
+        return record.address == source or pack_id(record.id) == ping.sender_id
 
     def _wait_ms(self, observer: str, now: float) -> int:
         """Until this observer's next turn, by this node's clock."""

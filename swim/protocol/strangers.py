@@ -14,7 +14,7 @@ from swim.protocol.membership import Membership
 from swim.protocol.probing import Probing
 from swim.types import Address
 from swim.wire import unpack_address
-from swim.wire.messages import Alive, Dead, Suspect
+from swim.wire.messages import Ack, Alive, Dead, Suspect
 
 __all__ = ["Strangers"]
 
@@ -54,7 +54,7 @@ class Strangers(Part):
                 news.node,
                 source,
                 now,
-                answered=lambda ack, at: self._answered(source, at),
+                answered=lambda ack, at: self._answered(source, ack, at),
                 silent=lambda at: self._silent(source),
             ):
                 self._held[source] = [news]
@@ -63,7 +63,10 @@ class Strangers(Part):
         else:
             self._outbox.drop("stranger")
 
-    def _answered(self, source: Address, now: float) -> None:
+    def _answered(self, source: Address, ack: Ack, now: float) -> None:
+        if ack.unknown:  # of another cluster: it takes this node for the one that had its address before
+            self._silent(source)
+            return
         held = self._held.pop(source)
         assert isinstance(held[0], Alive)
         self._membership.alive(held[0], now, source)

@@ -97,7 +97,7 @@ def _ack(message: Ack) -> int:
     size += 3 + len(message.boot) if message.boot else 0
     size += 3 + len(message.sender_id) if message.sender_id else 0
     size += 2 + len(pack_standing(message.standing)) if message.standing else 0
-    return size + (2 + _NUMBER if message.wait_ms else 0)
+    return size + (2 + _NUMBER if message.wait_ms else 0) + (3 if message.unknown else 0)
 
 
 def _suspect(message: Suspect | Dead) -> int:

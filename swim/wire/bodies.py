@@ -115,6 +115,7 @@ def ack(body: Body) -> Ack:
         number(body, b"w", U32),
         b"Payload" not in body,
         standing(body),
+        flag(body, b"u"),
     )
 
 
@@ -264,6 +265,8 @@ def _pack_ack(message: Ack) -> bytes:
         body["i"] = message.sender_id
     if message.standing is not None:
         body["s"] = pack_standing(message.standing)
+    if message.unknown:
+        body["u"] = True
     if message.wait_ms:
         body["w"] = message.wait_ms
     return b"\x02" + pack(body)

@@ -162,7 +162,7 @@ def _ping_req(request: PingReq, _: object) -> dict[str, Any]:
 
 def _ack(ack: Ack, _: object) -> dict[str, Any]:
     body = {} if ack.bare else {"Payload": _bytes(ack.payload)}
-    return body | {"SeqNo": ack.seq} | _extras(b=ack.boot, i=ack.sender_id, w=ack.wait_ms)
+    return body | {"SeqNo": ack.seq} | _extras(b=ack.boot, i=ack.sender_id, u=ack.unknown, w=ack.wait_ms)
 
 
 def _nack(nack: Nack, _: object) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class Ack:
     wait_ms: int = 0  # ours, "w": when this observer should ping next, in milliseconds from now
     bare: bool = False
     standing: Standing | None = None  # ours, "s", on streams
+    unknown: bool = False  # ours, "u": I know no member of the name that the ping gave as its sender's
 
 
 @dataclass(frozen=True, slots=True)

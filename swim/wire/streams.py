@@ -53,7 +53,7 @@ NODES_MAX = 65_536
 _FIELDS_MAX = 64  # of one map
 
 _PING_FIELDS = frozenset((b"Node", b"SeqNo", b"SourceAddr", b"SourceNode", b"SourcePort", b"i", b"s", b"v"))
-_ACK_FIELDS = frozenset((b"Payload", b"SeqNo", b"b", b"i", b"s", b"w"))
+_ACK_FIELDS = frozenset((b"Payload", b"SeqNo", b"b", b"i", b"s", b"u", b"w"))
 _HEADER_FIELDS = frozenset((b"Join", b"Nodes", b"UserStateLen", b"swim"))
 _GREETING_FIELDS = frozenset((b"a", b"b", b"c", b"f", b"j", b"l", b"n", b"p", b"t", b"v"))
 _NODE_FIELDS = frozenset((b"Addr", b"Incarnation", b"Meta", b"Name", b"Port", b"State", b"Vsn", b"a"))
