@@ -170,7 +170,7 @@ class Parts:
             self._leadership,
             self._electorate,
             self._naming,
-            reaches=self._networks.reaches,
+            reaches=lambda address: self._networks.reaches(address),
             joined=self._joined,
             failed=self._fail,
         )

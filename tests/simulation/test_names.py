@@ -207,3 +207,16 @@ def test_a_node_of_another_cluster_at_the_address_of_a_dead_member_is_left_alone
         mine = {*(f"n{number}" for number in range(size - 1)), "late"}
         assert {name: set(world.view(name)) for name in mine} == dict.fromkeys(mine, mine)
         assert set(world.view("p")) == {"p", "q", "r"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_udp_is_blocked_nodes_join_and_a_taken_name_is_refused(seed: int) -> None:
+    world = World(seed)
+    world.block("udp")
+    for name, seeds in (("a", []), ("b", ["a"]), ("c", ["b"])):
+        world.add_node(name, seeds)
+        world.run(0.5)
+    world.add_node("b", ["a"], alias="newcomer")
+    world.run(3.0)
+    assert isinstance(world.nodes["newcomer"].failure, NameConflict)
+    assert [len(world.view(name)) for name in "abc"] == [3, 3, 3]
