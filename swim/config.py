@@ -96,6 +96,8 @@ class Config:
 
     message_buffer: int = 1_024
     """Broadcasts kept for a slow reader before it misses some, and is told how many."""
+    message_memory: int = 67_108_864
+    """Bytes of memory for direct messages that nobody has read yet; then those who have most of it wait."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

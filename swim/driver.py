@@ -29,6 +29,7 @@ from swim.sending import SendWindow
 from swim.streams import Streams
 from swim.subscriptions import Subscriptions
 from swim.transport import Transport
+from swim.turns import Intake
 from swim.types import Address
 from swim.whereabouts import watch_address
 from swim.wire import DecodeError
@@ -36,9 +37,9 @@ from swim.wire.messages import StreamMessage
 
 __all__ = ["Driver", "running"]
 
-_BATCH = 256
-_BATCHES_MAX = 16
-"""After so many batches timers are judged although more datagrams may be waiting: this is a flood."""
+_TURN_S = 0.005
+"""So long packets are read before timers and everything else have their turn."""
+_REFUSALS_MAX = 64
 _RESOLVE_INTERVAL_JOINING = 5.0
 _RESOLVE_INTERVAL = 30.0
 _LEAVE_ALLOWANCE = 1.0
@@ -80,9 +81,10 @@ class Driver:
         self._seeds = seeds
         self._advertised = advertised
         connections = Connections(transport)
-        self.inbox = Inbox(node.config.message_buffer)
+        self.inbox = Inbox(node.config.message_buffer, node.config.message_memory)
         self.mail = Mail(node, self.inbox)
         self.mail.carry = self._carry
+        self._intake = Intake(transport, node.knows)
         self._kept = KeptStreams(node, connections, self, self.mail)
         self._streams = Streams(transport, connections, self._kept, node.codec, node.config, networks, self)
         self._scope = trio.CancelScope(shield=True)
@@ -298,11 +300,17 @@ class Driver:
             await trio.lowlevel.checkpoint_if_cancelled()
             await self._advance()
 
-    async def _advance(self, *, readable: bool = False) -> None:
+    async def _advance(self, readable: bool = False) -> None:
+        self._take_turn(readable)
+        while self._intake.waiting:
+            await trio.lowlevel.checkpoint()
+            self._take_turn(False)
+
+    def _take_turn(self, readable: bool) -> None:
         # What has arrived comes before any verdict: after a stall the answers are all there.
-        now = await self._drain(readable)
+        now = self._read_packets(readable)
         deadline = self.node.next_deadline()
-        if deadline is not None and deadline <= now:
+        if deadline is not None and deadline <= now and not self._intake.precedes(now - deadline):
             # Not guarded as input is. A bad packet is gone once dropped; a fault here lies in the node itself
             # and would come again, or a timer would be lost: half a node, which others take for alive.
             # Its end they notice, and whoever runs it can start it again.
@@ -318,23 +326,20 @@ class Driver:
                 "%s: this process stood still for %.1f s: others suspect it", self.node.name, stalled
             )
 
-    async def _drain(self, readable: bool) -> float:
-        """Returns when all that was read had arrived: what is judged then counts from no later."""
-        for number in range(_BATCHES_MAX):
-            if number:
-                self.settle()
-                await trio.lowlevel.checkpoint()
-            arrived = self.transport.receive(_BATCH, readable=readable)
-            now = self.now()  # read when all of them were there: a lease counts from no earlier
-            for data, source in arrived:
-                try:
-                    self.node.receive_datagram(data, source, now)
-                except Exception:
-                    self._note_fault(source)
-            for address in self.transport.refusals(_BATCH, now):
-                self.node.receive_refusal(address, now)
-            if len(arrived) < _BATCH:
+    def _read_packets(self, readable: bool) -> float:
+        """As many as fit into a turn. Returns when all of them had arrived: from then a verdict counts."""
+        self._intake.fill(readable=readable)
+        now = self.now()  # read when all of them were there: a lease counts from no earlier
+        while self._intake.waiting:
+            data, source = self._intake.take()
+            try:
+                self.node.receive_datagram(data, source, now)
+            except Exception:
+                self._note_fault(source)
+            if self.now() - now > _TURN_S:
                 break
+        for address in self.transport.refusals(_REFUSALS_MAX, now):
+            self.node.receive_refusal(address, now)
         return now
 
     def _note_fault(self, source: Address | str) -> None:
@@ -343,10 +348,10 @@ class Driver:
         self.transport.traffic.dropped["internal-error"] += 1
 
     # --- streams
-    def receive_request(self, message: StreamMessage, source: Address) -> bytes | None:
+    def receive_request(self, message: StreamMessage, source: Address) -> StreamMessage | None:
         """See `swim.streams.Answers`."""
         try:
-            return self.node.receive_request(message, source, self.now())
+            return self.node.answer(message, source, self.now())
         except Exception:
             self._note_fault(source)
             return None

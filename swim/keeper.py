@@ -165,7 +165,7 @@ class Keeper:
         """Until the stream ends, or there is a reason to end it."""
         keep_alive(talk.stream, opener=True)
         try:
-            await talk.write(self._kept.hello(self._to), self._kept.opening)
+            await talk.write(self._kept.hello(self._to, opener=True), self._kept.opening)
             while (frames := await talk.read()) is not None:
                 for frame in frames:
                     if not self._understand(talk, frame):

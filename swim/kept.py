@@ -103,6 +103,10 @@ class KeptStreams:
     def lose(self, name: str, why: str) -> None:
         """What is on its way to this member will not arrive."""
         self._count_lost(self.mail.lose(name, why))
+        given_up = self.mail.given_up
+        self.mail.forget(name)
+        if self.mail.given_up > given_up:
+            self.connections.drop("unread-of-gone", self.mail.given_up - given_up)
 
     def _count_lost(self, messages: int) -> None:
         if messages:
@@ -141,9 +145,10 @@ class KeptStreams:
         """See `Codec.kept_opening`."""
         return self._node.codec.kept_opening
 
-    def hello(self, to: str) -> Hello:
+    def hello(self, to: str, *, opener: bool = False) -> Hello:
         """This node's own, for a new stream."""
-        return Hello(self._node.name, self._node.boot.encode(), os.urandom(SESSION_SIZE), to)
+        line = self.mail.line(to) if opener else b""
+        return Hello(self._node.name, self._node.boot.encode(), os.urandom(SESSION_SIZE), to, line)
 
     def member(self, name: str) -> Member | None:
         """The present member of this name."""
@@ -219,6 +224,7 @@ class Guest:
         self._packets = deque[bytes](maxlen=PACKETS_MAX)
         self._talk = Talk(kept, stream, kept.new_channel(opener=False), self._packets)
         self._member: Member | None = None
+        self._line = b""
         self._early: list[Frame] = []
         """What came together with the end of the handshake."""
         self._messages = MessageReader()
@@ -238,7 +244,7 @@ class Guest:
         self._early += frames
         for frame in frames:
             if isinstance(frame, Hello):
-                self._member = self._kept.member(frame.name)
+                self._member, self._line = self._kept.member(frame.name), frame.line
                 refusal = self._kept.refusal(frame)
                 if refusal is not None:
                     self._kept.connections.drop(refusal)
@@ -286,7 +292,7 @@ class Guest:
                 continue
             self._member = self._kept.member(self.name) or self._member
             if self._source is None:
-                self._source = self._kept.mail.source(self._talk.boot)
+                self._source = self._kept.mail.source(self.name, self._talk.boot, self._line)
                 assert self._talk.nursery is not None
                 self._talk.nursery.start_soon(self._tell, self._source)
             assert self._member is not None

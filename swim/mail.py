@@ -5,7 +5,9 @@ The kept streams carry them (`swim.keeper`, `swim.kept`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from hashlib import blake2b
 
 import trio
 
@@ -13,14 +15,14 @@ from swim.errors import PayloadTooLarge, SendError
 from swim.inbox import Inbox
 from swim.messages import DirectMessage
 from swim.protocol.node import Node
-from swim.receiving import ReceiveWindow
+from swim.receiving import ReceiveWindow, Unread
 from swim.sending import SendWindow
-from swim.wire.kept import MESSAGE_SIZE_MAX
+from swim.wire.kept import LINE_SIZE, MESSAGE_SIZE_MAX
 
 __all__ = ["Mail"]
 
-_SENDERS_MAX = 4_096
-"""Processes of which it is remembered what has come from them."""
+_LEFT_MAX = 2_097_152
+"""Bytes of memory that messages may take which members left unread that are none any more, all together."""
 _REACH_PATIENCE = 30.0
 """So much longer than a pause a member that is alive may be out of reach for a stream."""
 
@@ -34,7 +36,12 @@ class Mail:
         self._node = node
         self._inbox = inbox
         self._windows: dict[str, SendWindow] = {}
-        self._sources: dict[bytes, ReceiveWindow] = {}
+        self._secret = os.urandom(16)
+        self._unread: dict[str, Unread] = {}
+        self._gone: dict[str, Unread] = {}
+        """Of those that are members no more."""
+        self.given_up = 0
+        """Messages of such that nobody will read."""
         self._numbered = self._sent = 0
         self._closed = False
 
@@ -76,6 +83,10 @@ class Mail:
             window.taken(number, trio.current_time())
 
         self._inbox.deliver(DirectMessage(self._node.me, payload), taken)
+
+    def line(self, to: str) -> bytes:
+        """See `Hello.line`."""
+        return blake2b(to.encode(), key=self._secret, digest_size=LINE_SIZE).digest()
 
     def window(self, name: str) -> SendWindow | None:
         """What is on its way to this member."""
@@ -127,13 +138,32 @@ class Mail:
             window.close(trio.ClosedResourceError("the cluster is closed"))
 
     # --- receiving
-    def source(self, boot: bytes) -> ReceiveWindow:
-        """What comes from this process."""
-        source = self._sources.pop(boot, None) or ReceiveWindow(self._inbox.deliver)
-        self._sources[boot] = source
-        if len(self._sources) > _SENDERS_MAX:
-            del self._sources[next(iter(self._sources))]
-        return source
+    def source(self, name: str, boot: bytes, line: bytes) -> ReceiveWindow:
+        """What comes from this process, a member's."""
+        self._gone.pop(name, None)
+        unread = self._unread.pop(name, None) or Unread(self._inbox, self._trim)
+        unread.gone = False
+        self._unread[name] = unread
+        self._inbox.senders = len(self._unread)
+        return unread.window(boot, line)
+
+    def forget(self, name: str) -> None:
+        """The member is none any more. What it has left is for the reader, if it is not too much."""
+        if (unread := self._unread.get(name)) is not None:
+            unread.gone = True
+            self._gone[name] = unread
+            self._trim()
+
+    def _trim(self) -> None:
+        """Keep little of those who are gone: first goes what the first of them have left."""
+        size = sum(unread.memory for unread in self._gone.values())
+        for name, unread in list(self._gone.items()):
+            if unread.memory and size <= _LEFT_MAX:
+                continue
+            size -= unread.memory
+            self.given_up += unread.give_up()
+            del self._gone[name], self._unread[name]
+        self._inbox.senders = len(self._unread)
 
 
 def _checked(payload: bytes) -> bytes:

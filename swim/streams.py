@@ -15,6 +15,7 @@ from swim.kept import Guest, KeptStreams
 from swim.protocol.networks import Networks
 from swim.protocol.node import Request
 from swim.transport import Transport, normal_address
+from swim.turns import Turns
 from swim.types import Address
 from swim.visits import Visit, Visits
 from swim.wire import Codec, DecodeError, StreamDecoder
@@ -29,7 +30,7 @@ _EXHAUSTED_PAUSE = 0.05
 class Answers(Protocol):
     """Who answers what comes in."""
 
-    def receive_request(self, message: StreamMessage, source: Address) -> bytes | None:
+    def receive_request(self, message: StreamMessage, source: Address) -> StreamMessage | None:
         """A whole message; the answer to it, if there is one."""
 
     def receive_bad_stream(self, error: DecodeError, source: Address) -> bytes | None:
@@ -57,6 +58,7 @@ class Streams:
         self._networks = networks
         self._answers = answers
         self._visits = Visits(config.streams_max, kept.hosts)
+        self._turns = Turns()
 
     # --- those that others open
     @trio.lowlevel.enable_ki_protection
@@ -112,9 +114,11 @@ class Streams:
                 await self._say_goodbye(stream)
             return None
         if message is not None:
-            answer = self._answers.receive_request(message, visit.source)
-            if answer is not None:
-                await self._connections.write(stream, answer)
+            whole = message
+            reply = await self._turns.call(lambda: self._answers.receive_request(whole, visit.source))
+            if reply is not None:
+                content = await self._turns.run(self._codec.streaming(reply, answering=True))
+                await self._connections.write(stream, content)
         return None
 
     async def _beginning(self, stream: trio.SocketStream) -> bytes:
@@ -139,7 +143,7 @@ class Streams:
                     raise DecodeError("truncated", "closed within a message")
                 if not self._visits.hold(visit, len(data)):
                     raise DecodeError("too-large", "too many bytes in incomplete streams")
-                message = decoder.feed(data)
+                message = await self._turns.read(decoder, data)
                 if message is not None:
                     return message
                 data = await self._connections.read(stream)
@@ -172,7 +176,8 @@ class Streams:
 
     async def _exchange(self, request: Request) -> StreamMessage:
         async with self._connections.open(await self._connections.connect(request.address)) as stream:
-            await self._connections.write(stream, request.content)
+            content = await self._turns.run(request.codec.streaming(request.message))
+            await self._connections.write(stream, content)
             with closing(self._codec.stream_decoder(answering=True)) as decoder:
                 return await self._read_answer(stream, decoder)
 
@@ -181,6 +186,6 @@ class Streams:
             data = await self._connections.read(stream)
             if not data:
                 raise ConnectionError("closed without a whole answer")
-            message = decoder.feed(data)
+            message = await self._turns.read(decoder, data)
             if message is not None:
                 return message

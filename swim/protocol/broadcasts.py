@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from swim.errors import PayloadTooLarge
 from swim.messages import Broadcast
 from swim.protocol.context import Context, Part
 from swim.protocol.dissemination import Dissemination
+from swim.protocol.heard import Heard, HeardEvent
+from swim.protocol.limits import TokenBucket
 from swim.protocol.myself import Myself
+from swim.protocol.steps import Steps, unhurried
 from swim.protocol.table import Record
+from swim.wire.dialect import map_header, pack
+from swim.wire.errors import DecodeError
 from swim.wire.messages import UserMessage
-from swim.wire.serf import SerfType, decode_message, encode_message
+from swim.wire.serf import EVENTS_MAX, SerfType, decode_message, encode_message, read_exchange
 
 __all__ = ["BROADCAST_SIZE_MAX", "Broadcasts"]
 
@@ -33,9 +37,11 @@ INTENT_AHEAD_S = 0.2
 """memberlist reads the newest message first, so a farewell must not come close behind its intent."""
 _MARK = b"b"
 """Begins our own user messages where Serf's would not be understood: among plain memberlists."""
-_HEARD_MAX = 4_096
-_EVENT_OVERHEAD = 64
+_QUERIES_MAX = 4_096
 _EXCHANGED_SIZE_MAX = 65_536
+_EXCHANGED_PER_S = 128.0
+"""New events that are learned from exchanges, in the long run; floods are not limited so."""
+_STEP_EVENTS = 64
 _INTENTS_MAX = 4_096
 _TIME_JUMP_MAX = 1 << 32
 """A time so far ahead of this node's clock is made up. Followed, it would use the clock up for everybody."""
@@ -43,34 +49,6 @@ _TIME_MAX = 1 << 63
 _PASSED_MAX = 512
 _INTENT_TARGETS_MAX = 64
 _NO_BROADCAST = 2  # a flag of queries: not to be passed on
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """A broadcast that was heard. `origin` is the boot of its sender; empty for one of Serf's."""
-
-    name: str
-    payload: bytes
-    sender: str = ""
-    origin: str = ""
-    number: int = 0
-
-    def same_as(self, other: _Event) -> bool:
-        """Of two at one time. The fields that are ours are lost in a push/pull of Serf's."""
-        if self.origin and other.origin:
-            return (self.origin, self.number) == (other.origin, other.number)
-        return (self.name, self.payload) == (other.name, other.payload)
-
-    @property
-    def size(self) -> int:
-        """About that of a message with it."""
-        return _EVENT_OVERHEAD + len(self.payload) + len((self.name + self.sender + self.origin).encode())
-
-    def as_body(self) -> dict[str, object]:
-        body: dict[str, object] = {"Name": self.name, "Payload": self.payload}
-        if self.origin:
-            body |= {"b": self.origin, "n": self.number, "o": self.sender}
-        return body
 
 
 class Broadcasts(Part):
@@ -83,15 +61,14 @@ class Broadcasts(Part):
         self._number = 0
         self._event_clock = self._status_clock = self._query_clock = 1
         """The time of the next event, intent and query."""
-        self._floor = 0
-        """Events before this time are too old, or were before this node joined."""
-        self._heard: dict[int, list[_Event]] = {}
-        self._heard_count = 0
+        self._heard = Heard()
         self._passed: dict[bytes, None] = {}
         """What this node has passed on lately, as it came."""
         self._queries: dict[tuple[int, int], None] = {}
         self._intents: dict[str, int] = {}
-        self._state: bytes | None = None
+        self._events: bytes | None = None
+        """The newest, as they stand in a push/pull."""
+        self._exchanged = TokenBucket(_EXCHANGED_PER_S, EVENTS_MAX)
         self.heard_at = -math.inf
         """When the last broadcast came that was new."""
 
@@ -115,7 +92,7 @@ class Broadcasts(Part):
                 f"a broadcast's name and payload have at most {BROADCAST_SIZE_MAX} bytes together, not {size}"
             )
         self._number += 1
-        event = _Event(name, payload, self._name, self._myself.boot, self._number)
+        event = HeardEvent(name, payload, self._name, self._myself.boot, self._number)
         self._take(self._event_clock, event, now)
         self._spread_event(self._event_clock - 1, event, now)
 
@@ -148,7 +125,7 @@ class Broadcasts(Part):
         self._spread(payload, now)
         return UserMessage(payload)
 
-    def _spread_event(self, time: int, event: _Event, now: float) -> None:
+    def _spread_event(self, time: int, event: HeardEvent, now: float) -> None:
         payload = encode_message(SerfType.USER_EVENT, {"CC": False, "LTime": time, **event.as_body()})
         self._spread(_MARK + payload[1:] if self._plain else payload, now)
 
@@ -202,25 +179,18 @@ class Broadcasts(Part):
         """What the clock shows when this node has heard another's."""
         return max(clock, time) if self._within_reach(time, clock, joining=joining) else clock
 
-    def _take(self, time: int, event: _Event, now: float) -> bool:
+    def _take(self, time: int, event: HeardEvent, now: float) -> bool:
         """Whether it is new: then the application is told of it."""
         if not self._within_reach(time, self._event_clock):
             return False
         self._event_clock = max(self._event_clock, time + 1)
-        if time < self._floor:
+        if time < self._heard.floor:
             self._outbox.drop("event-old")
             return False
-        heard = self._heard.setdefault(time, [])
-        if any(event.same_as(other) for other in heard):
+        if not self._heard.add(time, event):
             return False
-        heard.append(event)
-        self._heard_count += 1
         self.heard_at = now
-        self._state = None
-        while self._heard_count > _HEARD_MAX:
-            oldest = min(self._heard)
-            self._heard_count -= len(self._heard.pop(oldest))
-            self._floor = oldest + 1
+        self._events = None
         record = self._table.get(event.sender)
         known = record is not None and record.present and record.boot == event.origin
         member = record.member if record is not None and known else None
@@ -256,7 +226,7 @@ class Broadcasts(Part):
         if key in self._queries:
             return False
         self._queries[key] = None
-        if len(self._queries) > _HEARD_MAX:
+        if len(self._queries) > _QUERIES_MAX:
             del self._queries[next(iter(self._queries))]
         return not body["Flags"] & _NO_BROADCAST
 
@@ -266,65 +236,67 @@ class Broadcasts(Part):
         """The user state of a push/pull: with the newest events, for whoever has missed one."""
         if (self._plain and not to_own) or not (self._heard or self._foreign()):
             return b""
-        if self._state is None:
-            self._state = encode_message(SerfType.PUSH_PULL, self._body())
-        return self._state
+        if self._events is None:
+            self._events = self._heard.packed(_EXCHANGED_SIZE_MAX)
+        head = bytes((SerfType.PUSH_PULL,)) + map_header(6) + pack("EventLTime") + pack(self._event_clock)
+        others: tuple[object, ...] = (
+            "LTime",
+            self._status_clock,
+            "LeftMembers",
+            [],
+            "QueryLTime",
+            self._query_clock,
+        )
+        return b"".join(
+            (head, pack("Events"), self._events, *map(pack, others), pack("StatusLTimes"), pack({}))
+        )
 
-    def _body(self) -> dict[str, object]:
-        events: list[dict[str, object]] = []
-        size = 0
-        for time in sorted(self._heard, reverse=True):
-            size += sum(len(event.name) + len(event.payload) for event in self._heard[time])
-            if size > _EXCHANGED_SIZE_MAX:
-                break
-            events.append({"Events": [event.as_body() for event in self._heard[time]], "LTime": time})
-        return {
-            "EventLTime": self._event_clock,
-            "Events": events,
-            "LTime": self._status_clock,
-            "LeftMembers": [],
-            "QueryLTime": self._query_clock,
-            "StatusLTimes": {},
-        }
-
-    def merge(self, user_state: bytes, now: float, *, joining: bool) -> None:
-        """Another's user state. What was before this node joined is none of its business."""
+    def merge(self, user_state: bytes, now: float, *, joining: bool) -> Steps:
+        """Another's user state, in steps. What was before this node joined is none of its business."""
         if not user_state:
             return
-        serf = decode_message(user_state)
-        if serf is None or serf.type is not SerfType.PUSH_PULL:
+        try:
+            exchange = yield from unhurried(read_exchange(user_state))
+        except DecodeError:
             self._outbox.drop("user-state")
             return
-        body = serf.body
-        self._status_clock = self._after(body["LTime"], self._status_clock, joining=joining)
-        self._query_clock = self._after(body["QueryLTime"], self._query_clock, joining=joining)
-        self._event_clock = self._after(body["EventLTime"], self._event_clock, joining=joining)
-        self._state = None
+        self._status_clock = self._after(exchange.status_time, self._status_clock, joining=joining)
+        self._query_clock = self._after(exchange.query_time, self._query_clock, joining=joining)
+        self._event_clock = self._after(exchange.event_time, self._event_clock, joining=joining)
         if joining:
-            self._floor = self._event_clock
+            self._heard.floor = self._event_clock
             return
-        for at in body["Events"] or ():
-            for each in () if at is None else at["Events"] or ():
-                if each is not None and at["LTime"] >= self._floor:
-                    event = _event(each)
-                    if event.size >= self._dissemination.part_max:
-                        self._outbox.drop("user-size")
-                    elif self._take(at["LTime"], event, now):
-                        self._spread_event(at["LTime"], event, now)
-        if self._name in (body["LeftMembers"] or ()):
+        if exchange.unread:
+            self._outbox.drop("events-max", exchange.unread)
+        for index, (time, body) in enumerate(exchange.events):
+            if index % _STEP_EVENTS == _STEP_EVENTS - 1:
+                now = yield
+            self._take_exchanged(time, _event(body), now)
+        if self._name in exchange.left:
             self._deny_leaving(now)
 
+    def _take_exchanged(self, time: int, event: HeardEvent, now: float) -> None:
+        if time < self._heard.floor:
+            return
+        if event.size >= self._dissemination.part_max:
+            self._outbox.drop("user-size")
+        elif not self._exchanged.ready(now):
+            self._outbox.drop("events-max")
+        elif self._take(time, event, now):
+            self._exchanged.take(now)
+            self._spread_event(time, event, now)
 
-def _event(body: Mapping[str, Any]) -> _Event:
+
+def _event(body: Mapping[str, Any]) -> HeardEvent:
     """Fields that are ours, where they are there and make sense."""
     sender, origin, number = (body.get(key) for key in ("o", "b", "n"))
     payload = body["Payload"] or b""
     if isinstance(sender, bytes) and isinstance(origin, bytes) and isinstance(number, int):
-        return _Event(
+        return HeardEvent(
             body["Name"],
             payload,
             sender.decode(errors="replace"),
             origin.decode(errors="replace"),
             number,
         )
-    return _Event(body["Name"], payload)
+    return HeardEvent(body["Name"], payload)

@@ -29,6 +29,8 @@ _LARGE_SIZE_MAX = 1_400
 _PARTS_MAX = 127  # memberlist 0.2.2 breaks on more (WIRE section 7a)
 _PIGGYBACK_PARTS = 8
 _RIDING_MAX = 256
+_FLOOD_MIN, _FLOOD_MAX = 16, 2_048
+"""News that goes at once: so much to each one, in all."""
 _INTRODUCE_S = 2.0
 _BEHIND_SUSPECTED = 3
 _SOME_LOSS, _MUCH_LOSS = 0.02, 0.1
@@ -116,21 +118,28 @@ class Dissemination(Part):
         self._timers.cancel("flood")
         if not self._held:
             return
+        successors = self._successors()
         if now < self._introduce_until and (record := self._table.get(self._name)) is not None:
             # Not everybody knows this node yet, and a stranger's news has to begin with itself.
             mine = self._outbox.codec.part(record.as_alive())
             newest = self._held.pop(self._name, _News(mine, False))
-            held = [newest, *self._held.values()]
+            held = [newest, *self._take_held(len(successors))]
         else:
-            held = list(self._held.values())
-        self._held.clear()
+            held = self._take_held(len(successors))
         self._quiet_until = now + self._config.flood_delay * self._rng.uniform(0.5, 1.5)
+        if self._held:
+            self._timers.set("flood", self._quiet_until, self.flood)
         for_all = [news.part for news in held if not news.ours]
         packets = list(self._pack(news.part for news in held))
         foreign_packets = packets if len(for_all) == len(held) else list(self._pack(for_all))
-        for record in self._successors():
+        for record in successors:
             for packet in packets if record.own else foreign_packets:
                 self._outbox.put(packet, record.address)
+
+    def _take_held(self, successors: int) -> list[_News]:
+        """As much as goes at once: whoever has heard of thousands has other things to do as well."""
+        taken = list(islice(self._held, max(_FLOOD_MIN, _FLOOD_MAX // max(1, successors))))
+        return [self._held.pop(about) for about in taken]
 
     def send(self, address: Address, message: Message, way: Way | None = None) -> None:
         """A message of its own, with as much news as fits beside it. `way`: as of `Outbox.put`."""

@@ -273,11 +273,10 @@ class Joining(Part):
             self._note_unfit(address, answer.text, now)
         if not isinstance(answer, PushPull) or not answer.nodes:
             return  # "look" is still set and starts over
-        problem = self._sync.merge(answer, now, spread=False)
+        self.stop()
+        problem = self._sync.merge(answer, now, joined=self._joined)
         if problem is not None:
             self._fail(JoinError(f"the cluster cannot be joined: {problem}"), now)
-            return
-        self._done(now)
 
     # --- founding
 

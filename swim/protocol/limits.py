@@ -18,11 +18,15 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """Use one token, if there is one."""
+        ready = self.ready(now)
+        if ready:
+            self._tokens -= 1.0
+        return ready
+
+    def ready(self, now: float) -> bool:
+        """Is there a token?"""
         self._fill(now)
-        if self._tokens < 1.0 - _ROUNDING:
-            return False
-        self._tokens -= 1.0
-        return True
+        return self._tokens >= 1.0 - _ROUNDING
 
     def wait(self, now: float) -> float:
         """Seconds until there is a token."""

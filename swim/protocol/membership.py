@@ -20,6 +20,7 @@ from swim.protocol.identity import from_the_future, is_minted, unpack_id
 from swim.protocol.limits import TokenBucket
 from swim.protocol.myself import INCARNATION_MAX, Myself
 from swim.protocol.networks import Networks
+from swim.protocol.newcomers import Newcomers
 from swim.protocol.precedence import can_change
 from swim.protocol.readmission import Readmission
 from swim.protocol.table import Record
@@ -37,6 +38,7 @@ _META_SIZE_MAX = 1_024
 """Of others: memberlist's senders keep to 512 bytes, but its receivers do not mind more."""
 _HEARSAY_TOLERANCES = 2
 _CORRECTIONS_PER_S, _CORRECTIONS_BURST = 20.0, 32
+_HEARSAY_SHARE = 16
 _CONTEST_TRIES = 8
 """Pings that a member must leave unanswered before another may have its name."""
 
@@ -62,18 +64,29 @@ class Membership(Part):
         self._ask = ask
         self._contested: dict[str, Record] = {}
         self._readmission = readmission
+        self._newcomers = Newcomers(context, ask, lambda news, at: self.alive(news, at, answered=True))
         self._corrections = TokenBucket(_CORRECTIONS_PER_S, _CORRECTIONS_BURST)
 
     # --- news from others
 
-    def alive(self, news: Alive, now: float, source: Address | None = None, *, spread: bool = True) -> None:
-        """`source`: where the packet came from, when it came in a packet.
+    def alive(
+        self,
+        news: Alive,
+        now: float,
+        source: Address | None = None,
+        *,
+        spread: bool = True,
+        answered: bool = False,
+    ) -> None:
+        """`source`: where the packet came from, when it came in a packet. `answered`: a ping, lately.
 
         Without `spread` the news is not passed on: whoever joins learns nothing that is news to others.
         """
         known = self._table.get(news.node)
         if known is not None and known.present and known.same_as(news):
             return  # most news has been heard before, and should cost nothing
+        if known is None and spread and not answered and self._waits(news, source, now):
+            return
         record = self._read(news, now)
         if record is None:
             return
@@ -99,6 +112,17 @@ class Membership(Part):
             self._contest(record, old.name, old.address, now)
             return
         self._accept(old, record, now, spread=spread)
+
+    def _waits(self, news: Alive, source: Address | None, now: float) -> bool:
+        """Does a newcomer have to answer first? Not one that tells of itself."""
+        address = unpack_address(news.address, news.port)
+        if source == address or self._newcomers.believed(now):
+            return False
+        if self.permits(address):
+            self._newcomers.hold(news, now)
+        else:
+            self._outbox.drop("address")
+        return True
 
     def _accept(self, old: Record | None, record: Record, now: float, *, spread: bool = True) -> None:
         if (
@@ -226,13 +250,19 @@ class Membership(Part):
         else:
             self._outbox.drop("corrections-max")
 
-    def remember(self, news: Alive, state: MemberState, age: float, now: float) -> None:
+    def remember(self, news: Alive, state: MemberState, age: float, now: float, *, joining: bool) -> None:
         """What is known of a member that is gone, and that this node does not know: not reported.
+
+        Anybody can make up such members. They fill some of the room that there is for the dead, and never
+        take that of one that this node has known alive; only who joins knows none yet, and takes all.
 
         It counts as gone for as long as it has been: two nodes that forget it at different times would else
         remind each other of it for ever.
         """
-        full = len(self._table) >= self._config.members_max
+        room = self._config.dead_max if joining else self._config.dead_max // _HEARSAY_SHARE
+        full = len(self._table) >= self._config.members_max or self._table.dead_count >= room
+        if full:
+            self._outbox.drop("dead-max")
         if news.node == self._name or full or age > self._config.dead_retention:
             return
         record = self._read(news, now, state)

@@ -32,7 +32,6 @@ from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
     Ack,
     Dead,
-    ErrorMessage,
     Ping,
     PushPull,
     StreamMessage,
@@ -130,6 +129,7 @@ class Node(Parts):
         self._reception.open = False
         self._myself.leaving = True
         self._timers.clear()
+        self._backlog.clear()
         ahead = self._broadcasts.leave(now)
         if not ahead:
             self._farewell(now)
@@ -203,12 +203,11 @@ class Node(Parts):
         self._tenure.end()
         self._joining.stop()
         self._timers.clear()
+        self._backlog.clear()
 
     def _sweep(self, now: float) -> None:
         self._timers.set("sweep", now + _SWEEP_S, self._sweep)
-        for record in self._table.dead():
-            if now - record.since > self.config.dead_retention:
-                self._table.forget(record.name)
+        self._table.forget_dead(now - self.config.dead_retention)
 
     # --- input
 
@@ -279,24 +278,24 @@ class Node(Parts):
 
     def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:
         """A whole message arrived on a stream that `source` opened; the answer to send, if any."""
+        answer = self.answer(message, source, now)
+        return None if answer is None else self.codec.stream(answer, answering=True)
+
+    def answer(self, message: StreamMessage, source: Address, now: float) -> StreamMessage | None:
+        """As `receive_request`, but the answer is not encoded yet: see `Codec.streaming`."""
         self._attend(now)
         if self.phase in (Phase.NEW, Phase.LEFT, Phase.FAILED) or not self._networks.permit(source.host):
             return None
+        answer: StreamMessage | None = None
         match message:
+            case PushPull() if self.phase is Phase.JOINING:
+                answer = self._joining.asked_by(message.greeting, now)
             case PushPull():
-                return self.codec.stream(self._exchange(message, now), answering=True)
+                answer = self._sync.exchange(message, now, host=source.host)
             case Ping() if message.node in ("", self.name):
                 answer = self._naming.answer(message, now)
-                self._settle(now)
-                return self.codec.stream(answer, answering=True)
             case UserMessage():
                 self._outbox.drop("user")
-        return None
-
-    def _exchange(self, theirs: PushPull, now: float) -> PushPull | ErrorMessage:
-        if self.phase is Phase.JOINING:
-            return self._joining.asked_by(theirs.greeting, now)
-        answer = self._sync.exchange(theirs, now)
         self._settle(now)
         return answer
 
@@ -394,10 +393,7 @@ class Node(Parts):
         The driver writes to the kept stream and looks whether that is acknowledged, or opens a
         connection; it reports `receive_kernel_answer`, `receive_refusal`, or nothing.
         """
-        if not self._suspicion.kernel_probes:
-            return []
-        drained, self._suspicion.kernel_probes = self._suspicion.kernel_probes, {}
-        return list(drained)
+        return self._suspicion.take_kernel_probes()
 
     def streams_to_keep(self, now: float) -> tuple[Address, ...]:
         """Where the driver should keep a stream open: to the own members that this node observes.
@@ -440,6 +436,10 @@ class Node(Parts):
     def boot(self) -> str:
         """Tells this process from any other under its name."""
         return self._myself.boot
+
+    def knows(self, address: Address) -> bool:
+        """Does a member send from there?"""
+        return self._reception.knows(address)
 
     def boot_of(self, name: str) -> str | None:
         """The boot of the present own member of this name."""

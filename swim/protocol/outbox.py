@@ -30,7 +30,13 @@ class Request:
 
     token: int
     address: Address
-    content: bytes
+    message: StreamMessage
+    codec: Codec
+
+    @property
+    def content(self) -> bytes:
+        """All at once; `Codec.streaming` does it in steps."""
+        return self.codec.stream(self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +74,8 @@ class Outbox:
         self._warned: dict[tuple[str, str], float] = {}
         self._token = 0
 
-    def drop(self, reason: str) -> None:
-        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+    def drop(self, reason: str, count: int = 1) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + count
 
     def put(self, packet: bytes, address: Address, way: Way | None = None) -> None:
         """A packet by UDP, and where that is silent over the stream, too; or only the one way."""
@@ -98,5 +104,5 @@ class Outbox:
     def request(self, address: Address, message: StreamMessage) -> int:
         """Ask the driver for a stream; returns the token under which its outcome will come back."""
         self._token += 1
-        self.requests.append(Request(self._token, address, self.codec.stream(message)))
+        self.requests.append(Request(self._token, address, message, self.codec))
         return self._token

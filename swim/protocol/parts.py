@@ -27,6 +27,7 @@ from swim.protocol.readmission import Readmission
 from swim.protocol.reception import Reception
 from swim.protocol.reunion import Reunion
 from swim.protocol.search import Search
+from swim.protocol.steps import Backlog
 from swim.protocol.streamed import Streamed
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
@@ -91,11 +92,21 @@ class Parts:
         )
         self._build_leadership(voters)
         self._broadcasts = Broadcasts(context, self._myself, self._dissemination)
-        self._sync = Sync(
-            context, self._myself, self._membership, self._leadership, self._electorate, self._broadcasts
-        )
+        self._build_sync()
         self._build_detector()
         self._build_entrances(voters)
+
+    def _build_sync(self) -> None:
+        self._backlog = Backlog(self._context)
+        self._sync = Sync(
+            self._context,
+            self._myself,
+            self._membership,
+            self._leadership,
+            self._electorate,
+            self._broadcasts,
+            self._backlog,
+        )
 
     def _build_leadership(self, voters: Sequence[str]) -> None:
         if not voters:

@@ -36,6 +36,9 @@ from swim.wire.messages import (
 __all__ = ["Reception"]
 
 _ALIASES_MAX = 1_024
+_QUESTIONS = Ping, PingReq, Opinion, Claim
+_QUESTIONS_MAX = 8
+"""Of one packet. To answer costs far more than to ask, and nobody has so many questions at once."""
 _ALSO_OF_ABSENT = ClaimKind.WOULD, ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.RELEASE
 """Claims that are of use whatever became of their sender: a farewell may overtake a release."""
 
@@ -77,8 +80,13 @@ class Reception(Part):
         self, messages: Iterable[Message], source: Address, size: int, now: float, *, streamed: bool = False
     ) -> None:
         """The messages of one packet of so many bytes, which came over the member's kept stream or not."""
-        start = len(self._outbox.datagrams)
+        start, asked = len(self._outbox.datagrams), 0
         for message in messages:
+            if isinstance(message, _QUESTIONS):
+                asked += 1
+                if asked > _QUESTIONS_MAX:
+                    self._outbox.drop("answers-max")
+                    continue
             sender = self._sender(source)  # anew each time: the one before may have introduced it
             if sender is None and isinstance(message, Ping) and self._said_since(start) > size:
                 self._outbox.drop("amplification")  # the answer would be trimmed
@@ -110,6 +118,10 @@ class Reception(Part):
         if record is None and source in self._aliases:
             record = self._table.get(self._aliases[source])
         return record
+
+    def knows(self, source: Address) -> bool:
+        """Is this a member's address?"""
+        return self._table.at(source) is not None or source in self._aliases
 
     def _learn_alias(self, source: Address, name: str) -> None:
         """A member answered our ping from another address than it advertises (NAT, several cards)."""

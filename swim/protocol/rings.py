@@ -24,7 +24,7 @@ FOREIGN_MAX = 16
 up thousands; and where there are, those that are told gossip it on."""
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _digest(name: str) -> bytes:
     return blake2b(name.encode(), digest_size=8 * RINGS_MAX).digest()
 

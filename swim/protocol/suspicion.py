@@ -66,6 +66,12 @@ class Suspicion(Part):
         self._ended: dict[str, tuple[str, float]] = {}
         """Members that this node does not observe, whose streams ended lately: which process, and when."""
 
+    def take_kernel_probes(self) -> list[Address]:
+        """See `Node.kernel_probes`."""
+        taken = list(self.kernel_probes)
+        self.kernel_probes.clear()
+        return taken
+
     # --- what others may ask
 
     def suspects(self, name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from swim.protocol.broadcasts import Broadcasts
@@ -14,6 +14,7 @@ from swim.protocol.leadership import Leadership
 from swim.protocol.limits import TokenBucket
 from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
+from swim.protocol.steps import Backlog, Steps
 from swim.protocol.table import BOOT_TAG, ID_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_places, unpack_address, unpack_places
@@ -33,6 +34,9 @@ _AGREED, _SKIPPED_MAX = 16, 3
 _REPAIRS = 3
 """After a broadcast, so many intervals are for whoever has missed it."""
 _MISMATCH_PER_S, _MISMATCH_BURST = 1.0, 3
+_MANY, _MOMENT_S = 1_024, 0.1
+_COST_KNOWN, _COST_NEWS, _STEP_COST = 1, 40, 2_000
+"""Of an entry of a state, in units of about two microseconds; and what is done in one step of a merge."""
 
 
 def delegate_clash(versions: Iterable[bytes]) -> str | None:
@@ -58,6 +62,7 @@ class Sync(Part):
         leadership: Leadership,
         electorate: Electorate,
         broadcasts: Broadcasts,
+        backlog: Backlog,
     ) -> None:
         super().__init__(context)
         self._electorate = electorate
@@ -66,12 +71,14 @@ class Sync(Part):
         self._membership = membership
         self._leadership = leadership
         self._broadcasts = broadcasts
+        self._backlog = backlog
         self._mismatch = TokenBucket(_MISMATCH_PER_S, _MISMATCH_BURST)
         self.leads: dict[tuple[str, Address], None] = {}
         """Members that others have lost sight of, and where they may be."""
         self._agreed = self._skipped = 0
         """How many pings in a row came from members with the same view, and exchanges left out for it."""
         self._joined_version = -1
+        self._built: tuple[tuple[int, int, str], float, tuple[NodeState, ...]] = ((-1, 0, ""), 0.0, ())
 
     # --- when
 
@@ -154,8 +161,11 @@ class Sync(Part):
             setup=self._electorate.configuration.pack() if self._electorate.configuration.voters else b"",
         )
 
-    def exchange(self, theirs: PushPull, now: float) -> PushPull | ErrorMessage:
-        """The answer to another's push/pull, which is then merged; or why it could be no member."""
+    def exchange(self, theirs: PushPull, now: float, *, host: str) -> PushPull | ErrorMessage:
+        """The answer to another's push/pull, which is then merged; or why it could be no member.
+
+        `host`: where it comes from.
+        """
         greeting = theirs.greeting
         if greeting is not None and greeting.to not in ("", self._name):
             self._outbox.drop("push-pull-name")
@@ -165,13 +175,15 @@ class Sync(Part):
             return ErrorMessage(refusal)
         looker = greeting.name if greeting is not None and greeting.joining else ""
         answer = self.state(now, join=theirs.join, to_own=greeting is not None, looker=looker)
-        self.merge(theirs, now)  # after that, as memberlist does it
+        self.merge(theirs, now, host=host)  # after that, as memberlist does it
         return answer
 
     def _refusal(self, theirs: PushPull, name: str) -> str | None:
         for node in theirs.nodes:
+            if node.name != name:
+                continue
             address = unpack_address(node.address, node.port)
-            if node.name == name and not self._membership.reaches(address):
+            if not self._membership.reaches(address):
                 return (
                     f"the member at {self._myself.address} cannot answer a node at {address}: it has no "
                     "way there. Let the node advertise an address that all members reach"
@@ -185,12 +197,33 @@ class Sync(Part):
 
         Except of a name that a joining node is about to take: it must know in whose place it comes.
         """
-        known = (record for record in self._table if not record.solo or record.name == looker)
-        nodes = tuple([_entry(record, now) for record in known])
-        return PushPull(nodes, join, self._broadcasts.state(to_own=to_own), self.greeting(now, to=to))
+        return PushPull(
+            self._nodes(now, looker), join, self._broadcasts.state(to_own=to_own), self.greeting(now, to=to)
+        )
 
-    def merge(self, theirs: PushPull, now: float, *, spread: bool = True) -> str | None:
-        """Apply another node's state; returns why it was refused, if it was."""
+    def _nodes(self, now: float, looker: str) -> tuple[NodeState, ...]:
+        """Of all that are known: the very same ones as long as nothing changes, so that they are packed once.
+
+        With thousands of members something changes all the time: then what was true a moment ago will do.
+        """
+        solo = self._table.get(looker)
+        second = int(now) if self._table.dead_count else 0
+        key = self._table.version, second, looker if solo is not None and solo.solo else ""
+        built, at, nodes = self._built
+        if key != built and (len(self._table) <= _MANY or now - at > _MOMENT_S):
+            known = (record for record in self._table if not record.solo or record.name == key[2])
+            nodes = tuple([_entry(record, now) for record in known])
+            self._built = key, now, nodes
+        return nodes
+
+    def merge(
+        self, theirs: PushPull, now: float, *, host: str = "", joined: Callable[[float], None] | None = None
+    ) -> str | None:
+        """Apply another node's state; returns why it was refused, if it was.
+
+        `host`: that of whoever gave it unasked. What takes longer than a turn goes on in the next ones.
+        `joined` is called when it is done, by a node that joins: what it learns is no news to others.
+        """
         if self._myself.record is None or not theirs.nodes:
             return None
         versions = dict.fromkeys([node.versions for node in theirs.nodes if node.state is WireState.ALIVE])
@@ -198,10 +231,26 @@ class Sync(Part):
         if clash is not None:
             self._outbox.drop("merge-version")
             return clash
-        incarnation = self._myself.incarnation
+        self._backlog.run(host, lambda at: self._merging(theirs, joined, at), now)
+        return None
+
+    def _merging(self, theirs: PushPull, joined: Callable[[float], None] | None, now: float) -> Steps:
+        incarnation, spent = self._myself.incarnation, 0
         for node in theirs.nodes:
-            self._merge_node(node, theirs.greeting, now, spread)
-        self._broadcasts.merge(theirs.user_state, now, joining=not spread)
+            if self._knows(node, theirs.greeting):
+                spent += _COST_KNOWN
+            else:
+                spent += _COST_NEWS
+                self._merge_node(node, theirs.greeting, now, joined is None)
+            if spent >= _STEP_COST:
+                spent, now = 0, (yield)
+        yield from self._broadcasts.merge(theirs.user_state, now, joining=joined is not None)
+        self._conclude(theirs, incarnation, now)
+        if joined is not None:
+            joined(now)
+
+    def _conclude(self, theirs: PushPull, incarnation: int, now: float) -> None:
+        """What follows from a whole state. `incarnation`: this node's own before it was merged."""
         if self._myself.incarnation != incarnation:
             self._answer_accuser(theirs.greeting, now)
         if theirs.greeting is not None:
@@ -214,7 +263,6 @@ class Sync(Part):
             if any(each.own and each.present and each.name != self._name for each in self._table):
                 self._leadership.meet(floor, now)
             self._leadership.hear_floor(floor, now)
-        return None
 
     def _answer_accuser(self, greeting: Greeting | None, now: float) -> None:
         """It has given this node up, so none of its cluster would hear the refutation otherwise."""
@@ -223,8 +271,6 @@ class Sync(Part):
             self.differs(accuser, now)
 
     def _merge_node(self, node: NodeState, greeting: Greeting | None, now: float, spread: bool) -> None:
-        if self._knows(node, greeting):
-            return
         gone = node.state in (WireState.DEAD, WireState.LEFT)
         if node.name == self._name and gone and greeting is not None:
             self._hear_own_end(node, greeting, now)
@@ -234,7 +280,7 @@ class Sync(Part):
             self._membership.alive(_alive(node), now, spread=spread)
         elif greeting is not None and self._table.get(node.name) is None:
             state = MemberState.LEFT if node.state is WireState.LEFT else MemberState.DEAD
-            self._membership.remember(_alive(node), state, node.age, now)
+            self._membership.remember(_alive(node), state, node.age, now, joining=not spread)
         elif self._another_process(node):
             pass  # the end of an earlier process says nothing about the one that has its name now
         elif node.state is WireState.LEFT:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from heapq import merge
+from heapq import heappop, heappush, merge
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -185,6 +185,7 @@ class MemberTable:
         self._showing: dict[str, None] = {}
         self._dead: dict[str, None] = {}
         self._met: dict[str, Address] = {}
+        self._deaths: list[tuple[float, str]] = []
         self.configurations: dict[str, int] = {}
         """How many present members of our own are configured with which voters."""
         self.refutations = Counter[str]()
@@ -212,6 +213,10 @@ class MemberTable:
     @property
     def present_count(self) -> int:
         return len(self._records) - len(self._dead)
+
+    @property
+    def dead_count(self) -> int:
+        return len(self._dead)
 
     @property
     def versions(self) -> tuple[bytes, ...]:
@@ -269,8 +274,23 @@ class MemberTable:
         self.version += 1
         if old is None or old.view != record.view:
             self.changed_at = now
-        while len(self._dead) > self._dead_max:
-            self.forget(min(self._dead, key=lambda name: self._records[name].since))
+        if len(self._dead) > self._dead_max:
+            self.forget(self._longest_dead())
+
+    def _longest_dead(self) -> str:
+        """Entries of `_deaths` are out of date when the member was alive since, or died again."""
+        if len(self._deaths) > 2 * len(self._dead):
+            self._deaths = sorted((self._records[name].since, name) for name in self._dead)
+        while True:
+            since, name = heappop(self._deaths)
+            if name in self._dead and self._records[name].since == since:
+                return name
+
+    def forget_dead(self, since: float) -> None:
+        """Those that have been dead for longer."""
+        for record in self.dead():
+            if record.since < since:
+                self.forget(record.name)
 
     def meet(self, name: str) -> None:
         """This member has answered this node, from where its record says that it is."""
@@ -302,6 +322,7 @@ class MemberTable:
         self._states[record.state] += 1
         if not record.present:
             self._dead[record.name] = None
+            heappush(self._deaths, (record.since, record.name))
             self.rings.remove(record.name)
             return
         self.view_hash ^= record.view

@@ -8,6 +8,8 @@ from collections.abc import Callable, Hashable
 __all__ = ["Timers"]
 
 Action = Callable[[float], None]
+_ENTRIES_MIN = 1_024
+_FIRED_MAX = 32
 
 
 class Timers:
@@ -25,6 +27,9 @@ class Timers:
         self._armed[key] = (when, self._count, action)
         self._keys[self._count] = key
         heapq.heappush(self._heap, (when, self._count))
+        if len(self._heap) > _ENTRIES_MIN + 4 * len(self._armed):  # most were cancelled or moved since
+            self._heap = [(armed[0], armed[1]) for armed in self._armed.values()]
+            heapq.heapify(self._heap)
 
     def set_if_unset(self, key: Hashable, when: float, action: Action) -> None:
         if key not in self._armed:
@@ -51,15 +56,19 @@ class Timers:
         return heap[0][0] if heap else None
 
     def run(self, now: float) -> None:
-        """Fire what is due at `now`. What is set anew while this runs waits for the next call."""
-        newest = self._count
+        """Fire what is due at `now`. What is set anew while this runs waits for the next call.
+
+        So does what is left over when there is very much.
+        """
+        newest, left = self._count, _FIRED_MAX
         later: list[tuple[float, int]] = []
-        while (deadline := self.next_deadline()) is not None and deadline <= now:
+        while left and (deadline := self.next_deadline()) is not None and deadline <= now:
             entry = heapq.heappop(self._heap)
             if entry[1] > newest:
                 later.append(entry)
                 continue
             action = self._armed.pop(self._keys.pop(entry[1]))[2]
             action(now)
+            left -= 1
         for entry in later:
             heapq.heappush(self._heap, entry)

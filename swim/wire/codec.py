@@ -26,7 +26,8 @@ from swim.wire.framing import PacketReader, check_crc, compound, label_header, s
 from swim.wire.kept import KeptChannel
 from swim.wire.keyring import Keyring
 from swim.wire.messages import ErrorMessage, Message, StreamMessage
-from swim.wire.streams import StreamDecoder, seal_stream, stream_content
+from swim.wire.source import Reading
+from swim.wire.streams import PackedNodes, StreamDecoder, seal_stream, stream_content
 
 __all__ = ["Codec", "Packet"]
 
@@ -52,6 +53,7 @@ class Codec:
             raise ValueError(f"the label has {len(self._label)} bytes: at most {_LABEL_SIZE_MAX}")
         self._header = label_header(self._label)
         self._keyring = keyring
+        self._packed = PackedNodes()
 
     @property
     def label(self) -> bytes:
@@ -101,19 +103,28 @@ class Codec:
         if data and data[0] not in (COMPOUND, COMPRESS, CRC):
             return Packet(tuple(layers), (packet_message(data),))
         reader = PacketReader(layers)
-        reader.read(data)
+        reader.read_all(data)
         return Packet(tuple(reader.layers), tuple(reader.messages), tuple(reader.dropped))
 
     def stream(self, message: StreamMessage, *, answering: bool = False) -> bytes:
         """All that is written to a TCP connection, as the one who opened it or as the one who answers."""
-        content = stream_content(message)
+        steps = self.streaming(message, answering=answering)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                return bytes(finished.value)
+
+    def streaming(self, message: StreamMessage, *, answering: bool = False) -> Reading[bytes]:
+        """As `stream`, in steps of a few milliseconds: who has many members has much to write."""
+        content = yield from stream_content(message, self._packed)
         if self._keyring is not None:
             content = seal_stream(content, self._keyring, self._label)
         return content if answering else self._header + content
 
     def clear_error(self, text: str) -> bytes:
         """The answer to a stream that could not be read, for a peer that may have another key."""
-        return stream_content(ErrorMessage(text))
+        return encode(ErrorMessage(text))
 
     def stream_decoder(self, *, answering: bool) -> StreamDecoder:
         """A decoder for one message.

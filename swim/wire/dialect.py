@@ -43,7 +43,10 @@ UNPACK_ERRORS = (ValueError, TypeError, OverflowError, RecursionError, msgpack.U
 
 
 # One packer for all: it is in use only within a call, and keeps no state between calls.
-pack: Callable[[object], bytes] = msgpack.Packer(use_bin_type=False).pack
+_packer = msgpack.Packer(use_bin_type=False)
+pack: Callable[[object], bytes] = _packer.pack
+array_header: Callable[[int], bytes] = _packer.pack_array_header
+map_header: Callable[[int], bytes] = _packer.pack_map_header
 
 
 def unpack(data: bytes) -> dict[bytes, Any]:

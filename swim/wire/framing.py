@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ __all__ = [
     "check_crc",
     "compound",
     "compress",
-    "expand",
+    "compressed",
+    "expanding",
     "label_header",
     "strip_label",
 ]
@@ -29,7 +30,10 @@ COMPOUND_PARTS_MAX = 127  # memberlist 0.2.2 counts in eight bits, twice, and lo
 
 _LAYERS_MAX = 8
 _EXPANDED_SIZE_MAX = 65_536  # of one packet, all its layers together
-_PARTS_MAX = 512  # of one packet; so that a small one cannot ask for thousands of answers
+_COMPRESSED_SIZE_MAX = 8_192  # likewise: to expand costs far more for each byte than anything else here
+_PARTS_MAX = 256  # of one packet: as many as a compound can have
+_PARTS_LEAST, _BYTES_FOR_PART = 32, 8
+"""A packet may have so many parts, and another one for so many bytes; no news of a member is as small."""
 _PART_SIZE_MAX = 0xFFFF
 
 
@@ -75,30 +79,50 @@ def compress(content: bytes) -> bytes:
     return bytes((COMPRESS,)) + pack({"Algo": 0, "Buf": lzw.compress(content)})
 
 
-def expand(body: Mapping[bytes, Any], size_max: int, compressed_size_max: int = _EXPANDED_SIZE_MAX) -> bytes:
-    """The message within a compressed one. One limit is for memory, the other for time."""
+def compressed(body: Mapping[bytes, Any], size_max: int) -> bytes:
+    """What a compressed message holds, as it is; `size_max` bounds the time that it takes to expand it."""
     if number(body, b"Algo", 0xFF):
         raise DecodeError("lzw", "another algorithm")
-    compressed = raw(body, b"Buf")
-    if len(compressed) > compressed_size_max:
-        raise DecodeError("too-large", f"{len(compressed)} compressed bytes")
-    content = lzw.decompress(compressed, size_max)
-    if not content:
-        raise DecodeError("truncated", "nothing is compressed")
+    content = raw(body, b"Buf")
+    if len(content) > size_max:
+        raise DecodeError("too-large", f"{len(content)} compressed bytes")
     return content
+
+
+def expanding(content: bytes, size_max: int) -> Generator[None, None, bytes]:
+    """The message within what is `compressed`, in steps; `size_max` bounds the memory that it takes."""
+    expanded = yield from lzw.decompressing(content, size_max)
+    if not expanded:
+        raise DecodeError("truncated", "nothing is compressed")
+    return expanded
 
 
 @dataclass(slots=True)
 class PacketReader:
-    """Collects the messages of one packet, through all its layers and within its limits."""
+    """Collects the messages of one packet, through all its layers and within its limits.
+
+    Everything counts as a part, also what holds nothing: layers around nothing cost time like any other.
+    """
 
     layers: list[str]
     messages: list[Message] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    _parts: int = 0
+    _parts_max: int = _PARTS_LEAST
+    _compressed: int = 0
     _expanded: int = 0
 
-    def read(self, data: bytes, depth: int = 0) -> None:
+    def read_all(self, data: bytes) -> None:
+        """Read a whole packet."""
+        self._allow_parts(len(data))
+        self._read(data, 0)
+
+    def _allow_parts(self, size: int) -> None:
+        self._parts_max = min(self._parts_max + size // _BYTES_FOR_PART, _PARTS_MAX)
+
+    def _read(self, data: bytes, depth: int) -> None:
         """Read one message, or all within a compound or compressed one."""
+        self._parts += 1
         if not data:
             raise DecodeError("truncated", "an empty message")
         kind = data[0]
@@ -107,9 +131,7 @@ class PacketReader:
             self._read_compound(data, depth + 1)
         elif kind == COMPRESS:
             self._enter("compress", depth)
-            content = expand(unpack(data[1:]), _EXPANDED_SIZE_MAX - self._expanded)
-            self._expanded += len(content)
-            self.read(content, depth + 1)
+            self._read(self._expand(data), depth + 1)
         elif kind == CRC:
             raise DecodeError("crc", "a checksum within another layer")
         else:
@@ -121,14 +143,22 @@ class PacketReader:
         if layer not in self.layers:
             self.layers.append(layer)
 
+    def _expand(self, data: bytes) -> bytes:
+        content = compressed(unpack(data[1:]), _COMPRESSED_SIZE_MAX - self._compressed)
+        self._compressed += len(content)
+        expanded = lzw.decompress(content, _EXPANDED_SIZE_MAX - self._expanded)
+        self._expanded += len(expanded)
+        self._allow_parts(len(expanded))
+        return expanded
+
     def _read_compound(self, data: bytes, depth: int) -> None:
         """Read every part that can be read; the others are noted."""
         start = 2 + 2 * data[1] if len(data) > 1 else 2
         if len(data) < start:
             raise DecodeError("truncated", "a compound without its lengths")
         for (length,) in struct.iter_unpack(">H", data[2:start]):
-            if len(self.messages) + len(self.dropped) >= _PARTS_MAX:
-                self.dropped.append("too-large")
+            if self._parts > self._parts_max:
+                self.dropped.append("parts-max")
                 return
             end = start + length
             if end > len(data):
@@ -136,7 +166,7 @@ class PacketReader:
                 self.dropped.append("truncated")
                 return
             try:
-                self.read(data[start:end], depth)
+                self._read(data[start:end], depth)
             except DecodeError as error:
                 self.dropped.append(error.reason)
             start = end

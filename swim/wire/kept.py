@@ -35,6 +35,7 @@ from swim.wire.errors import DecodeError
 from swim.wire.keyring import Keyring
 
 __all__ = [
+    "LINE_SIZE",
     "MESSAGE_SIZE_MAX",
     "PIECE_SIZE_MAX",
     "PROBE",
@@ -54,6 +55,7 @@ __all__ = [
 PROBE: Final = bytes(4)
 """The empty frame. Nothing is in it that could be sealed."""
 SESSION_SIZE = 16
+LINE_SIZE = 8
 _BOOT_SIZE = 8
 MESSAGE_SIZE_MAX: Final = 1_048_576
 """Of a payload, in bytes."""
@@ -86,6 +88,10 @@ class Hello:
     boot: bytes
     session: bytes
     to: str = ""
+    line: bytes = b""
+    """From the opener: what its messages are numbered under. Name and boot are known to all, this only to the
+    two of them: so what somebody else sends in the opener's name has numbers of its own.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +201,7 @@ class KeptChannel:
 def _pack(frame: Frame) -> bytes:
     match frame:
         case Hello():
-            body = {"b": frame.boot, "n": frame.name, "s": frame.session, "t": frame.to}
+            body = {"b": frame.boot, "l": frame.line, "n": frame.name, "s": frame.session, "t": frame.to}
             return bytes((_HELLO,)) + pack(body)
         case Data():
             return bytes((_DATA,)) + frame.number.to_bytes(_NUMBER_SIZE, "big") + frame.content
@@ -225,10 +231,10 @@ def _unpack(content: bytes) -> Frame:
         except ValueError:
             raise DecodeError("type", f"frame type {kind}") from None
     body = unpack(content[1:])
-    session, boot = raw(body, b"s"), raw(body, b"b")
+    session, boot, line = raw(body, b"s"), raw(body, b"b"), raw(body, b"l", LINE_SIZE)
     if len(session) != SESSION_SIZE or len(boot) != _BOOT_SIZE:
         raise DecodeError("body", "a session or boot of another size")
-    return Hello(name(body, b"n"), boot, session, text(body, b"t"))
+    return Hello(name(body, b"n"), boot, session, text(body, b"t"), line)
 
 
 def message_record(payload: bytes) -> bytes:

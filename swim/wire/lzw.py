@@ -6,29 +6,46 @@ out of codes, exactly where Go's `compress/lzw` does, so that both give the same
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from swim.wire.errors import DecodeError
 
-__all__ = ["compress", "decompress"]
+__all__ = ["compress", "decompress", "decompressing"]
 
 _CLEAR = 256
 _END = 257
 _WIDTH_MIN = 9
 _WIDTH_MAX = 12
+_STEP = 4_096
+"""Compressed bytes between two places where `decompressing` can be interrupted: one or two milliseconds."""
 _LITERALS = (*(bytes((byte,)) for byte in range(256)), b"", b"")  # the last two stand for clear and end
 
 
 def decompress(data: bytes, size_max: int) -> bytes:
     """The original of `data`; refused as soon as it exceeds `size_max` bytes."""
+    steps = decompressing(data, size_max)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            return bytes(finished.value)
+
+
+def decompressing(data: bytes, size_max: int) -> Generator[None, None, bytes]:
+    """As `decompress`, in steps: something else can be done between them."""
     table = list(_LITERALS)
     previous = b""  # what the last code stood for; empty after a clear code and when the table is full
     width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
     buffer = bits = size = position = 0
     output: list[bytes] = []
-    length = len(data)
+    end = min(_STEP, len(data))
     while True:
         while bits < width:
-            if position == length:
-                raise DecodeError("lzw", "no end code")
+            if position == end:
+                if end == len(data):
+                    raise DecodeError("lzw", "no end code")
+                end = min(end + _STEP, len(data))
+                yield
             buffer |= data[position] << bits
             position += 1
             bits += 8

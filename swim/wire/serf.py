@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 from swim.wire.dialect import U64, pack, unpack, unpack_split
 from swim.wire.errors import DecodeError
+from swim.wire.source import Reading, Source
 
 __all__ = [
+    "EVENTS_MAX",
     "META_SIZE_MAX",
+    "Exchange",
     "SerfMessage",
     "SerfType",
     "decode_message",
     "decode_tags",
     "encode_message",
     "encode_tags",
+    "read_exchange",
 ]
 
 META_SIZE_MAX = 512
 """The largest meta data that memberlist sends."""
 
 _TAGS = b"\xff"
-_ITEMS_MAX = 8_192  # of one array or map: a push/pull has a status for every member
+_EXCHANGE_SIZE_MAX = 1_048_576
+_ITEMS_MAX = 8_192  # of one array or map of an exchange
+EVENTS_MAX = 1_024
+"""Events that are read of one exchange."""
+_FIELDS_MAX = 64  # of one map
 _DEPTH_MAX = 16  # of a field that we do not know
 
 
@@ -87,7 +95,9 @@ def encode_message(kind: SerfType, body: Mapping[str, object]) -> bytes:
 
 
 def decode_message(payload: bytes) -> SerfMessage | None:
-    """The Serf message that is a user message's payload or a push/pull's user state; None if it is none.
+    """The Serf message that is a user message's payload; None if it is none.
+
+    A push/pull's user state, too, for people to look at: it may take long. Nodes use `read_exchange`.
 
     Nothing marks a payload as Serf's, so this is strict: every field there and of its kind, nothing after it.
     """
@@ -103,6 +113,87 @@ def decode_message(payload: bytes) -> SerfMessage | None:
     if bool(rest) != (kind is SerfType.RELAY):
         return None
     return SerfMessage(kind, fields, rest)
+
+
+# --- the user state of a push/pull
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What Serf puts into a push/pull: its clocks, and the events that it still remembers."""
+
+    event_time: int = 0
+    status_time: int = 0
+    query_time: int = 0
+    left: list[str] = field(default_factory=list)
+    events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """Each with its time, and a body as that of a user event."""
+    unread: int = 0
+    """Events beyond `EVENTS_MAX`."""
+
+
+_EXCHANGE_FIELDS = frozenset(
+    (b"EventLTime", b"Events", b"LTime", b"LeftMembers", b"QueryLTime", b"StatusLTimes")
+)
+_EVENT_FIELDS = frozenset((b"Name", b"Payload", b"b", b"n", b"o"))
+
+
+def read_exchange(user_state: bytes) -> Reading[Exchange]:
+    """Read a user state, in steps. As strict as `decode_message`; but raises DecodeError."""
+    if len(user_state) > _EXCHANGE_SIZE_MAX:
+        raise DecodeError("too-large", f"a user state of {len(user_state)} bytes")
+    source, exchange, missing = Source(user_state), Exchange(), set(_EXCHANGE_FIELDS)
+    if (yield from source.take(1)) != bytes((SerfType.PUSH_PULL,)):
+        raise DecodeError("type", "the user state is not Serf's")
+    for _ in range((yield from source.entries(_FIELDS_MAX))):
+        key = yield from source.value()
+        missing.discard(key)
+        if key == b"EventLTime":
+            exchange.event_time = _number((yield from source.value()))
+        elif key == b"LTime":
+            exchange.status_time = _number((yield from source.value()))
+        elif key == b"QueryLTime":
+            exchange.query_time = _number((yield from source.value()))
+        elif key == b"LeftMembers":
+            for _ in range((yield from source.items(_ITEMS_MAX))):
+                exchange.left.append(_text((yield from source.value())))
+        elif key == b"Events":
+            yield from _read_events(source, exchange)
+        else:  # the status times of all members, which nobody here needs; or unknown
+            yield from source.skip()
+    if missing or source.left:
+        raise DecodeError("body", "fields are missing, or something follows")
+    return exchange
+
+
+def _read_events(source: Source, exchange: Exchange) -> Reading[None]:
+    passed = 0
+    for _ in range((yield from source.items(_ITEMS_MAX))):
+        if (yield from source.nil()):
+            continue
+        first, time = len(exchange.events), None
+        for _ in range((yield from source.entries(_FIELDS_MAX))):
+            key = yield from source.value()
+            if key == b"LTime":
+                time = _number((yield from source.value()))
+            elif key != b"Events":
+                yield from source.skip()
+            else:
+                for _ in range((yield from source.items(_ITEMS_MAX))):
+                    passed += 1
+                    yield from _read_event(source, exchange)
+        if time is None or passed > _ITEMS_MAX:
+            raise DecodeError("body", "events without a time, or very many")
+        exchange.events[first:] = [(time, body) for _, body in exchange.events[first:]]
+
+
+def _read_event(source: Source, exchange: Exchange) -> Reading[None]:
+    if len(exchange.events) >= EVENTS_MAX:
+        exchange.unread += 1
+        yield from source.skip()
+    elif not (yield from source.nil()):
+        body = _struct((yield from source.fields(_EVENT_FIELDS)), _EVENT)
+        exchange.events.append((0, body))
 
 
 Reader = Callable[[Any], Any]
@@ -179,14 +270,13 @@ def _anything(value: Any, depth: int = 0) -> Any:
     return value if isinstance(value, bytes | int | float | None) else repr(value)
 
 
+_EVENT: Shape = {b"Name": _text, b"Payload": _raw}
 _SHAPES: dict[int, Shape] = {
     SerfType.LEAVE: {b"LTime": _number, b"Node": _text},
     SerfType.JOIN: {b"LTime": _number, b"Node": _text},
     SerfType.PUSH_PULL: {
         b"EventLTime": _number,
-        b"Events": _structs(
-            {b"Events": _structs({b"Name": _text, b"Payload": _raw}), b"LTime": _number},
-        ),
+        b"Events": _structs({b"Events": _structs(_EVENT), b"LTime": _number}),
         b"LTime": _number,
         b"LeftMembers": _array(_text),
         b"QueryLTime": _number,

@@ -6,10 +6,7 @@ The reader is a generator that stops where bytes are missing, so that nothing is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
-
-import msgpack
+from dataclasses import dataclass, field
 
 from swim.wire.bodies import (
     ack,
@@ -29,7 +26,6 @@ from swim.wire.dialect import (
     LABEL,
     PING,
     PUSH_PULL,
-    UNPACK_ERRORS,
     USER,
     Body,
     flag,
@@ -37,20 +33,26 @@ from swim.wire.dialect import (
     pack,
 )
 from swim.wire.errors import DecodeError
-from swim.wire.framing import expand, label_header
+from swim.wire.framing import compressed, expanding, label_header
 from swim.wire.keyring import SEALED_SIZE_MIN, Keyring
 from swim.wire.messages import NodeState, PushPull, StreamMessage, UserMessage
+from swim.wire.source import SIZE_MAX, Reading, Source
 
-__all__ = ["NODES_MAX", "StreamDecoder", "seal_stream", "stream_content"]
+__all__ = ["NODES_MAX", "PackedNodes", "StreamDecoder", "seal_stream", "stream_content"]
 
 _CONTENT_SIZE_MAX = 20 * 1024 * 1024  # memberlist's limit
 _STREAM_SIZE_MAX = _CONTENT_SIZE_MAX + 1024  # with label and encryption
-# memberlist's limit is 40 MiB; in Python that could take ten seconds, in which nothing else is done.
-# This is enough for some 20,000 members and takes half a second at the worst.
+assert _STREAM_SIZE_MAX <= SIZE_MAX
+# memberlist's limit is 40 MiB; in Python that could take ten seconds.
+# This is enough for some 20,000 members and takes half a second at the worst, in steps.
 _EXPANDED_SIZE_MAX = 4 * 1024 * 1024
 _COMPRESSED_SIZE_MAX = 1024 * 1024
 NODES_MAX = 65_536
-_FIELDS_MAX = 64  # of one map
+_ODD_NODES_MAX = 64
+"""Entries of one push/pull that cannot be read or come twice: no real node says nothing but nonsense."""
+_STEP_PACKED = 256
+_STEP_NODES = 64
+"""Entries between two places where reading can be interrupted: about a millisecond."""
 
 _PING_FIELDS = frozenset((b"Node", b"SeqNo", b"SourceAddr", b"SourceNode", b"SourcePort", b"i", b"s", b"v"))
 _ACK_FIELDS = frozenset((b"Payload", b"SeqNo", b"b", b"i", b"s", b"u", b"w"))
@@ -61,20 +63,42 @@ _USER_FIELDS = frozenset((b"UserMsgLen",))
 _ERROR_FIELDS = frozenset((b"Error",))
 _COMPRESS_FIELDS = frozenset((b"Algo", b"Buf"))
 
-T = TypeVar("T")
-Reading = Generator[None, None, T]
-
-
 # --- values to bytes
 
 
-def stream_content(message: StreamMessage) -> bytes:
-    """A message as it stands on a stream, neither sealed nor labelled."""
+@dataclass(slots=True)
+class PackedNodes:
+    """Those that were packed last, since the same state is asked for again and again."""
+
+    nodes: tuple[NodeState, ...] = ()
+    packed: bytes = b""
+    _each: dict[str, tuple[NodeState, bytes]] = field(default_factory=dict)
+
+    def pack(self, nodes: tuple[NodeState, ...]) -> Reading[bytes]:
+        """In steps."""
+        if nodes is self.nodes:
+            return self.packed
+        each: dict[str, tuple[NodeState, bytes]] = {}
+        parts: list[bytes] = []
+        for count, node in enumerate(nodes):
+            if count % _STEP_PACKED == _STEP_PACKED - 1:
+                yield True
+            known = self._each.get(node.name)
+            if known is None or known[0] is not node:
+                known = node, pack_node_state(node)
+            each[node.name] = known
+            parts.append(known[1])
+        self._each, self.nodes, self.packed = each, nodes, b"".join(parts)
+        return self.packed
+
+
+def stream_content(message: StreamMessage, packed: PackedNodes) -> Reading[bytes]:
+    """A message as it stands on a stream, neither sealed nor labelled; in steps."""
     if isinstance(message, PushPull):
         header = pack_push_pull_header(
             message.join, len(message.nodes), len(message.user_state), message.greeting
         )
-        return b"".join((header, *map(pack_node_state, message.nodes), message.user_state))
+        return b"".join((header, (yield from packed.pack(message.nodes)), message.user_state))
     if isinstance(message, UserMessage):
         return bytes((USER,)) + pack({"UserMsgLen": len(message.payload)}) + message.payload
     return encode(message)
@@ -89,80 +113,6 @@ def seal_stream(content: bytes, keyring: Keyring, label: bytes) -> bytes:
 # --- bytes to values
 
 
-class _Source:
-    """Bytes, and where we are in them. Where `complete`, missing bytes are an error."""
-
-    def __init__(self, data: bytes = b"", *, complete: bool = False) -> None:
-        # Containers are never built, only walked through: a few bytes of them can ask for much memory.
-        self._unpacker = msgpack.Unpacker(
-            raw=True,
-            strict_map_key=False,
-            max_array_len=0,
-            max_map_len=0,
-            max_ext_len=0,
-            max_buffer_size=2 * _STREAM_SIZE_MAX,
-            read_size=4096,
-        )
-        self._complete = complete
-        self.feed: Callable[[bytes], None] = self._unpacker.feed
-        self.feed(data)
-
-    def take(self, size: int) -> Reading[bytes]:
-        """Exactly so many bytes."""
-        taken: bytes = self._unpacker.read_bytes(size)
-        if len(taken) == size:
-            return taken
-        parts = bytearray(taken)
-        while len(parts) < size:
-            yield from self._wait()
-            parts += self._unpacker.read_bytes(size - len(parts))
-        return bytes(parts)
-
-    def fields(self, known: frozenset[bytes]) -> Reading[dict[bytes, Any]]:
-        """The `known` fields of a map; the others are skipped. "swim" is a map itself."""
-        try:
-            return (yield from self._fields(known))
-        except DecodeError:
-            raise
-        except UNPACK_ERRORS as error:
-            raise DecodeError("body", str(error)) from None
-
-    def _fields(self, known: frozenset[bytes]) -> Reading[dict[bytes, Any]]:
-        unpack, skip = self._unpacker.unpack, self._unpacker.skip
-        count = yield from self._when_complete(self._unpacker.read_map_header)
-        if count > _FIELDS_MAX:
-            raise DecodeError("too-large", f"a map of {count} fields")
-        found: dict[bytes, Any] = {}
-        for _ in range(count):
-            try:  # the common case, without the cost of another generator
-                key = unpack()
-            except msgpack.OutOfData:
-                key = yield from self._when_complete(unpack)
-            if type(key) is not bytes or key not in known:
-                yield from self._when_complete(skip)
-            elif key == b"swim":
-                found[key] = yield from self._fields(_GREETING_FIELDS)
-            else:
-                try:
-                    found[key] = unpack()
-                except msgpack.OutOfData:
-                    found[key] = yield from self._when_complete(unpack)
-        return found
-
-    def _when_complete(self, read: Callable[[], Any]) -> Reading[Any]:
-        """What `read` gives as soon as all of it is there."""
-        while True:
-            try:
-                return read()
-            except msgpack.OutOfData:
-                yield from self._wait()
-
-    def _wait(self) -> Reading[None]:
-        if self._complete:
-            raise DecodeError("truncated")
-        yield
-
-
 class StreamDecoder:
     """Reads one message from a stream, in pieces of any size. After a DecodeError it is spent."""
 
@@ -175,22 +125,35 @@ class StreamDecoder:
         self._label = label
         self._keyring = keyring
         self._labelled = labelled
-        self._source = _Source()
+        self._source = Source()
         self._reading = self._read()
-        self._message: StreamMessage | None = None
+        self.message: StreamMessage | None = None
+        """The message, as soon as it is complete."""
+        self.busy = False
+        """`advance` has something to do, also without more bytes."""
 
     def feed(self, data: bytes) -> StreamMessage | None:
         """The message as soon as it is complete; None until then. What follows it is ignored."""
+        self.add(data)
+        while self.busy:
+            self.advance()
+        return self.message
+
+    def add(self, data: bytes) -> None:
+        """More bytes, for `advance`."""
         self.received += len(data)
         if self.received > _STREAM_SIZE_MAX:
             raise DecodeError("too-large", f"a stream of more than {_STREAM_SIZE_MAX} bytes")
-        if self._message is None:
+        if self.message is None:
             self._source.feed(data)
-            try:
-                next(self._reading)
-            except StopIteration as finished:
-                self._message = finished.value
-        return self._message
+            self.busy = True
+
+    def advance(self) -> None:
+        """Go on reading, for a millisecond or two: whoever reads much has other things to do in between."""
+        try:
+            self.busy = next(self._reading)
+        except StopIteration as finished:
+            self.message, self.busy = finished.value, False
 
     def close(self) -> None:
         """Give its memory back now. Half-read it is a cycle of references, which may last for long."""
@@ -216,9 +179,18 @@ class StreamDecoder:
         if kind == COMPRESS:
             self.layers.append("compress")
             body = yield from source.fields(_COMPRESS_FIELDS)
-            source = _Source(expand(body, _EXPANDED_SIZE_MAX, _COMPRESSED_SIZE_MAX), complete=True)
+            source = Source((yield from self._expand(body)))
             kind = (yield from source.take(1))[0]
         return (yield from self._message_of(kind, source))
+
+    def _expand(self, body: Body) -> Reading[bytes]:
+        steps = expanding(compressed(body, _COMPRESSED_SIZE_MAX), _EXPANDED_SIZE_MAX)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                return bytes(finished.value)
+            yield True
 
     def _strip_label(self) -> Reading[None]:
         header = label_header(self._label)
@@ -229,7 +201,7 @@ class StreamDecoder:
             raise DecodeError("label", "another label")
         self.layers.append("label")
 
-    def _open(self, keyring: Keyring) -> Reading[_Source]:
+    def _open(self, keyring: Keyring) -> Reading[Source]:
         length = yield from self._source.take(4)
         size = int.from_bytes(length, "big")
         if size > _CONTENT_SIZE_MAX:
@@ -239,9 +211,9 @@ class StreamDecoder:
         sealed = yield from self._source.take(size)
         self.layers.append("encrypt")
         content = keyring.open(sealed, bytes((ENCRYPT,)) + length + self._label)
-        return _Source(content, complete=True)
+        return Source(content)
 
-    def _message_of(self, kind: int, source: _Source) -> Reading[StreamMessage]:
+    def _message_of(self, kind: int, source: Source) -> Reading[StreamMessage]:
         if kind == PUSH_PULL:
             return (yield from self._push_pull(source))
         if kind == PING:
@@ -255,19 +227,25 @@ class StreamDecoder:
             return error_message((yield from source.fields(_ERROR_FIELDS)))
         raise DecodeError("type", f"message type {kind} on a stream")
 
-    def _push_pull(self, source: _Source) -> Reading[PushPull]:
-        header = yield from source.fields(_HEADER_FIELDS)
+    def _push_pull(self, source: Source) -> Reading[PushPull]:
+        header = yield from source.fields(_HEADER_FIELDS, {b"swim": _GREETING_FIELDS})
         count = number(header, b"Nodes", NODES_MAX)
         user_state_size = number(header, b"UserStateLen", _CONTENT_SIZE_MAX)
         join = flag(header, b"Join")
         hello: Body | None = header.get(b"swim")
         nodes: list[NodeState] = []
-        for _ in range(count):
+        names = set[str]()
+        for index in range(count):
+            if index % _STEP_NODES == _STEP_NODES - 1:
+                yield True
             fields = yield from source.fields(_NODE_FIELDS)
             try:
                 nodes.append(node_state(fields))
+                names.add(nodes[-1].name)
             except DecodeError as error:
                 # One odd entry that others put up with must not keep us from learning all the rest.
                 self.dropped.append(error.reason)
+            if index - len(names) >= _ODD_NODES_MAX:
+                raise DecodeError("body", f"more than {_ODD_NODES_MAX} entries that are odd, or come twice")
         user_state = yield from source.take(user_state_size)
         return PushPull(tuple(nodes), join, user_state, greeting(hello) if hello is not None else None)

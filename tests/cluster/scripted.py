@@ -20,8 +20,18 @@ from swim.transport import open_transport
 from swim.types import Address, Member, Term
 from swim.wire import Codec, DecodeError
 from swim.wire.messages import StreamMessage, UserMessage
+from swim.wire.source import Reading
 
 Call = tuple[Any, ...]
+
+
+class RawCodec(Codec):
+    """Writes bytes in place of a message as they are."""
+
+    def streaming(self, message: Any, *, answering: bool = False) -> Reading[bytes]:
+        if isinstance(message, bytes):
+            return message
+        return (yield from super().streaming(message, answering=answering))
 
 
 class ScriptedNode:
@@ -31,7 +41,7 @@ class ScriptedNode:
         self.name = "scripted"
         self.address = address
         self.config = config or Config.local(leave_linger=0.05)
-        self.codec = Codec()
+        self.codec = RawCodec()
         self.phase = Phase.NEW
         self.failure: Exception | None = None
         self.member_at_start = True
@@ -45,6 +55,8 @@ class ScriptedNode:
         self.probes: list[Address] = []
         self.keep: tuple[Address, ...] = ()
         self.boot = "bootboot"
+        self.known = False
+        self.members_at: set[Address] = set()
         self.over_stream: list[tuple[bytes, Address]] = []
         self.others: list[Member] = []
         self.events: list[Event] = []
@@ -91,7 +103,7 @@ class ScriptedNode:
 
     def sync(self, address: Address, now: float) -> int:
         self._token += 1
-        self.requests.append(Request(self._token, address, self.codec.stream(UserMessage(b"sync"))))
+        self.requests.append(Request(self._token, address, UserMessage(b"sync"), self.codec))
         return self._token
 
     def leave(self, now: float) -> None:
@@ -133,8 +145,11 @@ class ScriptedNode:
     def member_at(self, address: Address) -> Member | None:
         return next((other for other in self.others if other.address == address), None)
 
-    def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:
-        return cast("bytes | None", self._note("receive_request", message))
+    def knows(self, address: Address) -> bool:
+        return self.known or address in self.members_at
+
+    def answer(self, message: StreamMessage, source: Address, now: float) -> StreamMessage | None:
+        return cast("StreamMessage | None", self._note("receive_request", message))
 
     def receive_bad_stream(self, error: DecodeError, source: Address, now: float) -> bytes | None:
         return cast("bytes | None", self._note("receive_bad_stream", error.reason))

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 import trio
@@ -51,7 +51,7 @@ async def read_all(stream: trio.SocketStream) -> bytes:
 
 def ask(node: ScriptedNode, address: Address) -> int:
     """Make the node want a stream."""
-    node.requests.append(Request(77, address, node.codec.stream(HELLO)))
+    node.requests.append(Request(77, address, HELLO, node.codec))
     return 77
 
 
@@ -59,19 +59,60 @@ def ask(node: ScriptedNode, address: Address) -> int:
 
 
 async def test_datagrams_come_before_the_timer() -> None:
+    """Those of members, after a stall: their answers are all there."""
     async with driven() as (node, driver):
-        peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with peer:
+        node.known = True
+        with ExitStack() as stack:
+            peers = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(6)]
             node.deadline = trio.current_time() + 0.05
             driver.settle()
             for number in range(600):
                 if number % 100 == 99:
-                    time.sleep(0.02)  # noqa: ASYNC251 - the process stalls, and datagrams queue up beyond the deadline
-                peer.sendto(b"%d" % number, node.address)
+                    time.sleep(0.05)  # noqa: ASYNC251 - the process stalls, and datagrams queue up beyond the deadline
+                peers[number % 6].sendto(b"%d" % number, node.address)
             await node.heard("handle_timer")
         order = [call[0] for call in node.calls if call[0] in ("receive_datagram", "handle_timer")]
         assert order == ["receive_datagram"] * 600 + ["handle_timer"]
         assert driver.transport.traffic.rx_packets == 600
+
+
+async def test_a_flood_of_strangers_keeps_neither_timers_nor_members_waiting() -> None:
+    async with driven() as (node, driver):
+        with ExitStack() as stack:
+            stranger, member = (
+                stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2)
+            )
+            member.bind(("127.0.0.1", 0))
+            node.members_at = {Address(*member.getsockname())}
+            node.on["receive_datagram"] = lambda data, source: time.sleep(0.001)
+            for _ in range(300):
+                stranger.sendto(b"rubbish", node.address)
+            member.sendto(b"news", node.address)
+            node.deadline = trio.current_time()
+            driver.settle()
+            await node.heard("handle_timer")
+            order = [call[1] if call[0] == "receive_datagram" else call[0] for call in node.calls]
+            assert order.index(b"news") < 20
+            assert order.index("handle_timer") < 40
+            await node.heard("receive_datagram", 301)
+
+
+async def test_what_waits_of_a_flood_is_bounded() -> None:
+    async with driven() as (node, driver):
+        node.on["receive_datagram"] = lambda data, source: time.sleep(0.001)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for round in range(8):
+                for _ in range(500):
+                    stranger.sendto(bytes(10), node.address)
+                await node.heard("receive_datagram", round + 1)
+            assert len(driver._intake._strangers.packets) <= 2_048
+            for _ in range(8):
+                for _ in range(20):
+                    stranger.sendto(bytes(60_000), node.address)
+                await trio.sleep(0.01)
+            assert sum(len(data) for data, _ in driver._intake._strangers.packets) < 3 * 1024 * 1024
+        assert driver.transport.traffic.dropped["flood"] > 0
+        node.on.clear()
 
 
 async def test_a_call_from_elsewhere_arms_the_timer_anew() -> None:

@@ -18,7 +18,7 @@ class Box(Inbox):
     """With what was taken."""
 
     def __init__(self, limit: int = 4) -> None:
-        super().__init__(limit)
+        super().__init__(limit, 1 << 20)
         self.taken: list[bytes] = []
 
     def put(self, *payloads: bytes) -> None:

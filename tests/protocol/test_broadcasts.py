@@ -151,7 +151,7 @@ class TestAmongOurs:
         for time in range(10, 10 + 5_000):
             a._broadcasts.receive(event(time), sender, net.now)
         assert len(told(a)) == 5_000
-        assert sum(map(len, a._broadcasts._heard.values())) == 4_096
+        assert len(a._broadcasts._heard) == 4_096
         a._broadcasts.receive(event(10), sender, net.now)
         assert told(a) == []
         assert a.dropped["event-old"] == 1

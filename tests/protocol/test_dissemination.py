@@ -202,10 +202,18 @@ class TestSize:
     def test_a_packet_has_at_most_127_parts(self) -> None:
         """memberlist 0.2.2 loses all of a larger one."""
         bench = Bench()
-        for number in range(400):
-            bench.dissemination.news(f"n{number}", UserMessage(b""), 1.0)
+        for number in range(200):
+            bench.dissemination.news(f"n{number}", UserMessage(b"Six by"), 1.0)
         for packets in bench.flood().values():
-            assert [len(bench.read(data)) for data in packets] == [127, 127, 127, 19]
+            assert [len(bench.read(data)) for data in packets] == [127, 73]
+
+    def test_of_very_much_news_only_some_goes_at_once(self) -> None:
+        bench = Bench()
+        for number in range(5_000):
+            bench.dissemination.news(f"n{number}", UserMessage(b"Six by"), 1.0)
+        sent = [sum(len(bench.read(data)) for data in packets) for packets in bench.flood().values()]
+        assert 0 < sum(sent) <= 2_048
+        assert bench.dissemination.statistics()["held"] == 5_000 - max(sent)
 
     def test_what_rides_along_fits_beside_the_message(self, codec: Codec) -> None:
         bench = Bench(codec=codec)

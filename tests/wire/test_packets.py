@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import zlib
 from typing import Any
@@ -290,8 +291,29 @@ def test_a_small_packet_cannot_ask_for_thousands_of_answers() -> None:
     small = compress(pings)
     assert len(small) < 1400
     packet = CODEC.open_packet(small)
-    assert len(packet.messages) == 512
-    assert set(packet.dropped) == {"too-large"}
+    assert len(packet.messages) < 256
+    assert set(packet.dropped) == {"parts-max"}
+
+
+def test_parts_that_hold_nothing_count_as_parts() -> None:
+    empty = many([many([])] * 200)
+    full = many([b""] * 255)
+    for packet in (many([full] * 50), many([many([empty] * 20)] * 5), compress(many([empty] * 80))):
+        opened = CODEC.open_packet(packet)
+        assert opened.messages == ()
+        assert len(opened.dropped) <= 256
+        assert "parts-max" in opened.dropped
+
+
+def test_a_packet_may_have_few_parts_for_few_bytes() -> None:
+    opened = CODEC.open_packet(many([b"\x0b\x80"] * 200))
+    assert 32 < len(opened.messages) < 200
+
+
+def test_little_is_expanded_for_one_packet() -> None:
+    noise = random.Random(1).randbytes(9_000)
+    assert reason(compress(b"\x08" + noise)) == "too-large"
+    assert CODEC.open_packet(many([compress(b"\x08" + noise[:5_000])] * 2)).dropped == ("too-large",)
 
 
 # --- labels

@@ -288,8 +288,46 @@ def test_deep_nesting_ends() -> None:
 
 
 def test_many_nodes() -> None:
-    message = PushPull((NODE,) * 2000)
+    message = PushPull(tuple(replace(NODE, name=f"n{number}") for number in range(2000)))
     assert feed_all(CODEC.stream_decoder(answering=False), CODEC.stream(message), 1400) == message
+
+
+def test_what_is_read_at_once_is_little() -> None:
+    message = PushPull(tuple(replace(NODE, name=f"n{number}") for number in range(5000)))
+    for codec in (CODEC, keyed()):
+        for data in (codec.stream(message), compress(CODEC.stream(message)) if codec is CODEC else b""):
+            decoder = codec.stream_decoder(answering=False)
+            decoder.add(data)
+            steps = 0
+            while decoder.busy:
+                decoder.advance()
+                steps += 1
+            assert decoder.message == (message if data else None)
+            assert steps > 5000 / 64 or not data
+
+
+@pytest.mark.parametrize(
+    "entry", [b"\x80", packb({"Name": "a", "Addr": bytes(4)})], ids=["empty", "the same"]
+)
+def test_nodes_that_are_none_end_it(entry: bytes) -> None:
+    data = b"\x06" + packb({"Nodes": 65_536}) + entry * 65_536
+    decoder = CODEC.stream_decoder(answering=False)
+    decoder.add(compress(data))
+    with pytest.raises(DecodeError, match="more than 64 entries"):
+        decoder.feed(b"")
+    assert len(decoder.dropped) <= 65
+
+
+def test_a_large_unknown_field_is_skipped_in_steps() -> None:
+    data = b"\x06\x81\xa1x\xdd" + (2_000_000).to_bytes(4, "big") + b"\x80" * 2_000_000
+    decoder = CODEC.stream_decoder(answering=False)
+    decoder.add(compress(data))
+    steps = 0
+    while decoder.busy:
+        decoder.advance()
+        steps += 1
+    assert decoder.message == PushPull(())
+    assert steps > 30
 
 
 def test_a_large_user_message_in_small_pieces() -> None:

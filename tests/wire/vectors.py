@@ -10,7 +10,8 @@ from typing import Any
 
 from swim.wire import Codec, Keyring
 from swim.wire.dialect import COMPRESS, CRC, ENCRYPT, unpack
-from swim.wire.framing import check_crc, expand, strip_label
+from swim.wire.framing import check_crc, strip_label
+from swim.wire.lzw import decompress
 
 Vector = dict[str, Any]
 
@@ -60,7 +61,7 @@ def compressed(vector: Vector) -> tuple[bytes, bytes] | None:
     if data[0] != COMPRESS:
         return None
     body = unpack(data[1:])
-    return body[b"Buf"], expand(body, 1 << 24)
+    return body[b"Buf"], decompress(body[b"Buf"], 1 << 24)
 
 
 def content(vector: Vector) -> bytes:

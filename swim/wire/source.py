@@ -1,0 +1,154 @@
+"""Bytes that are read value by value, in steps, as they arrive.
+
+A reader is a generator that stops where bytes are missing, so that nothing is ever read twice; and where it
+has done enough for one turn, so that whoever reads much can do other things in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeVar
+
+import msgpack
+
+from swim.wire.dialect import UNPACK_ERRORS
+from swim.wire.errors import DecodeError
+
+__all__ = ["SIZE_MAX", "Reading", "Source"]
+
+SIZE_MAX = 21 * 1024 * 1024
+"""Bytes that are held and not read yet."""
+_FIELDS_MAX = 64  # of one map
+_STEP_SIZE = 65_536
+"""Bytes of what is there as a whole that are looked at in one turn; and, of all, values."""
+_STEP_VALUES = 256
+_NONE: Mapping[bytes, frozenset[bytes]] = {}
+_NIL = 0xC0
+
+T = TypeVar("T")
+Reading = Generator[bool, None, T]
+"""It yields True where it could go on at once, and False where it needs more bytes."""
+
+
+class Source:
+    """Bytes, and where we are in them. With `content` these are all that there will be."""
+
+    def __init__(self, content: bytes | None = None) -> None:
+        # Containers are never built, only walked through: a few bytes of them can ask for much memory.
+        self._unpacker = msgpack.Unpacker(
+            raw=True,
+            strict_map_key=False,
+            max_array_len=0,
+            max_map_len=0,
+            max_ext_len=0,
+            max_buffer_size=2 * SIZE_MAX,
+            read_size=4096,
+        )
+        self.feed: Callable[[bytes], None] = self._unpacker.feed
+        self._content = content
+        self._start = self._values = 0
+
+    def take(self, size: int) -> Reading[bytes]:
+        """Exactly so many bytes."""
+        taken: bytes = self._unpacker.read_bytes(size)
+        if len(taken) == size:
+            return taken
+        parts = bytearray(taken)
+        while len(parts) < size:
+            yield from self._wait()
+            parts += self._unpacker.read_bytes(size - len(parts))
+        return bytes(parts)
+
+    def fields(
+        self, known: frozenset[bytes], maps: Mapping[bytes, frozenset[bytes]] = _NONE
+    ) -> Reading[dict[bytes, Any]]:
+        """The `known` fields of a map; the others are skipped. `maps`: those that are maps themselves."""
+        unpack, skip = self._unpacker.unpack, self.skip
+        found: dict[bytes, Any] = {}
+        try:
+            for _ in range((yield from self.entries(_FIELDS_MAX))):
+                try:  # the common case, without the cost of another generator
+                    key = unpack()
+                except msgpack.OutOfData:
+                    key = yield from self.value()
+                if type(key) is not bytes or key not in known:
+                    yield from skip()
+                elif key in maps:
+                    found[key] = yield from self.fields(maps[key])
+                else:
+                    try:
+                        found[key] = unpack()
+                    except msgpack.OutOfData:
+                        found[key] = yield from self.value()
+        except DecodeError:
+            raise
+        except UNPACK_ERRORS as error:
+            raise DecodeError("body", str(error)) from None
+        return found
+
+    def entries(self, limit: int) -> Reading[int]:
+        """How many entries the map has that begins here."""
+        return (yield from self._count(self._unpacker.read_map_header, limit))
+
+    def items(self, limit: int) -> Reading[int]:
+        """How many items the array has that begins here, or the nil in its place."""
+        if (yield from self.nil()):
+            return 0
+        return (yield from self._count(self._unpacker.read_array_header, limit))
+
+    def nil(self) -> Reading[bool]:
+        """Whether a nil stands here, which is then read. Only of what is there as a whole."""
+        assert self._content is not None
+        place = self._unpacker.tell()
+        if place >= len(self._content):
+            raise DecodeError("truncated")
+        if self._content[place] != _NIL:
+            return False
+        yield from self.value()
+        return True
+
+    @property
+    def left(self) -> int:
+        """Bytes that were not read yet of what is there as a whole."""
+        assert self._content is not None
+        return len(self._content) - int(self._unpacker.tell())
+
+    def value(self) -> Reading[Any]:
+        """What stands here, if it is no container."""
+        return (yield from self._when_complete(self._unpacker.unpack))
+
+    def skip(self) -> Reading[None]:
+        """Pass over what stands here."""
+        yield from self._when_complete(self._unpacker.skip)
+
+    def _count(self, read: Callable[[], int], limit: int) -> Reading[int]:
+        count: int = yield from self._when_complete(read)
+        if count > limit:
+            raise DecodeError("too-large", f"{count} items, where {limit} may be")
+        return count
+
+    def _when_complete(self, read: Callable[[], Any]) -> Reading[Any]:
+        """What `read` gives as soon as all of it is there."""
+        self._values += 1
+        if self._values % _STEP_VALUES == 0:
+            yield True
+        while True:
+            try:
+                return read()
+            except msgpack.OutOfData:
+                yield from self._wait()
+            except UNPACK_ERRORS as error:
+                raise DecodeError("body", str(error)) from None
+
+    def _wait(self) -> Reading[None]:
+        """For more bytes, or for the next turn with some that are there already."""
+        if self._content is None:
+            yield False
+            return
+        piece = self._content[self._start : self._start + _STEP_SIZE]
+        if not piece:
+            raise DecodeError("truncated")
+        if self._start:
+            yield True
+        self._start += len(piece)
+        self.feed(piece)

@@ -1,0 +1,222 @@
+"""What inputs cost a whole node: in processor time for each byte and packet, and in memory afterwards.
+
+Each input goes to one node of a cluster, through the decoder to the last consequence that is due at once.
+What it takes is compared with what a ping takes. The worst are looked at again, on fresh nodes: only what
+is expensive there as well counts, since a busy machine makes everything look expensive now and then.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from swim.protocol.node import Node
+from swim.wire import DecodeError
+from swim.wire.messages import Ping
+from tests.cost.inputs import Input, Inputs
+from tests.protocol.fakes import Net, Puppet
+
+__all__ = ["LIMIT_PER_BYTE", "LIMIT_PER_PACKET", "Arena", "Report", "fuzz"]
+
+LIMIT_PER_BYTE = 2e-6
+LIMIT_PER_PACKET = 1e-3
+"""Seconds above the cost of a ping. A packet that is full may cost what its bytes may."""
+_LONG_TURN = 0.05
+"""No step of any work may take so long: whatever it is, something waits for it."""
+_APART = 0.002
+_AGAIN = 5
+
+
+@dataclass
+class Found:
+    """An input, and what it took; in seconds."""
+
+    input: Input
+    cost: float
+    turn: float
+
+    @property
+    def excess(self) -> float:
+        """By how much it is above what it may cost; 1 is just within."""
+        by_size = LIMIT_PER_BYTE * self.input.size
+        may = LIMIT_PER_PACKET + by_size if self.input.stream else max(LIMIT_PER_PACKET, by_size)
+        return max(self.cost / may, self.turn / _LONG_TURN)
+
+    def __str__(self) -> str:
+        item, size = self.input, self.input.size
+        what = "stream" if item.stream else "packet"
+        return (
+            f"{self.excess:.2f} of the limit: {1e3 * self.cost:.2f} ms above a ping, "
+            f"{1e6 * self.cost / size:.2f} us/byte, longest turn {1e3 * self.turn:.1f} ms: "
+            f"{what} of {len(item.data)} bytes"
+            f"{f' ({size} expanded)' if size > len(item.data) else ''} from {item.source}, {item.kind}"
+        )
+
+
+@dataclass
+class Report:
+    """What came of a run."""
+
+    count: int = 0
+    ping: float = 0.0
+    worst: list[Found] = field(default_factory=list)
+    """Those that were confirmed, the worst first."""
+    beyond: list[Found] = field(default_factory=list)
+    kinds: dict[str, float] = field(default_factory=dict)
+    """The highest excess of each kind, not confirmed."""
+    rss: tuple[int, int] = (0, 0)
+    """Bytes before and after."""
+
+
+class Arena:
+    """A node in a cluster of puppets, that only inputs happen to."""
+
+    def __init__(self, seed: int) -> None:
+        self.net = Net(seed=seed)
+        self.node: Node = self.net.start("a")
+        self.members = [Puppet(self.net, f"p{number}") for number in range(4)]
+        for member in self.members:
+            self.net._puppets[member.address] = member
+            member.join(self.node)
+        self.net.run(3)
+
+    def pass_time(self, seconds: float) -> None:
+        """Go on, and forget what was said."""
+        self.net.run(seconds)
+        self.net.sent.clear()
+        self.net.requested.clear()
+        for process in self.net._processes.values():
+            process.events.clear()
+        for member in self.members:
+            member.received.clear()
+            member.datagrams.clear()
+        self.node.next_broadcasts()
+
+    def take(self, item: Input) -> tuple[float, float]:
+        """What the input costs, and the longest turn of that; without what the collector happens to do."""
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return self._take(item)
+        finally:
+            if collects:
+                gc.enable()
+
+    def _take(self, item: Input) -> tuple[float, float]:
+        node, now = self.node, self.net.now
+        turns: list[float] = []
+
+        def turn(work: Callable[[], object]) -> object:
+            begun = time.thread_time()
+            try:
+                return work()
+            finally:
+                turns.append(time.thread_time() - begun)
+
+        if not item.stream:
+            turn(lambda: node.receive_datagram(item.data, item.source, now))
+        else:
+            self._stream(item, turn)
+        while (deadline := node.next_deadline()) is not None and deadline <= now:
+            turn(lambda: node.handle_timer(now))
+        return sum(turns), max(turns)
+
+    def _stream(self, item: Input, turn: Callable[[Callable[[], object]], object]) -> None:
+        node, now = self.node, self.net.now
+        decoder = node.codec.stream_decoder(answering=False)
+        try:
+            for start in range(0, len(item.data), 65_536):
+                turn(lambda start=start: decoder.add(item.data[start : start + 65_536]))  # type: ignore[misc]
+                while decoder.busy:
+                    turn(decoder.advance)
+        except DecodeError as error:
+            problem = error
+            turn(lambda: node.receive_bad_stream(problem, item.source, now))
+            return
+        message = decoder.message
+        decoder.close()
+        if message is None:
+            return
+        answer = turn(lambda: node.answer(message, item.source, now))
+        if answer is not None:
+            steps = node.codec.streaming(answer, answering=True)  # type: ignore[arg-type]
+            while turn(lambda: next(steps, False)):
+                pass
+
+
+def ping_cost(arena: Arena) -> float:
+    """Of one ping of a member; the median of many."""
+    member = arena.members[0]
+    data = arena.net.codec.part(Ping(7, "a", sender_id=bytes(16)))
+    costs = []
+    for _ in range(101):
+        costs.append(arena.take(Input("ping", data, member.address, stream=False, size=len(data)))[0])
+        arena.pass_time(_APART)
+    return sorted(costs)[len(costs) // 2]
+
+
+def confirm(item: Input, seed: int, ping: float) -> Found:
+    """The least that it takes on several fresh nodes."""
+    found = []
+    for number in range(_AGAIN):
+        arena = Arena(seed + number)
+        cost, turn = arena.take(item)
+        found.append(Found(item, max(0.0, cost - ping), turn))
+    return min(found, key=lambda each: each.excess)
+
+
+def resident() -> int:
+    """Bytes of this process."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def fuzz(
+    seed: int,
+    *,
+    seconds: float | None = None,
+    count: int | None = None,
+    slack: float = 1.0,
+    progress: Callable[[Report], None] | None = None,
+) -> Report:
+    """Until so much time has passed, or so many inputs. `slack`: how slow this machine may be."""
+    report, arena = Report(), Arena(seed)
+    inputs = Inputs(seed, arena.members)
+    report.ping = ping_cost(arena)
+    candidates: list[Found] = []
+    begun, before = time.monotonic(), 0
+    gc.collect()
+    gc.disable()
+    try:
+        while (seconds is None or time.monotonic() - begun < seconds) and report.count != count:
+            item = inputs.next()
+            cost, turn = arena.take(item)
+            found = Found(item, max(0.0, cost - report.ping), turn)
+            report.count += 1
+            report.kinds[item.kind] = max(report.kinds.get(item.kind, 0.0), found.excess)
+            if len(candidates) < 20 or found.excess > candidates[-1].excess:
+                candidates = sorted([*candidates, found], key=lambda each: -each.excess)[:20]
+            arena.pass_time(_APART)
+            if report.count % 500 == 0:
+                gc.collect()
+                if report.count == 2_000:
+                    before = resident()
+                if progress is not None:
+                    progress(report)
+    finally:
+        gc.enable()
+    arena.pass_time(120.0)
+    gc.collect()
+    report.rss = (before, resident())
+    report.worst = candidates
+    # What is expensive only on a node that has seen much counts as well, if it is so by far.
+    again = [
+        confirm(found.input, random.Random(seed).getrandbits(30), report.ping) for found in candidates[:8]
+    ]
+    for found, fresh in zip(candidates, again, strict=False):
+        if fresh.excess > slack or found.excess > 5 * slack:
+            report.beyond.append(found if found.excess > 5 * slack else fresh)
+    return report

@@ -1,0 +1,152 @@
+"""What a few kilobytes did to whole clusters, before everything had a limit: each is a row here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swim.types import Address, MemberState
+from swim.wire import pack_host
+from swim.wire.dialect import pack
+from swim.wire.framing import compress
+from swim.wire.messages import Ack, Alive, Greeting, NodeState, Ping, PushPull, WireState
+from swim.wire.serf import SerfType, encode_message
+from tests.cost.fuzz import Arena
+from tests.cost.inputs import Input
+from tests.protocol.fakes import SERF
+from tests.wire.test_packets import many
+
+STRANGER = Address("10.250.0.1", 7946)
+LONGEST_TURN = 0.1
+"""Of processor time, so that a busy machine does not matter."""
+
+
+@pytest.fixture
+def arena() -> Arena:
+    return Arena(1)
+
+
+def stream(data: bytes) -> Input:
+    return Input("row", data, STRANGER, stream=True, size=len(data))
+
+
+def packet(data: bytes) -> Input:
+    return Input("row", data, STRANGER, stream=False, size=len(data))
+
+
+def push_pull(arena: Arena, nodes: list[NodeState], user_state: bytes = b"") -> Input:
+    greeting = Greeting("x", b"bootboot", 7946)
+    return stream(arena.net.codec.stream(PushPull(tuple(nodes), False, user_state, greeting)))
+
+
+def made_up(count: int, state: WireState = WireState.ALIVE, **changes: Any) -> list[NodeState]:
+    return [
+        NodeState(f"m{n}", 1, pack_host(f"10.99.{n >> 8 & 255}.{n & 255}"), 7946, b"", state, SERF, **changes)
+        for n in range(count)
+    ]
+
+
+def survives(arena: Arena, seconds: float = 5.0) -> None:
+    """All that were members before still are, and nobody doubts it."""
+    arena.pass_time(seconds)
+    for member in arena.members:
+        assert arena.net.believes(arena.node, member.name) is MemberState.ALIVE
+
+
+@pytest.mark.parametrize("count", [4_096, 32_768])
+def test_events_of_one_time(arena: Arena, count: int) -> None:
+    events = [{"LTime": 7, "Events": [{"Name": "e", "Payload": b"%d" % n} for n in range(count)]}]
+    state = {"EventLTime": 8, "Events": events, "LTime": 1, "LeftMembers": [], "QueryLTime": 1}
+    user_state = encode_message(SerfType.PUSH_PULL, state | {"StatusLTimes": {}})
+    item = push_pull(arena, [arena.members[0].state()], user_state)
+    cost, turn = arena.take(item)
+    assert turn < LONGEST_TURN
+    assert cost < 1.0
+    cost, turn = arena.take(stream(compress(item.data)))
+    assert turn < LONGEST_TURN
+    assert len(arena.node.next_broadcasts()) <= 1_024
+    survives(arena)
+
+
+def test_compressed_entries_that_are_empty(arena: Arena) -> None:
+    data = compress(b"\x06" + pack({"Nodes": 65_536}) + b"\x80" * 65_536)
+    assert len(data) < 500
+    cost = sum(arena.take(stream(data))[0] for _ in range(100))
+    assert cost < 2.0
+    survives(arena)
+
+
+def test_compounds_of_empty_compounds(arena: Arena) -> None:
+    empty = many([many([])] * 255)
+    costs = [
+        arena.take(packet(data)) for data in (many([empty]), compress(many([empty] * 50)), many([b""] * 255))
+    ]
+    assert max(turn for _, turn in costs) < 0.01
+    survives(arena)
+
+
+def test_made_up_deaths(arena: Arena) -> None:
+    cost, turn = arena.take(push_pull(arena, made_up(30_000, WireState.DEAD, age=5)))
+    assert turn < LONGEST_TURN
+    assert cost < 4.0
+    assert len(arena.node._table.dead()) <= arena.node.config.dead_max // 16
+    survives(arena)
+
+
+def test_made_up_members_have_to_answer(arena: Arena) -> None:
+    cost, turn = arena.take(push_pull(arena, made_up(60_000)))
+    assert turn < LONGEST_TURN
+    assert cost < 10.0
+    assert len(arena.node._table) < 600
+    survives(arena, 150.0)
+    assert not arena.node._membership._newcomers._waiting
+    assert arena.node.dropped["newcomer-silent"] > 10_000
+
+
+def test_a_crowd_that_answers_is_let_in(arena: Arena) -> None:
+    """Ten thousand real members, as when two clusters meet."""
+    crowd = made_up(10_000)
+    names = {Address(f"10.99.{n >> 8 & 255}.{n & 255}", 7946): f"m{n}" for n in range(10_000)}
+    longest = arena.take(push_pull(arena, crowd))[1]
+    for _ in range(3_000):
+        if len(arena.node._table) == 10_005:
+            break
+        arena.net.now += 0.002
+        for data, target in arena.node.datagrams_to_send():
+            for message in arena.net.codec.open_packet(data).messages:
+                if isinstance(message, Ping) and names.get(target) == message.node:
+                    answer = Input("ack", arena.net.codec.part(Ack(message.seq, bare=True)), target, False, 9)
+                    longest = max(longest, arena.take(answer)[1])
+    assert len(arena.node._table) == 10_005
+    assert longest < LONGEST_TURN
+
+
+def test_who_joins_a_large_cluster_learns_it_in_steps(arena: Arena) -> None:
+    theirs = PushPull(tuple(made_up(10_000)), False, b"", Greeting("x", b"bootboot", 7946))
+    done: list[float] = []
+    arena.node._sync.merge(theirs, arena.net.now, joined=done.append)
+    steps = 0
+    while not done:
+        arena.node.handle_timer(arena.net.now)
+        steps += 1
+    assert len(arena.node._table) == 10_005
+    assert steps > 100
+
+
+def test_who_tells_of_itself_is_let_in_whatever_the_crowd(arena: Arena) -> None:
+    arena.take(push_pull(arena, made_up(5_000)))
+    newcomer = arena.net.puppet("n")
+    newcomer.tell(arena.node, newcomer.alive())
+    arena.net.run(0.1)
+    assert arena.net.believes(arena.node, "n") is MemberState.ALIVE
+
+
+def test_the_newest_of_a_crowd_is_asked_first(arena: Arena) -> None:
+    arena.take(push_pull(arena, made_up(2_000)))
+    other = arena.net.puppet("other")
+    teller = arena.members[0]
+    arena.net.run(1.5)
+    teller.tell(arena.node, Alive("other", 1, pack_host(other.address.host), 7946, other.meta, SERF))
+    arena.net.run(3)
+    assert arena.net.believes(arena.node, "other") is MemberState.ALIVE
