@@ -188,7 +188,8 @@ class Joining(Part):
             if node.name == self._name:
                 self._electorate.heard_of_myself(node, unpack_address(node.address, node.port))
                 if not self._may_follow(node, now):
-                    return  # the next look will tell
+                    self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)  # that will tell
+                    return
         if theirs.greeting is not None and theirs.greeting.setup:
             self._electorate.join(theirs.greeting.setup, now)
         floor = "" if theirs.greeting is None else unpack_id(theirs.greeting.floor) or ""

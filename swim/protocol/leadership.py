@@ -75,6 +75,16 @@ class Leadership(Part):
         if floor and not self._myself.pinned:
             self._myself.fresh_id(now, floor)
 
+    def begin_anew(self, now: float) -> None:
+        """This node's id, and the floor that followed from it, are of a time to come: forget both."""
+        others = [record for record in self._table if record.name != self._name and record.id is not None]
+        newest = max((record.id for record in others if record.id and is_minted(record.id)), default="")
+        self._table.newest_minted = newest
+        self._table.newest_token = max((record.token for record in others), default="")
+        if self.floor > newest:
+            self.floor, self._floor_hash = "", 0
+        self._myself.fresh_id(now, newest)
+
     def step_back(self, now: float) -> None:
         """This node stalled for so long that others may have moved on: queue at the back."""
         if self.leader is not None and self.leader.name == self._name and not self._myself.pinned:

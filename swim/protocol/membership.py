@@ -16,7 +16,7 @@ from swim.events import (
 )
 from swim.protocol.context import Ask, Context, Part
 from swim.protocol.dissemination import Dissemination
-from swim.protocol.identity import from_the_future, is_minted, unpack_id
+from swim.protocol.identity import from_the_future, id_milliseconds, is_minted, pack_id, unpack_id
 from swim.protocol.limits import TokenBucket
 from swim.protocol.myself import INCARNATION_MAX, Myself
 from swim.protocol.networks import Networks
@@ -36,6 +36,7 @@ _INCARNATION_JUMP_MAX = 1 << 20
 if it were taken over, soon leave the member no higher number to refute with."""
 _META_SIZE_MAX = 1_024
 """Of others: memberlist's senders keep to 512 bytes, but its receivers do not mind more."""
+_LEAP_MS_MAX = 60_000
 _HEARSAY_TOLERANCES = 2
 _CORRECTIONS_PER_S, _CORRECTIONS_BURST = 20.0, 32
 _HEARSAY_SHARE = 16
@@ -210,6 +211,10 @@ class Membership(Part):
         """
         if not self._sane(news.node, news.incarnation):
             return
+        if news.early:
+            if news.node == self._name and news.id == pack_id(self._myself.id):
+                self._readmission.refused(news.sender, now)
+            return
         if news.node == self._name:
             if news.incarnation >= self._myself.incarnation or self._overtaken(news, now):
                 self._readmission.told(news, now)
@@ -333,7 +338,14 @@ class Membership(Part):
         if objection is None:
             return record
         self._outbox.drop(objection)
+        if objection == "future-id":
+            self.correct(record.address, replace(record.as_dead(self._name), early=True), now)
         return None
+
+    def _leaps(self, id: str) -> bool:
+        """Where the ids that are known are of the future, too, those that follow them are welcome."""
+        newest = self._table.newest_minted
+        return not newest or id_milliseconds(id) > id_milliseconds(newest) + _LEAP_MS_MAX
 
     def permits(self, address: Address) -> bool:
         """Can a member be there?"""
@@ -350,7 +362,7 @@ class Membership(Part):
             return "meta"
         if not _compatible(record.versions, self._myself.versions):
             return "version"
-        if record.id is not None and from_the_future(record.id, self._wall(now)):
+        if record.id is not None and from_the_future(record.id, self._wall(now)) and self._leaps(record.id):
             known = self._table.get(record.name)
             if known is None or known.id != record.id:
                 return "future-id"

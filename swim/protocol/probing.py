@@ -223,6 +223,8 @@ class Probing(Part):
         """Acks go to where the ping came from, never to an address that it names (memberlist#371)."""
         if ping.node not in ("", self._name):
             self._outbox.drop("ping-name")
+            if ping.sender_id:  # one of our own wants to know: whom it asks for is not here
+                self._outbox.send(source, Nack(ping.seq))
             return
         if not ping.sender_id:
             ack = Ack(ping.seq)
@@ -283,6 +285,14 @@ class Probing(Part):
         relay = self._relays.pop(seq)
         if nack:
             self._outbox.send(relay.requester, Nack(relay.seq))
+
+    def receive_nack(self, nack: Nack, now: float) -> str | None:
+        """Another process has the address that was pinged; whose that was, if it is a subject."""
+        if (asked := self._asked.pop(nack.seq, None)) is not None:
+            self._timers.cancel(("asked", nack.seq))
+            asked[1](now)
+        name, probe = self._flights.get(nack.seq, (None, None))
+        return None if probe is None or probe.way == "helper" else name
 
     def receive_ack(self, ack: Ack, now: float, *, streamed: bool = False) -> str | None:
         """Returns the name of the member whose own answer to a direct ping this is."""

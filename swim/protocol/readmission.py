@@ -12,12 +12,13 @@ A restarted process knows of no deaths, and never waits.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
 from swim.events import HeldOff
 from swim.protocol.context import Context, Part
-from swim.protocol.identity import unpack_id
+from swim.protocol.identity import from_the_future, unpack_id
 from swim.protocol.links import Links
 from swim.protocol.myself import Myself
 from swim.wire.messages import Dead
@@ -28,18 +29,30 @@ _LONGEST_S = 600.0
 _FLAPS, _FLAPPING_S = 3, 60.0
 _WHOLE_S = 7.0
 _LOOK_AGAIN_S = 0.25
+_SAY_AGAIN_S = 60.0
 _OUTAGE_S = 3.0
 """Deaths that are told within so many seconds are one."""
 
 
 class Readmission(Part):
-    """The return of this node. `gone`: the others have moved on without it."""
+    """The return of this node. `gone`: the others have moved on without it. `afresh`: begin anew, with an id
+    that they take."""
 
-    def __init__(self, context: Context, myself: Myself, links: Links, gone: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        links: Links,
+        *,
+        gone: Callable[[float], None],
+        afresh: Callable[[float], None],
+    ) -> None:
         super().__init__(context)
         self._myself = myself
         self._links = links
         self._gone = gone
+        self._afresh = afresh
+        self._refused_at = -math.inf
         self._deaths = deque[float](maxlen=_FLAPS)
         """When this node was told of them."""
 
@@ -58,6 +71,22 @@ class Readmission(Part):
                 self._gone(now)
                 self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
         self._myself.refute(news.incarnation, now, unpack_id(news.id))
+
+    def refused(self, by: str, now: float) -> None:
+        """Another takes this node's id for one of the future, and what it says of itself for nothing.
+
+        Whose clock is wrong, nobody can tell. But when this one's has been set right, a fresh id will do.
+        """
+        id = self._myself.id
+        if id is None or self._myself.leaving:
+            return
+        if from_the_future(id, self._wall(now)):
+            self._outbox.events.append(HeldOff(f"its id is of a time to come, says {by}: it takes another"))
+            self._afresh(now)
+            self._outbox.events.append(HeldOff(None))
+        elif now - self._refused_at >= _SAY_AGAIN_S:
+            self._refused_at = now
+            self._outbox.events.append(HeldOff(f"its id is of a time to come, says {by}: set the clocks"))
 
     def _obstacle(self, now: float) -> str:
         """Why this node would not stay a member; nothing if it would."""

@@ -151,7 +151,9 @@ class Reception(Part):
             case Claim():
                 self._claim(message, sender, source, now)
             case Nack():
-                pass  # we never ask for one
+                name = self._probing.receive_nack(message, now)
+                if name is not None:
+                    self._suspicion.refused(name, now)
             case UserMessage() if self._myself.record is not None:
                 self._broadcasts.receive(message, sender, now)
             case UserMessage():

@@ -105,7 +105,7 @@ def _suspect(message: Suspect | Dead) -> int:
 
 
 def _dead(message: Dead) -> int:
-    return _suspect(message) + (3 + len(message.id) if message.id else 0)
+    return _suspect(message) + (3 + len(message.id) if message.id else 0) + 3 * message.early
 
 
 def _alive(message: Alive | NodeState) -> int:

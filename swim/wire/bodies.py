@@ -129,7 +129,8 @@ def _suspect(body: Body) -> Suspect:
 
 def _dead(body: Body) -> Dead:
     node, incarnation = name(body, b"Node"), number(body, b"Incarnation", U32)
-    return Dead(node, incarnation, text(body, b"From"), raw(body, b"i", _EXTRA_SIZE_MAX))
+    id = raw(body, b"i", _EXTRA_SIZE_MAX)
+    return Dead(node, incarnation, text(body, b"From"), id, flag(body, b"e"))
 
 
 def _alive(body: Body) -> Alive:
@@ -287,6 +288,8 @@ def _pack_dead(message: Dead) -> bytes:
         "Incarnation": message.incarnation,
         "Node": message.node,
     }
+    if message.early:
+        body["e"] = True
     if message.id:
         body["i"] = message.id
     return b"\x05" + pack(body)

@@ -175,7 +175,7 @@ def _suspect(suspect: Suspect, _: object) -> dict[str, Any]:
 
 def _dead(dead: Dead, _: object) -> dict[str, Any]:
     body = {"From": dead.sender, "Incarnation": dead.incarnation, "Node": dead.node}
-    return body | _extras(i=dead.id)
+    return body | _extras(e=dead.early, i=dead.id)
 
 
 def _entry(node: Alive | NodeState) -> dict[str, Any]:

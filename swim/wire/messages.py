@@ -107,7 +107,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Nack:
-    """I asked the node that you named, and it did not answer me in time."""
+    """I asked the node that you named, and it did not answer me in time. To a ping: it is not here."""
 
     seq: int
 
@@ -129,6 +129,7 @@ class Dead:
     incarnation: int
     sender: str
     id: bytes = b""  # ours, "i": which process of that name
+    early: bool = False  # ours, "e": it is not dead, but its id is of a time to come, and nobody takes it
 
 
 @dataclass(frozen=True, slots=True)

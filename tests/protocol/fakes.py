@@ -101,6 +101,8 @@ class Net:
         self._lost: set[Address] = set()
         self._cut: set[tuple[str, str]] = set()
         self._udp_cut: set[tuple[str, str]] = set()
+        self.skews: dict[str, float] = {}
+        """How far wall clocks are off that have been set since."""
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -115,7 +117,7 @@ class Net:
             config=config or self.config,
             codec=self.codec,
             rng=random.Random(self.rng.getrandbits(64)),
-            wall=lambda now: EPOCH + now + skew,
+            wall=lambda now: EPOCH + now + self.skews.get(name, skew),
             **options,
         )
         self._processes[address] = Process(node)

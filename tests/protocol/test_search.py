@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from swim.events import HeldOff
 from swim.protocol.node import Node
 from swim.types import MemberState
-from swim.wire.messages import Alive, Dead, Ping
+from swim.wire.messages import Alive, Dead, Nack, Ping
 from tests.protocol.fakes import Net, address_of
 
 ALIVE = MemberState.ALIVE
@@ -116,6 +117,28 @@ def test_another_process_at_its_address_is_not_told(net: Net) -> None:
     assert not net.said(Dead, to=stranger.address)
 
 
+def test_a_process_at_the_address_of_another_says_so(net: Net) -> None:
+    """Nobody has to wait for the answer of a process that has moved, as when two change places."""
+    a = net.start("a")
+    puppet = net.puppet("m").join(a)
+    puppet.tell(a, Ping(7, "x", sender_id=bytes(16)), Ping(8, "x"))
+    net.run(0.1)
+    assert puppet.heard(Nack) == [Nack(7)]
+
+
+def test_who_is_not_at_its_address_loses_its_name_to_another_at_once(net: Net) -> None:
+    a, b = net.cluster("a", "b")
+    m = net.puppet("m").join(a, b)
+    gone = net.puppet("s", mute=True, address=address_of("x")).join(a, b)
+    net.run(1)
+    del net._puppets[gone.address]
+    net.start("x")  # at the address of s
+    net.puppet("s", boot="BOOT0002").join(a)
+    net.run(0.1)
+    assert {member.name: member.address for member in a.members()}["s"] == address_of("s")
+    assert m.heard(Alive)
+
+
 def test_a_member_that_others_do_not_know_any_more_finds_out_by_its_pings(net: Net) -> None:
     """Nobody searches for one that is said to have left."""
     a, b, c = net.cluster("a", "b", "c")
@@ -163,3 +186,40 @@ def test_a_process_whose_name_another_had_meanwhile_takes_a_fresh_id(net: Net, e
     assert net.believes(c, "b") is ALIVE
     assert (b.me.id or "") > before
     assert net.said(Alive, by=b)
+
+
+def test_a_node_whose_id_is_refused_takes_another_when_its_clock_is_right_again(net: Net) -> None:
+    """Its clock ran two hours ahead when it took a fresh id."""
+    a, b, c = net.cluster("a", "b", "c")
+    net.skews["a"] = 7_200.0
+    for _ in range(2):
+        net.cut("a", "bc")
+        net.cut("bc", "a")
+        net.run(8)
+        net.heal()
+        net.run(5)
+    assert net.believes(b, "a") is None
+    told = [event.reason or "" for event in net.events(a, HeldOff)]
+    assert told
+    assert all("set the clocks" in reason for reason in told)
+    net.skews["a"] = 0.0
+    net.run(5)
+    assert net.believes(b, "a") is ALIVE
+    assert net.believes(c, "a") is ALIVE
+    assert net.events(a, HeldOff)[-1].reason is None
+    assert {node.leader.name for node in (a, b, c) if node.leader is not None} == {"b"}
+    assert a.floor == b.floor
+
+
+def test_where_all_ids_are_of_the_future_those_that_follow_are_welcome(net: Net) -> None:
+    """The clocks of all were ahead when they joined, and have been set right."""
+    a, b, c = net.cluster("a", "b", "c", skew=7_200.0)
+    net.skews |= {"a": 0.0, "b": 0.0, "c": 0.0}
+    net.cut("a", "bc")
+    net.cut("bc", "a")
+    net.run(8)
+    net.heal()
+    net.run(5)
+    assert net.believes(b, "a") is ALIVE
+    assert net.believes(c, "a") is ALIVE
+    assert {node.leader.name for node in (a, b, c) if node.leader is not None} == {"b"}

@@ -137,3 +137,16 @@ def test_a_process_that_is_started_again_at_once_is_back_at_once(how: str, moved
             world.run(0.1)
             world.restart(victim, new_address=moved, seeds=["n1", "n3"])
             assert world.run_until(world.converged, 0.3, 0.01) is not None, world.describe()
+
+
+def test_two_that_change_places_are_back_at_once() -> None:
+    for seed in range(3):
+        world = cluster(seed)
+        one, other = world.nodes["n1"], world.nodes["n2"]
+        world.crash("n1")
+        world.crash("n2")
+        one.address, other.address = other.address, one.address
+        one.host, other.host = other.host, one.host
+        world.restart("n1", seeds=["n0", "n3"])
+        world.restart("n2", seeds=["n0", "n3"])
+        assert world.run_until(world.converged, 0.5, 0.01) is not None, world.describe()
