@@ -27,7 +27,7 @@ __all__ = ["Readmission"]
 
 _LONGEST_S = 600.0
 _FLAPS, _FLAPPING_S = 3, 60.0
-_WHOLE_S = 7.0
+_WHOLE_S, _WHOLE_MAX_S = 7.0, 9.0
 _LOOK_AGAIN_S = 0.25
 _SAY_AGAIN_S = 60.0
 _OUTAGE_S = 3.0
@@ -93,6 +93,7 @@ class Readmission(Part):
         if self._links.bad:
             return "most of its packets get lost"
         whole = not self._myself.cut_off or now - self._myself.cut_off[-1] >= _WHOLE_S
+        whole = whole or now - self._deaths[-1] >= _WHOLE_MAX_S  # whoever told it can be talked to since then
         if len(self._deaths) == _FLAPS and now - self._deaths[0] < _FLAPPING_S and not whole:
             return f"its links were cut {_FLAPS} times within a minute"
         return ""
