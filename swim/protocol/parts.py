@@ -78,13 +78,7 @@ class Parts:
         self._links = Links(
             context, self._myself, ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries)
         )
-        self._readmission = Readmission(
-            context,
-            self._myself,
-            self._links,
-            gone=lambda now: self._leadership.step_back(now),
-            afresh=lambda now: self._leadership.begin_anew(now),
-        )
+        self._readmission = Readmission(context, self._myself, self._links, lambda: self._leadership)
         self._membership = Membership(
             context,
             self._myself,

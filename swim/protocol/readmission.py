@@ -19,6 +19,7 @@ from collections.abc import Callable
 from swim.events import HeldOff
 from swim.protocol.context import Context, Part
 from swim.protocol.identity import from_the_future, unpack_id
+from swim.protocol.leadership import Leadership
 from swim.protocol.links import Links
 from swim.protocol.myself import Myself
 from swim.wire.messages import Dead
@@ -35,23 +36,19 @@ _OUTAGE_S = 3.0
 
 
 class Readmission(Part):
-    """The return of this node. `gone`: the others have moved on without it. `afresh`: begin anew, with an id
-    that they take."""
+    """The return of this node."""
 
     def __init__(
         self,
         context: Context,
         myself: Myself,
         links: Links,
-        *,
-        gone: Callable[[float], None],
-        afresh: Callable[[float], None],
+        leadership: Callable[[], Leadership],
     ) -> None:
         super().__init__(context)
         self._myself = myself
         self._links = links
-        self._gone = gone
-        self._afresh = afresh
+        self._leadership = leadership
         self._refused_at = -math.inf
         self._deaths = deque[float](maxlen=_FLAPS)
         """When this node was told of them."""
@@ -68,7 +65,7 @@ class Readmission(Part):
             if obstacle:
                 self._myself.held = True
                 self._outbox.events.append(HeldOff(obstacle))
-                self._gone(now)
+                self._leadership().step_back(now)  # the others have moved on
                 self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
         self._myself.refute(news.incarnation, now, unpack_id(news.id))
 
@@ -82,7 +79,7 @@ class Readmission(Part):
             return
         if from_the_future(id, self._wall(now)):
             self._outbox.events.append(HeldOff(f"its id is of a time to come, says {by}: it takes another"))
-            self._afresh(now)
+            self._leadership().begin_anew(now)
             self._outbox.events.append(HeldOff(None))
         elif now - self._refused_at >= _SAY_AGAIN_S:
             self._refused_at = now
