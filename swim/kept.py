@@ -20,6 +20,7 @@ from swim.protocol.node import Node, Phase
 from swim.receiving import ReceiveWindow
 from swim.sending import SendWindow
 from swim.talk import PACKETS_MAX, Talk
+from swim.transport import normal_address
 from swim.types import Address, Member
 from swim.wire import DecodeError
 from swim.wire.kept import SESSION_SIZE, Data, Frame, Hello, KeptChannel, MessageReader, Taken
@@ -195,6 +196,20 @@ class KeptStreams:
             return "kept-max"
         return None
 
+    def comes_from(self, stream: trio.SocketStream, name: str) -> bool:
+        """Can nobody but this member be at the other end of a stream that was opened to this node?
+
+        Without keys anybody can say HELLO in its name, but a connection comes from its address only if its
+        host has opened it. To a stream that this node opens itself, it is the member's address that answers.
+        """
+        member = self._node.member(name)
+        if member is None or self._node.codec.keyed:
+            return member is not None
+        try:
+            return normal_address(stream.socket.getpeername()).host == member.address.host
+        except OSError:  # it is closed already
+            return False
+
     async def attend(self, guest: Guest) -> None:
         """Keep the stream of a guest until either side closes it. There is one for each name."""
         earlier, self._guests[guest.name] = self._guests.get(guest.name), guest
@@ -250,6 +265,7 @@ class Guest:
                     self._kept.connections.drop(refusal)
                     self.welcome = False
                     return True
+                self._talk.trusted = self._kept.comes_from(self._talk.stream, frame.name)
                 await self._talk.write(self._kept.hello(frame.name))
         return self._talk.channel.established
 

@@ -38,6 +38,8 @@ class Talk:
         self.name = ""
         self.boot = b""
         """Of the other process, once it has said HELLO."""
+        self.trusted = True
+        """Nobody but the member can be at the other end."""
         self.in_frame = False
         """Part of a frame has been written: nothing else may be."""
         self._kept = kept
@@ -69,13 +71,19 @@ class Talk:
         frames: list[Frame] = []
         for frame in self.channel.feed(data):
             if isinstance(frame, Packet):
-                self._kept.reports.receive_stream_packet(frame.content, self.name, self.boot)
+                self._receive(frame)
                 continue
             if isinstance(frame, Hello):
                 self.name, self.boot = frame.name, frame.boot
             self._bye = self._bye or frame is Sign.BYE
             frames.append(frame)
         return frames
+
+    def _receive(self, packet: Packet) -> None:
+        if self.trusted:
+            self._kept.reports.receive_stream_packet(packet.content, self.name, self.boot)
+        else:
+            self._kept.connections.drop("kept-host")
 
     # --- writing
     async def write(self, frame: Frame, opening: bytes = b"") -> None:
@@ -128,7 +136,7 @@ class Talk:
     def report_end(self) -> None:
         """Tell the node what the end of the stream says of the process at the other end, if anything."""
         reports, member = self._kept.reports, self._kept.member(self.name)
-        if member is None or not self.channel.established:
+        if member is None or not self.channel.established or not self.trusted:
             return
         error = self._error
         # A broken pipe: it had been closed, and what was written after that was answered with a reset.

@@ -629,6 +629,23 @@ async def test_what_is_sent_because_a_stream_has_ended_goes_over_another() -> No
             assert frames == [Sign.READY, Packet(b"are you there?")]
 
 
+@pytest.mark.parametrize("make_codec", [Codec, keyed])
+async def test_without_keys_nobody_speaks_for_a_member_from_elsewhere(
+    make_codec: Callable[[], Codec],
+) -> None:
+    async with visited() as (node, driver):
+        node.codec = driver._streams._codec = make_codec()
+        node.others = [Member("m0", Address("127.0.0.9", 1000), id="1" * 26)]
+        stream, channel = await stay(node)
+        await stream.send_all(channel.encode(Packet(b"in its name")))
+        await trio.sleep(0.05)
+        await stream.aclose()
+        await until(lambda: driver.transport.traffic.streams == 0)
+        heard = [call[0] for call in node.calls if call[0] in (PACKET, CLOSED)]
+        assert heard == ([PACKET, CLOSED] if node.codec.keyed else [])
+        assert driver.transport.traffic.dropped["kept-host"] == (0 if node.codec.keyed else 1)
+
+
 async def test_the_bye_of_a_guest_is_no_alarm() -> None:
     async with visited() as (node, driver):
         stream, channel = await stay(node)
