@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +80,14 @@ def swim() -> Peer:
     peer = find_peer("swim")
     assert not isinstance(peer, Absent)
     return peer
+
+
+def test_another_checkout_is_a_peer_of_its_own(tmp_path: Path) -> None:
+    other = find_peer(f"swim@{tmp_path}")
+    assert not isinstance(other, Absent)
+    assert other.kind == "swim unknown"
+    assert other.command[:4] == ("env", "-C", str(tmp_path), f"PYTHONPATH={tmp_path}")
+    assert other.command[4:] == swim().command
 
 
 # --- what the lines of the nodes tell

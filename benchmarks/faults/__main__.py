@@ -260,8 +260,8 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         parser.error(f"there is no row {unknown[0]!r}; there are: {', '.join(known)}")
     args.scenarios = [name for name in args.rows if name in standing.NAMES]
     args.rows = [name for name in args.rows if name in ROWS]
-    if min(args.nodes or [4]) < 4 or args.runs < 1 or args.jobs < 1:
-        parser.error("--nodes needs 4 or more, --runs and --jobs 1 or more")
+    if min(args.nodes or [2]) < 2 or args.runs < 1 or args.jobs < 1:
+        parser.error("--nodes needs 2 or more, --runs and --jobs 1 or more")
     return args
 
 
