@@ -189,24 +189,23 @@ def faults(results: list[Record]) -> str:
             if own:
                 lasting = dict.fromkeys(f"{one['seconds']:g}" for one in own if one["seconds"])
                 what = f"{row.what}, {' and '.join(lasting)} s" if lasting else row.what
-                cut = row.cut and not short
-                rows.append([what, *_suffered(_select(own, peer="swim"), cut, True)])
-                rows[-1] += _suffered(_select(own, peer="memberlist"), cut, False)
+                rows.append([what, *_suffered(_select(own, peer="swim"), True)])
+                rows[-1] += _suffered(_select(own, peer="memberlist"), False)
     columns = ["fault", "swim: deaths", "leaders", "whole after", "memberlist: deaths", "whole after"]
     return _table(columns, rows)
 
 
-def _suffered(runs: list[Record], cut: bool, leads: bool) -> list[str]:
+def _suffered(runs: list[Record], leads: bool) -> list[str]:
     done = [one for one in runs if "failed" not in one]
     if not done:
         return ["-"] * (3 if leads else 2)
-    deaths = max(one["deaths"] for one in done)
+    deaths = max(one["wrong"] for one in done)
     whole = [one["whole_s"] for one in done]
     missing = whole.count(None)
     worst = max([0.0, *(seconds for seconds in whole if seconds is not None)])
     said = "at once" if worst == 0 else f"{worst:.1f} s"
     return [
-        f"{deaths} (silence)" if deaths and cut else str(deaths),
+        str(deaths),
         *([str(max(one["leaders"] for one in done))] if leads else []),
         (f"never in {missing} of {len(whole)}" if missing else said),
     ]
@@ -276,8 +275,9 @@ PARTS: tuple[tuple[str, str, Callable[[str], list[str]]], ...] = (
     (
         "faults",
         "**What it makes of networks that refuse, block and lose**: 5 and 8 real processes in network "
-        "namespaces, beside memberlist under the same fault; the worst of all runs. Deaths of processes that "
-        "ran, terms of leaders that began, and how long after the fault all saw all again.",
+        "namespaces, beside memberlist under the same fault; the worst of all runs. Wrong deaths (of members "
+        "that could exchange packets, or could not for less than is tolerated), changes of the leader, and "
+        "how long after the fault all saw all again.",
         partial(records, make=faults),
     ),
     ("detector", "**How often it is wrong**: simulated, all trials together.", detector),

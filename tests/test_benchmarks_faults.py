@@ -164,6 +164,7 @@ async def test_a_cluster_is_whole_while_all_see_all_and_follow_one() -> None:
 def outcome(row: str, seconds: float = 0.0, **more: Any) -> dict[str, Any]:
     good = {
         "deaths": 0,
+        "wrong": 0,
         "leaders": 0,
         "interrupted": 0,
         "two_leaders_s": 0.0,
@@ -178,10 +179,11 @@ def outcome(row: str, seconds: float = 0.0, **more: Any) -> dict[str, Any]:
     ("found", "misses"),
     [
         (outcome("reject-udp", 60), []),
-        (outcome("reject-udp", 60, deaths=4), ["4 deaths"]),
+        (outcome("reject-udp", 60, deaths=4, wrong=4), ["4 deaths"]),
         (outcome("reject-udp", 60, leaders=2), ["2 leaders"]),
-        (outcome("reject", 1.5, deaths=4), ["4 deaths"]),
+        (outcome("reject", 1.5, deaths=4, wrong=4), ["4 deaths"]),
         (outcome("reject", 5, deaths=4, leaders=1), []),
+        (outcome("reject", 5, deaths=4, wrong=1), ["1 deaths"]),
         (outcome("reject", 5, whole_s=61.2), ["whole 61.20, not 5 s"]),
         (outcome("reject", 5, whole_s=None), ["whole never, not 5 s"]),
         (outcome("cut", 60, two_leaders_s=58.0), []),
@@ -197,7 +199,10 @@ def test_what_falls_short_of_the_promise(found: dict[str, Any], misses: list[str
 
 
 def test_a_line_of_the_table_is_over_all_runs() -> None:
-    some = [outcome("reject-udp", 5), outcome("reject-udp", 5, deaths=4, whole_s=2.5, stalled_s=0.25)]
+    some = [
+        outcome("reject-udp", 5),
+        outcome("reject-udp", 5, deaths=4, wrong=4, whole_s=2.5, stalled_s=0.25),
+    ]
     some.append({"row": "reject-udp", "seconds": 5, "failed": "not all seen"})
     found = faults.cells(ROWS["reject-udp"], 5, some)
     assert found == ("0-4", "0", "0", "1.25 (0.000-2.50)", "", "0.2", "2 of 3: 4 deaths")
@@ -236,6 +241,7 @@ async def test_a_row_finds_a_planted_fault() -> None:
         short = faults.misses(found)
     assert found["deaths"] >= 4
     assert found["dead"] == ["n0", "n1", "n2", "n3"]
+    assert found["wrong"] == found["deaths"]
     assert found["two_leaders_s"] > 1.0
     assert found["two_leaders_connected_s"] < 5.0
     assert short[0] == f"{found['deaths']} deaths"
@@ -262,14 +268,14 @@ async def test_a_row_without_a_fault_finds_none() -> None:
 def test_the_readme_tells_the_worst_of_all_runs() -> None:
     results = [
         outcome("reject-udp", 1),
-        outcome("reject-udp", 1.5, deaths=2),
+        outcome("reject-udp", 1.5, deaths=2, wrong=2),
         outcome("reject", 5, deaths=8, whole_s=2.5),
         outcome("reject", 5, peer="memberlist", leaders=0, whole_s=None),
         outcome("kill", whole_s=0.5, leaders=1),
     ]
     table = readme.faults(results).splitlines()
     assert [line.split(" | ")[1:] for line in table[2:]] == [
-        ["8 (silence)", "0", "2.5 s", "0", "never in 1 of 1 |"],
+        ["0", "0", "2.5 s", "0", "never in 1 of 1 |"],
         ["2", "0", "at once", "-", "- |"],
         ["0", "1", "0.5 s", "-", "- |"],
     ]

@@ -37,7 +37,7 @@ from benchmarks import namespaces, record, show
 from benchmarks.driver import drive
 from benchmarks.faults import standing
 from benchmarks.faults.rows import ROWS, Row, letters
-from benchmarks.faults.stage import GATHER_SECONDS, SETTLED_SECONDS, open_stage
+from benchmarks.faults.stage import GATHER_SECONDS, SETTLED_SECONDS, Cut, open_stage
 from benchmarks.peers import Peer, find_peers
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -86,7 +86,8 @@ async def suffer(trial: Trial, peer: Peer) -> Outcome:
         if stage.healed is None:
             stage.heal()
         whole = await stage.until_whole(row.patience)
-        outcome = about | {"whole_s": whole} | stage.summary()
+        severed = row.cut if row.may_die(trial.seconds) else Cut.NOBODY
+        outcome = about | {"whole_s": whole} | stage.summary(severed)
         return outcome | ({"history": stage.history()} if misses(outcome) else {})
 
 
@@ -149,8 +150,8 @@ def misses(outcome: Outcome) -> list[str]:
     found = []
     calm = not row.may_die(outcome["seconds"])
     moved = calm and outcome["row"] not in CHANGES_THE_LEADER
-    if calm and outcome["deaths"]:
-        found.append(f"{outcome['deaths']} deaths")
+    if outcome["wrong"]:
+        found.append(f"{outcome['wrong']} deaths")
     if moved and outcome["leaders"]:
         found.append(f"{outcome['leaders']} leaders")
     if outcome["two_leaders_connected_s"] > 0:
@@ -176,7 +177,7 @@ def cells(row: Row, seconds: float, outcomes: Sequence[Outcome]) -> tuple[str, .
     good = [outcome for outcome in outcomes if "failed" not in outcome]
     failed = len(outcomes) - len(good)
     short = [", ".join(misses(outcome)) for outcome in outcomes if misses(outcome)]
-    due = " (due)" if row.may_die(seconds) and any(outcome["deaths"] for outcome in good) else ""
+    due = " (due)" if any(outcome["deaths"] > outcome["wrong"] for outcome in good) else ""
     doubled = [(outcome["two_leaders_s"], outcome["two_leaders_connected_s"]) for outcome in good]
     worst = max(doubled, default=(0.0, 0.0))
     further = [

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from benchmarks.driver import reports
-from benchmarks.faults.stage import PORT, STRANGER, Stage
+from benchmarks.faults.stage import PORT, STRANGER, Cut, Stage
 
 __all__ = ["ROWS", "Row"]
 
@@ -31,8 +31,8 @@ class Row:
     what: str
     strike: Strike
     seconds: tuple[float, ...] = ONCE
-    cut: bool = False
-    """Some cannot exchange packets both ways, by UDP or TCP: if it lasts, they give each other up."""
+    cut: Cut = Cut.NOBODY
+    """Who cannot exchange packets both ways, by UDP or TCP: they give each other up if it lasts."""
     whole: float | None = 5.0
     """Within so many seconds of the heal all see all."""
     limits: tuple[tuple[str, float], ...] = ()
@@ -49,7 +49,7 @@ class Row:
     """Its figures are so small that nothing else may run beside it."""
 
     def may_die(self, seconds: float) -> bool:
-        return self.cut and seconds > TOLERATED
+        return self.cut is not Cut.NOBODY and seconds > TOLERATED
 
 
 def lasting(apply: Callable[[Stage], None]) -> Strike:
@@ -334,11 +334,11 @@ async def twice(stage: Stage, seconds: float) -> None:
 
 def _rows() -> Iterable[Row]:
     reset = f"{TCP} reject with tcp reset\nreject"
-    yield Row("reject", "a host REJECTs what comes in", victim(incoming="reject"), LONG, cut=True)
-    yield Row("reject-reset", "the same, TCP by resets", victim(incoming=reset), LONG, cut=True)
+    yield Row("reject", "a host REJECTs what comes in", victim(incoming="reject"), LONG, cut=Cut.VICTIM)
+    yield Row("reject-reset", "the same, TCP by resets", victim(incoming=reset), LONG, cut=Cut.VICTIM)
     yield Row("reject-udp", "a host REJECTs incoming UDP", victim(incoming=f"{UDP} reject"), LONG)
-    yield Row("reject-turn", "one host after the other REJECTs", reject_in_turn, (1, 5), cut=True)
-    yield Row("router", "a router between two halves REJECTs", between_halves("reject"), LONG, cut=True)
+    yield Row("reject-turn", "one host after the other REJECTs", reject_in_turn, (1, 5), cut=Cut.ALL)
+    yield Row("router", "a router between two halves REJECTs", between_halves("reject"), LONG, cut=Cut.HALVES)
     yield Row("own", "a host's firewall REJECTs its outgoing UDP", victim(outgoing=f"{UDP} reject"), LONG)
     yield Row("forgot", "a firewall forgets its connections, then REJECTs", victim(incoming=FORGOT), LONG)
     forged = "1,000 forged ICMP messages a second"
@@ -360,9 +360,9 @@ def _rows() -> Iterable[Row]:
     yield Row("one-way", "UDP to one host is lost", one_way(f"{UDP} drop"), (5, 60))
     yield Row("loss", "40 % of all packets are lost", lose(40), (60,), strikes_all=True, whole=None)
     cut = between_halves("drop")
-    yield Row("cut", "two halves are cut off from each other", cut, (1, 1.5, 5, 10, 60), cut=True)
-    yield Row("twice", "a host is cut off twice, 20 s apart", twice, (4,), cut=True)
-    yield Row("flap", "a link is down and up for two minutes", flap, (1, 3, 10), cut=True, whole=10.0)
+    yield Row("cut", "two halves are cut off from each other", cut, (1, 1.5, 5, 10, 60), cut=Cut.HALVES)
+    yield Row("twice", "a host is cut off twice, 20 s apart", twice, (4,), cut=Cut.VICTIM)
+    yield Row("flap", "a link is down and up for two minutes", flap, (1, 3, 10), cut=Cut.VICTIM, whole=10.0)
     yield Row("pause", "a process stands still (SIGSTOP)", pause, (1, 5, 10))
     yield Row("frozen", "more than half stand still", freeze_most, (60,), strikes_all=True)
     quick = (("known_s", 0.5),)

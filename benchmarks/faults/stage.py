@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from enum import Enum
 from itertools import pairwise, product
 from typing import Any
 
@@ -17,7 +18,7 @@ from benchmarks.faults.measures import Span, Wholeness, common, deaths, terms, t
 from benchmarks.namespaces import Network, open_network
 from benchmarks.peers import Peer
 
-__all__ = ["STRANGER", "Stage", "open_stage"]
+__all__ = ["STRANGER", "Cut", "Stage", "open_stage"]
 
 PORT = 7946
 STRANGER = "stranger"
@@ -29,6 +30,15 @@ QUIET_SECONDS = 2.0
 """A view that was whole for so long is called so."""
 GRACE = 1.0
 """How long two may lead after their network was made whole."""
+
+
+class Cut(Enum):
+    """Between whom no packets are exchanged."""
+
+    NOBODY = "nobody"
+    VICTIM = "the victim and the others"
+    HALVES = "the two halves"
+    ALL = "any two, at some time"
 
 
 class Stage:
@@ -78,6 +88,17 @@ class Stage:
         """The larger one, without the victim, and the smaller one."""
         small = [self.victim, *self.others[: (len(self.names) - 2) // 2]]
         return [name for name in self.names if name not in small], small
+
+    def _severed(self, one: str, other: str, cut: Cut) -> bool:
+        match cut:
+            case Cut.NOBODY:
+                return False
+            case Cut.VICTIM:
+                return self.victim in (one, other)
+            case Cut.HALVES:
+                return (one in self.halves[0]) is not (other in self.halves[0])
+            case Cut.ALL:
+                return True
 
     def pairs(self, ones: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
         """All flows between these, both ways."""
@@ -220,8 +241,8 @@ class Stage:
                 )
         return told[:most]
 
-    def summary(self) -> dict[str, Any]:
-        """What all rows measure."""
+    def summary(self, cut: Cut = Cut.NOBODY) -> dict[str, Any]:
+        """What all rows measure. `cut`: between whom a death is right."""
         now = time.monotonic()
         found = deaths(self.fleet.lines, self.began, self.due)
         begun = sorted(terms(self.fleet.lines), key=lambda span: span.begin)
@@ -232,6 +253,7 @@ class Stage:
         whole = [*self._whole, (self.healed + GRACE, now)]
         return {
             "deaths": len(found),
+            "wrong": sum(not self._severed(node, member, cut) for node, member, _ in found),
             "dead": sorted({member for _, member, _ in found}),
             "reasons": sorted({reason for _, _, reason in found}),
             "leaders": sum(changes),
