@@ -187,8 +187,10 @@ def faults(results: list[Record]) -> str:
                 one for one in results if one["row"] == row.name and (one["seconds"] <= TOLERATED) is short
             ]
             if own:
-                lasting = dict.fromkeys(f"{one['seconds']:g}" for one in own if one["seconds"])
-                what = f"{row.what}, {' and '.join(lasting)} s" if lasting else row.what
+                lasting = [
+                    f"{seconds:g}" for seconds in row.seconds if seconds in {one["seconds"] for one in own}
+                ]
+                what = f"{row.what}, {' and '.join(lasting)} s" if any(row.seconds) else row.what
                 rows.append([what, *_suffered(_select(own, peer="swim"), True)])
                 rows[-1] += _suffered(_select(own, peer="memberlist"), False)
     columns = ["fault", "swim: deaths", "leaders", "whole after", "memberlist: deaths", "whole after"]

@@ -56,9 +56,11 @@ def lasting(apply: Callable[[Stage], None]) -> Strike:
     """Something that is done to the network, for some seconds."""
 
     async def strike(stage: Stage, seconds: float) -> None:
+        began = time.monotonic()
         apply(stage)
         await trio.sleep(seconds)
         stage.heal()
+        stage.figures["lasted_s"] = time.monotonic() - began
 
     return strike
 
