@@ -40,7 +40,7 @@ from benchmarks.faults.rows import ROWS, TOLERATED, Row, letters
 from benchmarks.faults.stage import GATHER_SECONDS, SETTLED_SECONDS, Cut, open_stage
 from benchmarks.peers import Peer, find_peers
 
-LATE = 0.25
+LATE = 0.4
 """For so long a firewall may be late to end a fault that must be shorter than the silence tolerance."""
 KEY = "00112233445566778899aabbccddeeff"
 Outcome = dict[str, Any]
