@@ -54,19 +54,8 @@ def _no_fresh_id(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Myself, "refute", lambda self, incarnation, now, id=None: refute(self, incarnation, now))
 
 
-def _hearsay_ends(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        Naming, "claimed", lambda self, other, now: self._give_way(_Somewhere(other.address), "", now)
-    )
-
-
-class _Somewhere:
-    def __init__(self, address: object) -> None:
-        self.address = address
-
-
 @pytest.mark.parametrize(
-    "plant", [_both_stay, _one_side_forgets_who_succeeded, _claims_are_ignored, _no_fresh_id, _hearsay_ends]
+    "plant", [_both_stay, _one_side_forgets_who_succeeded, _claims_are_ignored, _no_fresh_id]
 )
 def test_the_histories_find(
     monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
