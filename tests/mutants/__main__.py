@@ -33,6 +33,8 @@ def tree(root: Path = ROOT) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         copy = Path(directory)
         for part in ("swim", "tests", "benchmarks", "pyproject.toml"):
+            if not (root / part).exists():
+                continue
             if (root / part).is_dir():
                 shutil.copytree(root / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
             else:

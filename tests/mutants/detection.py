@@ -1,9 +1,301 @@
-"""Mutants of who is alive: silence, polls and their votes, and what closes a case."""
+"""Mutants of who is alive: silence, evidence, polls and their votes, and what closes a case."""
 
 from __future__ import annotations
 
-from tests.mutants.mutant import Package
+from tests.mutants.mutant import Package, mutants
 
 __all__ = ["DETECTION"]
 
-DETECTION = Package(("tests/protocol/test_suspicion.py", "tests/protocol/test_probing.py"), ())
+_SUSPICION_TESTS = ("tests/protocol/test_suspicion.py",)
+_PROBING_TESTS = ("tests/protocol/test_probing.py",)
+_NOTICE = ("tests/mutants/test_detection.py",)
+
+_SUSPICION = mutants(
+    "suspicion",
+    _NOTICE + _SUSPICION_TESTS,
+    (
+        "silence is never dated back",
+        "case.since = min(case.since, max(self._attention(now) - opinion.age_ms / 1000, watch.heard))",
+        "pass",
+    ),
+    (
+        "silence is dated back to before it was heard here",
+        "max(self._attention(now) - opinion.age_ms / 1000, watch.heard)",
+        "self._attention(now) - opinion.age_ms / 1000",
+    ),
+    ("boots are not compared", 'ack.boot.decode("ascii", "replace") != record.boot', "False"),
+    (
+        "who hears a member does not veto",
+        "        if recently and not watch.suspected and not poll.certain:\n            self._verdicts.answer(asker, poll, OpinionKind.VETO)\n            return\n",
+        "",
+    ),
+    (
+        "who hears a member agrees",
+        "        if recently and not watch.suspected and not poll.certain:\n            self._verdicts.answer(asker, poll, OpinionKind.VETO)",
+        "        if recently and not watch.suspected and not poll.certain:\n            self._verdicts.answer(asker, poll, OpinionKind.AGREE)",
+    ),
+    (
+        "who is polled and then hears the member does not veto",
+        "            self._verdicts.answer(asker, poll, OpinionKind.VETO)\n        case.askers.clear()",
+        "            pass\n        case.askers.clear()",
+    ),
+    (
+        "who is polled and then is convinced does not agree",
+        "                self._verdicts.answer(asker, poll, OpinionKind.AGREE)\n            case.askers.clear()",
+        "                pass\n            case.askers.clear()",
+    ),
+    ("a mute observer judges", "return self._long(watch.case, now) or not self._mute()", "return True"),
+    (
+        "a paused process is waited for no longer than a host",
+        "            return self._config.pause_tolerance\n        return self._config.silence_tolerance",
+        "            return self._config.silence_tolerance\n        return self._config.silence_tolerance",
+    ),
+    (
+        "a kernel that was never heard is held against the member",
+        "(1.0 if watch.kernel_known else _UNTRIAGED)",
+        "1.0",
+    ),
+    (
+        "the kernel's word of long ago counts",
+        "if self._attention(now) - case.kernel_answered < KERNEL_FRESH_S:",
+        "if case.kernel_answered > -math.inf:",
+    ),
+    (
+        "nobody is told of a suspicion",
+        "self._verdicts.hint(record, case.silence(self._attention(now)), case.hinted)",
+        "pass",
+    ),
+    (
+        "an observer that is told does not look",
+        '        case.accusers.setdefault(accuser, "hint")\n        if fresh:\n',
+        '        case.accusers.setdefault(accuser, "hint")\n        if False:\n',
+    ),
+    (
+        "nobody else is asked to ping a silent one",
+        "            probes += [self.probing.probe_through(record, helper, now) for helper in self._helpers(name)]\n",
+        "",
+    ),
+    (
+        "who fell silent with all others is judged by himself",
+        "if deserted is not None and now - self._lately_long < _LATELY_S:",
+        "if False:",
+    ),
+    (
+        "a case stays open after an ack",
+        '        self._close(name, watch)\n        if probe.way == "udp":\n            watch.loss.add(False)',
+        '        if probe.way == "udp":\n            watch.loss.add(False)',
+    ),
+    (
+        "a recovery is not told",
+        "            watch.loss.add(False)\n        self._membership.recover(name, now)",
+        "            watch.loss.add(False)",
+    ),
+    (
+        "a stream that ends is not looked into",
+        "            watch.ended = self._attention(now)\n            self._look_at(name, Evidence.STREAM_ENDED, now)",
+        "            watch.ended = self._attention(now)",
+    ),
+    (
+        "a death is judged while the fault may be this node's own",
+        "sound=self._links.sound(now),",
+        "sound=True,",
+    ),
+    (
+        "loss that all have is one member's fault",
+        "watch.loss.remarkable(self._others_loss(record.name))",
+        "watch.loss.remarkable(0.0)",
+    ),
+    (
+        "a member at a bad link is given up by its losses",
+        "direct = max(usual, watch.loss.share)",
+        "direct = LossEstimate().share",
+    ),
+)
+
+_WATCH = mutants(
+    "watch",
+    _NOTICE + _SUSPICION_TESTS,
+    (
+        "one refusal is enough",
+        "return self.ended is not None and self.refused > self.ended",
+        "return self.refused > -math.inf",
+    ),
+    (
+        "a stream that ended is enough",
+        "return self.ended is not None and self.refused > self.ended",
+        "return self.ended is not None",
+    ),
+    (
+        "a refusal from before the stream ended is enough",
+        "self.refused > self.ended",
+        "self.refused > -math.inf",
+    ),
+    (
+        "silence counts from the last sign over a stream no more",
+        "return attention - max(self.since, self.alive)",
+        "return attention - self.since",
+    ),
+    (
+        "a poll ends with the first that agrees",
+        "all(name in self.agreed for name in self.awaited)",
+        "any(name in self.agreed for name in self.awaited)",
+    ),
+)
+
+_STATES = mutants(
+    "states",
+    _NOTICE + _SUSPICION_TESTS,
+    ("a member that was vetoed stays polled", "    (_S.POLLED, _E.VETOED): _S.SUSPECTED,\n", ""),
+    ("one that too few find dead is not polled again", "    (_S.POLLED, _E.TOO_FEW): _S.SUSPECTED,\n", ""),
+)
+
+_VERDICTS = mutants(
+    "verdicts",
+    _NOTICE + _SUSPICION_TESTS,
+    ("vetoes are ignored", "            poll.vetoed = True\n", "            pass\n"),
+    (
+        "one vote is enough",
+        "return 1 if observers < 2 else min(_VOTES_MAX, max(2, math.ceil(observers / 2)))",
+        "return 1",
+    ),
+    (
+        "all observers must agree",
+        "return 1 if observers < 2 else min(_VOTES_MAX, max(2, math.ceil(observers / 2)))",
+        "return observers",
+    ),
+    (
+        "a vote of another poll counts",
+        "if poll is not None and poll.round == opinion.round), None)",
+        "if poll is not None), None)",
+    ),
+    (
+        "a vote of one that was not asked counts",
+        "if watch is None or poll is None or voter not in poll.asked:",
+        "if watch is None or poll is None:",
+    ),
+    ("too few that agree are enough", "if poll.certain or len(poll.agreed) + 1 >= needed:", "if True:"),
+    ("a verdict reached alone is passed on", "alone = needed == 1 and not poll.certain", "alone = False"),
+    (
+        "a verdict of one of two is passed on",
+        "self.conclude(record, watch, _reason(certain), now, solo=not certain)",
+        "self.conclude(record, watch, _reason(certain), now)",
+    ),
+    (
+        "observers that died with it are waited for",
+        "        if not poll.desperate:\n            return self.needed(len(poll.asked) + 1)\n",
+        "        return self.needed(len(poll.asked) + 1)\n",
+    ),
+    (
+        "observers that do not answer are never counted",
+        "        if not poll.desperate:\n            return self.needed(len(poll.asked) + 1)\n",
+        "",
+    ),
+    (
+        "a verdict meets the process that took the place",
+        "        if record.boot != watch.boot:\n            return",
+        "        if False:\n            return",
+    ),
+    (
+        "an answered poll goes on",
+        '            watch.poll = None\n            self._timers.cancel(("poll", name))',
+        "            pass",
+    ),
+    ("one voice about loss is enough", "max(_LOSSY_VOTES_MIN, min(_LOSSY_VOTES_MAX, observers))", "1"),
+    (
+        "who finds nothing lost agrees that most is",
+        "if watch is not None and self._attention(now) - watch.lossy < _LOSSY_WINDOW_S:",
+        "if watch is not None:",
+    ),
+    ("the others are told of a silence again and again", "        told.update(dict.fromkeys(fresh))\n", ""),
+)
+
+_FRESHNESS = mutants(
+    "freshness",
+    _NOTICE + _SUSPICION_TESTS,
+    (
+        "an opinion that is repeated counts again",
+        "elif not self._of(author).take(opinion.count):",
+        "elif False:",
+    ),
+    (
+        "an opinion for an earlier process counts",
+        "elif opinion.to != self._myself.boot.encode():",
+        "elif False:",
+    ),
+    (
+        "an opinion of an earlier process counts",
+        "elif author.name == self._name or opinion.boot != _packed(author.boot):",
+        "elif author.name == self._name:",
+    ),
+    (
+        "an opinion that comes back to its author counts",
+        "elif author.name == self._name or opinion.boot",
+        "elif opinion.boot",
+    ),
+    ("an old ping shows that its sender lives", "fresh = 0 < heard.pings < ping.count", "fresh = True"),
+)
+
+_ACCRUAL = mutants(
+    "accrual",
+    ("tests/protocol/test_accrual.py", *_SUSPICION_TESTS),
+    (
+        "phi weighs the more probable explanation only",
+        "smaller - math.log10(1 + 10 ** (smaller - larger))",
+        "larger",
+    ),
+    (
+        "silence before now counts",
+        "math.log10(1 + max(0.0, silence) / _PAUSE_SCALE)",
+        "math.log10(1 + abs(silence) / _PAUSE_SCALE)",
+    ),
+    ("an ack is waited for too short", "self.mean + max(4 * self.variation, self.mean / 4)", "self.mean"),
+    ("few probes are remarkable", "if len(self._recent) >= _RECENT_MIN else 0.0", "if True else 0.0"),
+    (
+        "losses are remarkable whatever the others have",
+        "return self.recently >= _REMARKABLE and usual < self.recently / 3",
+        "return self.recently >= _REMARKABLE",
+    ),
+)
+
+_PROBING = mutants(
+    "probing",
+    _PROBING_TESTS + _SUSPICION_TESTS,
+    ("an ack counts twice", "                del self._flights[ack.seq]\n", "                pass\n"),
+    (
+        "the last breath of a process counts",
+        "if subject.ended is not None and probe.sent <= subject.ended:",
+        "if False:",
+    ),
+    ("a ping for another is answered", 'if ping.node not in ("", self._name):', "if False:"),
+    (
+        "anybody makes this node ping anything",
+        "if target is None or target.name != request.node:",
+        "if target is None:",
+    ),
+    (
+        "an ack shows no boot",
+        "                boot=self._myself.boot.encode(),\n",
+        '                boot=b"",\n',
+    ),
+    (
+        "observers do not take turns",
+        "wait_ms=0 if sender is None else self._wait_ms(sender.name, now),",
+        "wait_ms=0,",
+    ),
+    (
+        "numbers of pings can be guessed",
+        "seq = self._rng.getrandbits(32)\n            if seq not in self._flights",
+        "seq = len(self._flights) + self.pings\n            if seq not in self._flights",
+    ),
+)
+
+DETECTION = Package(
+    (
+        *_SUSPICION_TESTS,
+        *_PROBING_TESTS,
+        "tests/protocol/test_accrual.py",
+        "tests/protocol/test_links.py",
+        "tests/protocol/test_membership.py",
+    ),
+    (*_SUSPICION, *_WATCH, *_STATES, *_VERDICTS, *_FRESHNESS, *_ACCRUAL, *_PROBING),
+)

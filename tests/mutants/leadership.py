@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import Mutant, Package
+from tests.mutants.mutant import Package, mutants
 
 __all__ = ["LEADERSHIP"]
-
-_PROTOCOL = "swim/protocol/"
-
-
-def _mutants(module: str, tests: tuple[str, ...], *changes: tuple[str, str, str]) -> tuple[Mutant, ...]:
-    path = module if "/" in module else f"{_PROTOCOL}{module}.py"
-    return tuple(Mutant(name, path, old, new, tests) for name, old, new in changes)
-
 
 _LEASE_TESTS = ("tests/protocol/test_lease.py",)
 _VOTING_TESTS = ("tests/protocol/test_voting.py",)
 _DERIVED_TESTS = ("tests/protocol/test_leadership.py", "tests/protocol/test_tenure.py")
 
-_LEASE = _mutants(
+_LEASE = mutants(
     "lease",
     _LEASE_TESTS,
     ("the 3 % margin is dropped", "sent + self._length * (1 - _MARGIN)", "sent + self._length"),
@@ -175,7 +167,7 @@ _LEASE = _mutants(
     ),
 )
 
-_VOTING = _mutants(
+_VOTING = mutants(
     "voting",
     _VOTING_TESTS,
     ("a voter remembers the last token instead of the highest", "if token > self._token.text:", "if token:"),
@@ -245,7 +237,7 @@ _VOTING = _mutants(
     ),
 )
 
-_PEOPLE = _mutants(
+_PEOPLE = mutants(
     "post",
     ("tests/protocol/test_lease.py", "tests/protocol/test_tenure.py"),
     (
@@ -276,7 +268,7 @@ _PEOPLE = _mutants(
     ),
 )
 
-_CONFIGURATION = _mutants(
+_CONFIGURATION = mutants(
     "configuration",
     _VOTING_TESTS + _LEASE_TESTS,
     (
@@ -301,7 +293,7 @@ _CONFIGURATION = _mutants(
     ),
 )
 
-_ELECTORATE = _mutants(
+_ELECTORATE = mutants(
     "electorate",
     _LEASE_TESTS,
     (
@@ -346,7 +338,7 @@ _ELECTORATE = _mutants(
     ),
 )
 
-_DERIVED = _mutants(
+_DERIVED = mutants(
     "leadership",
     _DERIVED_TESTS,
     ("the floor is heard as a bare number", "return self._table.has_id(floor)", "return True"),
@@ -419,7 +411,7 @@ _DERIVED = _mutants(
     ),
 )
 
-_TENURE = _mutants(
+_TENURE = mutants(
     "tenure",
     ("tests/protocol/test_tenure.py",),
     (
@@ -469,7 +461,7 @@ _TENURE = _mutants(
 )
 
 _IDENTITY = (
-    *_mutants(
+    *mutants(
         "identity",
         ("tests/protocol/test_identity.py", "tests/protocol/test_membership.py"),
         (
@@ -479,7 +471,7 @@ _IDENTITY = (
         ),
         ("ids of one millisecond are the same", "| rng.getrandbits(_RANDOM_BITS)", "| 0"),
     ),
-    *_mutants(
+    *mutants(
         "myself",
         ("tests/protocol/test_myself.py", "tests/protocol/test_leadership.py"),
         (
@@ -494,12 +486,12 @@ _IDENTITY = (
         ),
         ("a minted token is not remembered", "        self._table.newest_token = token\n", ""),
     ),
-    *_mutants(
+    *mutants(
         "suspicion",
         ("tests/protocol/test_suspicion.py",),
         ("boots are not compared", 'ack.boot.decode("ascii", "replace") != record.boot', "False"),
     ),
-    *_mutants(
+    *mutants(
         "node",
         ("tests/protocol/test_node.py", "tests/protocol/test_leadership.py"),
         (
@@ -530,7 +522,7 @@ _IDENTITY = (
     ),
 )
 
-_FUNCTIONS = _mutants(
+_FUNCTIONS = mutants(
     "swim/leading.py",
     ("tests/cluster/test_leading.py", "tests/explorer/test_explorer.py"),
     ("functions go on after their term", "            scope.cancel()\n", "            pass\n"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["AnchorLost", "Mutant", "Package"]
+__all__ = ["AnchorLost", "Mutant", "Package", "mutants"]
 
 
 class AnchorLost(Exception):
@@ -39,3 +39,9 @@ class Package:
 
     tests: tuple[str, ...]
     mutants: tuple[Mutant, ...]
+
+
+def mutants(module: str, tests: tuple[str, ...], *changes: tuple[str, str, str]) -> tuple[Mutant, ...]:
+    """Changes of one module of the core, or of the file with this path: name, old text, new text."""
+    path = module if "/" in module else f"swim/protocol/{module}.py"
+    return tuple(Mutant(name, path, old, new, tests) for name, old, new in changes)

@@ -1,0 +1,1 @@
+"""What single mutants of detection do wrong, and the tests that notice them."""
