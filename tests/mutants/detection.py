@@ -8,7 +8,7 @@ __all__ = ["DETECTION"]
 
 _SUSPICION_TESTS = ("tests/protocol/test_suspicion.py",)
 _PROBING_TESTS = ("tests/protocol/test_probing.py",)
-_NOTICE = ("tests/mutants/test_detection.py",)
+_NOTICE = ("tests/protocol/test_verdicts.py",)
 
 _SUSPICION = mutants(
     "suspicion",
@@ -237,7 +237,7 @@ _FRESHNESS = mutants(
 
 _ACCRUAL = mutants(
     "accrual",
-    ("tests/protocol/test_accrual.py", *_SUSPICION_TESTS),
+    ("tests/protocol/test_accrual.py",),
     (
         "phi weighs the more probable explanation only",
         "smaller - math.log10(1 + 10 ** (smaller - larger))",
@@ -259,7 +259,7 @@ _ACCRUAL = mutants(
 
 _PROBING = mutants(
     "probing",
-    _PROBING_TESTS + _SUSPICION_TESTS,
+    (*_NOTICE, *_PROBING_TESTS),
     ("an ack counts twice", "                del self._flights[ack.seq]\n", "                pass\n"),
     (
         "the last breath of a process counts",

@@ -1,1 +1,0 @@
-"""What single mutants of detection do wrong, and the tests that notice them."""
