@@ -52,11 +52,18 @@ def judge(copy: Path, tests: tuple[str, ...], mutant: Mutant | None = None) -> s
         mutated = mutant.applied(copy)
         path = copy / mutant.path
         original = path.read_text(encoding="utf-8")
-        path.write_text(mutated, encoding="utf-8")
+        _write(path, mutated)
     try:
         return _run(copy, tests)
     finally:
-        path.write_text(original, encoding="utf-8")
+        _write(path, original)
+
+
+def _write(path: Path, source: str) -> None:
+    """And nothing that was compiled from it before is taken for it."""
+    path.write_text(source, encoding="utf-8")
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
+        compiled.unlink()
 
 
 def _run(copy: Path, tests: tuple[str, ...]) -> str | None:
@@ -73,7 +80,7 @@ def _run(copy: Path, tests: tuple[str, ...]) -> str | None:
         "no:cacheprovider",
         "--tb=line",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": ""}
     try:
         done = subprocess.run(
             [*command, *tests], cwd=copy, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
