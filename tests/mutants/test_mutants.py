@@ -74,7 +74,7 @@ def test_a_mutant_that_survives(small: Path) -> None:
 
 
 def test_an_anchor_that_is_gone_or_not_the_only_one(small: Path) -> None:
-    for old in ("no such text", "    "):
+    for old in ("no such text", "number"):
         with pytest.raises(AnchorLost):
             changed("x", old).applied(small)
 

@@ -336,3 +336,22 @@ class TestFreshness:
             False,
             True,
         ]
+
+
+class TestMute:
+    def convinced_of(self, net: Net, a: Node, name: str) -> bool:
+        return a._suspicion._convinced(name, watch_of(a, name), net.now)
+
+    def test_an_observer_to_which_most_are_silent_is_not_convinced_of_any_death(
+        self, net: Net, five: list[Node]
+    ) -> None:
+        a = five[0]
+        net.cut("bcde", "a")
+        net.run(6)
+        assert a.explain("b", net.now) is not None
+        assert not any(self.convinced_of(net, a, name) for name in "bcde")
+
+    def test_one_to_which_a_single_one_is_silent_is(self, net: Net, five: list[Node]) -> None:
+        a = five[0]
+        net.cut("b", "a")
+        assert net.run_until(lambda: self.convinced_of(net, a, "b"), 6)
