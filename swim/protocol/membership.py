@@ -154,8 +154,6 @@ class Membership(Part):
 
     def _newer(self, old: Record, new: Record) -> bool:
         if old.boot == new.boot:
-            if old.solo:
-                return new.incarnation >= old.incarnation
             if not new.own and old.state is MemberState.LEFT and old.address != new.address:
                 return True  # memberlist reclaims a name that left, whatever the incarnation
             return can_change(old.state, old.incarnation, MemberState.ALIVE, new.incarnation)

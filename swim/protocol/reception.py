@@ -195,7 +195,9 @@ class Reception(Part):
             self._outbox.drop("opinion-process")
             return
         if not about.present:
-            if not about.solo:  # it is settled already
+            if about.solo:
+                self._verdicts.say_given_up(author.name, opinion, about, now)
+            else:  # it is settled already
                 self._membership.correct(author.address, about.as_dead(self._name), now)
             return
         match opinion.kind:

@@ -32,6 +32,7 @@ _POLL_PATIENCE, _CERTAIN_PATIENCE = 1.2, 3.0
 _LOSSY_VOTES_MIN, _LOSSY_VOTES_MAX = 2, 5
 _LOSSY_WINDOW_S = 40.0
 _LOSSY_REPEAT_S = 5.0
+_SOLO_MAX = 256
 
 
 class Verdicts(Part):
@@ -42,6 +43,8 @@ class Verdicts(Part):
     ) -> None:
         super().__init__(context)
         self.watch: Callable[[str], Watch | None]  # set by Parts
+        self._silent_since: dict[str, float] = {}
+        """Of members that this node alone has given up; by the attention clock."""
         self._myself = myself
         self._membership = membership
         self._freshness = freshness
@@ -189,10 +192,22 @@ class Verdicts(Part):
         """It is dead."""
         if record.boot != watch.boot:
             return  # another process has taken its place meanwhile
+        if solo and watch.case is not None:
+            if len(self._silent_since) >= _SOLO_MAX:
+                del self._silent_since[next(iter(self._silent_since))]
+            self._silent_since[record.name] = watch.case.since
         asked, agreed = ((), ()) if poll is None else (poll.asked, tuple(poll.agreed))
         evidence = watch.evidence(self._attention(now))
         self._outbox.verdicts.append(Verdict(record.name, reason, solo, evidence, asked, agreed))
         self._membership.declare_dead(record.name, reason, now, solo=solo)
+
+    def say_given_up(self, asker: str, opinion: Opinion, record: Record, now: float) -> None:
+        """Another observer doubts a member that this node alone has given up already: that is two of them."""
+        since = self._silent_since.get(record.name)
+        if since is not None and opinion.kind is OpinionKind.HINT:
+            self._tell([asker], OpinionKind.HINT, record, age_ms=_ms(self._attention(now) - since))
+        elif opinion.kind is OpinionKind.POLL:
+            self._tell([asker], OpinionKind.AGREE, record, round=opinion.round)
 
     def withdraw(self, name: str, watch: Watch) -> None:
         """The question whether it is dead does not arise any more."""

@@ -454,14 +454,16 @@ class TestSolo:
             assert (lonely.net.believes(lonely.node, "s") is ALIVE) is alive
         assert len(lonely.net.events(lonely.node, MemberJoined)) == 1
 
-    def test_any_news_that_it_lives_cancels_it(self, lonely: Scene) -> None:
+    def test_news_of_its_own_that_is_newer_cancels_it(self, lonely: Scene) -> None:
         other = lonely.net.puppet("m").join(lonely.node)
-        other.tell(lonely.node, lonely.subject.alive())
+        other.tell(lonely.node, lonely.subject.alive(incarnation=2))
         assert lonely.net.believes(lonely.node, "s") is ALIVE
 
-    def test_older_news_does_not(self, lonely: Scene) -> None:
+    @pytest.mark.parametrize("incarnation", [0, 1])
+    def test_what_others_still_believe_of_it_does_not(self, lonely: Scene, incarnation: int) -> None:
+        """Else two survivors of five would tell each other again and again that the frozen three live."""
         other = lonely.net.puppet("m").join(lonely.node)
-        other.tell(lonely.node, lonely.subject.alive(incarnation=0))
+        other.tell(lonely.node, lonely.subject.alive(incarnation=incarnation))
         assert lonely.net.believes(lonely.node, "s") is None
 
     def test_when_others_say_so_too_it_is_an_ordinary_death(self, lonely: Scene) -> None:
