@@ -273,7 +273,6 @@ class Node(Parts):
         if record is None or not record.own or record.boot != boot:
             self._outbox.drop("stream-stranger")
             return
-        self._streamed.heard(record, now)
         self._receive_packet(data, record.address, now, streamed=True)
 
     def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:

@@ -168,6 +168,7 @@ class Parts:
             self._claimed,
             self._broadcasts,
             self._freshness,
+            self._streamed,
         )
         self._calling = Calling(context)
         self._reunion = Reunion(context, myself, self._sync, self._calling, self._attempts, self._probing.ask)

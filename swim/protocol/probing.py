@@ -61,7 +61,7 @@ class Probing(Part):
         asked: Callable[[str, float], None],
         answered: Callable[[str, Probe, Ack, float], None],
         taken_up: Callable[[str, Watch, float], None],
-        dismissed: Callable[[str, Watch], None],
+        dismissed: Callable[[str, Watch, float], None],
         overlooked: Callable[[str, float], None],
     ) -> None:
         """`asked`, `answered`: a regular ping went out; an ack came. `dismissed`: others observe it now."""
@@ -94,12 +94,12 @@ class Probing(Part):
         self._rings_version = rings.version
         names = rings.subjects(self._name) if self._name in rings else ()
         for name in [name for name in self.subjects if name not in names]:
-            self._let_go(name)
+            self._let_go(name, now)
         for name in names:
             record = self._table.get(name)
             boot = None if record is None else record.boot
             if name in self.subjects and (self.subjects[name].boot != boot or self.subjects[name].given_up):
-                self._let_go(name)  # another process has its name
+                self._let_go(name, now)  # another process has its name
             if name not in self.subjects:
                 self.subjects[name] = subject = Watch(boot, now)
                 subject.loss = self._lossy.pop(name, subject.loss)
@@ -107,11 +107,11 @@ class Probing(Part):
                 self._timers.set(("ping", name), first, partial(self.ping, name))
                 self._taken_up(name, subject, now)
 
-    def _let_go(self, name: str) -> None:
+    def _let_go(self, name: str, now: float) -> None:
         subject = self.subjects.pop(name)
         self._timers.cancel(("ping", name))
         self.forget(subject.pinged)
-        self._dismissed(name, subject)
+        self._dismissed(name, subject, now)
         if subject.loss.remarkable(0.0):
             # Removed for its losses: when it comes back as bad as it went, that is known at once.
             self._lossy[name] = subject.loss

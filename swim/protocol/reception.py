@@ -12,6 +12,7 @@ from swim.protocol.membership import Membership
 from swim.protocol.myself import Myself
 from swim.protocol.probing import Probing
 from swim.protocol.strangers import Strangers
+from swim.protocol.streamed import Streamed
 from swim.protocol.suspicion import Suspicion
 from swim.protocol.sync import Sync
 from swim.protocol.table import Record
@@ -59,6 +60,7 @@ class Reception(Part):
         claimed: Callable[[Claim, Record, float], None],
         broadcasts: Broadcasts,
         freshness: Freshness,
+        streamed: Streamed,
     ) -> None:
         super().__init__(context)
         self.open = False
@@ -73,6 +75,7 @@ class Reception(Part):
         self._claimed = claimed
         self._broadcasts = broadcasts
         self._freshness = freshness
+        self._streamed = streamed
         self._strangers = Strangers(context, membership, probing, believed=self._gossip)
         self._aliases: dict[Address, str] = {}
 
@@ -80,6 +83,8 @@ class Reception(Part):
         self, messages: Iterable[Message], source: Address, size: int, now: float, *, streamed: bool = False
     ) -> None:
         """The messages of one packet of so many bytes, which came over the member's kept stream or not."""
+        if streamed:
+            self._streamed.received(messages, self._table.at(source), now)
         start, asked = len(self._outbox.datagrams), 0
         for message in messages:
             if isinstance(message, _QUESTIONS):

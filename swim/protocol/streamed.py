@@ -7,19 +7,22 @@ answer over the stream only.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 from swim.protocol.context import Context, Part
 from swim.protocol.probing import Probing
 from swim.protocol.table import Record
 from swim.types import Address
+from swim.wire.messages import Message, Nack, Ping
 
 __all__ = ["Streamed"]
 
 _STABLE_S = 1.0
 _FEW = 16
-_ANSWER_S = 5.0
-"""Who sends over the stream is answered over it for so long."""
+_ANSWER_S = 10.0
+"""Who needs the stream is answered over it for so long."""
+_MOST = 0.5
 
 
 class Streamed(Part):
@@ -28,9 +31,10 @@ class Streamed(Part):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.everyone = False
-        """UDP does not seem to work at all for this node."""
+        """UDP does not seem to work at all for this node: see `weigh`."""
         self._silent: dict[Address, None] = {}
         self._answered: dict[Address, None] = {}
+        self._said: dict[Address, None] = {}
         self._outbox.streamed = self.covers
 
     def covers(self, address: Address) -> bool:
@@ -40,7 +44,20 @@ class Streamed(Part):
         if not self.everyone:
             return False
         record = self._table.at(address)
-        return record is not None and record.own and record.name != self._name
+        if record is None or not record.own or record.name == self._name:
+            return False
+        if address not in self._said:
+            # It may not observe this node: let it know that it has to answer over the stream.
+            self._said[address] = None
+            codec = self._outbox.codec
+            self._outbox.stream_packets.append((codec.packet([codec.part(Nack(0))]), address))
+        return True
+
+    def _say_again(self, now: float) -> None:
+        """Those that were told that this node needs the stream forget it after a while."""
+        self._said.clear()
+        if self.everyone:
+            self._timers.set("say-again", now + _ANSWER_S / 2, self._say_again)
 
     def to_keep(self, probing: Probing, now: float) -> tuple[Address, ...]:
         """See `Node.streams_to_keep`."""
@@ -56,6 +73,12 @@ class Streamed(Part):
             return False
         return self._name not in self._table.rings.subjects(record.name)
 
+    def weigh(self, silent: int, observed: int, now: float) -> None:
+        """So many of those that are observed answer over the stream only."""
+        before, self.everyone = self.everyone, silent > _MOST * observed
+        if self.everyone and not before:
+            self._say_again(now)
+
     def begin(self, record: Record) -> None:
         """UDP is silent."""
         if record.own:
@@ -65,8 +88,10 @@ class Streamed(Part):
         """UDP answers again, or nobody observes the member from here any more."""
         self._silent.pop(address, None)
 
-    def heard(self, record: Record, now: float) -> None:
-        """A packet of this member came over its stream."""
+    def received(self, messages: Iterable[Message], record: Record | None, now: float) -> None:
+        """A packet of this member came over its stream: does it need that, or only answer this way?"""
+        if record is None or not any(isinstance(message, Ping | Nack) for message in messages):
+            return
         self._answered[record.address] = None
         self._timers.set(("streamed", record.address), now + _ANSWER_S, partial(self._forget, record.address))
 

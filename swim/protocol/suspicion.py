@@ -45,7 +45,6 @@ _UNTRIAGED = 1.5
 """Of the silence tolerance: where the kernel was never heard, its silence says nothing."""
 _LATELY_S, _LATELY_ROUNDS = 60.0, 4
 _MUTE_SHARE, _MUTE_SUBJECTS = 0.6, 4
-_STREAM_SHARE = 0.5
 _ENDED_MAX = 1_024
 
 
@@ -115,14 +114,14 @@ class Suspicion(Part):
             watch.ended = when
             self._timers.set(("case", name), now, lambda at: self._look_at(name, Evidence.STREAM_ENDED, at))
 
-    def dismissed(self, name: str, watch: Watch) -> None:
+    def dismissed(self, name: str, watch: Watch, now: float) -> None:
         """Others observe it now, or it is gone."""
         self._close(name, watch)
         record = self._table.get(name)
         if record is not None:
             self._streamed.end(record.address)
         if watch.stream_only:
-            self._weigh_udp()
+            self._weigh_udp(now)
 
     # --- evidence of life
 
@@ -155,7 +154,7 @@ class Suspicion(Part):
         streamed = watch.stream_only
         watch.learn(Evidence.ACKED, self._attention(now))
         if streamed:
-            self._weigh_udp()
+            self._weigh_udp(now)
         if case is None:
             self._links.pinged(now, answered=True)
         else:
@@ -190,13 +189,13 @@ class Suspicion(Part):
         if watch.learn(Evidence.UDP_SILENT, self._attention(now)):
             self._close(record.name, watch)
             self._streamed.begin(record)
-            self._weigh_udp()
+            self._weigh_udp(now)
             text = f"{record.name} ({record.address}) answers over TCP, but not by UDP: is it blocked?"
             self._outbox.warn("stream-only", record.name, text, now)
 
-    def _weigh_udp(self) -> None:
+    def _weigh_udp(self, now: float) -> None:
         """Does UDP work for this node at all?"""
-        self._streamed.everyone = len(self.stream_only()) > _STREAM_SHARE * len(self.probing.subjects)
+        self._streamed.weigh(len(self.stream_only()), len(self.probing.subjects), now)
 
     def _overdue_by_udp(self, name: str, watch: Watch, now: float) -> int:
         if watch.case is None:
@@ -248,8 +247,17 @@ class Suspicion(Part):
             return
         proven, watch.refused = watch.proven, self._attention(now)
         watch.learn(Evidence.REFUSED, self._attention(now))
+        if watch.case is not None:
+            self._consent(watch.case)
         if watch.proven and not proven:
             self._step(name, now)
+
+    def _consent(self, case: Case) -> None:
+        """Who asks is certain, and it is refused here as well: nothing speaks against that."""
+        for asker, poll in list(case.askers.items()):
+            if poll.certain:
+                self._verdicts.answer(asker, poll, OpinionKind.AGREE)
+                del case.askers[asker]
 
     def stream_ended(self, name: str, now: float) -> None:
         """A stream with its process ended unasked: it may be gone, so ping at once.
@@ -302,7 +310,10 @@ class Suspicion(Part):
         case = self._open(watch, Evidence.ACCUSED, now)
         self._date_back(case, watch, poll, now)
         case.ask(asker, poll)
-        self._verdicts.answer(asker, poll, OpinionKind.LOOKING)
+        if watch.refused >= case.since:
+            self._consent(case)
+        if asker in case.askers:
+            self._verdicts.answer(asker, poll, OpinionKind.LOOKING)
         if fresh:
             self._step(poll.node, now)
 
