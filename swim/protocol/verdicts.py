@@ -202,12 +202,13 @@ class Verdicts(Part):
         self._membership.declare_dead(record.name, reason, now, solo=solo)
 
     def say_given_up(self, asker: str, opinion: Opinion, record: Record, now: float) -> None:
-        """Another observer doubts a member that this node alone has given up already: that is two of them."""
+        """Another observer doubts a member that this node alone has given up: it has been silent for longer.
+
+        That is no vote: two that are deaf alike must not be able to give up all others in the views of all.
+        """
         since = self._silent_since.get(record.name)
-        if since is not None and opinion.kind is OpinionKind.HINT:
+        if since is not None and opinion.kind in (OpinionKind.HINT, OpinionKind.POLL):
             self._tell([asker], OpinionKind.HINT, record, age_ms=_ms(self._attention(now) - since))
-        elif opinion.kind is OpinionKind.POLL:
-            self._tell([asker], OpinionKind.AGREE, record, round=opinion.round)
 
     def withdraw(self, name: str, watch: Watch) -> None:
         """The question whether it is dead does not arise any more."""

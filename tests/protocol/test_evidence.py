@@ -161,13 +161,13 @@ class TestTheEndOfAStream:
         assert failed(net, *nodes) == []
 
     def test_beside_one_that_stands_still_is_decided_without_it(self) -> None:
-        for standing in (0.1, 5.0):
+        for standing, seconds in ((0.1, LAN_S), (5.0, 0.02)):
             net, nodes = calm(*"abcdef")
             net.pause(nodes[5], 60)
             net.run(standing)
             net.kill(nodes[1])
             others = [nodes[0], *nodes[2:5]]
-            assert net.run_until(lambda: len(failed(net, *others)) == len(others), LAN_S)  # noqa: B023
+            assert net.run_until(lambda: len(failed(net, *others)) == len(others), seconds)  # noqa: B023
 
     def test_of_a_member_that_another_observes_is_remembered(self) -> None:
         """It may have to be judged here soon, when those that observed it died with it."""
@@ -379,9 +379,9 @@ class TestSilenceThatOthersNoticed:
         net.sent.clear()
         net.tell(a, net.opinion(c, a, OpinionKind.HINT, b), c.address)
         net.tell(a, net.opinion(c, a, OpinionKind.POLL, b, round=5), c.address)
-        hint, vote = (said for _, said in net.said(Opinion, by=a, to=c.address))
-        assert (hint.kind, hint.age_ms) == (OpinionKind.HINT, pytest.approx(15_000, abs=2))
-        assert (vote.kind, vote.round) == (OpinionKind.AGREE, 5)
+        said = [opinion for _, opinion in net.said(Opinion, by=a, to=c.address)]
+        assert [opinion.kind for opinion in said] == [OpinionKind.HINT] * 2, "it is no vote"
+        assert [opinion.age_ms for opinion in said] == [pytest.approx(15_000, abs=2)] * 2
 
 
 def test_old_pings_that_are_repeated_do_not_keep_a_survivor_from_taking_over() -> None:
