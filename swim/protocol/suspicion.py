@@ -159,7 +159,7 @@ class Suspicion(Part):
             self._links.pinged(now, answered=True)
         else:
             self._count_losses(record, watch, case, probe, now)
-            self._veto(case)
+            self._reply(case, OpinionKind.VETO)
         self._close(name, watch)
         if probe.way == "udp":
             watch.loss.add(False)
@@ -171,7 +171,7 @@ class Suspicion(Part):
         watch.learn(Evidence.STREAM_ACKED, self._attention(now))
         if watch.case is not None:
             watch.case.alive = max(watch.case.alive, probe.sent)
-            self._veto(watch.case)
+            self._reply(watch.case, OpinionKind.VETO)
             self._verdicts.withdraw(record.name, watch)
             self._membership.recover(record.name, now)
         elif in_time:
@@ -203,9 +203,9 @@ class Suspicion(Part):
         overdue = self._attention(now) - self.probing.timeout(name)
         return sum(probe.way == "udp" and probe.sent < overdue for probe in watch.case.probes)
 
-    def _veto(self, case: Case) -> None:
+    def _reply(self, case: Case, kind: OpinionKind) -> None:
         for asker, poll in case.askers.items():
-            self._verdicts.answer(asker, poll, OpinionKind.VETO)
+            self._verdicts.answer(asker, poll, kind)
         case.askers.clear()
 
     def _count_losses(self, record: Record, watch: Watch, case: Case, answered: Probe, now: float) -> None:
@@ -351,9 +351,7 @@ class Suspicion(Part):
             if self._most_silent():
                 self._links.cut_off(now)
         if self._convinced(name, watch, now):
-            for asker, poll in case.askers.items():
-                self._verdicts.answer(asker, poll, OpinionKind.AGREE)
-            case.askers.clear()
+            self._reply(case, OpinionKind.AGREE)
             watch.learn(Evidence.CONVINCING, self._attention(now))
             self._verdicts.poll(
                 record,
