@@ -15,6 +15,7 @@ from swim.errors import (
     SendError,
     SwimError,
     TagsError,
+    VotersError,
 )
 from swim.events import (
     Event,
@@ -71,6 +72,7 @@ __all__ = [
     "TagsError",
     "Term",
     "VotersDiffer",
+    "VotersError",
     "open_cluster",
     "rendezvous",
 ]

@@ -26,8 +26,10 @@ from swim.statistics import Statistics
 from swim.subscriptions import EventStream
 from swim.transport import open_transport
 from swim.types import Address, Explanation, Leadership, Member, Term
+from swim.voters import ask_at, change_voters
 from swim.wire import Codec, Keyring
 from swim.wire.dialect import utf8
+from swim.wire.messages import StreamMessage, UserMessage
 
 __all__ = ["Cluster", "open_cluster"]
 
@@ -311,6 +313,12 @@ class Cluster:
         term. A function that comes to no checkpoint cannot be cancelled: give `Term.token` to whatever it
         writes to, which should refuse a lower one.
 
+        With voters nobody else leads while the function cleans up, for a sixth of the lease in any case
+        (0.5 s of 3 s), since it is cancelled so much before. While this node reaches the voters (it yields,
+        leaves, or has to begin another term) it keeps the lease until the clean-up has ended. What cleans
+        up for longer although the lease could not be renewed may overlap the next leader: shorten the
+        clean-up, or choose a longer `Config.lease`. Without voters nothing of that is covered.
+
         May be called several times, also at once; each call goes its own way.
 
         Raises `trio.ClosedResourceError` when the cluster is closed, after the function's clean-up. A node
@@ -406,6 +414,30 @@ class Cluster:
             reasons = "; ".join(f"{text}: {problem}" for text, problem in problems.items())
             raise JoinError(f"nobody to join ({reasons or 'no address but this node itself'})")
         return joined[0]
+
+    async def set_voters(self, voters: Sequence[str]) -> None:
+        """Have these members vote for the leader from now on; returns when that is so.
+
+        For a cluster that was founded with voters. The leader carries it out, as soon as there is one: a
+        majority of the voters until now, and one of the new ones, have to grant it, so that there are never
+        two leaders. New ones must be members. It survives the death of the leader, or nothing is changed;
+        of two changes at once one is refused. All members keep the new list, and a node that joins with
+        another one goes by it. When all voters are restarted at once, the list with which they are started
+        counts: so change your settings as well.
+
+        Raises `VotersError`, which says why they were not changed. To give up, cancel: it may still happen.
+        """
+        self._driver.require_open()
+        codec = self._node.codec
+
+        async def ask(address: Address, payload: bytes) -> StreamMessage | None:
+            self._driver.require_open()
+            if address == self.address:
+                await trio.lowlevel.checkpoint()
+                return self._driver.receive_request(UserMessage(payload), self.address)
+            return await ask_at(address, payload, codec)
+
+        await change_voters(ask, self.address, tuple(voters))
 
     async def leave(self) -> None:
         """Leave gracefully now, before the body of `open_cluster` ends. Event streams end."""

@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = ["Config"]
 
+_LEASE_MIN_S = 0.5
 _PACKET_SIZE_MIN = 1_024
 
 
@@ -62,7 +63,10 @@ class Config:
 
     # --- leadership
     lease: float = 3.0
-    """With voters: how long a lease lasts that is not renewed. The same at all nodes."""
+    """With voters: how long a lease lasts that is not renewed; at least 0.5. The same at all nodes.
+
+    Each voter is asked three times in it, and a round trip must take much less than a third of it.
+    """
 
     # --- staying one cluster
     push_pull_interval: float = 30.0
@@ -104,6 +108,8 @@ class Config:
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"{name} must be greater than 0, not {value!r}")
+        if self.lease < _LEASE_MIN_S:
+            raise ValueError(f"lease must be at least {_LEASE_MIN_S} s, not {self.lease!r}")
         if self.packet_size_max < _PACKET_SIZE_MIN:
             raise ValueError(
                 f"packet_size_max must be at least {_PACKET_SIZE_MIN}, not {self.packet_size_max}"

@@ -77,7 +77,7 @@ class Driver:
         self.transport = transport
         networks.reaches = lambda address: transport.socket_address(address) is not None
         self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
-        self.leading = Leading(node, clock, self.until)
+        self.leading = Leading(node, clock, self.until, self._after_functions)
         self._seeds = seeds
         self._advertised = advertised
         connections = Connections(transport)
@@ -212,6 +212,11 @@ class Driver:
         finally:
             self._outcomes.pop(token, None)
         return outcome.problem
+
+    def _after_functions(self) -> None:
+        """The node keeps its lease, if it can, until functions that have to end have cleaned up."""
+        if not self._stopped:
+            self.settle()
 
     def settle(self) -> None:
         """Carry out what the node wants after a call into it."""

@@ -47,6 +47,7 @@ __all__ = [
     "SendError",
     "SwimError",
     "TagsError",
+    "VotersError",
 ]
 
 
@@ -95,3 +96,7 @@ class SendError(SwimError):
 
 class PayloadTooLarge(SwimError, ValueError):
     """A message, or the name and payload of a broadcast, has more bytes than the limit, which it names."""
+
+
+class VotersError(SwimError):
+    """The voters were not changed: it says why."""

@@ -25,11 +25,16 @@ class Leading:
     """The functions of one node. `follow` is called after every call into the node."""
 
     def __init__(
-        self, node: Node, clock: NodeClock, until: Callable[[Callable[[], bool]], Awaitable[None]]
+        self,
+        node: Node,
+        clock: NodeClock,
+        until: Callable[[Callable[[], bool]], Awaitable[None]],
+        after_functions: Callable[[], None],
     ) -> None:
         self._node = node
         self._clock = clock
         self._until = until
+        self._after_functions = after_functions
         self._term: Term | None = None
         self._ends = 0.0
         self._running: dict[trio.CancelScope, None] = {}
@@ -84,12 +89,15 @@ class Leading:
     def _begun(self, scope: trio.CancelScope) -> None:
         if not self._running:
             trio.lowlevel.add_instrument(self._watch)
+            self._node.note_functions(True, self._clock.now())
         self._running[scope] = None
 
     @trio.lowlevel.enable_ki_protection
     def _ended(self, scope: trio.CancelScope) -> None:
         if self._running.pop(scope, self) is None and not self._running:
             trio.lowlevel.remove_instrument(self._watch)
+            self._node.note_functions(False, self._clock.now())
+            self._after_functions()
             self._flush()
 
     def hold(self, afterwards: Callable[[], None] | None = None) -> None:

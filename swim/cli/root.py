@@ -29,6 +29,7 @@ _COMMANDS = {
     "keygen": "swim.cli.keygen",
     "members": "swim.cli.members",
     "simulate": "swim.cli.simulate",
+    "voters": "swim.cli.voters",
     "watch": "swim.cli.watch",
 }
 
@@ -125,6 +126,7 @@ def cli(ctx: click.Context) -> None:
     Another that joins:   swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946
     Look from outside:    swim members 127.0.0.1:7946
     Follow from outside:  swim watch 127.0.0.1:7946
+    Change the voters:    swim voters 127.0.0.1:7946 a b d
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

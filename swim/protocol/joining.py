@@ -24,7 +24,7 @@ from swim.protocol.identity import from_the_future, is_minted, unpack_id
 from swim.protocol.leadership import Leadership
 from swim.protocol.myself import INCARNATION_MAX, Myself
 from swim.protocol.naming import Naming
-from swim.protocol.sync import Sync, delegate_clash
+from swim.protocol.sync import Sync, answer_to, delegate_clash
 from swim.protocol.table import ID_TAG
 from swim.types import Address
 from swim.wire import pack_host, unpack_address
@@ -124,12 +124,13 @@ class Joining(Part):
 
     def asked_by(self, greeting: Greeting | None, now: float) -> PushPull:
         """Answer another's push/pull while joining; who is looked at, is somebody's seed."""
-        if greeting is not None and greeting.joining and greeting.boot != self._myself.boot.encode():
+        other = greeting is not None and greeting.joining and greeting.boot != self._myself.boot.encode()
+        if greeting is not None and other and self._sync.is_fresh(greeting, now):
             self._named = True
             for address in unpack_addresses(greeting.founder)[:1]:
                 if address in self._sync.seeds:  # anybody could say so
                     self._heed(address, now)
-        return PushPull((), greeting=self._greeting(now))
+        return answer_to(greeting, PushPull((), greeting=self._greeting(now)))
 
     def _heed(self, address: Address, now: float) -> None:
         """One that would found a cluster is joining there. If it is lower, it goes first."""

@@ -294,7 +294,7 @@ class Node(Parts):
             case Ping() if message.node in ("", self.name):
                 answer = self._naming.answer(message, now)
             case UserMessage():
-                self._outbox.drop("user")
+                answer = self._changing.answer(message, self.term, now)
         self._settle(now)
         return answer
 
@@ -322,6 +322,8 @@ class Node(Parts):
         Returns None when the exchange succeeded, else one line that says what was wrong.
         """
         self._attend(now)
+        if isinstance(answer, PushPull) and not self._sync.answers(answer, token):
+            answer = None
         problem = None if isinstance(answer, PushPull | Ack) else problem_of(answer)
         goes_on = self.phase in (Phase.JOINING, Phase.MEMBER)
         called = goes_on and self._calling.receive_answer(token, answer, now)

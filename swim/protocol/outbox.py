@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from swim.events import Event, FailureReason
 from swim.messages import Broadcast
 from swim.types import Address
 from swim.wire import Codec
-from swim.wire.messages import Message, StreamMessage
+from swim.wire.messages import Message, PushPull, StreamMessage
 
 __all__ = ["Outbox", "Request", "Verdict", "Way"]
 
@@ -104,5 +104,7 @@ class Outbox:
     def request(self, address: Address, message: StreamMessage) -> int:
         """Ask the driver for a stream; returns the token under which its outcome will come back."""
         self._token += 1
+        if isinstance(message, PushPull) and message.greeting is not None:
+            message = replace(message, greeting=replace(message.greeting, question=self._token))
         self.requests.append(Request(self._token, address, message, self.codec))
         return self._token

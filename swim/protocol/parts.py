@@ -8,6 +8,7 @@ from swim.errors import SwimError
 from swim.protocol.attempts import Attempts
 from swim.protocol.broadcasts import Broadcasts
 from swim.protocol.calling import Calling
+from swim.protocol.changing import Changing
 from swim.protocol.configuration import founding_configuration
 from swim.protocol.context import Context
 from swim.protocol.dissemination import Dissemination
@@ -172,6 +173,7 @@ class Parts:
         )
         self._calling = Calling(context)
         self._reunion = Reunion(context, myself, self._sync, self._calling, self._attempts, self._probing.ask)
+        self._changing = Changing(context, self._electorate, leads)
         self._naming = Naming(context, myself, self._calling, self._membership.permits, self._fail)
         self._joining = Joining(
             context,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import islice
 
 from swim.protocol.broadcasts import Broadcasts
@@ -22,7 +23,7 @@ from swim.wire.dialect import U32
 from swim.wire.messages import Alive, Dead, ErrorMessage, Greeting, NodeState, PushPull, Suspect, WireState
 from swim.wire.serf import decode_tags
 
-__all__ = ["Sync", "delegate_clash"]
+__all__ = ["Sync", "answer_to", "delegate_clash"]
 
 _LOST_MAX, _LOST_SIZE_MAX = 64, 2_048
 REST_S = 0.4
@@ -175,8 +176,30 @@ class Sync(Part):
             return ErrorMessage(refusal)
         looker = greeting.name if greeting is not None and greeting.joining else ""
         answer = self.state(now, join=theirs.join, to_own=greeting is not None, looker=looker)
-        self.merge(theirs, now, host=host)  # after that, as memberlist does it
-        return answer
+        if greeting is None or self.is_fresh(greeting, now):
+            self.merge(theirs, now, host=host)  # after that, as memberlist does it
+        return answer_to(greeting, answer)
+
+    def is_fresh(self, greeting: Greeting, now: float) -> bool:
+        """Is a request of now? One that was recorded may come again, after a restart of the whole cluster.
+
+        Clocks may be wrong, though, while a cluster runs: a process that is a member is known by its boot.
+        """
+        record = self._table.get(greeting.name)
+        known = record is not None and (record.boot or "").encode() == greeting.boot
+        skew = abs(self._wall(now) - greeting.clock_ms / 1000)
+        if known or not greeting.clock_ms or skew <= self._config.clock_skew_max:
+            return True
+        self._outbox.drop("stale-request")
+        return False
+
+    def answers(self, answer: PushPull, token: int) -> bool:
+        """Is this the answer to that request of this process? A recorded one is not."""
+        greeting = answer.greeting
+        if greeting is None or (greeting.asker, greeting.question) == (self._myself.boot.encode(), token):
+            return True
+        self._outbox.drop("stale-answer")
+        return False
 
     def _refusal(self, theirs: PushPull, name: str) -> str | None:
         for node in theirs.nodes:
@@ -327,3 +350,10 @@ def _entry(record: Record, now: float) -> NodeState:
 
 def _alive(node: NodeState) -> Alive:
     return Alive(node.name, node.incarnation, node.address, node.port, node.meta, node.versions)
+
+
+def answer_to(greeting: Greeting | None, answer: PushPull) -> PushPull:
+    """The answer, to just this request of just this process."""
+    if greeting is None or answer.greeting is None:
+        return answer
+    return replace(answer, greeting=replace(answer.greeting, question=greeting.question, asker=greeting.boot))

@@ -169,6 +169,8 @@ def greeting(body: Body) -> Greeting:
         text(body, b"t"),
         raw(body, b"a", _EXTRA_SIZE_MAX),
         raw(body, b"v", SETUP_SIZE_MAX),
+        number(body, b"q", U32),
+        raw(body, b"x", _EXTRA_SIZE_MAX),
     )
 
 
@@ -359,8 +361,10 @@ def pack_push_pull_header(join: bool, nodes: int, user_state: int, hello: Greeti
             "l": hello.lost,
             "n": hello.name,
             "p": hello.port,
+            "q": hello.question,
             "t": hello.to,
             "v": hello.setup,
+            "x": hello.asker,
         }
         body["swim"] = {key: value for key, value in fields.items() if value}
     return b"\x06" + pack(body)

@@ -234,6 +234,8 @@ def _push_pull(message: PushPull, payload: Callable[[bytes], Any]) -> dict[str, 
             j=hello.joining,
             l=hello.lost,
             v=hello.setup,
+            q=hello.question,
+            x=hello.asker,
             p=hello.port,
         ) | {"n": hello.name}
         if hello.to:

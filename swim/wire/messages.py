@@ -172,6 +172,8 @@ class Greeting:
     to: str = ""  # "t": whom it is meant for; another at that address is to have no part in it
     founder: bytes = b""  # "a": it is joining, and found a cluster itself if need be: its packed address
     setup: bytes = b""  # "v": the voters, as its cluster has them: a packed configuration
+    question: int = 0  # "q": the number of the request, and of what is answered
+    asker: bytes = b""  # "x", of an answer: the boot of whoever asked
 
 
 @dataclass(frozen=True, slots=True)

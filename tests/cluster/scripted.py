@@ -74,6 +74,9 @@ class ScriptedNode:
     def members(self) -> tuple[Member, ...]:
         return (self.me,)
 
+    def note_functions(self, running: bool, now: float) -> None:
+        """It keeps no lease."""
+
     def updated(self) -> Event:
         """An event to hand out."""
         return MemberUpdated(self.me, self.me)

@@ -20,6 +20,7 @@ from swim.events import Event
 from swim.protocol.identity import mint_id
 from swim.protocol.node import Node, Phase, Request
 from swim.protocol.post import digest_people
+from swim.protocol.sync import answer_to
 from swim.protocol.table import VOTERS_TAG, encode_meta
 from swim.types import Address, MemberState
 from swim.wire import Codec, pack_host
@@ -510,6 +511,8 @@ class Puppet:
     def serve(self, message: StreamMessage) -> bytes | None:
         self.asked.append(message)
         answer = self.answer_ping(message) if isinstance(message, Ping) else self.answer
+        if isinstance(message, PushPull) and isinstance(answer, PushPull):
+            answer = answer_to(message.greeting, answer)
         return None if answer is None else self.net.codec.stream(answer, answering=True)
 
     def answer_ping(self, ping: Ping) -> Ack | None:

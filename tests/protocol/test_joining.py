@@ -15,7 +15,7 @@ from swim.protocol.node import Node, Phase
 from swim.types import Address
 from swim.wire.addresses import pack_addresses
 from swim.wire.messages import Alive, PushPull, WireState
-from tests.protocol.fakes import EPOCH, PLAIN, Net, Puppet, address_of, entry
+from tests.protocol.fakes import EPOCH, PLAIN, Net, Puppet, address_of, entry, read
 
 
 @pytest.fixture
@@ -505,7 +505,7 @@ class TestRefusals:
         puppet = seed(net)
         node.start([puppet.address], net.now)
         (look,) = node.requests_to_send()
-        node.receive_answer(look.token, puppet.answer, net.now)
+        node.receive_answer(look.token, read(puppet.serve(read(look.content)), answering=True), net.now)
         (join,) = node.requests_to_send()
         if how == "leave":
             node.leave(net.now)

@@ -15,7 +15,7 @@ from swim.protocol.node import Node
 from swim.protocol.table import encode_meta
 from swim.types import Term
 from swim.wire.messages import Claim, ClaimKind, Refusal
-from tests.protocol.fakes import EPOCH, Net, Puppet
+from tests.protocol.fakes import EPOCH, Net, Puppet, Sent, address_of
 
 L = 3.0
 HELD = 0.97 * L
@@ -473,3 +473,169 @@ class TestContest:
             held = net.run_until(lambda: any(node.term is not None for node in nodes), 30.0)  # noqa: B023
             assert held, f"seed {seed}"
             never_two(net, nodes, 10)
+
+
+class TestReplay:
+    """Somebody without the keys, in the way of the packets, repeats them."""
+
+    def record(self, net: Net, of: str, to: str = "") -> list[Sent]:
+        return [
+            sent
+            for sent, claim in net.said(Claim)
+            if sent.source == address_of(of) and (not to or sent.target == address_of(to))
+        ]
+
+    def test_a_leader_that_is_cut_off_and_hears_its_own_packets_stops(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        net.split("a", "bc")
+        end = net.now + 20
+        done = 0
+        while net.now < end:
+            never_two(net, [a, b, c], 0.1)
+            mine = self.record(net, "a")
+            for sent in mine[max(done, len(mine) - 20) :]:
+                a.receive_datagram(sent.data, sent.target, net.now)
+                net.drain(a)
+            done = len(mine)
+        assert a.term is None
+        assert b.term is not None
+
+    def test_a_friends_grants_from_other_voters_addresses_count_once(self, net: Net) -> None:
+        nodes = led(net, *"abcde", voters=tuple("abcde"))
+        net.split("ab", "cde")
+        end = net.now + 20
+        while net.now < end:
+            never_two(net, nodes, 0.1)
+            for sent in self.record(net, "b", "a")[-5:]:
+                for other in "cd":
+                    nodes[0].receive_datagram(sent.data, address_of(other), net.now)
+                    net.drain(nodes[0])
+        assert nodes[0].term is None
+        assert any(node.term is not None for node in nodes[2:])
+
+    def test_the_last_questions_of_a_leader_that_is_gone_block_nobody(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        net.run(3.0)
+        old = self.record(net, "a")
+        net.crash(a)
+        end = net.now + 4 * L
+        while net.now < end:
+            never_two(net, [b, c], 0.1)
+            for sent in old[-10:]:
+                for node in (b, c):
+                    if sent.target == node.address:
+                        node.receive_datagram(sent.data, address_of("a"), net.now)
+                        net.drain(node)
+        assert b.term is not None
+
+
+class TestReturning:
+    """A minority of voters comes back, from whatever: the leader's term goes on."""
+
+    @pytest.mark.parametrize("seconds", [2.5, 6.0, 30.0, 60.0])
+    def test_after_a_cut(self, net: Net, seconds: float) -> None:
+        nodes = led(net, "a", "b", "c")
+        held = term(nodes[0])
+        net.split("c", "ab")
+        net.run(seconds)
+        net.heal()
+        net.run(20.0)
+        assert nodes[0].term is held
+        assert [leader(node) for node in nodes] == ["a"] * 3
+
+    def test_two_of_five(self, net: Net) -> None:
+        nodes = led(net, *"abcde", voters=tuple("abcde"))
+        held = term(nodes[0])
+        net.split("de", "abc")
+        net.run(30.0)
+        net.heal()
+        net.run(20.0)
+        assert nodes[0].term is held
+
+    def test_deaf(self, net: Net) -> None:
+        nodes = led(net, "a", "b", "c")
+        held = term(nodes[0])
+        net.cut("ab", "c")
+        net.run(30.0)
+        net.heal()
+        net.run(20.0)
+        assert nodes[0].term is held
+
+    def test_paused(self, net: Net) -> None:
+        nodes = led(net, "a", "b", "c")
+        held = term(nodes[0])
+        net.pause(nodes[2], 12.0)
+        net.run(40.0)
+        assert nodes[0].term is held
+
+    def test_restarted(self, net: Net) -> None:
+        a, _, c = led(net, "a", "b", "c")
+        held = term(a)
+        net.kill(c)
+        net.run(1.0)
+        net.start("c", "a", voters=VOTERS)
+        net.run(20.0)
+        assert a.term is held
+
+    def test_who_is_cut_off_mints_nothing(self, net: Net) -> None:
+        _, _, c = led(net, "a", "b", "c")
+        before = c._table.newest_token
+        net.split("c", "ab")
+        net.run(30.0)
+        assert c._table.newest_token == before
+        assert c._electorate.voter._token.text <= before
+
+
+class TestFollowed:
+    def test_a_leader_below_the_floor_of_others_is_told_and_steps_behind(self, net: Net) -> None:
+        a, b, c = led(net, "a", "b", "c")
+        higher = mint_id(int((EPOCH + net.now) * 1000) + 1, net.rng)
+        c._leadership.hear_floor(higher, net.now)
+        c._settle(net.now)
+        net.drain(c)
+        net.run(2 * L)
+        acting = [node for node in (a, b, c) if node.term is not None]
+        assert len(acting) == 1
+        assert (acting[0].me.id or "") > higher
+        assert [leader(node) for node in (a, b, c)] == [acting[0].name] * 3
+
+    def test_the_only_worker_takes_a_fresh_id_when_voters_know_a_higher_one(self, net: Net) -> None:
+        voters = net.cluster("a", "b", "c", voters=VOTERS, electable=False)
+        d = net.start("d", "a", voters=VOTERS)
+        e = net.start("e", "a", voters=VOTERS)
+        assert net.run_until(lambda: d.term is not None, 3 * L)
+        net.split("d", "abce")
+        assert net.run_until(lambda: e.term is not None, 4 * L)
+        net.run(1.0)
+        net.kill(e)
+        net.run(1.0)
+        net.heal()
+        assert net.run_until(lambda: d.term is not None, 20.0)
+        net.run(1.0)
+        assert [leader(node) for node in voters] == ["d"] * 3
+
+
+class TestQuicker:
+    def test_a_new_process_at_the_holders_address_proves_that_the_old_one_is_gone(self, net: Net) -> None:
+        a, b, c = led(net, *"abc")
+        net.run(1.2)
+        ends = a._tenure.ends  # type: ignore[union-attr]
+        net.kill(a)
+        net.start("a", "b", voters=VOTERS)
+        assert net.run_until(lambda: b.term is not None, L)
+        assert ends - net.now > 1.0
+        net.run(0.1)
+        assert leader(c) == "b"
+
+    def test_a_lease_of_half_a_second(self) -> None:
+        net = Net(lease=0.5)
+        a, b, _ = nodes = net.cluster("a", "b", "c", voters=VOTERS)
+        net.run(1.0)
+        assert a.term is not None
+        net.kill(a)
+        assert net.run_until(lambda: b.term is not None, 1.0)
+        never_two(net, nodes[1:], 5.0)
+
+    def test_a_shorter_one_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"at least 0\.5"):
+            Config(lease=0.4)

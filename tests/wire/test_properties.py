@@ -69,7 +69,21 @@ messages = st.one_of(
     st.builds(Alive, name, u32, host, u16, raw, versions),
 )
 nodes = st.builds(NodeState, name, u32, host, u16, raw, st.sampled_from(WireState), versions, u32)
-greetings = st.builds(Greeting, text, extra, u16, st.integers(0, 2**64 - 1), st.booleans(), *[extra] * 4)
+greetings = st.builds(
+    Greeting,
+    text,
+    extra,
+    u16,
+    st.integers(0, 2**64 - 1),
+    st.booleans(),
+    extra,
+    extra,
+    text,
+    extra,
+    extra,
+    u32,
+    extra,
+)
 stream_messages = st.one_of(
     st.builds(PushPull, st.lists(nodes, max_size=5).map(tuple), st.booleans(), raw, st.none() | greetings),
     pings,
