@@ -38,13 +38,13 @@ _SUSPICION = mutants(
     ),
     (
         "who is polled and then hears the member does not veto",
-        "            self._verdicts.answer(asker, poll, OpinionKind.VETO)\n        case.askers.clear()",
-        "            pass\n        case.askers.clear()",
+        "            self._reply(watch.case, OpinionKind.VETO)\n",
+        "            watch.case.askers.clear()\n",
     ),
     (
         "who is polled and then is convinced does not agree",
-        "                self._verdicts.answer(asker, poll, OpinionKind.AGREE)\n            case.askers.clear()",
-        "                pass\n            case.askers.clear()",
+        "            self._reply(case, OpinionKind.AGREE)\n",
+        "            case.askers.clear()\n",
     ),
     ("a mute observer judges", "return self._long(watch.case, now) or not self._mute()", "return True"),
     (
