@@ -12,7 +12,7 @@ from swim.protocol.node import Node
 from swim.protocol.states import Evidence, State
 from swim.protocol.watch import Case, Poll, Probe, Watch
 from swim.types import MemberState
-from swim.wire.messages import Ack, Opinion, OpinionKind, Ping
+from swim.wire.messages import Ack, Opinion, OpinionKind, Ping, PingReq
 from tests.protocol.fakes import Net
 
 
@@ -336,6 +336,25 @@ class TestFreshness:
             False,
             True,
         ]
+
+
+class TestHelp:
+    def test_others_are_asked_to_ping_one_that_stays_silent(self, net: Net, five: list[Node]) -> None:
+        a, b, *_ = five
+        net.crash(b)
+        net.run(4)
+        assert {request.node for _, request in net.said(PingReq, by=a)} == {"b"}
+
+    @pytest.mark.parametrize(("ago", "waits"), [(0.1, "pause"), (5.0, "silence")])
+    def test_only_a_kernel_that_has_answered_just_now_shows_that_the_process_is_paused(
+        self, net: Net, five: list[Node], ago: float, waits: str
+    ) -> None:
+        suspicion, watch = five[0]._suspicion, watch_of(five[0], "b")
+        attention = suspicion._attention(net.now)
+        watch.kernel_known, watch.case = True, Case(attention - 6.0)
+        watch.case.kernel_answered = attention - ago
+        expected = {"pause": net.config.pause_tolerance, "silence": net.config.silence_tolerance}[waits]
+        assert suspicion._tolerance(watch, watch.case, net.now) == expected
 
 
 class TestMute:
