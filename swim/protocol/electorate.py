@@ -32,6 +32,8 @@ _ASK_AGAIN_S = 1.0
 _CATCH_UP_S = 5.0
 """A member that shows an older configuration for so long does not just lag behind."""
 _KNOWN_MAX = 32
+_READY_S = 0.5
+"""After joining, until the application reads events."""
 _WHO_AGAIN_S = 0.1
 
 
@@ -249,7 +251,7 @@ class Electorate(Part):
             self._differing.clear()
             self._reported.clear()
             if self._overruled:
-                self._report_overruled()
+                self._timers.set_if_unset("overruled", now + _READY_S, self._report_overruled)
             return
         differing = dict[str, tuple[str, float]]()
         for record in self._table.present():
@@ -276,7 +278,7 @@ class Electorate(Part):
         event = VotersDiffer(member, theirs.voters, theirs.length, mine.voters, mine.length)
         self._outbox.events.append(event)
 
-    def _report_overruled(self) -> None:
+    def _report_overruled(self, now: float) -> None:
         for record in self._table.present():
             if record.own and record.name != self._name:
                 self._overruled = False
