@@ -125,11 +125,6 @@ _LEASE = mutants(
         "self.closing = False",
     ),
     ("a lease is kept after the last function has ended", "if self.closing and not running:", "if False:"),
-    (
-        "a released lease stays counted",
-        "        self._led, self.ends = False, -math.inf\n",
-        "        self._led = False\n",
-    ),
     ("the token stays on show when the term is over", "        self._myself.hide_token(now)\n", ""),
     (
         "a round that failed keeps what it was granted",
