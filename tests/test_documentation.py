@@ -24,6 +24,7 @@ NAMES = [
     "simulation",
     "spreading",
     "statistics",
+    "text",
     "types",
 ]
 MODULES = [importlib.import_module(f"swim.{name}") for name in NAMES]

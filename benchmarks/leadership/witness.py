@@ -12,6 +12,8 @@ import sys
 import time
 
 from swim.cli import main
+from swim.protocol.configuration import Configuration
+from swim.protocol.table import Record
 from swim.protocol.voting import Voter
 from swim.wire.messages import Claim, ClaimKind
 
@@ -24,11 +26,13 @@ def watch() -> None:
     """From now on every grant is told."""
     answer = Voter.answer
 
-    def told(self: Voter, ask: Claim, floor: str, now: float) -> Claim | None:
-        given = answer(self, ask, floor, now)
+    def told(
+        self: Voter, ask: Claim, asker: Record, configuration: Configuration, floor: str, now: float
+    ) -> Claim | None:
+        given = answer(self, ask, asker, configuration, floor, now)
         if given is not None and given.kind is ClaimKind.GRANT:
             read = time.monotonic()
-            line = json.dumps({"t": read, "until": read + (self._until - now)})
+            line = json.dumps({"t": read, "until": read + (self.until - now)})
             print(MARK + line, file=sys.stderr, flush=True)
         return given
 

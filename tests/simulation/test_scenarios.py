@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
+from functools import partial
+
 import pytest
 
 from swim.config import Config
@@ -336,13 +339,21 @@ def test_a_change_of_tags_reaches_everybody() -> None:
 
 
 def test_many_that_join_at_once_see_each_other_at_once() -> None:
-    """The flood alone misses some of those whose views are as young; pings would find out in seconds."""
-    world = World(seed=3)
-    world.add_node("n0")
-    world.run(1.0)
-    for number in range(1, 32):
-        world.add_node(f"n{number}", seeds=["n0"])
-    assert world.run_until(lambda: all(len(world.view(name)) == 32 for name in world.nodes), limit=0.45)
+    """The flood alone misses some of those whose views are as young; pings would find out in a second or two."""
+    times = []
+    for seed in range(5):
+        world = World(seed=seed)
+        world.add_node("n0")
+        world.run(1.0)
+        for number in range(1, 32):
+            world.add_node(f"n{number}", seeds=["n0"])
+        complete = partial(all_see, world, 32)
+        times.append(world.run_until(complete, limit=3.0) or 3.0)
+    assert statistics.median(times) < 0.3
+
+
+def all_see(world: World, count: int) -> bool:
+    return all(len(world.view(name)) == count for name in world.nodes)
 
 
 # --- the world itself, around the real core
