@@ -23,6 +23,10 @@
 ...             await a.send("nobody", b"hello")
 ...         except swim.SendError as problem:
 ...             print("SendError", problem.member, problem.unacknowledged)
+...         try:
+...             await a.set_voters(["a"])  # it was founded without
+...         except swim.VotersError as problem:
+...             print("VotersError")
 >>> trio.run(main)
 NameConflict
 AddressInUse
@@ -31,6 +35,7 @@ TagsError
 KeyringError
 PayloadTooLarge
 SendError nobody 0
+VotersError
 """
 
 from __future__ import annotations

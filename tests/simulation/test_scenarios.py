@@ -339,7 +339,7 @@ def test_a_change_of_tags_reaches_everybody() -> None:
 
 
 def test_many_that_join_at_once_see_each_other_at_once() -> None:
-    """The flood alone misses some of those whose views are as young; pings would find out in a second or two."""
+    """The flood alone misses some of those whose views are as young; pings find out in seconds."""
     times = []
     for seed in range(5):
         world = World(seed=seed)
