@@ -294,7 +294,7 @@ def _exchange(codec: Codec, request: Request) -> Any:
 
 
 def memory_result(members: int) -> Result:
-    """A node learns of so many by one push/pull; those that it does not believe in at once answer its pings."""
+    """A node learns of so many by one push/pull; those that it does not believe in answer its pings."""
     codec = Codec()
     address = Address("10.0.0.1", 7946)
     core = Node(
