@@ -29,6 +29,7 @@ __all__ = ["Keeper"]
 _CONNECT_PATIENCE = 3.0
 _REST_MIN, _REST_MAX = 1.0, 30.0
 _REST_WITH_TRAFFIC = 0.1, 1.0
+_DOUBLINGS_MAX = 16
 _ASKED_LATELY = 5.0
 _POSTED_LATELY = 10.0
 _CARRIED_LATELY = 60.0
@@ -117,7 +118,7 @@ class Keeper:
     async def _rest(self, failures: int) -> None:
         used = self._in_use(trio.current_time())
         shortest, longest = _REST_WITH_TRAFFIC if used else (_REST_MIN, _REST_MAX)
-        pause = 0.0 if failures == 0 else min(longest, shortest * 2 ** (failures - 1))
+        pause = 0.0 if failures == 0 else min(longest, shortest * 2 ** min(failures - 1, _DOUBLINGS_MAX))
         pause *= random.uniform(0.75, 1.25)
         self._urged = trio.Event()
         with trio.move_on_after(pause):

@@ -46,7 +46,7 @@ class Attempts:
     def tried(self, address: Address, now: float) -> None:
         """An attempt is made now."""
         count, last = self._tried.pop(address, (0, now))
-        self._tried[address] = (1 if now - last >= _FORGET_S else count + 1, now)
+        self._tried[address] = (1 if now - last >= _FORGET_S else min(count + 1, _ATTEMPTS_MAX), now)
         if len(self._tried) > _ADDRESSES_MAX:
             del self._tried[next(iter(self._tried))]
 

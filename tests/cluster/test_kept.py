@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
+from typing import Any, cast
 
 import pytest
 import trio
@@ -19,6 +20,7 @@ from swim.config import Config
 from swim.connections import acknowledged_bytes, all_acknowledged
 from swim.driver import Driver
 from swim.errors import SendError
+from swim.keeper import Keeper
 from swim.sending import WINDOW_SIZE
 from swim.transport import open_transport
 from swim.types import Address, Member
@@ -212,6 +214,14 @@ async def test_a_refusal_is_reported_and_tried_again_with_back_off() -> None:
         assert peer.told(GONE) == 1
         await peer.node.heard(GONE, 2)
         assert peer.told(KERNEL) == 0
+
+
+async def test_after_thousands_of_failures_it_is_still_tried_again() -> None:
+    """As where TCP is blocked for days, and UDP is not."""
+    keeper = Keeper(cast(Any, None), Address("127.0.0.1", 1))
+    with trio.move_on_after(0.02) as patience:
+        await keeper._rest(5_000)
+    assert patience.cancelled_caught
 
 
 async def test_what_is_not_wanted_any_more_is_closed_with_a_bye() -> None:

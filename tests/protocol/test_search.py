@@ -223,3 +223,12 @@ def test_where_all_ids_are_of_the_future_those_that_follow_are_welcome(net: Net)
     assert net.believes(b, "a") is ALIVE
     assert net.believes(c, "a") is ALIVE
     assert {node.leader.name for node in (a, b, c) if node.leader is not None} == {"b"}
+
+
+def test_an_address_that_was_called_for_hours_may_be_that_of_another_member_then(net: Net) -> None:
+    """One that nobody has met: how long it has to wait can still be told."""
+    a, _ = net.cluster("a", "b")
+    for second in range(2_000):
+        a._attempts.tried(address_of("x"), net.now + second)
+    assert not a._attempts.due(address_of("x"), net.now + 2_001)
+    assert a._attempts.due(address_of("x"), net.now + 2_000 + 86_400)
