@@ -32,7 +32,8 @@ class Streamed(Part):
         super().__init__(context)
         self.everyone = False
         """UDP does not seem to work at all for this node: see `weigh`."""
-        self._silent: dict[Address, None] = {}
+        self._silent: dict[Address, str] = {}
+        """Members that may not hear UDP, by where they are."""
         self._answered: dict[Address, None] = {}
         self._said: dict[Address, None] = {}
         self._outbox.streamed = self.covers
@@ -61,6 +62,10 @@ class Streamed(Part):
 
     def to_keep(self, probing: Probing, now: float) -> tuple[Address, ...]:
         """See `Node.streams_to_keep`."""
+        for address, name in list(self._silent.items()):
+            record = self._table.get(name)
+            if record is None or record.address != address:
+                del self._silent[address]  # the member has moved, or was started again elsewhere
         records = probing.observed_for(_STABLE_S, now)
         if self._table.present_count <= _FEW:
             records += [record for record in self._table.present() if self._keeps_to(record, now)]
@@ -82,7 +87,7 @@ class Streamed(Part):
     def begin(self, record: Record) -> None:
         """UDP is silent."""
         if record.own:
-            self._silent[record.address] = None
+            self._silent[record.address] = record.name
 
     def end(self, address: Address) -> None:
         """UDP answers again, or nobody observes the member from here any more."""

@@ -11,7 +11,7 @@ from swim.events import LeaderChanged, MemberFailed, MemberSuspected
 from swim.protocol.node import Node
 from swim.protocol.states import TRANSITIONS, Evidence, State
 from swim.protocol.watch import Poll
-from swim.types import Explanation, MemberState
+from swim.types import Address, Explanation, MemberState
 from swim.wire.messages import Opinion, OpinionKind, Ping
 from tests.protocol.fakes import Net, Sent
 
@@ -222,6 +222,16 @@ class TestStreamOnly:
         net.streamed.clear()
         net.run(10)
         assert net.streamed == []
+
+    def test_no_stream_is_kept_to_where_a_member_was_before_it_moved(self) -> None:
+        net, (a, b, _) = self.blocked("a", "b", "c")
+        before = b.address
+        assert before in a.streams_to_keep(net.now)
+        net.heal()
+        net.move(b, Address("10.0.9.9", 7946))
+        net.run(30)
+        assert b.address in a.streams_to_keep(net.now)
+        assert before not in a.streams_to_keep(net.now)
 
     @pytest.mark.parametrize(("source", "target"), [("a", "b"), ("b", "a")])
     def test_one_direction_is_enough_and_it_does_not_flap(self, source: str, target: str) -> None:
