@@ -43,6 +43,7 @@ VOTERS_SIZE = 16
 MOVED_MARK = "!"
 """Behind the tag of a voter that has no vote, as an earlier process of its name may live."""
 _CLAIMS_MAX = 8
+_DEATHS_SPARE = 64
 """Names that are remembered for one address."""
 _WIRE_STATES = {
     MemberState.ALIVE: WireState.ALIVE,
@@ -221,7 +222,7 @@ class MemberTable:
     @property
     def versions(self) -> tuple[bytes, ...]:
         """The protocol versions that the present members speak, each once."""
-        return tuple(versions for versions, count in self._versions.items() if count)
+        return tuple(self._versions)
 
     def present(self) -> list[Record]:
         return [record for record in self._records.values() if record.present]
@@ -279,8 +280,6 @@ class MemberTable:
 
     def _longest_dead(self) -> str:
         """Entries of `_deaths` are out of date when the member was alive since, or died again."""
-        if len(self._deaths) > 2 * len(self._dead):
-            self._deaths = sorted((self._records[name].since, name) for name in self._dead)
         while True:
             since, name = heappop(self._deaths)
             if name in self._dead and self._records[name].since == since:
@@ -323,6 +322,8 @@ class MemberTable:
         if not record.present:
             self._dead[record.name] = None
             heappush(self._deaths, (record.since, record.name))
+            if len(self._deaths) > 2 * len(self._dead) + _DEATHS_SPARE:
+                self._deaths = sorted((self._records[name].since, name) for name in self._dead)
             self.rings.remove(record.name)
             return
         self.view_hash ^= record.view
@@ -342,6 +343,8 @@ class MemberTable:
             return
         self.view_hash ^= record.view
         self._versions[record.versions] -= 1
+        if not self._versions[record.versions]:
+            del self._versions[record.versions]
         self._showing.pop(record.name, None)
         if record.own:
             self.configurations[record.voters] -= 1

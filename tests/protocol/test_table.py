@@ -156,6 +156,24 @@ class TestMemberTable:
         assert made.newest_minted == minted(5)
 
 
+    def test_one_that_dies_again_and_again_takes_no_more_room(self) -> None:
+        made = table(record("z"), *(record(name, state=DEAD) for name in "abc"), dead_max=4)
+        for time in range(1_000):
+            made.put(record("z", state=DEAD if time % 2 else ALIVE, since=time), time)
+        assert len(made._deaths) <= 100
+        made.put(record("y", state=DEAD, since=2_000), 2_000)
+        assert made.get("a") is None
+        assert made.get("z") is not None
+
+    def test_versions_that_nobody_speaks_any_more_are_forgotten(self) -> None:
+        made = table()
+        for last in range(100):
+            versions = (*SERF[:5], last)
+            made.put(Record.make("f", HOME, 1, ALIVE, b"", bytes(versions), 0.0), 0.0)
+        assert made.versions == (bytes((*SERF[:5], 99)),)
+        assert len(made._versions) == 1
+
+
 class TestAddresses:
     def test_finds_a_member_by_its_address(self) -> None:
         made = table(record("a"))
