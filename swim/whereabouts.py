@@ -22,6 +22,7 @@ _OTHERS_MAX = 8
 _logger = logging.getLogger("swim")
 
 
+@trio.lowlevel.enable_ki_protection
 async def watch_address(node: Node, transport: Transport, moved: Callable[[Address], None]) -> None:
     """Call `moved` with the address at which others find the node from now on, whenever that changes."""
     whereabouts = Whereabouts(node.name, transport)

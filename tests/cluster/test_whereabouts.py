@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from typing import Any, cast
 
 import pytest
+import trio
 
 from swim import whereabouts
 from swim.transport import Transport, open_transport
 from swim.types import Address
-from swim.whereabouts import Whereabouts, is_local
+from swim.whereabouts import Whereabouts, is_local, watch_address
+from tests.cluster.scripted import ScriptedNode
 
 GONE = Address("198.51.100.7", 7946)
 HERE = Address("127.0.0.1", 7946)
@@ -94,3 +97,24 @@ def test_bound_to_an_address_it_stays_and_says_so(
         assert caplog.messages == [f"{IS_GONE}; bind to 0.0.0.0 to follow such changes"]
         assert here.look(HERE, OTHERS) is None
         assert caplog.messages[1:] == ["n: 127.0.0.1 is an address of this machine again"]
+
+
+async def test_ctrl_c_does_not_strike_in_the_middle_of_a_look(
+    everywhere: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end the node without a farewell, or leave its core half changed."""
+    looked = trio.Event()
+    protected: list[bool] = []
+
+    def look(self: Whereabouts, address: Address, others: Sequence[Address]) -> None:
+        protected.append(trio.lowlevel.currently_ki_protected())
+        looked.set()
+
+    monkeypatch.setattr(whereabouts, "_INTERVAL_S", 0.0)
+    monkeypatch.setattr(Whereabouts, "look", look)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_address, cast(Any, ScriptedNode(HERE)), everywhere, print)
+        with trio.fail_after(5):
+            await looked.wait()
+        nursery.cancel_scope.cancel()
+    assert all(protected)
