@@ -155,7 +155,6 @@ class TestMemberTable:
         made.forget("a")
         assert made.newest_minted == minted(5)
 
-
     def test_one_that_dies_again_and_again_takes_no_more_room(self) -> None:
         made = table(record("z"), *(record(name, state=DEAD) for name in "abc"), dead_max=4)
         for time in range(1_000):
