@@ -65,7 +65,7 @@ messages = st.one_of(
     st.builds(PingReq, u32, text, host, u16, st.booleans(), source, u16, text),
     st.builds(Nack, u32),
     st.builds(Suspect, name, u32, text),
-    st.builds(Dead, name, u32, text, st.booleans()),
+    st.builds(Dead, name, u32, text, early=st.booleans()),
     st.builds(Alive, name, u32, host, u16, raw, versions),
 )
 nodes = st.builds(NodeState, name, u32, host, u16, raw, st.sampled_from(WireState), versions, u32)
