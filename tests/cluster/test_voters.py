@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+import msgpack
 import pytest
 import trio
 
@@ -9,6 +12,7 @@ import swim
 from swim.cli.voters import _change
 from swim.protocol.changing import read_state, request_for
 from swim.wire import Codec
+from swim.wire.claims import CLAIM_MARK
 from swim.wire.messages import UserMessage
 from tests.cluster.test_leadership import LEASE
 from tests.cluster.together import PATIENCE, cluster_of, open_node
@@ -39,6 +43,59 @@ async def test_from_outside_and_what_is_refused() -> None:
             for wrong, said in ((("a", "x"), "not members now: x"), (("a", "a"), "twice")):
                 with pytest.raises(swim.VotersError, match=said):
                     await nodes[2].set_voters(wrong)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"l": "nonsense"},
+        {"l": ":7"},
+        {"l": ["a"]},
+        {"l": "a" * 70 + ".b:7"},  # no host can be called that
+        {"me": True, "v": 5},
+        {"me": True, "v": {"a": 1}},
+        {"me": True, "e": [1, 2]},
+        {"me": True, "t": [1]},
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_an_error_of_its_own(state: dict[str, object]) -> None:
+    payload = bytes((CLAIM_MARK,)) + msgpack.packb(state)
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(Codec().stream(UserMessage(payload)))
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            address = await _serve(nursery, answer)
+            with pytest.raises(swim.VotersError):
+                await _change(*address, NEW, Codec())
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_node_that_does_not_answer_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swim.voters._ANSWER_PATIENCE", 0.05)
+
+    async def say_nothing(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            address = await _serve(nursery, say_nothing)
+            with pytest.raises(swim.VotersError, match=r"did not answer within 0\.05 s"):
+                await _change(*address, NEW, Codec())
+            nursery.cancel_scope.cancel()
+
+
+async def _serve(
+    nursery: trio.Nursery, answer: Callable[[trio.SocketStream], Awaitable[None]]
+) -> tuple[str, int]:
+    """A listener that answers each connection like this."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, answer, listeners)
+    host, port = listeners[0].socket.getsockname()
+    return host, port
 
 
 async def test_a_request_counts_once() -> None:
