@@ -13,10 +13,10 @@ import trio
 from swim.messages import Broadcast, DirectMessage, Lagged, Message
 from swim.reading import BufferedStream
 
-__all__ = ["Inbox", "Letter", "MessageStream"]
+__all__ = ["LETTER_SIZE", "Inbox", "Letter", "MessageStream"]
 
 
-_LETTER_SIZE = 512
+LETTER_SIZE = 512
 """What a message takes beside its payload, in bytes of memory."""
 
 
@@ -27,7 +27,7 @@ class Letter:
 
     def __init__(self, message: DirectMessage, taken: Callable[[], None]) -> None:
         self.message: DirectMessage | None = message
-        self.size = len(message.payload) + _LETTER_SIZE
+        self.size = len(message.payload) + LETTER_SIZE
         self.readers = 1
         self.read = False
         self._taken = taken

@@ -30,6 +30,8 @@ __all__ = ["Guest", "KeptStreams", "Reports"]
 _LOOK_INTERVAL = 1.0
 _TIDY_INTERVAL = 30.0
 _STAGGER = 0.02
+_MESSAGES_AT_ONCE = 256
+"""That are delivered without a pause: tens of thousands of small ones fit into what arrives together."""
 
 
 class Reports(Protocol):
@@ -96,6 +98,8 @@ class KeptStreams:
         if keeper is None or not keeper.established:
             name = self.name_at(address)
             guest = None if name is None else self._guests.get(name)
+            if guest is not None and self.process(guest.name, guest.boot) is None:
+                guest = None  # of a process that was there before the member
         if guest is not None:
             guest.post(packet)
         else:
@@ -154,6 +158,11 @@ class KeptStreams:
     def member(self, name: str) -> Member | None:
         """The present member of this name."""
         return self._node.member(name)
+
+    def process(self, name: str, boot: bytes) -> Member | None:
+        """The present member of this name, if it is this process and not one that was started after it."""
+        known = self._node.boot_of(name)
+        return None if known is None or known.encode() != boot else self._node.member(name)
 
     def name_at(self, address: Address) -> str | None:
         """Whose address it is now."""
@@ -223,9 +232,9 @@ class KeptStreams:
         guest.report_end()
 
     def _tidy(self) -> None:
-        """Whoever is no member any more has perhaps not been able to say goodbye."""
+        """Whoever is no member any more, or has a successor, has perhaps not been able to say goodbye."""
         for guest in list(self._guests.values()):
-            if self._node.member(guest.name) is None:
+            if self.process(guest.name, guest.boot) is None:
                 guest.scope.cancel()
 
 
@@ -243,11 +252,16 @@ class Guest:
         self._early: list[Frame] = []
         """What came together with the end of the handshake."""
         self._messages = MessageReader()
+        self._count = 0
         self._source: ReceiveWindow | None = None
 
     @property
     def name(self) -> str:
         return self._talk.name
+
+    @property
+    def boot(self) -> bytes:
+        return self._talk.boot
 
     @property
     def stream(self) -> trio.SocketStream:
@@ -296,24 +310,29 @@ class Guest:
 
     async def _listen(self) -> None:
         try:
-            self._receive(self._early)
+            await self._receive(self._early)
             while (frames := await self._talk.read()) is not None:
-                self._receive(frames)
+                await self._receive(frames)
         except DecodeError as error:
             self._kept.connections.drop(f"kept-{error.reason}")
 
-    def _receive(self, frames: list[Frame]) -> None:
+    async def _receive(self, frames: list[Frame]) -> None:
+        talk, kept = self._talk, self._kept
         for frame in frames:
             if not isinstance(frame, Data):
                 continue
-            self._member = self._kept.member(self.name) or self._member
             if self._source is None:
-                self._source = self._kept.mail.source(self.name, self._talk.boot, self._line)
-                assert self._talk.nursery is not None
-                self._talk.nursery.start_soon(self._tell, self._source)
+                self._source = kept.mail.source(self.name, talk.boot, self._line, trusted=talk.trusted)
+                assert talk.nursery is not None
+                talk.nursery.start_soon(self._tell, self._source)
+            # Never as its successor's: it is named as it was when it was a member for the last time.
+            self._member = kept.process(self.name, talk.boot) or self._member
             assert self._member is not None
             for number, payload in self._messages.feed(frame):
                 self._source.receive(self._member, number, payload)
+                self._count += 1
+                if self._count % _MESSAGES_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
 
     @trio.lowlevel.enable_ki_protection
     async def _tell(self, source: ReceiveWindow) -> None:

@@ -138,14 +138,16 @@ class Mail:
             window.close(trio.ClosedResourceError("the cluster is closed"))
 
     # --- receiving
-    def source(self, name: str, boot: bytes, line: bytes) -> ReceiveWindow:
-        """What comes from this process, a member's."""
+    def source(self, name: str, boot: bytes, line: bytes, *, trusted: bool) -> ReceiveWindow:
+        """What comes from this process; its member may be gone already, while its stream is still open."""
         self._gone.pop(name, None)
         unread = self._unread.pop(name, None) or Unread(self._inbox, self._trim)
-        unread.gone = False
+        unread.gone = self._node.member(name) is None
         self._unread[name] = unread
+        if unread.gone:
+            self._gone[name] = unread
         self._inbox.senders = len(self._unread)
-        return unread.window(boot, line)
+        return unread.window(boot, line, trusted=trusted)
 
     def forget(self, name: str) -> None:
         """The member is none any more. What it has left is for the reader, if it is not too much."""

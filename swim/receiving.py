@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from swim.inbox import Inbox, Letter
+from swim.inbox import LETTER_SIZE, Inbox, Letter
 from swim.messages import DirectMessage
 from swim.sending import OVERHEAD, WINDOW_SIZE
 from swim.types import Member
@@ -37,12 +37,18 @@ class Unread:
         self._grown = grown
         self._windows: dict[tuple[bytes, bytes], ReceiveWindow] = {}
 
-    def window(self, boot: bytes, line: bytes) -> ReceiveWindow:
-        """That of this process, and of this line: see `Hello.line`. The last few are remembered."""
+    def window(self, boot: bytes, line: bytes, *, trusted: bool) -> ReceiveWindow:
+        """That of this process, and of this line: see `Hello.line`. The last few are remembered.
+
+        Before all others those that came from where only the member can be: lines that a stranger makes up
+        do not crowd out the member's own.
+        """
         window = self._windows.pop((boot, line), None) or ReceiveWindow(self)
+        window.trusted = window.trusted or trusted
         self._windows[boot, line] = window
         if len(self._windows) > _LINES_MAX:
-            del self._windows[next(iter(self._windows))]
+            doubtful = (key for key, each in self._windows.items() if not each.trusted)
+            del self._windows[next(doubtful, next(iter(self._windows)))]
         return window
 
     def put(self, message: DirectMessage, taken: Callable[[], None]) -> None:
@@ -50,7 +56,7 @@ class Unread:
         size = len(message.payload) + OVERHEAD
         if self._size + size > _HELD_MAX:
             raise DecodeError("window", f"{self._size} bytes of messages were not taken yet")
-        if self._given_up or not self._inbox.has_room(self.memory):
+        if self._given_up or not self._inbox.has_room(self.memory + len(message.payload) + LETTER_SIZE):
             raise DecodeError("inbox", "too many messages of all members together were not taken yet")
 
         def forget() -> None:
@@ -80,6 +86,8 @@ class ReceiveWindow:
     def __init__(self, unread: Unread) -> None:
         self.taken = 0
         """The number of the last message that the application has taken."""
+        self.trusted = False
+        """A stream of it came from where only the member can be: see `Talk.trusted`."""
         self._unread = unread
         self._last = 0
         self._untold = 0

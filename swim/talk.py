@@ -22,6 +22,8 @@ __all__ = ["PACKETS_MAX", "Talk"]
 
 PACKETS_MAX = 64
 """That wait to be written to one stream. What does not flow is lost, as datagrams are."""
+_FRAMES_AT_ONCE = 16
+"""That are understood without a pause: thousands may have arrived together, and a stall is a death."""
 
 
 class Talk:
@@ -52,10 +54,13 @@ class Talk:
 
     # --- reading
     async def read(self) -> list[Frame] | None:
-        """The next frames, without packets, which are passed on; None at the end, whatever it is.
+        """The next few frames, without packets, which are passed on; None at the end, whatever it is.
 
         Raises DecodeError.
         """
+        if self.channel.ready:
+            await trio.lowlevel.checkpoint()  # others have their turn in between
+            return self.understand(b"")
         try:
             data = await self._kept.connections.read(self.stream)
         except trio.BrokenResourceError as error:
@@ -69,7 +74,7 @@ class Talk:
     def understand(self, data: bytes) -> list[Frame]:
         """As `read`, of bytes that were read already."""
         frames: list[Frame] = []
-        for frame in self.channel.feed(data):
+        for frame in self.channel.feed(data, _FRAMES_AT_ONCE):
             if isinstance(frame, Packet):
                 self._receive(frame)
                 continue
@@ -135,7 +140,7 @@ class Talk:
 
     def report_end(self) -> None:
         """Tell the node what the end of the stream says of the process at the other end, if anything."""
-        reports, member = self._kept.reports, self._kept.member(self.name)
+        reports, member = self._kept.reports, self._kept.process(self.name, self.boot)
         if member is None or not self.channel.established or not self.trusted:
             return
         error = self._error

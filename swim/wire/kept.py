@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from math import inf
 from typing import Final
 
 from swim.wire.dialect import KEPT, name, pack, raw, text, unpack
@@ -128,6 +129,8 @@ class KeptChannel:
     def __init__(self, *, opener: bool, label: bytes, keyring: Keyring | None) -> None:
         self.established = False
         """Both sides have proved that they are there, now."""
+        self.ready = False
+        """Perhaps there are frames that `feed` has not returned yet, since it had enough."""
         self._opener = opener
         self._label = label
         self._keyring = keyring
@@ -143,12 +146,19 @@ class KeptChannel:
         self._pass(frame, self._opener)
         return len(content).to_bytes(_LENGTH_SIZE, "big") + content
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that these bytes complete, in order. Probes are not among them."""
+    def feed(self, data: bytes, at_most: float = inf) -> list[Frame]:
+        """The frames that these bytes complete, in order. Probes are not among them.
+
+        When there are more than so many, the rest is `ready`, and comes when it is fed again.
+        """
         self._pending += data
         frames: list[Frame] = []
         start = 0
+        self.ready = False
         while len(self._pending) >= start + _LENGTH_SIZE:
+            if len(frames) >= at_most:
+                self.ready = True
+                break
             content = start + _LENGTH_SIZE
             size = int.from_bytes(self._pending[start:content], "big")
             if size > _FRAME_SIZE_MAX:
@@ -247,14 +257,15 @@ class MessageReader:
 
     def __init__(self) -> None:
         self._number: int | None = None
-        self._pending = b""
+        self._pending = bytearray()
 
     def feed(self, data: Data) -> list[tuple[int, bytes]]:
         """The messages that this completes, with their numbers."""
         number = data.number
         if number < (self._number or 0) or (self._pending and number != self._number):
             raise DecodeError("number", f"message {number} where {self._number} goes on")
-        content = self._pending + data.content
+        content = self._pending  # not copied: what is incomplete is only added to, however often that is
+        content += data.content
         messages: list[tuple[int, bytes]] = []
         start, end = 0, len(content)
         while end - start >= _LENGTH_SIZE:
@@ -264,8 +275,8 @@ class MessageReader:
             if end - start - _LENGTH_SIZE < size:
                 break
             start += _LENGTH_SIZE + size
-            messages.append((number, content[start - size : start]))
+            messages.append((number, bytes(content[start - size : start])))
             number += 1
-        self._pending = content[start:]
+        del content[:start]
         self._number = number
         return messages

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import gc
 import math
 import os
 import socket
 import struct
 import sys
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -20,13 +23,16 @@ from swim.config import Config
 from swim.connections import acknowledged_bytes, all_acknowledged
 from swim.driver import Driver
 from swim.errors import SendError
+from swim.events import MemberFailed
 from swim.keeper import Keeper
+from swim.mail import _LEFT_MAX
 from swim.sending import WINDOW_SIZE
 from swim.transport import open_transport
 from swim.types import Address, Member
 from swim.wire import Codec, Keyring
 from swim.wire.kept import (
     MESSAGE_SIZE_MAX,
+    PIECE_SIZE_MAX,
     PROBE,
     Data,
     Frame,
@@ -943,6 +949,145 @@ async def test_a_guest_that_sends_more_than_its_window_is_shown_out() -> None:
         assert driver.transport.traffic.dropped == {"kept-window": 1}
         held = sum(len(letter.message.payload) for letter in driver.inbox._waiting)
         assert held <= WINDOW_SIZE + MESSAGE_SIZE_MAX
+
+
+async def write_as(
+    node: ScriptedNode, line: bytes, *messages: tuple[int, bytes], host: str = "127.0.0.1"
+) -> tuple[trio.SocketStream, KeptChannel]:
+    """Messages on a stream that is opened from this host, in the name of the first member."""
+    stream = await trio.open_tcp_stream(*node.address, local_address=host)
+    VISITORS.append(stream)
+    channel = node.codec.kept_channel(opener=True)
+    hello = Hello("m0", BOOT, b"s" * 16, "scripted", line)
+    await stream.send_all(node.codec.kept_opening + channel.encode(hello))
+    frames: list[Frame] = [Sign.READY, *(Data(number, message_record(text)) for number, text in messages)]
+    assert isinstance(await next_frame(stream, channel), Hello)
+    await stream.send_all(b"".join(map(channel.encode, frames)))
+    return stream, channel
+
+
+def unread(driver: Driver) -> list[bytes]:
+    return [letter.message.payload for letter in driver.inbox._waiting if letter.message is not None]
+
+
+async def test_a_forged_number_does_not_make_the_member_unheard() -> None:
+    """Name and boot are known to all; 2^62 would be above all numbers that the member itself ever has."""
+    async with visited() as (node, driver):
+        await write_as(node, b"its line", (1, b"one"))
+        await until(lambda: unread(driver) == [b"one"])
+        await write_as(node, b"made up!", (2**62, b"forged"), host="127.0.0.9")
+        await until(lambda: unread(driver) == [b"one", b"forged"])
+        await write_as(node, b"its line", (1, b"one"), (2, b"two"))
+        await until(lambda: unread(driver) == [b"one", b"forged", b"two"])
+
+
+async def test_many_forged_lines_do_not_make_messages_come_twice() -> None:
+    async with visited() as (node, driver):
+        await write_as(node, b"its line", (1, b"one"))
+        await until(lambda: unread(driver) == [b"one"])
+        for number in range(9):
+            await write_as(node, b"made up%d" % number, (2**62, b"forged"), host="127.0.0.9")
+            await until(lambda number=number: len(unread(driver)) == number + 2)
+        await write_as(node, b"its line", (1, b"one"), (2, b"two"))
+        await until(lambda: b"two" in unread(driver))
+        assert unread(driver) == [b"one", *[b"forged"] * 9, b"two"]
+
+
+async def test_a_message_is_never_delivered_as_that_of_a_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with visited() as (node, driver):
+        earlier = node.others[0]
+        stream, channel = await write_as(node, b"its line", (1, b"one"))
+        await until(lambda: len(unread(driver)) == 1)
+        boots = {"m0": "tootboot"}
+        monkeypatch.setattr(node, "boot_of", lambda name: boots.get(name, "peerboot"))
+        node.others[0] = Member("m0", Address("127.0.0.1", 2000), id="2" * 26)
+        await stream.send_all(channel.encode(Data(2, message_record(b"two"))))
+        await until(lambda: len(unread(driver)) == 2)
+        assert [letter.message.sender for letter in driver.inbox._waiting if letter.message] == [earlier] * 2
+        reset(stream)
+        await until(lambda: driver.transport.traffic.streams == 0)
+        assert (GONE, node.others[0].address) not in node.calls
+
+
+async def test_the_stream_of_a_process_that_has_a_successor_is_closed_some_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with visited() as (node, driver):
+        stream, channel = await stay(node)
+        monkeypatch.setattr(node, "boot_of", lambda name: "tootboot")
+        node.over_stream = [(b"for the successor", node.others[0].address)]
+        driver.settle()
+        assert node.others[0].address in driver._kept._keepers, "a stream of its own"
+        driver._kept._next_look = driver._kept._next_tidying = -math.inf
+        driver.settle()
+        assert await next_frame(stream, channel) is Sign.BYE
+        assert await at_end(stream)
+
+
+@pytest.mark.parametrize("what", ["messages", "packets"])
+async def test_what_arrives_together_is_handled_a_part_at_a_time(what: str) -> None:
+    """Whatever small things there are in what is read at once, others have their turn in between."""
+    async with visited() as (node, driver):
+        stream, channel = await stay(node)
+        frames: list[Frame] = [Data(1 + 100 * n, message_record(b"") * 100) for n in range(100)]
+        if what == "packets":
+            frames = [Packet(b"x")] * 5_000
+
+        def handled() -> int:
+            return driver.inbox.received + sum(call[0] == PACKET for call in node.calls)
+
+        steps: list[int] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, b"".join(map(channel.encode, frames)))
+            with trio.fail_after(20):
+                while not steps or steps[-1] < (10_000 if what == "messages" else 5_000):
+                    await trio.lowlevel.checkpoint()
+                    steps.append(handled())
+        longest = max(after - before for before, after in pairwise(steps))
+        assert longest <= (512 if what == "messages" else 32)
+
+
+async def test_memory_of_messages_that_nobody_reads_is_bounded_and_given_back() -> None:
+    """Made-up members send as much as they can, a reader never comes, and then they are gone."""
+    limit, count = 4 * 1024 * 1024, 30
+    async with visited(Config.local(leave_linger=0.05, message_memory=limit)) as (node, driver):
+        node.others = [Member(f"m{n}", Address("127.0.0.1", 1000 + n), id="1" * 26) for n in range(count)]
+        guests = [await stay(node, other.name) for other in node.others]
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            content = message_record(bytes(MESSAGE_SIZE_MAX))
+            pieces = [
+                content[start : start + PIECE_SIZE_MAX] for start in range(0, len(content), PIECE_SIZE_MAX)
+            ]
+            last = guests.pop()
+            for stream, channel in guests:
+                with suppress(trio.BrokenResourceError):
+                    for piece in pieces:
+                        await stream.send_all(channel.encode(Data(1, piece)))
+            await until(lambda: driver.transport.traffic.dropped["kept-inbox"] >= count - 6)
+            assert driver.inbox.size <= 2 * limit
+            members, node.others = node.others, []
+            node.events = [MemberFailed(member, "silence") for member in members]
+            driver.settle()
+            assert driver.inbox.size <= _LEFT_MAX
+            assert driver.transport.traffic.dropped["unread-of-gone"] > 0
+            # One that is gone already begins to send on the stream that it still has.
+            stream, channel = last
+            with suppress(trio.BrokenResourceError):
+                for number in range(1, 4):
+                    for piece in pieces:
+                        await stream.send_all(channel.encode(Data(number, piece)))
+                await receive(stream, 1)
+            assert driver.inbox.size <= _LEFT_MAX
+            for stream, _ in guests:
+                stream.socket.close()
+            del content, pieces
+            await until(lambda: driver.transport.traffic.streams <= 1)
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] - before < 2 * _LEFT_MAX
+        finally:
+            tracemalloc.stop()
 
 
 async def test_foreign_members_cannot_be_sent_to() -> None:

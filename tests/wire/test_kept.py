@@ -6,12 +6,13 @@ import random
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import accumulate, pairwise
+from typing import Any, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swim.wire import Codec, DecodeError, Keyring
+from swim.wire import Codec, DecodeError, Keyring, kept
 from swim.wire.kept import (
     PIECE_SIZE_MAX,
     PROBE,
@@ -369,6 +370,64 @@ def test_numbers_and_sizes_of_messages_are_checked(frames: list[Data], reason: s
     with pytest.raises(DecodeError) as caught:
         reader.feed(frames[-1])
     assert caught.value.reason == reason
+
+
+class Copied(bytearray):
+    """Counts the bytes that are copied into, within and out of it."""
+
+    count = 0
+
+    def __iadd__(self, other: Any) -> Self:
+        Copied.count += len(other)
+        return super().__iadd__(other)
+
+    def __add__(self, other: Any) -> bytearray:
+        Copied.count += len(self) + len(other)
+        return super().__add__(other)
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        Copied.count += len(found) if isinstance(found, bytearray) else 1
+        return found
+
+    def __bytes__(self) -> bytes:
+        Copied.count += len(self)
+        return self[:]
+
+
+class Piece(bytes):
+    """Counts what is copied when it is put behind something else."""
+
+    def __radd__(self, other: Any) -> bytes:
+        Copied.count += len(other) + len(self)
+        return bytes.__add__(other, self)
+
+
+def test_a_large_message_in_tiny_frames_is_copied_a_few_times_and_not_with_each_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kept, "bytearray", Copied, raising=False)
+    reader, size = MessageReader(), 20_000
+    record = message_record(b"x" * size)
+    Copied.count = 0
+    got = [found for byte in record for found in reader.feed(Data(1, Piece((byte,))))]
+    assert got == [(1, b"x" * size)]
+    assert size < Copied.count < 10 * size
+
+
+def test_what_arrives_together_is_understood_a_few_frames_at_a_time() -> None:
+    opener, acceptor = ends(codec())
+    shake_hands(opener, acceptor)
+    packets = [Packet(bytes([number])) for number in range(100)]
+    written = b"".join(opener.encode(packet) + PROBE for packet in packets)
+    got, parts = acceptor.feed(written[:-1], 7), 1
+    while acceptor.ready:
+        frames = acceptor.feed(b"", 7)
+        assert len(frames) <= 7
+        got += frames
+        parts += 1
+    assert got == packets
+    assert parts >= 100 / 7
 
 
 def test_messages_go_from_the_opener_to_the_acceptor_only_and_after_the_handshake() -> None:
