@@ -219,9 +219,10 @@ class Reception(Part):
         if sender is None or not sender.own or not self.open:
             self._outbox.drop("stranger")
             return
-        if sender.solo:
-            self._membership.answered_after_all(sender.name, now)
-        elif not sender.present and claim.kind not in _ALSO_OF_ABSENT:
+        # One that this node alone has given up may claim as before. But what is repeated, or comes from a
+        # forged address, must not bring it back: only a fresh ping, or an answer, does.
+        absent = not sender.present and not sender.solo
+        if absent and claim.kind not in _ALSO_OF_ABSENT:
             self._membership.correct(source, sender.as_dead(self._name), now)
             return
         self._claimed(claim, sender, now)

@@ -12,7 +12,7 @@ from swim.protocol.node import Node
 from swim.protocol.states import TRANSITIONS, Evidence, State
 from swim.protocol.watch import Poll
 from swim.types import Address, Explanation, MemberState
-from swim.wire.messages import Opinion, OpinionKind, Ping
+from swim.wire.messages import Claim, ClaimKind, Opinion, OpinionKind, Ping
 from tests.protocol.fakes import Net, Sent
 
 LAN_S = 0.2
@@ -405,6 +405,18 @@ def test_old_pings_that_are_repeated_do_not_keep_a_survivor_from_taking_over() -
         b.receive_datagram(old[number % len(old)].data, a.address, net.now)
         net.drain(b)
     assert b.leader == b.me
+
+
+def test_a_claim_does_not_bring_back_one_that_was_given_up_alone() -> None:
+    """It may be a repeated one, or come from a forged address."""
+    net, (a, b) = calm("a", "b")
+    mine = b._table.get("a")
+    assert mine is not None
+    claim = b._post.seal(Claim(ClaimKind.CONFIRM, 1), mine, b"")
+    net.crash(b)
+    assert net.run_until(lambda: a.member("b") is None, 40)
+    net.tell(a, claim, b.address)
+    assert a.member("b") is None
 
 
 def test_every_state_can_be_reached_and_left() -> None:
