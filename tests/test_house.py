@@ -1,4 +1,4 @@
-"""The house rules (DESIGN section 2), as tests: who may import whom, what the core may not do, how big
+"""The house rules, as tests: who may import whom, what the core may not do, how big
 things may grow, which names are public, and that what the README says is true."""
 
 from __future__ import annotations

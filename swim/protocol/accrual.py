@@ -3,7 +3,7 @@
 Hayashibara et al. 2004 define phi as -log10 of the probability that a heartbeat is still to come.
 Their estimator needs many heartbeats a second from the same member. Ours works at any cadence: from
 the first unanswered probe on the member is probed again and again, and it is silent while alive
-only if it is paused, or if every one of these probes or its ack was lost (DETECTOR.md section 3):
+only if it is paused, or if every one of these probes or its ack was lost:
 
     phi(t) = -log10( P(paused for t) + product over the overdue probes of P(lost) )
 """

@@ -6,7 +6,7 @@ also tell their origin and number, in fields that Serf passes on unread; Serf's 
 payload.
 
 Intents announce that a member joins or leaves. Serf calls a member that memberlist declares dead "left" if
-its intent came before, otherwise "failed" (WIRE section 8).
+its intent came before, otherwise "failed".
 """
 
 from __future__ import annotations

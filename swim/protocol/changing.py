@@ -1,8 +1,8 @@
 """Requests to change the voters: from any member, or from outside, on a stream of their own.
 
-Whoever asks first gets the state, with a ticket that is good for one request; so a request that somebody
-has recorded does nothing when it comes again. It also names the configuration that it replaces: of two who
-ask at once, one is refused. Only the leader carries out a change; others say who leads.
+A first request gets the state, with a ticket that is good for one request; so a request that somebody has
+recorded does nothing when it comes again. It also names the configuration that it replaces: of two that
+are made at once, one is refused. Only the leader carries out a change; others say who leads.
 """
 
 from __future__ import annotations

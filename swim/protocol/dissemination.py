@@ -3,8 +3,7 @@
 On first receipt a member sends news to its successors on the first `fanout` rings: at once, or, where
 it has just done so, a few milliseconds later together with all that came in the meantime. Each ring
 gives every member an in-degree of exactly one, so the flood reaches everybody in about log(n) hops
-where random gossip of the same cost misses some (DETECTOR.md, table F). What a flood misses, piggyback
-and the view hash repair.
+where random gossip of the same cost misses some. What a flood misses, piggyback and the view hash repair.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from swim.wire.messages import Message
 
 __all__ = ["Dissemination"]
 
-_PART_OVERHEAD = 2  # of each part in a compound (WIRE section 1)
+_PART_OVERHEAD = 2  # of each part in a compound
 _COMPOUND_OVERHEAD = 2
 _PING_SIZE = 150  # with long names more; but acks, which carry news too, are smaller
 _LARGE_SIZE_MAX = 1_400
-_PARTS_MAX = 127  # memberlist 0.2.2 breaks on more (WIRE section 7a)
+_PARTS_MAX = 127  # memberlist 0.2.2 breaks on more
 _PIGGYBACK_PARTS = 8
 _RIDING_MAX = 256
 _FLOOD_MIN, _FLOOD_MAX = 16, 2_048
@@ -183,7 +182,7 @@ class Dissemination(Part):
             yield codec.packet(batch)
 
     def _fanout(self) -> int:
-        """More rings where packets get lost (DETECTOR.md, table F)."""
+        """More rings where packets get lost."""
         loss, fanout = self._loss(), self._config.fanout
         extra = 0 if loss < _SOME_LOSS else fanout // 2 if loss < _MUCH_LOSS else fanout
         return min(fanout + extra, self._config.rings)

@@ -3,9 +3,9 @@
 A node that joins a cluster takes over its configuration, whatever it was started with: a list that was
 changed by restarting one node after the other would be two lists for a while, and a leader by each. So it
 is told instead (`VotersDiffer`, on its side) that a running cluster's voters are changed by `set_voters`.
-Who is a member keeps the newest numbered change of its own founding configuration that it hears of, and
-asks whoever shows another one what that is. Of two clusters that were founded with different ones and have
-met, neither follows the other: both sides report it, and they grant each other nothing.
+A member keeps the newest numbered change of its own founding configuration that it hears of, and asks
+each member that shows another one what that is. Of two clusters that were founded with different ones and
+have met, neither follows the other: both sides report it, and they grant each other nothing.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Electorate(Part):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All who are asked for something."""
+        """All that are asked for something."""
         return self.configuration.names + (self.proposal.names if self.proposal is not None else ())
 
     def propose(self, voters: Sequence[str], token: str, now: float) -> None:

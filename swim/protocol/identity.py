@@ -1,4 +1,4 @@
-"""Ids order the members by when they joined; boots tell one process from the next (DESIGN section 4)."""
+"""Ids order the members by when they joined; boots tell one process from the next."""
 
 from __future__ import annotations
 

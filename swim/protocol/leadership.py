@@ -1,4 +1,4 @@
-"""Who leads: a pure function of the table and the floor (LEADER.md)."""
+"""Who leads: a pure function of the table and the floor."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Leadership(Part):
         return self._table.has_id(floor)
 
     def hear_floor(self, floor: str, now: float) -> None:
-        """Another member's floor, whose leader is present in this node's view too (LEADER.md).
+        """Another member's floor, whose leader is present in this node's view too.
 
         Where that one counts as dead it is being told so, and refutes; until then to follow its floor
         would be to queue behind nobody, and to lead again.

@@ -1,4 +1,4 @@
-"""A token bucket, so that one mad member cannot start a storm (DESIGN section 10)."""
+"""A token bucket, so that one mad member cannot start a storm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this node does with news of a member: the rules on receipt (WIRE section 7)."""
+"""What this node does with news of a member: the rules on receipt."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ class Membership(Part):
         """What is known of a member that is gone, and that this node does not know: not reported.
 
         Anybody can make up such members. They fill some of the room that there is for the dead, and never
-        take that of one that this node has known alive; only who joins knows none yet, and takes all.
+        take that of one that this node has known alive; only a node that joins knows none yet, and takes all.
 
         It counts as gone for as long as it has been: two nodes that forget it at different times would else
         remind each other of it for ever.
@@ -410,7 +410,7 @@ def _minted_later(one: str | None, other: str | None) -> bool | None:
 
 
 def _compatible(theirs: bytes, mine: bytes) -> bool:
-    """Once a member of another delegate protocol is let in, every push/pull of the cluster fails (WIRE 7)."""
+    """Once a member of another delegate protocol is let in, every push/pull of the cluster fails."""
     if len(theirs) < 6:
         return len(theirs) < 3 or 0 < theirs[0] <= theirs[1]
     if not 0 < theirs[0] <= theirs[1]:

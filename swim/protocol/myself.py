@@ -24,7 +24,7 @@ from swim.types import Address, MemberState
 
 __all__ = ["INCARNATION_MAX", "META_SIZE_MAX", "Myself", "check_tags"]
 
-META_SIZE_MAX = 512  # memberlist's limit (WIRE section 7)
+META_SIZE_MAX = 512  # memberlist's limit
 INCARNATION_MAX = 1 << 31
 _PROTOCOL_VERSIONS = bytes((1, 5, 2))
 _SERF_VERSIONS = bytes((2, 5, 5))
@@ -212,7 +212,7 @@ class Myself(Part):
             self._say_more(now)
 
     def fresh_id(self, now: float, newest: str) -> None:
-        """Go to the back of the queue (LEADER.md): a new id for the same process."""
+        """Go to the back of the queue: a new id for the same process."""
         self.mint(now, newest)
         self._say_more(now)
 

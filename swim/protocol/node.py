@@ -164,7 +164,7 @@ class Node(Parts):
     def yield_leadership(self, now: float) -> bool:
         """Step down: take a fresh id and queue at the back. False if this node did not lead.
 
-        Who is the only one that may lead, leads again. Raises ValueError with a pinned id.
+        One that is the only one that may lead leads again. Raises ValueError with a pinned id.
         """
         self.require_may_yield()
         leads = self.leader is not None and self.leader.name == self.name
@@ -480,7 +480,7 @@ class Node(Parts):
 
     @property
     def floor(self) -> str:
-        """The newest leader's id that this node has followed or heard of (LEADER.md)."""
+        """The newest leader's id that this node has followed or heard of."""
         return self._leadership.floor
 
     def members(self) -> tuple[Member, ...]:

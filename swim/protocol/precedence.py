@@ -1,9 +1,8 @@
 """Which news changes what is known of a member: the one table of update precedence.
 
-SWIM section 4.2, with memberlist's rules where they differ (WIRE section 7, "Rules on receipt"):
-an alive of equal incarnation does not clear a suspicion, and a death stands until the member
-itself answers with a higher incarnation. The table compares news of *one* process (one boot); for
-two processes under one name see `supersedes`.
+SWIM section 4.2, with memberlist's rules where they differ: an alive of equal incarnation does not clear a
+suspicion, and a death stands until the member itself answers with a higher incarnation. The table compares
+news of *one* process (one boot); for two processes under one name see `Membership`.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ class Probing(Part):
         if not ping.sender_id:
             ack = Ack(ping.seq)
         else:
-            # Who watches a member needs its boot only; who names itself asks about a claim.
+            # An observer needs the boot only; a node that names itself asks about a claim.
             own_id = self._myself.id if ping.source_node else None
             ack = Ack(
                 ping.seq,

@@ -6,8 +6,8 @@ back with its word, and nobody's word keeps it out. It waits, and says nothing m
 - While its packets get lost although others answer: it would be given up for its quality again.
 - When it was given up for the third time within a minute, until its links have been whole for some seconds.
 
-Silence counts for nothing once it is over: who was cut off comes back as soon as packets pass both ways.
-A restarted process knows of no deaths, and never waits.
+Silence counts for nothing once it is over: a node that was cut off comes back as soon as packets pass both
+ways. A restarted process knows of no deaths, and never waits.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 On every ring a member observes the members that follow it, up to and including the next of our
 own: foreign members cannot observe, so each has an own observer on every ring too. Where they are
 many more than we are, some have none: they see to each other. Names, not ids, are hashed, so that a
-fresh id reshuffles nothing (DESIGN section 3).
+fresh id reshuffles nothing.
 """
 
 from __future__ import annotations

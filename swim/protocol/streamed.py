@@ -21,7 +21,7 @@ __all__ = ["Streamed"]
 _STABLE_S = 1.0
 _FEW = 16
 _ANSWER_S = 10.0
-"""Who needs the stream is answered over it for so long."""
+"""A member that needs the stream is answered over it for so long."""
 _MOST = 0.5
 
 

@@ -253,7 +253,7 @@ class Suspicion(Part):
             self._step(name, now)
 
     def _consent(self, case: Case) -> None:
-        """Who asks is certain, and it is refused here as well: nothing speaks against that."""
+        """Observers that ask and are certain: it is refused here as well, so nothing speaks against that."""
         for asker, poll in list(case.askers.items()):
             if poll.certain:
                 self._verdicts.answer(asker, poll, OpinionKind.AGREE)
@@ -262,7 +262,8 @@ class Suspicion(Part):
     def stream_ended(self, name: str, now: float) -> None:
         """A stream with its process ended unasked: it may be gone, so ping at once.
 
-        Who does not observe it only remembers that: it may have to, when all its observers have died as well.
+        A node that does not observe it only remembers that: it may have to observe it soon, when all that do
+        have died as well.
         """
         watch, record = self.probing.subjects.get(name), self._table.get(name)
         if watch is None and record is not None and record.boot is not None:

@@ -27,7 +27,7 @@ __all__ = ["Sync", "answer_to", "delegate_clash"]
 
 _LOST_MAX, _LOST_SIZE_MAX = 64, 2_048
 REST_S = 0.4
-"""A view that has not changed for so long is worth comparing (DETECTOR.md section 3)."""
+"""A view that has not changed for so long is worth comparing."""
 _CROWD_S = 0.1
 """After joining, until it is seen whether others joined at the same time."""
 _SMALL_CLUSTER = 32

@@ -86,7 +86,7 @@ class Record:
     """What is known of one member. Replaced as a whole when something changes.
 
     `solo` marks a death that this node concluded alone, from silence: it is not sent, and any word
-    that the member lives cancels it (LEADER.md). `view` is the record's share of the view hash, `entry`
+    that the member lives cancels it. `view` is the record's share of the view hash, `entry`
     the record in a push/pull (nearly all that is exchanged is known, and has only to be compared). `token`
     is the fencing token of the member's latest term, if it shows one; `voters`, which it is configured with.
     """

@@ -37,7 +37,7 @@ _TERMS_PER_S, _TERMS_BURST = 0.5, 5
 
 
 class Tenure(Part):
-    """The terms of a leader by the derived rule (LEADER.md)."""
+    """The terms of a leader by the derived rule."""
 
     def __init__(
         self,

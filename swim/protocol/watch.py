@@ -74,7 +74,7 @@ class Poll:
     desperate: bool
     """It has been silent for so long that only the observers that answer at all are counted."""
     awaited: tuple[str, ...]
-    """Those whose answers are waited for: who does not answer this node either may be dead, too."""
+    """Those whose answers are waited for: one that does not answer this node either may be dead, too."""
     agreed: dict[str, None] = field(default_factory=dict)
     vetoed: bool = False
 

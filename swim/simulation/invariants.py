@@ -53,8 +53,8 @@ class Invariants:
     - A death stands until the member itself answers with a higher incarnation (unless the viewer had
       reached it alone), so nobody is resurrected by stale news.
     - Incarnations of one process never go back in anybody's view.
-    - The leader that a process follows never has a lower id than those before, outside solo periods
-      (LEADER.md); nor does its floor ever fall.
+    - The leader that a process follows never has a lower id than those before, outside solo periods;
+      nor does its floor ever fall.
     - With voters, no two processes hold the lease at one instant of true time, whatever they believe of
       it; a lease that has run out is not prolonged, and each term's token is above all earlier ones.
     - What a node keeps queued is bounded.

@@ -1,7 +1,7 @@
 """The messages of the protocol as values. How they look as bytes is the business of `codec`.
 
 Field names are ours; memberlist's stand beside them where they differ. What is marked *ours* is an
-extra map field that foreign members skip (WIRE section 9); it is left out of the bytes when empty.
+extra map field that foreign members skip; it is left out of the bytes when empty.
 """
 
 from __future__ import annotations

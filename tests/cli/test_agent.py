@@ -1,4 +1,4 @@
-"""`swim agent --json` as the black box that AGENT.md describes: real processes, real sockets."""
+"""`swim agent --json` as a black box: real processes, real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who leads (LEADER.md): the rule, what is solo, and the traces that broke simpler rules."""
+"""Who leads: the rule, what is solo, and the traces that broke simpler rules."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ class TestStall:
 
 
 class TestTraces:
-    """LEADER.md, in its order; 1 is `a`, 2 is `b` and so on."""
+    """One after the other, as they were found; 1 is `a`, 2 is `b` and so on."""
 
     def test_1_mutual_accusation_with_a_bystander(self, net: Net) -> None:
         a, b, c = net.cluster("a", "b", "c")

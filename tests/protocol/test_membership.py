@@ -1,4 +1,4 @@
-"""The rules on receipt (WIRE section 7): what news of a member changes, reports and sets going."""
+"""The rules on receipt: what news of a member changes, reports and sets going."""
 
 from __future__ import annotations
 

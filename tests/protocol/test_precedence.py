@@ -11,8 +11,8 @@ from swim.types import MemberState
 
 ALIVE, SUSPECT, DEAD, LEFT = MemberState.ALIVE, MemberState.SUSPECT, MemberState.DEAD, MemberState.LEFT
 
-# SWIM section 4.2 and WIRE section 7, written out: (known, news) -> does it change at a lower, the same, a
-# higher incarnation?
+# SWIM section 4.2 with memberlist's rules, written out: (known, news) -> does it change at a lower, the same,
+# a higher incarnation?
 EXPECTED = {
     (ALIVE, ALIVE): (False, False, True),
     (ALIVE, SUSPECT): (False, True, True),

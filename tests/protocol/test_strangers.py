@@ -236,7 +236,7 @@ class TestPoison:
         assert node.leader is not None
 
     def test_a_floor_without_its_leader_is_not_followed(self, net: Net) -> None:
-        """As a bare number it makes nodes chase it (LEADER.md)."""
+        """As a bare number it makes nodes chase it."""
         a, b = net.cluster("a", "b")
         floor = mint_id(int((EPOCH + net.now) * 1000) + 60_000, random.Random(3))
         stranger = net.puppet("x")
