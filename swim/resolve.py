@@ -59,6 +59,7 @@ class Seeds:
                 nursery.start_soon(self._look_up, text, family)
         return tuple(dict.fromkeys(address for text in self._parsed for address in self._known.get(text, ())))
 
+    @trio.lowlevel.enable_ki_protection
     async def _look_up(self, text: str, family: socket.AddressFamily) -> None:
         host, port = self._parsed[text]
         problem = f"no answer in {_RESOLVE_PATIENCE:.0f} s"

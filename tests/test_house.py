@@ -325,6 +325,25 @@ def test_the_library_does_not_print(module: Module) -> None:
     assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls)
 
 
+def test_ctrl_c_strikes_no_task_of_a_node() -> None:
+    """A task inherits no protection. Struck in the middle, a node would end without a farewell."""
+    names = ["driver", "keeper", "kept", "resolve", "streams", "talk", "whereabouts"]
+    nodes = [node for name in names for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text()))]
+    protected = {
+        node.name
+        for node in nodes
+        if isinstance(node, ast.AsyncFunctionDef)
+        and any(ast.unparse(each) == "trio.lowlevel.enable_ki_protection" for each in node.decorator_list)
+    }
+    started = [
+        ast.unparse(node.args[0]).split(".")[-1]
+        for node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("start_soon")
+    ]
+    assert len(started) > 10
+    assert [name for name in started if name not in protected] == []
+
+
 def test_versions_agree() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["name"] == "trio-swim"
