@@ -1,9 +1,10 @@
 """Broadcasts, in the form of Serf's user events; and Serf's other gossip, which this node passes on.
 
 A broadcast is flooded like all news, rides on pings, and stands in push/pulls for a while. Each has a time
-of the event clock, a Lamport clock: what is older than all that can be remembered is not taken any more. Ours
-also tell their origin and number, in fields that Serf passes on unread; Serf's are known by time, name and
-payload.
+of the event clock, a Lamport clock: what is older than all that can be remembered is not taken any more. Who
+founds a cluster sets it by the wall clock, so that what was recorded of an earlier life of the cluster is
+older than all of its own. Ours also tell their origin and number, in fields that Serf passes on unread;
+Serf's are known by time, name and payload.
 
 Intents announce that a member joins or leaves. Serf calls a member that memberlist declares dead "left" if
 its intent came before, otherwise "failed".
@@ -43,7 +44,9 @@ _EXCHANGED_PER_S = 128.0
 """New events that are learned from exchanges, in the long run; floods are not limited so."""
 _STEP_EVENTS = 64
 _INTENTS_MAX = 4_096
-_TIME_JUMP_MAX = 1 << 32
+_TICKS_PER_S = 100
+"""Of the wall clock, when a cluster is founded: it may have so many broadcasts per second in the long run."""
+_TIME_JUMP_MAX = 1 << 38
 """A time so far ahead of this node's clock is made up. Followed, it would use the clock up for everybody."""
 _TIME_MAX = 1 << 63
 _PASSED_MAX = 512
@@ -61,6 +64,8 @@ class Broadcasts(Part):
         self._number = 0
         self._event_clock = self._status_clock = self._query_clock = 1
         """The time of the next event, intent and query."""
+        self._birth = 0
+        """Of the cluster, if this node has founded it; others have a floor from whoever let them in."""
         self._heard = Heard()
         self._passed: dict[bytes, None] = {}
         """What this node has passed on lately, as it came."""
@@ -95,6 +100,11 @@ class Broadcasts(Part):
         event = HeardEvent(name, payload, self._name, self._myself.boot, self._number)
         self._take(self._event_clock, event, now)
         self._spread_event(self._event_clock - 1, event, now)
+
+    def found(self, now: float) -> None:
+        """This node founds a cluster: of ours, nothing is heard that is older."""
+        self._birth = max(0, int(self._wall(now) * _TICKS_PER_S))
+        self._event_clock = max(self._event_clock, self._birth)
 
     def joined(self, now: float) -> None:
         """This node has become a member."""
@@ -184,7 +194,7 @@ class Broadcasts(Part):
         if not self._within_reach(time, self._event_clock):
             return False
         self._event_clock = max(self._event_clock, time + 1)
-        if time < self._heard.floor:
+        if time < self._heard.floor or (event.origin and time < self._birth):
             self._outbox.drop("event-old")
             return False
         if not self._heard.add(time, event):
@@ -234,7 +244,8 @@ class Broadcasts(Part):
 
     def state(self, *, to_own: bool) -> bytes:
         """The user state of a push/pull: with the newest events, for whoever has missed one."""
-        if (self._plain and not to_own) or not (self._heard or self._foreign()):
+        nothing = not (self._heard or self._foreign() or (to_own and self._event_clock > 1))
+        if nothing or (self._plain and not to_own):
             return b""
         if self._events is None:
             self._events = self._heard.packed(_EXCHANGED_SIZE_MAX)
@@ -276,7 +287,7 @@ class Broadcasts(Part):
             self._deny_leaving(now)
 
     def _take_exchanged(self, time: int, event: HeardEvent, now: float) -> None:
-        if time < self._heard.floor:
+        if time < self._heard.floor or (event.origin and time < self._birth):
             return
         if event.size >= self._dissemination.part_max:
             self._outbox.drop("user-size")

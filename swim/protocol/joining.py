@@ -6,7 +6,9 @@ all and joins with an ordinary push/pull. Seeds that are not members yet say so.
 fit (its clock, its versions, where its members are) does not decide while another may.
 
 A node that is itself one of the seeds founds the cluster when no member answers: at once if its address is
-the lowest of them, else after `Config.founding_silence`. But not while a lower one is joining, too, of which
+the lowest of them, else after `Config.founding_silence`. It is one if its own list has it, or if another that
+is joining has found it at one of its seeds: a look shows that only to a node that then asks the looker
+itself, as anybody can send an old look again. But not while a lower one is joining, too, of which
 it hears by its own look or by the other's: of those that start together only the lowest founds, and the
 others join it, whichever seeds are silent. Nor beside a cluster that it cannot join.
 """
@@ -38,6 +40,7 @@ _EAGER_INTERVAL = 0.25
 _JOINING_S = 3.0
 """A lower seed that said that it is joining is waited for so long, unless it says so again."""
 _CLOCK_MS_MAX = 1 << 47
+_CALLERS_MAX = 16
 
 
 class _Outcome(Enum):
@@ -54,6 +57,8 @@ class _Outcome(Enum):
 class _Said:
     outcome: _Outcome
     text: str = ""
+    boot: bytes = b""
+    """Of one that is joining itself."""
 
 
 class Joining(Part):
@@ -69,6 +74,7 @@ class Joining(Part):
         naming: Naming,
         *,
         reaches: Callable[[Address], bool],
+        founded: Callable[[float], None],
         joined: Callable[[float], None],
         failed: Callable[[SwimError, float], None],
     ) -> None:
@@ -80,6 +86,7 @@ class Joining(Part):
         self._electorate = electorate
         self._naming = naming
         self._reaches = reaches
+        self._founded = founded
         self._joined = joined
         self._failed = failed
         self._started = 0.0
@@ -89,6 +96,9 @@ class Joining(Part):
         self._lower: dict[Address, float] = {}
         """Lower seeds that are joining and may found a cluster; when they said so last."""
         self._looks: dict[int, Address] = {}
+        self._callers: dict[Address, None] = {}
+        """Where others that are joining have looked at this node from; they are asked whether that is so."""
+        self._calls: set[int] = set()
         self._join: tuple[int, Address] | None = None
         self._newest = ""
 
@@ -122,15 +132,29 @@ class Joining(Part):
         founder = pack_addresses([self._myself.address]) if self._named else b""
         return replace(self._sync.greeting(now, joining=True), founder=founder)
 
-    def asked_by(self, greeting: Greeting | None, now: float) -> PushPull:
-        """Answer another's push/pull while joining; who is looked at, is somebody's seed."""
+    def asked_by(self, greeting: Greeting | None, host: str, now: float) -> PushPull:
+        """Answer another's push/pull while joining. Who is looked at may be somebody's seed."""
         other = greeting is not None and greeting.joining and greeting.boot != self._myself.boot.encode()
-        if greeting is not None and other and self._sync.is_fresh(greeting, now):
-            self._named = True
-            for address in unpack_addresses(greeting.founder)[:1]:
-                if address in self._sync.seeds:  # anybody could say so
-                    self._heed(address, now)
-        return answer_to(greeting, PushPull((), greeting=self._greeting(now)))
+        if greeting is None or not other or not self._sync.is_fresh(greeting, now):
+            return answer_to(greeting, PushPull((), greeting=self._greeting(now)))
+        for address in unpack_addresses(greeting.founder)[:1]:
+            if address in self._sync.seeds:  # anybody could say so
+                self._heed(address, now)
+        if not self._named and greeting.port and len(self._callers) < _CALLERS_MAX:
+            self._callers[Address(host, greeting.port)] = None
+            self._timers.set_if_unset("callers", now + _EAGER_INTERVAL, self._ask_callers)
+        found = any(
+            said.boot == greeting.boot
+            for at, said in self._said.items()
+            if said.boot and at in self._sync.seeds
+        )
+        return answer_to(greeting, PushPull((), greeting=replace(self._greeting(now), seed=found)))
+
+    def _ask_callers(self, now: float) -> None:
+        """By now they know which process has answered their look."""
+        callers, self._callers = self._callers, {}
+        for address in () if self._named else callers:
+            self._calls.add(self._outbox.request(address, PushPull((), greeting=self._greeting(now))))
 
     def _heed(self, address: Address, now: float) -> None:
         """One that would found a cluster is joining there. If it is lower, it goes first."""
@@ -143,6 +167,10 @@ class Joining(Part):
             address, self._join = self._join[1], None
             self._finish(answer, address, now)
             return True
+        if token in self._calls:
+            self._calls.remove(token)
+            self._hear_caller(answer, now)
+            return True
         looked_at = self._looks.pop(token, None)
         if looked_at is None:
             return False
@@ -151,6 +179,13 @@ class Joining(Part):
         if self.active and self._join is None:
             self._consider_founding(now)
         return True
+
+    def _hear_caller(self, answer: StreamMessage | Exception | None, now: float) -> None:
+        """It answers this process, so it lives: is this node one of its seeds?"""
+        greeting = answer.greeting if isinstance(answer, PushPull) else None
+        if self.active and greeting is not None and greeting.joining and greeting.seed:
+            self._named = True
+            self._look_around(now)
 
     def _hear(self, address: Address, answer: StreamMessage | Exception | None, now: float) -> None:
         """What came of a look."""
@@ -162,7 +197,8 @@ class Joining(Part):
             self._named = True  # it was this node itself, under another of its addresses
             self._said[address] = _Said(_Outcome.MYSELF)
         elif greeting is not None and greeting.joining:
-            self._said[address] = _Said(_Outcome.JOINING, "it is joining itself")
+            self._said[address] = _Said(_Outcome.JOINING, "it is joining itself", greeting.boot)
+            self._named = self._named or greeting.seed
             for founder in unpack_addresses(greeting.founder)[:1]:
                 self._heed(founder, now)
             self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)
@@ -300,6 +336,7 @@ class Joining(Part):
 
     def _found(self, now: float) -> None:
         self._leadership.founded_alone = True
+        self._founded(now)
         if self._myself.record is None:
             self._myself.enter(now, self._newest)
         self._done(now)
@@ -320,6 +357,7 @@ class Joining(Part):
         self._timers.cancel("look")
         self._timers.cancel("found")
         self._timers.cancel("give up")
+        self._timers.cancel("callers")
 
 
 def _id(node: NodeState) -> str:

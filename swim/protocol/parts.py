@@ -183,6 +183,7 @@ class Parts:
             self._electorate,
             self._naming,
             reaches=lambda address: self._networks.reaches(address),
+            founded=self._broadcasts.found,
             joined=self._joined,
             failed=self._fail,
         )

@@ -171,6 +171,7 @@ def greeting(body: Body) -> Greeting:
         raw(body, b"v", SETUP_SIZE_MAX),
         number(body, b"q", U32),
         raw(body, b"x", _EXTRA_SIZE_MAX),
+        flag(body, b"s"),
     )
 
 
@@ -362,6 +363,7 @@ def pack_push_pull_header(join: bool, nodes: int, user_state: int, hello: Greeti
             "n": hello.name,
             "p": hello.port,
             "q": hello.question,
+            "s": hello.seed,
             "t": hello.to,
             "v": hello.setup,
             "x": hello.asker,

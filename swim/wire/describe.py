@@ -236,6 +236,7 @@ def _push_pull(message: PushPull, payload: Callable[[bytes], Any]) -> dict[str, 
             v=hello.setup,
             q=hello.question,
             x=hello.asker,
+            s=hello.seed,
             p=hello.port,
         ) | {"n": hello.name}
         if hello.to:

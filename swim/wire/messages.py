@@ -174,6 +174,7 @@ class Greeting:
     setup: bytes = b""  # "v": the voters, as its cluster has them: a packed configuration
     question: int = 0  # "q": the number of the request, and of what is answered
     asker: bytes = b""  # "x", of an answer: the boot of whoever asked
+    seed: bool = False  # "s", of an answer of one that is joining: the asker has answered at one of its seeds
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from swim.config import Config
 from swim.protocol.node import Phase, Request
 from swim.simulation import Network, SimulatedNode, World
 from swim.simulation.chaos import CLOCK_ERROR, Chaos
+from swim.simulation.world import EPOCH
 from swim.types import Address
 from tests.explorer.attacker import Attacker, Packet
 from tests.explorer.oracle import Finding, Oracle
@@ -142,6 +143,12 @@ class Arena(World):
             node._open_output()
             node._resume()
 
+    def set_clock(self, name: str) -> None:
+        """By NTP, to the tenth of a second: after a day its drift would keep the node out."""
+        clock = self.nodes[name].host.clock
+        off = clock.wall(clock.local(self.now)) - EPOCH - self.now
+        clock.shift_wall(self.random(f"ntp:{name}").uniform(-0.1, 0.1) - off)
+
     def clear(self) -> None:
         """The weather is fine, and nobody interferes."""
         assert self.attacker is not None
@@ -203,6 +210,13 @@ class Storm(Chaos):
     def _yield(self, name: str) -> None:
         if not any(node.options.get("pinned_id") for node in self.world.acting()):
             super()._yield(name)
+
+    def _move(self, name: str) -> None:
+        """It may be restarted there before all have heard of it."""
+        if self._may_move(name):
+            if name in self.world.voters:
+                self._moved.add(name)
+            super()._move(name)
 
     def _sleep(self, name: str) -> None:
         self.world.sleep(name, 12.0 * self._rng.random() ** 2)

@@ -455,6 +455,7 @@ def _former_life(seed: int, rng: Random) -> tuple[Arena, float | None]:
     arena.run(rng.choice([5.0, 600.0, 86_400.0]))
     told = len(arena.messages)
     for name in everybody:
+        arena.set_clock(name)
         arena.restart(name)
         arena.run(rng.uniform(0.0, 0.5))
     for packet in former:
@@ -479,6 +480,7 @@ def _waiting(seed: int, rng: Random) -> tuple[Arena, float | None]:
         arena.crash(name)
     arena.run(rng.choice([10.0, 86_400.0]))
     before = len(arena.oracle.terms)
+    arena.set_clock("n2")
     arena.restart("n2", seeds=["n0"])
     victim = arena.nodes["n2"].address
     for packet in former:

@@ -209,6 +209,21 @@ class TestFounding:
         nodes = [net.start("a", "b"), net.start("b", "a")]
         assert net.run_until(lambda: all(len(node.members()) == 2 for node in nodes), 4)
 
+    @pytest.mark.parametrize("looker", ["is gone", "lives, and looks elsewhere"])
+    def test_an_old_look_makes_nobody_a_seed(self, net: Net, looker: str) -> None:
+        """Anybody can send it again, to any node that waits."""
+        waiting = net.start("a", "s")
+        other = net.puppet("b")
+        if looker != "is gone":
+            other.answer = PushPull((), greeting=other.greeting(joining=True))
+        for _ in range(80):
+            other.push(waiting, greeting=other.greeting(joining=True))
+            net.run(0.1)
+        assert waiting.phase is Phase.JOINING
+        other.answer = PushPull((), greeting=other.greeting(joining=True, seed=True))
+        other.push(waiting, greeting=other.greeting(joining=True))
+        assert member(net, waiting, 6) is not None
+
     def test_the_lowest_that_comes_late_joins_what_another_founded(self, net: Net) -> None:
         first = net.start("b", "ab")
         net.run(6)
