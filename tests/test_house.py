@@ -92,7 +92,7 @@ MAY_IMPORT_TRIO = (*TRIO, "swim.cli")
 
 MODULE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 50
-CORE_LINES_MAX = 8_300
+CORE_LINES_MAX = 8_350
 """Room for what bad networks and hands taught (see CHANGELOG, "Changed"); to be cut back when that stands."""
 PUBLIC_NAMES_MAX = 35
 """More than planned: errors and events of messages, of leadership and of trouble have names of their own."""
