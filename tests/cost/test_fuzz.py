@@ -1,22 +1,26 @@
-"""The cost fuzzer for half a minute; and that it finds what is expensive."""
+"""The cost fuzzer for a quarter of a minute; and that it finds what is expensive."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from math import inf
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
 from swim.protocol import heard, membership, reception
+from swim.protocol.node import Node
 from swim.protocol.table import MemberTable
+from swim.types import Address
 from swim.wire import framing, streams
 from tests.cost.fuzz import Arena, confirm, fuzz, ping_cost
 from tests.cost.inputs import Input, Inputs
 
-SECONDS = float(os.environ.get("SWIM_COST_SECONDS", "30"))
-SLACK = 4.0
-"""A machine may be so much slower than the one that the limits are meant for."""
+SECONDS = float(os.environ.get("SWIM_COST_SECONDS", "15"))
+SLACK = 3.0
+"""Not all is slowed down as a ping is, by whatever else a machine does."""
 
 
 def test_nothing_is_expensive() -> None:
@@ -69,17 +73,54 @@ PLANTED: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
 def test_finds_what_is_planted(
     plant: Callable[[pytest.MonkeyPatch], None], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With inputs of the kind that it is about: all kinds come up within a minute."""
-    arena = Arena(1)
-    ping = ping_cost(arena)
-    inputs = Inputs(7, arena.members)
+    """With inputs of the kind that it is about: all kinds come up within a minute.
+
+    Each is tried with the fault and without it in turn, so that both are on the same machine, busy or not;
+    and without it twice, so that what only varies is not taken for the fault.
+    """
+
+    def cost(item: Input, *, planted: bool) -> float:
+        arena = Arena(1)
+        with monkeypatch.context() as patch:
+            if planted:
+                plant(patch)
+            return arena.take(item)[0]
+
+    inputs = Inputs(7, Arena(1).members)
     found: list[Input] = []
     while len(found) < 25:
         item = inputs.next()
         if kind in item.kind:
             found.append(item)
-    before = max(confirm(item, 1, ping).excess for item in found)
-    plant(monkeypatch)
-    after = max(confirm(item, 1, ping).excess for item in found)
-    assert before < SLACK
-    assert after > 1.5 * before
+    found = list({item.data: item for item in found}.values())
+    found.sort(key=lambda item: cost(item, planted=False) - cost(item, planted=True))
+    least = {item: [inf, inf, inf] for item in found[:3]}
+    for number in range(8):
+        for item, costs in least.items():
+            tries = [cost(item, planted=planted) for planted in (False, True, False)]
+            least[item] = [min(pair) for pair in zip(costs, tries, strict=True)]
+        if number and any(after > 1.5 * max(before, again) for before, after, again in least.values()):
+            return
+    pytest.fail(f"not found: {list(least.values())}")
+
+
+def test_what_is_expensive_only_on_a_node_that_has_seen_much_is_confirmed_on_such_a_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receive, seen = Node.receive_datagram, WeakKeyDictionary[Node, int]()
+    many = inf
+
+    def slow(self: Node, data: bytes, source: Address, now: float) -> None:
+        seen[self] = seen.get(self, 0) + 1
+        if seen[self] > many:
+            sum(range(4_000_000))
+        receive(self, data, source, now)
+
+    monkeypatch.setattr(Node, "receive_datagram", slow)
+    arena = Arena(3)
+    ping_cost(arena)
+    many = seen[arena.node] + 30
+    report = fuzz(3, count=60)
+    assert report.beyond
+    assert max(found.number for found in report.beyond) > 1, "no fresh node is slow"
+    assert confirm(report.beyond[0].input, 1).excess < 1
