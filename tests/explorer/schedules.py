@@ -8,7 +8,10 @@ from random import Random
 from typing import Any
 
 from swim.config import Config
+from swim.protocol.changing import read_state, request_for
 from swim.simulation import Network, SimulatedNode
+from swim.types import Address
+from swim.wire.messages import UserMessage
 from tests.explorer.arena import Arena, Storm
 from tests.explorer.functions import play
 from tests.explorer.oracle import Finding
@@ -356,6 +359,63 @@ def _stray(seed: int, rng: Random) -> tuple[Arena, float | None]:
     if begun > 5:
         raise Finding("storm of terms", f"{begun} terms began in 15 s at {stray}")
     return arena, arena.calm_down(0.0)
+
+
+def _ask_for_voters(node: SimulatedNode, request: bytes) -> dict[str, Any]:
+    """As `Cluster.set_voters` does it."""
+    answer = node.core.answer(UserMessage(request), Address("192.0.2.1", 1), node.now())
+    node.flush()
+    state = read_state(answer.payload) if isinstance(answer, UserMessage) else None
+    assert state is not None
+    return state
+
+
+def _set_voters(arena: Arena, voters: tuple[str, ...], pass_time: Callable[[], None]) -> None:
+    """Ask whoever leads, until all is done."""
+    began = arena.now
+    while arena.now < began + 10 * arena.config.lease + 10.0:
+        for leader in arena.acting()[:1]:
+            state = _ask_for_voters(leader, request_for())
+            if state["me"] and tuple(state["v"]) == voters and not state["o"]:
+                return
+            if state["me"] and not state["o"]:
+                _ask_for_voters(leader, request_for(voters, state["c"], state["t"]))
+        pass_time()
+    raise Finding("not set", f"the voters are not {voters}:\n{arena.describe()}")
+
+
+@kind(3)
+def _set_anew(seed: int, rng: Random) -> tuple[Arena, float | None]:
+    """Five voters are replaced by new machines, one by one, by `set_voters`; each old one is stopped.
+
+    No gap is longer than a lease and half a second, and no node is restarted.
+    """
+    arena = Arena(seed, "set_anew", lease=rng.choice(_LEASES), voters=names(5))
+    arena.start(arena.voters)
+    arena.require_leader()
+    acted = arena.now
+
+    def pass_time() -> None:
+        nonlocal acted
+        arena.run(0.02)
+        if arena.acting():
+            acted = arena.now
+        elif arena.now - acted > arena.config.lease + 0.5:
+            raise Finding("gap", f"nobody has acted for {arena.now - acted:.2f} s")
+
+    for old in rng.sample(arena.voters, 5):
+        new = f"m{old}"
+        arena.add_node(new, rng.sample([node.name for node in arena.running()], 2), voters=names(5))
+        until = arena.now + rng.uniform(0.5, 3.0)
+        while arena.now < until:
+            pass_time()
+        arena.voters = tuple(new if name == old else name for name in arena.voters)
+        _set_voters(arena, arena.voters, pass_time)
+        rng.choice([arena.leave, arena.crash])(old)
+        until = arena.now + 2 * arena.config.lease + rng.uniform(0.5, 3.0)
+        while arena.now < until:
+            pass_time()
+    return arena, arena.calm_down()
 
 
 @kind(3)

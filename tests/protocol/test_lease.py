@@ -639,3 +639,45 @@ class TestQuicker:
     def test_a_shorter_one_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"at least 0\.5"):
             Config(lease=0.4)
+
+
+class TestNotKeptWaiting:
+    def test_the_first_in_the_queue_that_hears_no_voter_lets_others_lead(self, net: Net) -> None:
+        """It asks, they would grant, and it never learns of it."""
+        nodes = led(net, *"xwabc", voters=VOTERS)
+        net.cut("abc", "x")
+        net.run(L)
+        never_two(net, nodes, 3 * L)
+        assert [node.name for node in nodes if node.term is not None] == ["w"]
+        assert {leader(node) for node in nodes[1:]} == {"w"}
+
+    def test_workers_of_lower_id_that_go_by_another_list_keep_nobody_from_leading(self, net: Net) -> None:
+        """The reason that they give names what is in the way."""
+        net.split("tuvwx", "bcd")
+        workers = [net.start(name, "t" if name != "t" else "", voters=VOTERS) for name in "tuvwx"]
+        net.run(1.0)
+        voters = [net.start(name, "b" if name != "b" else "", voters=("b", "c", "d")) for name in "bcd"]
+        net.run(1.0)
+        net.heal()
+        for node in voters:
+            node.set_seeds([address_of("t")], net.now)
+        never_two(net, workers + voters, 10 * L)
+        assert all(len(node.members()) == 8 for node in workers + voters)
+        assert [node.name for node in workers + voters if node.term is not None] == ["b"]
+        assert {leader(node) for node in voters} == {"b"}
+        problem = workers[0].leadership(net.now).problem
+        assert problem is not None
+        assert "b goes by other voters" in problem
+        differ = net.events(workers[0], VotersDiffer)
+        assert {(event.theirs, event.ours) for event in differ} == {(("b", "c", "d"), VOTERS)}
+
+    def test_grants_to_a_candidate_that_was_paused_begin_no_term(self, net: Net) -> None:
+        """No term begins from a round that is older than a third of a lease: its token would be as old."""
+        a, *_ = nodes = net.cluster("a", "b", "c", voters=VOTERS)
+        assert net.run_until(lambda: bool(claims(net, ClaimKind.ASK)), 2 * L)
+        assert a.term is None
+        net.pause(a, 0.4 * L)
+        net.run(0.4 * L)
+        woke = mint_id(int((EPOCH + net.now) * 1000), net.rng)[:10]
+        never_two(net, nodes, 2 * L)
+        assert min(node.term.token[:10] for node in nodes if node.term is not None) >= woke
