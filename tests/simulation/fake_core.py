@@ -25,6 +25,9 @@ class FakeCodec:
     def stream_decoder(self, *, answering: bool) -> FakeDecoder:
         return FakeDecoder()
 
+    def stream(self, message: bytes) -> bytes:
+        return message
+
 
 class FakeNode:
     """Answers `ping` with `pong`, and a stream's content with the same in capitals."""
@@ -79,8 +82,8 @@ class FakeNode:
     def send(self, data: bytes, target: Address, now: float) -> None:
         self._out.append((data, target))
 
-    def ask(self, token: int, target: Address, content: bytes, now: float) -> None:
-        self._ask.append(Request(token, target, content))
+    def ask(self, token: int, target: Address, content: Any, now: float) -> None:
+        self._ask.append(Request(token, target, content, self.codec))
 
     def tell(self, event: Event, now: float) -> None:
         self._events.append(event)
