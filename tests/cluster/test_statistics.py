@@ -36,7 +36,8 @@ async def test_events_and_failures_are_counted() -> None:
         before = b.statistics()
         assert before.events["join"] == 2
         assert before.events["leader"] >= 1
-        assert set(before.events) == {"join", "update", "suspect", "recover", "dead", "leave", "leader"}
+        told = {"join", "update", "suspect", "recover", "dead", "leave", "leader"}
+        assert told <= set(before.events)
         a.abort()
         await c.leave()
         await everybody([b], sees("b"))

@@ -105,8 +105,8 @@ def test_what_the_dead_had_not_read_is_lost_and_nothing_comes_twice() -> None:
     world.pause("n2", 1)
     world.send("n1", "n2", b"never read")
     world.run(0.5)
-    world.crash("n2")
-    world.run(1)
+    world.crash("n2")  # with unread data, so that its kernel resets the streams: silence tells
+    world.run(5)
     with pytest.raises(SendError, match="'n2' is no member"):
         world.send("n1", "n2", b"late")
     world.restart("n2", seeds=["n0"])
