@@ -290,7 +290,7 @@ _CONFIGURATION = mutants(
 
 _ELECTORATE = mutants(
     "electorate",
-    _LEASE_TESTS,
+    ("tests/protocol/test_electorate.py", *_LEASE_TESTS),
     (
         "boots of the holder are not compared",
         "if record.boot != holder.boot and record.address",

@@ -210,6 +210,23 @@ class TestDoubt:
         assert a.term is not None
         assert claims(net, ClaimKind.FOLLOW)
 
+    def test_only_an_answer_to_its_own_question_confirms_it(self, net: Net) -> None:
+        a = net.start("a")
+        peers = [net.puppet(name).join(a) for name in "bc"]
+        net.run(3)
+        net.pause(a, 1.6)
+        net.run(2.0)
+        assert a.term is None
+        for peer in peers:
+            peer.claim(a, Claim(ClaimKind.FOLLOW, 12_345))
+        net.run(0.2)
+        assert a.term is None
+        question = claims(net, ClaimKind.CONFIRM)[-1]
+        for peer in peers:
+            peer.claim(a, Claim(ClaimKind.FOLLOW, question.round))
+        net.run(0.2)
+        assert a.term is not None
+
     def test_who_follows_another_does_not(self, net: Net) -> None:
         nodes = net.cluster("a", "b", "c")
         a, b, c = nodes
