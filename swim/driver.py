@@ -344,7 +344,7 @@ class Driver:
             if self.now() - now > _TURN_S:
                 break
         for address in self.transport.refusals(_REFUSALS_MAX, now):
-            self.node.receive_refusal(address, now)
+            self.receive_refusal(address)
         return now
 
     def _note_fault(self, source: Address | str) -> None:

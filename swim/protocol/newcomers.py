@@ -19,6 +19,7 @@ _BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 512
 _WAITING_MAX = 16_384
 _ASKING_MAX, _ASKED_PER_TURN = 128, 16
 _TRIES = 2
+_AGAIN_S = 0.5
 
 
 class Newcomers(Part):
@@ -58,6 +59,8 @@ class Newcomers(Part):
             name, news = self._waiting.popitem()
             if not self._ask_one(name, news, now):
                 self._waiting[name] = news
+                if not self._asking:  # no question of this part is open, whose end would go on with it
+                    self._timers.set_if_unset("newcomers", now + _AGAIN_S, self._ask_some)
                 return
         self._ask_soon(now)
 

@@ -172,6 +172,26 @@ async def test_the_node_hears_where_nobody_listens() -> None:
         assert await node.heard("receive_refusal") == [("receive_refusal", gone)]
 
 
+async def test_a_fault_about_a_refusal_is_noted_and_survived(caplog: pytest.LogCaptureFixture) -> None:
+    transport = open_transport("127.0.0.1", 0)
+    gone = transport.address
+    transport.close()
+    async with driven() as (node, driver):
+
+        def stumble(address: Address) -> None:
+            raise ZeroDivisionError
+
+        node.on["receive_refusal"] = stumble
+        node.datagrams.append((b"ping", gone))
+        driver.settle()
+        await node.heard("receive_refusal")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.sendto(b"still there?", node.address)
+            await node.heard("receive_datagram")
+        assert driver.transport.traffic.dropped == {"internal-error": 1}
+        assert "ZeroDivisionError" in caplog.text
+
+
 # --- streams that others open
 
 
