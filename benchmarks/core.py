@@ -234,6 +234,7 @@ def _flood(target: Address, own: Address, seconds: float) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as listener:
         udp.bind(own)
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # former connections do no harm
         listener.bind(own)
         listener.listen()
         core = Node(

@@ -64,7 +64,10 @@ def command(address: str, interval: float, key: bytes | None, label: str) -> Non
 
 
 def changes(before: Sequence[Seen], after: Sequence[Seen]) -> Iterator[Fields]:
-    """What leads from one look to the next, in the words of the agent's lines."""
+    """What leads from one look to the next, in the words of the agent's lines.
+
+    A node does not list members that it alone has given up: one that is missing is dead to that node.
+    """
     known = {member.name: member for member in before}
     for member in after:
         old = known.get(member.name)
@@ -82,6 +85,9 @@ def changes(before: Sequence[Seen], after: Sequence[Seen]) -> Iterator[Fields]:
             yield {"event": "recover", "member": member.name}
         elif not member.present:
             yield {"event": "leave" if member.state == "left" else "dead", **about, "reason": "told"}
+    for name in sorted(known.keys() - {member.name for member in after}):
+        if known[name].present:
+            yield {"event": "dead", "member": name, "reason": "told"}
     leaders = [next((one.name for one in look if one.leader), None) for look in (before, after)]
     if leaders[0] != leaders[1]:
         yield {"event": "leader", "leader": leaders[1], "is_me": False}

@@ -170,6 +170,8 @@ def seen(name: str, state: str = "alive", *, id: str = "01", leader: bool = Fals
         ([seen("a")], [seen("a", "suspect")], ["suspect a"]),
         ([seen("a", "suspect")], [seen("a")], ["recover a"]),
         ([seen("a", "suspect")], [seen("a", "dead")], ["dead a"]),
+        ([seen("a"), seen("b")], [seen("b")], ["dead a"]),
+        ([seen("a", "dead"), seen("b")], [seen("b")], []),
         ([seen("a")], [seen("a", "left")], ["leave a"]),
         ([seen("a", "dead")], [seen("a", id="02")], ["join a"]),
         ([seen("a", leader=True)], [seen("a"), seen("b", leader=True)], ["join b", "leader b"]),
