@@ -18,7 +18,7 @@ from tests.explorer.functions import play
 from tests.explorer.oracle import Finding
 from tests.explorer.schedules import KINDS, run
 
-SAMPLE = {"weather": range(1, 9), "derived": range(0, 4)}
+SAMPLE = {"weather": range(1, 9), "derived": range(0, 4), "returning_derived": (35,)}
 """Few of those that need no mending: CI has no time for more."""
 
 
