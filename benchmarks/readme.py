@@ -1,9 +1,10 @@
-"""The README's figures, from the records: nobody types them.
+"""The figures of both READMEs, from the records: nobody types them.
 
-    python -m benchmarks.readme            # write them between the README's two marks
+    python -m benchmarks.readme            # write them between the two marks of each page
     python -m benchmarks.readme --check    # exit status 1 if they are not those of benchmarks/results/
 
-A table for each record that there is, with the command that made it and what it was made on.
+`benchmarks/README.md` has a table for each record, with the command that made it and what it was made on;
+`README.md` has six of these figures (see `headlines`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from benchmarks import record, show
+from benchmarks import headlines, record, show
 from benchmarks.faults.rows import ROWS, TOLERATED
 
-__all__ = ["BEGIN", "END", "command_of", "main", "section"]
+__all__ = ["BEGIN", "END", "FIGURES", "README", "command_of", "main", "section"]
 
 README = record.RESULTS.parent.parent / "README.md"
+FIGURES = record.RESULTS.parent / "README.md"
 BEGIN, END = "<!-- figures: python -m benchmarks.readme -->", "<!-- end of the figures -->"
 SCENARIOS = ("join storm", "one node joins", "tag change", "graceful leave", "SIGKILL")
 
@@ -213,32 +216,12 @@ def _suffered(runs: list[Record], leads: bool) -> list[str]:
     ]
 
 
-DETECTOR = {
-    "A": ("one crashes, its process or its host", "healthy dead"),
-    "B": ("many crash at once; all but one do", "healthy dead"),
-    "C": ("some stand still, or are deaf or mute, again and again", "in healthy views"),
-    "D": ("bad links of a few", "in healthy views"),
-    "E": ("up to 30 % of all packets lost, in bursts too", "false deaths"),
-    "partitions": ("a partition of a second to an hour, then its heal", "lost"),
-}
-"""Scenarios, and the figure that tells of members who were lost and should not be."""
-
-
-def detector(folder: str) -> list[str]:
+def detector(_: str) -> list[str]:
     """How often the detector was wrong, of all trials in its folder of records."""
-    found = [
-        one
-        for path in sorted((record.RESULTS / folder).glob("*.json"))
-        for one in json.loads(path.read_text(encoding="utf-8"))["results"]
+    rows = [
+        [title, ", ".join(f"{size:,}" for size in sizes), f"{trials:,}", f"{wrong:.0f}"]
+        for title, sizes, trials, wrong in headlines.detected()
     ]
-    rows = []
-    for scenario, (title, figure) in DETECTOR.items():
-        cells = _select(found, scenario=scenario)
-        sizes = sorted({one["options"]["nodes"] for one in cells})
-        wrong = sum(one["figures"][figure]["sum"] for one in cells)
-        trials = sum(one["trials"] for one in cells)
-        if cells:
-            rows.append([title, ", ".join(f"{size:,}" for size in sizes), f"{trials:,}", f"{wrong:.0f}"])
     if not rows:
         return []
     table = _table(("simulated", "members", "trials", "healthy members wrongly given up"), rows)
@@ -246,7 +229,7 @@ def detector(folder: str) -> list[str]:
         "In the views of healthy members, that is: one that hears nobody at all for 15 s gives up everybody, "
         "for itself alone, as it cannot tell that from being the last."
     )
-    source = "[each cell and its goal](benchmarks/results/detector/summary.txt)"
+    source = "[each cell and its goal](results/detector/summary.txt)"
     return [table, told, f"`python -m benchmarks.detector --scenario all`, in parts: {source}."]
 
 
@@ -313,7 +296,7 @@ def section() -> str:
     for name, introduction, make in PARTS:
         blocks = make(name)
         if name in ALTERNATIVES and blocks:
-            blocks.insert(0, f"![{ALTERNATIVES[name]}](benchmarks/results/{name}.svg)")
+            blocks.insert(0, f"![{ALTERNATIVES[name]}](results/{name}.svg)")
         if blocks:
             parts.append("\n\n".join([introduction, *blocks]))
     return "\n\n".join(parts)
@@ -340,14 +323,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args(argv)
-    text = README.read_text(encoding="utf-8")
+    pages = [(README, headlines.section()), (FIGURES, section())]
+    stale = [path for path, figures in pages if not _write(path, figures, args.check)]
+    return int(args.check and bool(stale))
+
+
+def _write(path: Path, figures: str, check: bool) -> bool:
+    """Put the figures between the marks of this page, unless it is only checked. Were they there already?"""
+    text = path.read_text(encoding="utf-8")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    new = f"{head}{BEGIN}\n\n{section()}\n\n{END}{tail}"
-    if args.check:
-        return int(new != text)
-    README.write_text(new, encoding="utf-8")
-    return 0
+    new = f"{head}{BEGIN}\n\n{figures}\n\n{END}{tail}"
+    if not check:
+        path.write_text(new, encoding="utf-8")
+    return new == text
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Self-managing clusters for trio programs. See the README for a tour."""
+"""Self-managing clusters for trio programs. README.md of the repository is the tour."""
 
 from __future__ import annotations
 

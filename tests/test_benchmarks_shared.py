@@ -116,16 +116,25 @@ def test_news_in_simulation_reaches_all(tmp_path: Path, capsys: pytest.CaptureFi
     assert "host is lost" in capsys.readouterr().out
 
 
-def test_the_readme_has_figures_and_how_they_were_made() -> None:
-    text = readme.README.read_text(encoding="utf-8")
-    shown = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
+def test_the_figures_on_the_pages_are_those_of_the_records() -> None:
+    assert readme.main(["--check"]) == 0, "run python -m benchmarks.readme"
+    shown = between_marks(readme.FIGURES)
     assert "| --- |" in shown
     records = [json.loads(path.read_text(encoding="utf-8")) for path in record.RESULTS.glob("*.json")]
     commands = set(map(readme.command_of, records))
     told = re.findall(r"^`(python -m benchmarks[^`]*)`: ", shown, re.MULTILINE)
     assert told
-    assert [command for command in told if command not in commands] == [], "run python -m benchmarks.readme"
-    assert readme.section().count("| --- |") >= len(told)
+    assert [command for command in told if command not in commands] == []
+
+
+def test_the_readme_has_six_figures_with_commands_that_exist() -> None:
+    commands = re.findall(r"^  `python -m benchmarks\.(\w+)", between_marks(readme.README), re.MULTILINE)
+    assert len(commands) == 6
+    assert set(commands) <= {benchmark.name for benchmark in ALL}
+
+
+def between_marks(page: Path) -> str:
+    return page.read_text(encoding="utf-8").partition(readme.BEGIN)[2].partition(readme.END)[0]
 
 
 def test_the_summary_names_records_failures_and_what_a_quick_run_leaves_out() -> None:

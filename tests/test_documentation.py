@@ -7,13 +7,11 @@ import importlib
 import inspect
 import pkgutil
 import re
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import swim
-from swim.protocol.states import diagram
 
 NAMES = [
     "cluster",
@@ -58,8 +56,3 @@ def test_all_modules_with_examples_are_tested() -> None:
             module = importlib.import_module(found.name)
             if any(test.examples for test in doctest.DocTestFinder().find(module)):
                 assert module in MODULES
-
-
-def test_the_diagram_of_states_is_drawn_from_their_transitions() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    assert f"```mermaid\n{diagram()}\n```" in readme

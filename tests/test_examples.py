@@ -1,17 +1,13 @@
-"""The examples run as they stand and show what they promise; so does the README where it is no program."""
+"""The examples run as they stand and show what they promise."""
 
 from __future__ import annotations
 
 import ast
-import dataclasses
-import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from swim.config import Config
 from tests.house import ROOT
 from tests.test_house import run_python
 
@@ -94,53 +90,3 @@ def test_every_example_is_run() -> None:
         "registry.py",
         "testing.py",
     ], "write a test for the new one"
-
-
-# --- what the README says in passing
-
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    "page", ["README.md", *(f"{folder}/README.md" for folder in ("examples", "benchmarks"))]
-)
-def test_links_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#:]+)\)", text)
-    assert links
-    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
-
-
-def test_anchors_lead_somewhere() -> None:
-    titles = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
-    anchors = {title.lower().replace(" ", "-") for title in titles}
-    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors
-
-
-def test_commands_exist() -> None:
-    pytest.importorskip("click")
-    from swim.cli.root import cli
-
-    named = set(re.findall(r"^(?:\$ |\| `)?swim (\w+)", README, re.MULTILINE))
-    assert named == set(cli.list_commands(click_context()))
-
-
-def click_context() -> Any:
-    import click
-
-    return click.Context(click.Command("swim"))
-
-
-def test_defaults_are_those_of_the_code() -> None:
-    lan, wan, local = Config.lan(), Config.wan(), Config.local()
-    assert f"`silence_tolerance` ({lan.silence_tolerance:g} s)" in README
-    assert f"`pause_tolerance` ({lan.pause_tolerance:g} s)" in README
-    for profile in (wan, local):
-        changed = [
-            f"`{field.name}={getattr(profile, field.name):g}`"
-            for field in dataclasses.fields(Config)
-            if getattr(profile, field.name) != getattr(lan, field.name)
-        ]
-        assert changed
-        assert [text for text in changed if text not in README] == []

@@ -1,5 +1,5 @@
 """The house rules, as tests: who may import whom, what the core may not do, how big
-things may grow, which names are public, and that what the README says is true."""
+things may grow, and which names are public. (`test_pages` holds what the pages say.)"""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from tests.house import PACKAGE, ROOT, Module, ambient, modules, set_iterations
 
 MODULES = modules()
 CORE = [module for module in MODULES if module.name.startswith(("swim.wire", "swim.protocol"))]
-README = ROOT / "README.md"
 
 LAYERS = {
     "swim.text": 0,
@@ -133,9 +132,6 @@ PUBLIC = [
     "open_cluster",
     "rendezvous",
 ]
-
-SET_UP = ('pip install -e ".[cli]" && swim demo', 'pip install -e ".[test]" && pytest')
-SNIPPET_SECONDS_MAX = 60
 
 
 def within(name: str, packages: tuple[str, ...]) -> bool:
@@ -359,44 +355,3 @@ def test_versions_agree() -> None:
 
 def test_the_package_is_typed() -> None:
     assert (PACKAGE / "py.typed").exists()
-
-
-# --- the README
-
-
-def readme() -> str:
-    assert README.exists(), "README.md is missing"
-    return README.read_text(encoding="utf-8")
-
-
-def snippets() -> list[str]:
-    """The Python programs of the README, in order."""
-    if not README.exists():
-        return []
-    return re.findall(r"^```python\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize("command", SET_UP)
-def test_readme_gives_the_set_up_on_one_line(command: str) -> None:
-    assert command in [line.strip() for line in readme().splitlines()]
-
-
-def test_ci_runs_what_the_readme_says() -> None:
-    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
-    assert "README.md" in script, ".ci/run must take its test command from the README"
-    assert not re.search(r"^\s*pytest", script, re.MULTILINE), (
-        ".ci/run must not have a test command of its own"
-    )
-
-
-def test_readme_has_a_program() -> None:
-    assert snippets(), "README.md has no ```python block"
-
-
-@pytest.mark.parametrize("number", range(len(snippets())))
-def test_readme_program_runs(number: int, tmp_path: Path) -> None:
-    program = tmp_path / f"readme_{number}.py"
-    program.write_text(snippets()[number], encoding="utf-8")
-    done = run_python(str(program), cwd=tmp_path, seconds=SNIPPET_SECONDS_MAX)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr

@@ -4,7 +4,7 @@
         [--nodes 16 128] [--trials N] [--seed N] [--only TEXT] [--ablate] [--quick] [--jobs 1|2]
 
 Every trial is a fork of one converged cluster, with chance of its own; all follow from the seed. A verdict
-compares with the figures of the prototype in DETECTOR.md (see `bounds`): met, or missed by how much.
+compares with the figures of the prototype (see `bounds`): met, or missed by how much.
 """
 
 from __future__ import annotations

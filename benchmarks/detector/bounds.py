@@ -1,9 +1,11 @@
-"""The figures that ours are compared with: those of DETECTOR.md, as they stand there, and nowhere else.
+"""The figures that ours are compared with: those of the prototype that chose the detector's design.
 
-Of each table the column of the complete rules is meant: "M1k" (A, B, G), "M1 c=3" and "M1 c=3 + poll" (C
-and D), "M1" (E), "ring flood" (F). A cell is compared with the same cell of the document and with no other;
-many cells of the issue are not in the document, and then nothing is compared. None of these figures was set,
-moved or chosen by what was measured. Where one cannot apply, `because` says why; it still counts as missed.
+The prototype was a simulation of its own, written before swim; its report had a table for each scenario, A to
+G. They are quoted here as they stood there, and nowhere else. Of each table the column of the complete rules
+is meant: "M1k" (A, B, G), "M1 c=3" and "M1 c=3 + poll" (C and D), "M1" (E), "ring flood" (F). A cell is
+compared with the same cell of the report and with no other; many of our cells are not in it, and then nothing
+is compared. None of these figures was set, moved or chosen by what was measured. Where one cannot apply,
+`because` says why; it still counts as missed.
 """
 
 from __future__ import annotations
@@ -108,7 +110,7 @@ def mass(size: int, percent: int) -> tuple[Goal, ...]:
 
 
 def survivor(*, host: bool) -> tuple[Goal, ...]:
-    """Section 0: "the last survivor of 5, of 3, of 2"; the issue asks for 8 as well."""
+    """The last survivor of 2, 3, 5 or 8."""
     return (Goal("last victim", "max", 20.0 if host else 1.0, "section 0, the last survivor"),)
 
 
@@ -167,9 +169,9 @@ def flood(size: int, loss: float, dead: float, *, wan: bool) -> tuple[Goal, ...]
     return (*told, Goal("missed", "mean", missed, source))
 
 
-# What DETECTOR.md does not have, from the issue and PEERS.md.
+# What the prototype did not measure.
 REUNION_S = 5.0
 """After a heal, until all views are equal: this, and a reconnect interval."""
 STORMS = {8: 0.18, 32: 0.60, 128: 4.1, 256: 8.9, 1000: 46.0}
-"""memberlist's join storms in PEERS.md, medians in seconds; for 1,000 that of the Rapid paper."""
+"""memberlist's join storms, measured before swim was written: medians, in seconds; 1,000: the Rapid paper."""
 NODE_SECONDS, MEMORY_GB = 3_000, 12

@@ -21,8 +21,8 @@ from benchmarks.detector.cells import Result
 
 __all__ = ["main", "merge"]
 
-HEAD = """Each cell: mean / p99 / worst of all trials, times in s; below, each figure of DETECTOR.md beside it
-(benchmarks/detector/bounds.py). Made from records; what is not here was not run."""
+HEAD = """Each cell: mean / p99 / worst of all trials, times in s; below, each figure of the prototype beside
+it (benchmarks/detector/bounds.py). Made from records; what is not here was not run."""
 
 
 def runs_of(record: dict[str, Any], told: dict[str, Any]) -> list[dict[str, Any]]:

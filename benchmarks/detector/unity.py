@@ -138,9 +138,9 @@ def cells_partitions(nodes: list[int], trials: int | None) -> list[Cell]:
             "views equal after",
             "max",
             bounds.REUNION_S + RECONNECT,
-            "the issue: 5 s and a reconnect interval",
+            "our goal: 5 s and a reconnect interval",
         ),
-        Goal("lost", "sum", 0, "the issue"),
+        Goal("lost", "sum", 0, "our goal"),
     )
     cells = []
     for size in nodes:
@@ -158,9 +158,9 @@ def cells_storms(nodes: list[int], trials: int | None) -> list[Cell]:
     goals: tuple[Goal, ...]
     figures: tuple[str, ...]
     for size in nodes:
-        goals = (Goal("false deaths", "sum", 0, "the issue"), Goal("missing", "sum", 0, "the issue"))
+        goals = (Goal("false deaths", "sum", 0, "our goal"), Goal("missing", "sum", 0, "our goal"))
         if size in bounds.STORMS:
-            goals += (Goal("all see all", "median", bounds.STORMS[size], "PEERS.md, memberlist"),)
+            goals += (Goal("all see all", "median", bounds.STORMS[size], "memberlist, measured"),)
         figures = ("all see all", "false deaths", "missing", "packets")
         trial = partial(storm, count=size)
         count = trials or (10 if size <= 128 else 1)
@@ -168,13 +168,13 @@ def cells_storms(nodes: list[int], trials: int | None) -> list[Cell]:
             Cell("storms", f"{size} join at once", Start(1, settle=1.0), trial, figures, goals, count)
         )
         for within in (1.0, 30.0):
-            goals = (Goal("lost", "sum", 0, "the issue"), Goal("false deaths", "sum", 0, "the issue"))
+            goals = (Goal("lost", "sum", 0, "our goal"), Goal("false deaths", "sum", 0, "our goal"))
             figures = ("one view after", "false deaths", "verdicts", "lost")
             trial = partial(mass_restart, within=within)
             title = f"all restart within {within:.0f} s"
             cells.append(Cell("storms", title, Start(size), trial, figures, goals, count))
         figures = ("absent", "packets", "views equal after", "lost", "false deaths")
-        goals = (Goal("lost", "sum", 0, "the issue"),)
+        goals = (Goal("lost", "sum", 0, "our goal"),)
         cells.append(
             Cell("storms", "a member gone mad", Start(size), madness, figures, goals, trials or count)
         )

@@ -53,7 +53,7 @@ def cells_e(nodes: list[int], trials: int | None) -> list[Cell]:
 
 
 def cells_clocks(nodes: list[int], trials: int | None) -> list[Cell]:
-    goals = (bounds.nobody("false deaths", "the issue"),)
+    goals = (bounds.nobody("false deaths", "our goal"),)
     return [
         Cell(
             "storms",

@@ -1,4 +1,4 @@
-"""Programs that speak the agent's JSON lines (AGENT.md): our own agent, and others to compare it with."""
+"""Programs that speak the agent's JSON lines (swim/cli/README.md): ours, and others to compare with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AGENT = (sys.executable, "-m", "swim.cli", "agent", "--json")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A program that can be started: `command` and then the options of AGENT.md."""
+    """A program that can be started: `command` and then the options of the agent."""
 
     kind: str
     command: tuple[str, ...]

@@ -1,6 +1,6 @@
 """What a node thinks of one member that it observes: one state, and how evidence changes it.
 
-`TRANSITIONS` is all of it; the diagram in the README is drawn from it. Evidence that is not listed for a
+`TRANSITIONS` is all of it; the diagram in README.md is drawn from it. Evidence that is not listed for a
 state leaves it as it is.
 """
 

@@ -1,4 +1,4 @@
-// A memberlist node that speaks the agent's JSON lines (AGENT.md) as far as memberlist can: the yardstick
+// A memberlist node that speaks the agent's JSON lines (swim/cli/README.md) as far as memberlist can: the yardstick
 // of the benchmarks, and the foreign member of the acceptance tests. One or many nodes in one process.
 //
 // Built by benchmarks/peers/memberlist/__init__.py against Debian's golang-github-hashicorp-memberlist-dev.
