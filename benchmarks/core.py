@@ -36,8 +36,8 @@ from typing import Any
 from benchmarks import record, show
 from benchmarks.ports import HOST, Ports
 from swim.config import Config
-from swim.protocol.identity import pack_id
 from swim.protocol.node import Node, Phase, Request
+from swim.protocol.view.identity import pack_id
 from swim.simulation import World
 from swim.types import Address, Member
 from swim.wire import Codec, Keyring, pack_host

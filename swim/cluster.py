@@ -14,19 +14,19 @@ from typing import TypeVar
 
 import trio
 
-from swim.clock import NodeClock
 from swim.config import Config
-from swim.driver import Driver, running
 from swim.errors import JoinError, KeyringError
-from swim.inbox import MessageStream
-from swim.protocol.networks import Networks
+from swim.protocol.base.networks import Networks
 from swim.protocol.node import Node
-from swim.resolve import Seeds, advertised_address, require_reachable, resolve_one
+from swim.runtime.clock import NodeClock
+from swim.runtime.driver import Driver, running
+from swim.runtime.feeds.inbox import MessageStream
+from swim.runtime.feeds.subscriptions import EventStream
+from swim.runtime.sockets.resolve import Seeds, advertised_address, require_reachable, resolve_one
+from swim.runtime.sockets.transport import open_transport
+from swim.runtime.voters import ask_at, change_voters
 from swim.statistics import Statistics
-from swim.subscriptions import EventStream
-from swim.transport import open_transport
 from swim.types import Address, Explanation, Leadership, Member, Term
-from swim.voters import ask_at, change_voters
 from swim.wire import Codec, Keyring
 from swim.wire.dialect import utf8
 from swim.wire.messages import StreamMessage, UserMessage

@@ -19,39 +19,15 @@ from tests.house import PACKAGE, ROOT, Module, ambient, modules, set_iterations
 MODULES = modules()
 CORE = [module for module in MODULES if module.name.startswith(("swim.wire", "swim.protocol"))]
 
+VALUES = tuple(
+    f"swim.{name}"
+    for name in ("text", "types", "errors", "config", "events", "statistics", "messages", "spreading")
+)
 LAYERS = {
-    "swim.text": 0,
-    "swim.types": 0,
-    "swim.errors": 0,
-    "swim.config": 0,
-    "swim.events": 0,
-    "swim.statistics": 0,
-    "swim.messages": 0,
-    "swim.spreading": 0,
+    **dict.fromkeys(VALUES, 0),
     "swim.wire": 1,
     "swim.protocol": 2,
-    "swim.clock": 3,
-    "swim.resolve": 3,
-    "swim.reading": 3,
-    "swim.subscriptions": 3,
-    "swim.refusals": 3,
-    "swim.transport": 3,
-    "swim.connections": 3,
-    "swim.inbox": 3,
-    "swim.sending": 3,
-    "swim.receiving": 3,
-    "swim.mail": 3,
-    "swim.keeper": 3,
-    "swim.kept": 3,
-    "swim.leading": 3,
-    "swim.logs": 3,
-    "swim.streams": 3,
-    "swim.visits": 3,
-    "swim.turns": 3,
-    "swim.voters": 3,
-    "swim.talk": 3,
-    "swim.whereabouts": 3,
-    "swim.driver": 3,
+    "swim.runtime": 3,
     "swim.cluster": 3,
     "swim.metrics": 3,
     "swim.simulation": 3,
@@ -59,33 +35,7 @@ LAYERS = {
     "swim.__main__": 5,
 }
 """Each module may import its own layer and those below. A new module says here where it belongs."""
-TRIO = tuple(
-    f"swim.{name}"
-    for name in (
-        "clock",
-        "cluster",
-        "connections",
-        "driver",
-        "inbox",
-        "keeper",
-        "kept",
-        "leading",
-        "metrics",
-        "mail",
-        "receiving",
-        "resolve",
-        "sending",
-        "streams",
-        "talk",
-        "whereabouts",
-        "reading",
-        "subscriptions",
-        "transport",
-        "visits",
-        "turns",
-        "voters",
-    )
-)
+TRIO = ("swim.runtime", "swim.cluster", "swim.metrics")
 SIMULATION = "swim.simulation"
 MAY_IMPORT_TRIO = (*TRIO, "swim.cli")
 
@@ -323,8 +273,9 @@ def test_the_library_does_not_print(module: Module) -> None:
 
 def test_ctrl_c_strikes_no_task_of_a_node() -> None:
     """A task inherits no protection. Struck in the middle, a node would end without a farewell."""
-    names = ["driver", "keeper", "kept", "resolve", "streams", "talk", "whereabouts"]
-    nodes = [node for name in names for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text()))]
+    nodes = [
+        node for module in MODULES if within(module.name, ("swim.runtime",)) for node in ast.walk(module.tree)
+    ]
     protected = {
         node.name
         for node in nodes

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from swim.config import Config
-from swim.protocol.states import diagram
+from swim.protocol.detector.states import diagram
 from tests.house import ROOT
 from tests.test_house import run_python
 

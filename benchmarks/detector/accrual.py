@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.detector.report import short
 from swim.config import Config
-from swim.protocol.accrual import PHI_DEAD, phi
+from swim.protocol.detector.accrual import PHI_DEAD, phi
 from swim.simulation.network import Fabric, Network
 
 __all__ = ["Hayashibara", "silence_needed", "table"]

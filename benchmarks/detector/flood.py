@@ -14,8 +14,8 @@ from benchmarks.detector import bounds
 from benchmarks.detector.cells import Goal
 from benchmarks.detector.report import short
 from swim.config import Config
-from swim.protocol import dissemination
-from swim.protocol.rings import Rings
+from swim.protocol.gossip import dissemination
+from swim.protocol.view.rings import Rings
 from swim.simulation.network import Fabric, Network
 
 __all__ = ["spread", "table"]

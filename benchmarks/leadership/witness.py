@@ -12,9 +12,9 @@ import sys
 import time
 
 from swim.cli import main
-from swim.protocol.configuration import Configuration
-from swim.protocol.table import Record
-from swim.protocol.voting import Voter
+from swim.protocol.leadership.configuration import Configuration
+from swim.protocol.leadership.voting import Voter
+from swim.protocol.view.table import Record
 from swim.wire.messages import Claim, ClaimKind
 
 __all__ = ["MARK", "grants"]

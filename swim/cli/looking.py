@@ -12,8 +12,8 @@ import trio
 from swim.cli.options import parse_text
 from swim.cli.report import shown_tags
 from swim.errors import KeyringError
-from swim.protocol.identity import unpack_id, valid_id
-from swim.protocol.table import ELECTABLE_TAG, NOT_ELECTABLE, TOKEN_TAG, VOTERS_TAG
+from swim.protocol.view.identity import unpack_id, valid_id
+from swim.protocol.view.table import ELECTABLE_TAG, NOT_ELECTABLE, TOKEN_TAG, VOTERS_TAG
 from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.addresses import unpack_address
 from swim.wire.messages import ErrorMessage, NodeState, PushPull, StreamMessage, WireState

@@ -8,8 +8,8 @@ import trio
 from swim.cli.looking import make_codec
 from swim.cli.options import read_key, usage
 from swim.errors import VotersError
+from swim.runtime.voters import ask_at, change_voters
 from swim.types import Address
-from swim.voters import ask_at, change_voters
 from swim.wire import Codec
 from swim.wire.addresses import parse_address
 from swim.wire.messages import StreamMessage

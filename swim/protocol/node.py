@@ -17,15 +17,15 @@ from swim.config import Config
 from swim.errors import SwimError
 from swim.events import Event
 from swim.messages import Broadcast
-from swim.protocol.context import Context
-from swim.protocol.identity import check_pinned_id, pack_id
-from swim.protocol.joining import problem_of
-from swim.protocol.networks import Networks
-from swim.protocol.outbox import Outbox, Request, Verdict
+from swim.protocol.base.context import Context
+from swim.protocol.base.networks import Networks
+from swim.protocol.base.outbox import Outbox, Request, Verdict
+from swim.protocol.base.phase import Phase
+from swim.protocol.exchange.joining import problem_of
 from swim.protocol.parts import Parts
-from swim.protocol.phase import Phase
-from swim.protocol.rings import Rings
-from swim.protocol.table import MemberTable
+from swim.protocol.view.identity import check_pinned_id, pack_id
+from swim.protocol.view.rings import Rings
+from swim.protocol.view.table import MemberTable
 from swim.statistics import CoreStatistics
 from swim.types import Address, Explanation, Leadership, Member, Term
 from swim.wire import Codec, DecodeError

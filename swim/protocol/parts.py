@@ -5,36 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from swim.errors import SwimError
-from swim.protocol.attempts import Attempts
-from swim.protocol.broadcasts import Broadcasts
-from swim.protocol.calling import Calling
-from swim.protocol.changing import Changing
-from swim.protocol.configuration import founding_configuration
-from swim.protocol.context import Context
-from swim.protocol.dissemination import Dissemination
-from swim.protocol.electorate import ABOUT_VOTERS, Electorate
-from swim.protocol.freshness import Freshness
-from swim.protocol.joining import Joining
-from swim.protocol.leadership import HolderLeads, Leadership
-from swim.protocol.lease import Lease
-from swim.protocol.links import Links
-from swim.protocol.membership import Membership
-from swim.protocol.myself import Myself
-from swim.protocol.naming import Naming
-from swim.protocol.networks import Networks
-from swim.protocol.post import Post
-from swim.protocol.probing import Probing
-from swim.protocol.readmission import Readmission
+from swim.protocol.base.calling import Calling
+from swim.protocol.base.context import Context
+from swim.protocol.base.networks import Networks
+from swim.protocol.base.steps import Backlog
+from swim.protocol.detector.freshness import Freshness
+from swim.protocol.detector.probing import Probing
+from swim.protocol.detector.streamed import Streamed
+from swim.protocol.detector.suspicion import Suspicion
+from swim.protocol.detector.verdicts import Verdicts
+from swim.protocol.exchange.attempts import Attempts
+from swim.protocol.exchange.joining import Joining
+from swim.protocol.exchange.reunion import Reunion
+from swim.protocol.exchange.search import Search
+from swim.protocol.exchange.sync import Sync
+from swim.protocol.gossip.broadcasts import Broadcasts
+from swim.protocol.gossip.dissemination import Dissemination
+from swim.protocol.gossip.myself import Myself
+from swim.protocol.leadership.changing import Changing
+from swim.protocol.leadership.configuration import founding_configuration
+from swim.protocol.leadership.electorate import ABOUT_VOTERS, Electorate
+from swim.protocol.leadership.lease import Lease
+from swim.protocol.leadership.post import Post
+from swim.protocol.leadership.rule import HolderLeads, Leadership
+from swim.protocol.leadership.tenure import Tenure
+from swim.protocol.membership.links import Links
+from swim.protocol.membership.naming import Naming
+from swim.protocol.membership.readmission import Readmission
+from swim.protocol.membership.updates import Membership
 from swim.protocol.reception import Reception
-from swim.protocol.reunion import Reunion
-from swim.protocol.search import Search
-from swim.protocol.steps import Backlog
-from swim.protocol.streamed import Streamed
-from swim.protocol.suspicion import Suspicion
-from swim.protocol.sync import Sync
-from swim.protocol.table import Record
-from swim.protocol.tenure import Tenure
-from swim.protocol.verdicts import Verdicts
+from swim.protocol.view.table import Record
 from swim.types import Address
 from swim.wire.messages import Claim
 

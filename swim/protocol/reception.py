@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from swim.protocol.broadcasts import Broadcasts
-from swim.protocol.context import Context, Part
-from swim.protocol.freshness import Freshness
-from swim.protocol.links import Links
-from swim.protocol.membership import Membership
-from swim.protocol.myself import Myself
-from swim.protocol.probing import Probing
-from swim.protocol.strangers import Strangers
-from swim.protocol.streamed import Streamed
-from swim.protocol.suspicion import Suspicion
-from swim.protocol.sync import Sync
-from swim.protocol.table import Record
-from swim.protocol.verdicts import Verdicts
+from swim.protocol.base.context import Context, Part
+from swim.protocol.detector.freshness import Freshness
+from swim.protocol.detector.probing import Probing
+from swim.protocol.detector.streamed import Streamed
+from swim.protocol.detector.suspicion import Suspicion
+from swim.protocol.detector.verdicts import Verdicts
+from swim.protocol.exchange.strangers import Strangers
+from swim.protocol.exchange.sync import Sync
+from swim.protocol.gossip.broadcasts import Broadcasts
+from swim.protocol.gossip.myself import Myself
+from swim.protocol.membership.links import Links
+from swim.protocol.membership.updates import Membership
+from swim.protocol.view.table import Record
 from swim.types import Address
 from swim.wire.messages import (
     Ack,

@@ -1,10 +1,11 @@
 """Kept streams and kernel probes: what a process learns from the kernels of the others.
 
-As `swim.kept` has it for real ones: one connection to each address; a probe is a few bytes on it (repeated
-like all data), answered by the kernel's acknowledgement, whatever the process does; without a connection
-it is the attempt to open one. Data that nobody acknowledges for three seconds ends the connection at the
-sender silently. Each end closes for itself: what is written to one that is closed is answered by a reset, as
-is what a firewall refuses by resets. So does the kernel of a process that dies with something unread.
+As `swim.runtime.kept` has it for real ones: one connection to each address; a probe is a few bytes on it
+(repeated like all data), answered by the kernel's acknowledgement, whatever the process does; without a
+connection it is the attempt to open one. Data that nobody acknowledges for three seconds ends the connection
+at the sender silently. Each end closes for itself: what is written to one that is closed is answered by a
+reset, as is what a firewall refuses by resets. So does the kernel of a process that dies with something
+unread.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from typing import Any, cast
 
 import trio
 
-from swim.clock import NodeClock
 from swim.config import Config
-from swim.driver import Driver, running
 from swim.events import Event, MemberUpdated
-from swim.protocol.networks import Networks
+from swim.protocol.base.networks import Networks
 from swim.protocol.node import Node, Phase, Request
-from swim.resolve import Seeds
-from swim.transport import open_transport
+from swim.runtime.clock import NodeClock
+from swim.runtime.driver import Driver, running
+from swim.runtime.sockets.resolve import Seeds
+from swim.runtime.sockets.transport import open_transport
 from swim.types import Address, Member, Term
 from swim.wire import Codec, DecodeError
 from swim.wire.messages import StreamMessage, UserMessage

@@ -15,12 +15,12 @@ import trio
 import trio.testing
 
 from swim.config import Config
-from swim.driver import Driver, running
 from swim.errors import NameConflict
 from swim.events import MemberUpdated, Snapshot
 from swim.protocol.node import Phase, Request
-from swim.subscriptions import EventStream
-from swim.transport import open_transport
+from swim.runtime.driver import Driver, running
+from swim.runtime.feeds.subscriptions import EventStream
+from swim.runtime.sockets.transport import open_transport
 from swim.types import Address
 from swim.wire import DecodeError
 from swim.wire.messages import UserMessage
@@ -247,7 +247,7 @@ async def test_half_open_streams_are_bounded_in_time_and_number() -> None:
 
 
 async def test_who_says_nothing_gives_way_to_somebody_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swim.visits.GRACE", 0.05)
+    monkeypatch.setattr("swim.runtime.visits.GRACE", 0.05)
     async with driven(config=Config.local(streams_max=3, leave_linger=0.05)) as (node, driver):
         node.on["receive_request"] = lambda message: b"welcome"
         silent = [await connect(node.address) for _ in range(3)]

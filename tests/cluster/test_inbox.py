@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import swim
-from swim.inbox import Inbox, MessageStream
+from swim.runtime.feeds.inbox import Inbox, MessageStream
 from swim.types import Address, Member
 from tests.cluster.together import PATIENCE, cluster_of, everybody, open_node, sees
 

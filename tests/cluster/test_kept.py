@@ -20,14 +20,14 @@ import pytest
 import trio
 
 from swim.config import Config
-from swim.connections import acknowledged_bytes, all_acknowledged
-from swim.driver import Driver
 from swim.errors import SendError
 from swim.events import MemberFailed
-from swim.keeper import Keeper
-from swim.mail import _LEFT_MAX
-from swim.sending import WINDOW_SIZE
-from swim.transport import open_transport
+from swim.runtime.driver import Driver
+from swim.runtime.kept.keeper import Keeper
+from swim.runtime.kept.mail import _LEFT_MAX
+from swim.runtime.kept.sending import WINDOW_SIZE
+from swim.runtime.sockets.connections import acknowledged_bytes, all_acknowledged
+from swim.runtime.sockets.transport import open_transport
 from swim.types import Address, Member
 from swim.wire import Codec, Keyring
 from swim.wire.kept import (
@@ -904,7 +904,7 @@ async def test_messages_are_not_for_another_process_under_the_name() -> None:
 
 
 async def test_a_member_that_cannot_be_reached_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swim.mail._REACH_PATIENCE", 0.3)
+    monkeypatch.setattr("swim.runtime.kept.mail._REACH_PATIENCE", 0.3)
     async with peered(config=Config.local(pause_tolerance=0.1, leave_linger=0.05)) as peer:
         peer.listener.close()
         await send_all_at_once(peer.driver, 1, 10)

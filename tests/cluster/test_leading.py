@@ -10,10 +10,10 @@ import pytest
 import trio
 import trio.testing
 
-from swim.clock import NodeClock
-from swim.driver import Driver
 from swim.errors import NameConflict
 from swim.protocol.node import Phase
+from swim.runtime.clock import NodeClock
+from swim.runtime.driver import Driver
 from swim.types import Term
 from tests.cluster.scripted import ScriptedNode, driven
 

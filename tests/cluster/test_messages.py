@@ -13,8 +13,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import swim
-from swim.inbox import MessageStream
-from swim.sending import OVERHEAD, WINDOW_SIZE
+from swim.runtime.feeds.inbox import MessageStream
+from swim.runtime.kept.sending import OVERHEAD, WINDOW_SIZE
 from swim.wire.kept import MESSAGE_SIZE_MAX
 from tests.cluster.together import PATIENCE, cluster_of, everybody, open_node, sees
 

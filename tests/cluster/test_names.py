@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import swim
-from swim.protocol.table import encode_meta
+from swim.protocol.view.table import encode_meta
 from swim.wire import Codec, pack_host
 from swim.wire.messages import Ack, Message, NodeState, Ping, PushPull, StreamMessage, WireState
 from tests.cluster.together import PATIENCE, cluster_of, everybody, open_node, sees

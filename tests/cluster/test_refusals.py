@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 import trio
 
-from swim.refusals import SentLog
-from swim.transport import Transport, open_transport
+from swim.runtime.sockets.refusals import SentLog
+from swim.runtime.sockets.transport import Transport, open_transport
 from swim.types import Address
 from tests.icmp import Forger, why_no_forger
 

@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from swim.errors import JoinError
-from swim.resolve import Seeds, advertised_address, require_reachable, resolve_one
-from swim.transport import is_wildcard, open_transport
+from swim.runtime.sockets.resolve import Seeds, advertised_address, require_reachable, resolve_one
+from swim.runtime.sockets.transport import is_wildcard, open_transport
 from swim.types import Address
 from tests.cluster.names import Names
 from tests.cluster.test_transport import needs_ipv6

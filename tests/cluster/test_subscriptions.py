@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from swim.events import Event, MemberJoined, Snapshot
-from swim.subscriptions import EventStream, Subscriptions
+from swim.runtime.feeds.subscriptions import EventStream, Subscriptions
 from swim.types import Address, Member
 
 

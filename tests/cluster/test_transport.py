@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from swim.errors import AddressInUse
-from swim.transport import Transport, normal_address, open_transport, route_source
+from swim.runtime.sockets.transport import Transport, normal_address, open_transport, route_source
 from swim.types import Address
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the ICMP error queue is Linux's")

@@ -7,8 +7,8 @@ import random
 import pytest
 import trio
 
+from swim.runtime.visits import BYTES_MAX, GRACE, Visit, Visits
 from swim.types import Address
-from swim.visits import BYTES_MAX, GRACE, Visit, Visits
 
 MEMBER, STRANGER, OTHER = (Address(f"10.0.0.{number}", 40_000) for number in (1, 2, 3))
 

@@ -10,7 +10,7 @@ import trio
 
 import swim
 from swim.cli.voters import _change
-from swim.protocol.changing import read_state, request_for
+from swim.protocol.leadership.changing import read_state, request_for
 from swim.wire import Codec
 from swim.wire.claims import CLAIM_MARK
 from swim.wire.messages import UserMessage
@@ -75,7 +75,7 @@ async def test_an_answer_that_makes_no_sense_is_an_error_of_its_own(state: dict[
 
 
 async def test_a_node_that_does_not_answer_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swim.voters._ANSWER_PATIENCE", 0.05)
+    monkeypatch.setattr("swim.runtime.voters._ANSWER_PATIENCE", 0.05)
 
     async def say_nothing(stream: trio.SocketStream) -> None:
         await trio.sleep_forever()

@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 import trio
 
-from swim import whereabouts
-from swim.transport import Transport, open_transport
+from swim.runtime.sockets import whereabouts
+from swim.runtime.sockets.transport import Transport, open_transport
+from swim.runtime.sockets.whereabouts import Whereabouts, is_local, watch_address
 from swim.types import Address
-from swim.whereabouts import Whereabouts, is_local, watch_address
 from tests.cluster.scripted import ScriptedNode
 
 GONE = Address("198.51.100.7", 7946)

@@ -10,9 +10,11 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
-from swim.protocol import heard, membership, reception
+from swim.protocol import reception
+from swim.protocol.gossip import heard
+from swim.protocol.membership import updates
 from swim.protocol.node import Node
-from swim.protocol.table import MemberTable
+from swim.protocol.view.table import MemberTable
 from swim.types import Address
 from swim.wire import framing, streams
 from tests.cost.fuzz import Arena, confirm, fuzz, ping_cost
@@ -54,7 +56,7 @@ def compared_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def the_oldest_by_looking_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(membership, "_HEARSAY_SHARE", 0.5)
+    monkeypatch.setattr(updates, "_HEARSAY_SHARE", 0.5)
     monkeypatch.setattr(
         MemberTable, "_longest_dead", lambda self: min(self._dead, key=lambda name: self._records[name].since)
     )

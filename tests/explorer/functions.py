@@ -17,8 +17,8 @@ from random import Random
 import trio
 import trio.testing
 
-from swim.clock import NodeClock
-from swim.driver import Driver
+from swim.runtime.clock import NodeClock
+from swim.runtime.driver import Driver
 from swim.types import Term
 from tests.cluster.scripted import ScriptedNode, driven
 from tests.explorer.oracle import Finding

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from swim.config import Config
-from swim.protocol.changing import read_state, request_for
+from swim.protocol.leadership.changing import read_state, request_for
 from swim.simulation import Network, SimulatedNode
 from swim.types import Address
 from swim.wire.messages import UserMessage

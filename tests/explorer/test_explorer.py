@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from swim.leading import Leading
+from swim.runtime.leading import Leading
 from swim.types import Term
 from tests.explorer.__main__ import main
 from tests.explorer.arena import Arena

@@ -8,12 +8,12 @@ from tests.mutants.mutant import Package, mutants
 
 __all__ = ["DETECTION"]
 
-_SUSPICION_TESTS = ("tests/protocol/test_suspicion.py",)
-_PROBING_TESTS = ("tests/protocol/test_probing.py",)
-_NOTICE = ("tests/protocol/test_verdicts.py",)
+_SUSPICION_TESTS = ("tests/protocol/detector/test_suspicion.py",)
+_PROBING_TESTS = ("tests/protocol/detector/test_probing.py",)
+_NOTICE = ("tests/protocol/detector/test_verdicts.py",)
 
 _SUSPICION = mutants(
-    "suspicion",
+    "detector/suspicion",
     _NOTICE + _SUSPICION_TESTS,
     (
         "silence is never dated back",
@@ -115,7 +115,7 @@ _SUSPICION = mutants(
 )
 
 _WATCH = mutants(
-    "watch",
+    "detector/watch",
     _NOTICE + _SUSPICION_TESTS,
     (
         "one refusal is enough",
@@ -145,14 +145,14 @@ _WATCH = mutants(
 )
 
 _STATES = mutants(
-    "states",
+    "detector/states",
     _NOTICE + _SUSPICION_TESTS,
     ("a member that was vetoed stays polled", "    (_S.POLLED, _E.VETOED): _S.SUSPECTED,\n", ""),
     ("one that too few find dead is not polled again", "    (_S.POLLED, _E.TOO_FEW): _S.SUSPECTED,\n", ""),
 )
 
 _VERDICTS = mutants(
-    "verdicts",
+    "detector/verdicts",
     _NOTICE + _SUSPICION_TESTS,
     ("vetoes are ignored", "            poll.vetoed = True\n", "            pass\n"),
     (
@@ -212,7 +212,7 @@ _VERDICTS = mutants(
 )
 
 _FRESHNESS = mutants(
-    "freshness",
+    "detector/freshness",
     _NOTICE + _SUSPICION_TESTS,
     (
         "an opinion that is repeated counts again",
@@ -238,8 +238,8 @@ _FRESHNESS = mutants(
 )
 
 _ACCRUAL = mutants(
-    "accrual",
-    ("tests/protocol/test_accrual.py",),
+    "detector/accrual",
+    ("tests/protocol/detector/test_accrual.py",),
     (
         "phi weighs the more probable explanation only",
         "smaller - math.log10(1 + 10 ** (smaller - larger))",
@@ -260,7 +260,7 @@ _ACCRUAL = mutants(
 )
 
 _PROBING = mutants(
-    "probing",
+    "detector/probing",
     (*_NOTICE, *_PROBING_TESTS),
     ("an ack counts twice", "                del self._flights[ack.seq]\n", "                pass\n"),
     (
@@ -295,9 +295,9 @@ DETECTION = Package(
     (
         *_SUSPICION_TESTS,
         *_PROBING_TESTS,
-        "tests/protocol/test_accrual.py",
-        "tests/protocol/test_links.py",
-        "tests/protocol/test_membership.py",
+        "tests/protocol/detector/test_accrual.py",
+        "tests/protocol/membership/test_links.py",
+        "tests/protocol/membership/test_updates.py",
     ),
     (*_SUSPICION, *_WATCH, *_STATES, *_VERDICTS, *_FRESHNESS, *_ACCRUAL, *_PROBING),
 )

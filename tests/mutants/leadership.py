@@ -6,12 +6,12 @@ from tests.mutants.mutant import Package, mutants
 
 __all__ = ["LEADERSHIP"]
 
-_LEASE_TESTS = ("tests/protocol/test_ballots.py", "tests/protocol/test_lease.py")
-_VOTING_TESTS = ("tests/protocol/test_voting.py",)
-_DERIVED_TESTS = ("tests/protocol/test_leadership.py", "tests/protocol/test_tenure.py")
+_LEASE_TESTS = ("tests/protocol/leadership/test_ballots.py", "tests/protocol/leadership/test_lease.py")
+_VOTING_TESTS = ("tests/protocol/leadership/test_voting.py",)
+_DERIVED_TESTS = ("tests/protocol/leadership/test_rule.py", "tests/protocol/leadership/test_tenure.py")
 
 _LEASE = mutants(
-    "lease",
+    "leadership/lease",
     _LEASE_TESTS,
     ("the 3 % margin is dropped", "sent + self._length * (1 - _MARGIN)", "sent + self._length"),
     ("the margin is too small for clocks 1 % off", "_MARGIN = 0.03", "_MARGIN = 0.015"),
@@ -163,7 +163,7 @@ _LEASE = mutants(
 )
 
 _VOTING = mutants(
-    "voting",
+    "leadership/voting",
     _VOTING_TESTS,
     ("a voter remembers the last token instead of the highest", "if token > self._token.text:", "if token:"),
     (
@@ -233,8 +233,8 @@ _VOTING = mutants(
 )
 
 _PEOPLE = mutants(
-    "post",
-    ("tests/protocol/test_post.py",),
+    "leadership/post",
+    ("tests/protocol/leadership/test_post.py",),
     (
         "a claim that comes back to its sender counts",
         "if claim.process == self.process or not claim.process:",
@@ -264,7 +264,7 @@ _PEOPLE = mutants(
 )
 
 _CONFIGURATION = mutants(
-    "configuration",
+    "leadership/configuration",
     _LEASE_TESTS,
     (
         "less than a majority is enough",
@@ -289,8 +289,8 @@ _CONFIGURATION = mutants(
 )
 
 _ELECTORATE = mutants(
-    "electorate",
-    ("tests/protocol/test_electorate.py", *_LEASE_TESTS),
+    "leadership/electorate",
+    ("tests/protocol/leadership/test_electorate.py", *_LEASE_TESTS),
     (
         "boots of the holder are not compared",
         "if record.boot != holder.boot and record.address",
@@ -334,7 +334,7 @@ _ELECTORATE = mutants(
 )
 
 _DERIVED = mutants(
-    "leadership",
+    "leadership/rule",
     _DERIVED_TESTS,
     ("the floor is heard as a bare number", "return self._table.has_id(floor)", "return True"),
     (
@@ -407,8 +407,8 @@ _DERIVED = mutants(
 )
 
 _TENURE = mutants(
-    "tenure",
-    ("tests/protocol/test_tenure.py",),
+    "leadership/tenure",
+    ("tests/protocol/leadership/test_tenure.py",),
     (
         "any peer confirms any leader",
         "if leader is not None and leader.id is not None and follows and pack_id(leader.id) == claim.id:",
@@ -457,8 +457,8 @@ _TENURE = mutants(
 
 _IDENTITY = (
     *mutants(
-        "identity",
-        ("tests/protocol/test_identity.py", "tests/protocol/test_membership.py"),
+        "view/identity",
+        ("tests/protocol/view/test_identity.py", "tests/protocol/membership/test_updates.py"),
         (
             "an absurdly late id is believed",
             "return is_minted(text) and id_milliseconds(text) > (wall + _FUTURE_S) * 1000",
@@ -467,8 +467,8 @@ _IDENTITY = (
         ("ids of one millisecond are the same", "| rng.getrandbits(_RANDOM_BITS)", "| 0"),
     ),
     *mutants(
-        "myself",
-        ("tests/protocol/test_myself.py", "tests/protocol/test_leadership.py"),
+        "gossip/myself",
+        ("tests/protocol/gossip/test_myself.py", "tests/protocol/leadership/test_rule.py"),
         (
             "an id is not above those seen",
             "milliseconds = max(milliseconds, id_milliseconds(newest) + 1)",
@@ -482,13 +482,13 @@ _IDENTITY = (
         ("a minted token is not remembered", "        self._table.newest_token = token\n", ""),
     ),
     *mutants(
-        "suspicion",
-        ("tests/protocol/test_verdicts.py",),
+        "detector/suspicion",
+        ("tests/protocol/detector/test_verdicts.py",),
         ("boots are not compared", 'ack.boot.decode("ascii", "replace") != record.boot', "False"),
     ),
     *mutants(
         "node",
-        ("tests/protocol/test_node.py", "tests/protocol/test_leadership.py"),
+        ("tests/protocol/test_node.py", "tests/protocol/leadership/test_rule.py"),
         (
             "a failed node keeps its term",
             "        self.phase = phase\n        self._tenure.end()\n",
@@ -518,7 +518,7 @@ _IDENTITY = (
 )
 
 _FUNCTIONS = mutants(
-    "swim/leading.py",
+    "swim/runtime/leading.py",
     ("tests/cluster/test_leading.py",),
     ("functions go on after their term", "            scope.cancel()\n", "            pass\n"),
     ("the end of a term is not moved", "                scope.deadline = ends\n", "                pass\n"),
@@ -548,10 +548,10 @@ LEADERSHIP = Package(
         *_VOTING_TESTS,
         *_LEASE_TESTS,
         *_DERIVED_TESTS,
-        "tests/protocol/test_identity.py",
+        "tests/protocol/view/test_identity.py",
         "tests/protocol/test_node.py",
-        "tests/protocol/test_joining.py",
-        "tests/protocol/test_sync.py",
+        "tests/protocol/exchange/test_joining.py",
+        "tests/protocol/exchange/test_sync.py",
         "tests/cluster/test_leading.py",
         "tests/simulation/test_leases.py",
         "tests/explorer/test_explorer.py",

@@ -43,5 +43,5 @@ class Package:
 
 def mutants(module: str, tests: tuple[str, ...], *changes: tuple[str, str, str]) -> tuple[Mutant, ...]:
     """Changes of one module of the core, or of the file with this path: name, old text, new text."""
-    path = module if "/" in module else f"swim/protocol/{module}.py"
+    path = module if module.endswith(".py") else f"swim/protocol/{module}.py"
     return tuple(Mutant(name, path, old, new, tests) for name, old, new in changes)

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 from swim.config import Config
 from swim.events import Event
-from swim.protocol.identity import mint_id
+from swim.protocol.exchange.sync import answer_to
+from swim.protocol.leadership.post import digest_people
 from swim.protocol.node import Node, Phase, Request
-from swim.protocol.post import digest_people
-from swim.protocol.sync import answer_to
-from swim.protocol.table import VOTERS_TAG, encode_meta
+from swim.protocol.view.identity import mint_id
+from swim.protocol.view.table import VOTERS_TAG, encode_meta
 from swim.types import Address, MemberState
 from swim.wire import Codec, pack_host
 from swim.wire.messages import (

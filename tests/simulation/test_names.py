@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from swim.errors import NameConflict
-from swim.protocol.myself import Myself
-from swim.protocol.naming import Naming
+from swim.protocol.gossip.myself import Myself
+from swim.protocol.membership.naming import Naming
 from swim.simulation import World
 from swim.simulation.host import Life
 from swim.wire.messages import Standing

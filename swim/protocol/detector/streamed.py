@@ -1,0 +1,104 @@
+"""Members with whom packets are exchanged over kept streams as well as by UDP, which may be blocked.
+
+That is, with those whose pings stay unanswered for longer than one lost packet explains; for a while with
+those that send over the stream themselves; and with everybody while most of those that this node observes
+answer over the stream only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from swim.protocol.base.context import Context, Part
+from swim.protocol.detector.probing import Probing
+from swim.protocol.view.table import Record
+from swim.types import Address
+from swim.wire.messages import Message, Nack, Ping
+
+__all__ = ["Streamed"]
+
+_STABLE_S = 1.0
+_FEW = 16
+_ANSWER_S = 10.0
+"""A member that needs the stream is answered over it for so long."""
+_MOST = 0.5
+
+
+class Streamed(Part):
+    """To which addresses, and until when."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.everyone = False
+        """UDP does not seem to work at all for this node: see `weigh`."""
+        self._silent: dict[Address, str] = {}
+        """Members that may not hear UDP, by where they are."""
+        self._answered: dict[Address, None] = {}
+        self._said: dict[Address, None] = {}
+        self._outbox.streamed = self.covers
+
+    def covers(self, address: Address) -> bool:
+        """Does what is sent there go over the stream, too?"""
+        if address in self._silent or address in self._answered:
+            return True
+        if not self.everyone:
+            return False
+        record = self._table.at(address)
+        if record is None or not record.own or record.name == self._name:
+            return False
+        if address not in self._said:
+            # It may not observe this node: let it know that it has to answer over the stream.
+            self._said[address] = None
+            codec = self._outbox.codec
+            self._outbox.stream_packets.append((codec.packet([codec.part(Nack(0))]), address))
+        return True
+
+    def _say_again(self, now: float) -> None:
+        """Those that were told that this node needs the stream forget it after a while."""
+        self._said.clear()
+        if self.everyone:
+            self._timers.set("say-again", now + _ANSWER_S / 2, self._say_again)
+
+    def to_keep(self, probing: Probing, now: float) -> tuple[Address, ...]:
+        """See `Node.streams_to_keep`."""
+        for address, name in list(self._silent.items()):
+            record = self._table.get(name)
+            if record is None or record.address != address:
+                del self._silent[address]  # the member has moved, or was started again elsewhere
+        records = probing.observed_for(_STABLE_S, now)
+        if self._table.present_count <= _FEW:
+            records += [record for record in self._table.present() if self._keeps_to(record, now)]
+        addresses = [record.address for record in records if record.own]
+        return tuple(dict.fromkeys([*addresses, *self._silent, *self._answered]))
+
+    def _keeps_to(self, record: Record, now: float) -> bool:
+        """Of two that do not observe each other, the first by name opens the stream."""
+        if record.name <= self._name or now - record.since < _STABLE_S:
+            return False
+        return self._name not in self._table.rings.subjects(record.name)
+
+    def weigh(self, silent: int, observed: int, now: float) -> None:
+        """So many of those that are observed answer over the stream only."""
+        before, self.everyone = self.everyone, silent > _MOST * observed
+        if self.everyone and not before:
+            self._say_again(now)
+
+    def begin(self, record: Record) -> None:
+        """UDP is silent."""
+        if record.own:
+            self._silent[record.address] = record.name
+
+    def end(self, address: Address) -> None:
+        """UDP answers again, or nobody observes the member from here any more."""
+        self._silent.pop(address, None)
+
+    def received(self, messages: Iterable[Message], record: Record | None, now: float) -> None:
+        """A packet of this member came over its stream: does it need that, or only answer this way?"""
+        if record is None or not any(isinstance(message, Ping | Nack) for message in messages):
+            return
+        self._answered[record.address] = None
+        self._timers.set(("streamed", record.address), now + _ANSWER_S, partial(self._forget, record.address))
+
+    def _forget(self, address: Address, now: float) -> None:
+        self._answered.pop(address, None)

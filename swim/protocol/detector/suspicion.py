@@ -1,0 +1,477 @@
+"""What silence means: a member is doubted, until it answers or a verdict is reached. See `states`.
+
+A case is opened when a regular ping is not answered in time. Its silence counts from the sending of
+that first unanswered probe, never from the last sign of life: idle time between pings is not
+silence. Each round probes again, directly, through others, over the kept stream and at the member's kernel,
+and weighs phi:
+
+    phi >= 3  suspected here, and the other observers are told to look (a hint)
+    phi >= 8  this observer would declare the member dead: see `Verdicts`
+
+How much silence makes phi 8 depends on what the member's kernel says (*triage*): it answers while the
+process does not, so the process is paused (long tolerance); it is silent as well, so the host or the way
+to it is lost (short tolerance).
+
+A refusal proves nothing: a firewall refuses, too. But a firewall only answers. A process that dies ends its
+kept streams by itself; so an end that nobody asked for, and a refusal of what was sent to the process
+after that, prove together that it is gone, and no silence needs to be waited for.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+from swim.protocol.base.context import Context, Part
+from swim.protocol.detector.accrual import PHI_DEAD, PHI_SUSPECT, LossEstimate, phi
+from swim.protocol.detector.explaining import KERNEL_FRESH_S, explain
+from swim.protocol.detector.probing import Probing
+from swim.protocol.detector.states import Evidence, State
+from swim.protocol.detector.streamed import Streamed
+from swim.protocol.detector.verdicts import Verdicts
+from swim.protocol.detector.watch import Case, Probe, Watch
+from swim.protocol.membership.links import Links
+from swim.protocol.membership.updates import Membership
+from swim.protocol.view.table import Record
+from swim.types import Address, Explanation
+from swim.wire.messages import Ack, Opinion, OpinionKind
+
+__all__ = ["Suspicion"]
+
+_ROUND_GROWTH = 1.6
+_MUTE_ROUND_S = 1.0
+_LATE_NOT_LOST_S = 0.5
+_UNTRIAGED = 1.5
+"""Of the silence tolerance: where the kernel was never heard, its silence says nothing."""
+_LATELY_S, _LATELY_ROUNDS = 60.0, 4
+_MUTE_SHARE, _MUTE_SUBJECTS = 0.6, 4
+_ENDED_MAX = 1_024
+
+
+class Suspicion(Part):
+    """This node's own judgement of its subjects."""
+
+    def __init__(
+        self, context: Context, links: Links, membership: Membership, verdicts: Verdicts, streamed: Streamed
+    ) -> None:
+        super().__init__(context)
+        self.probing: Probing  # set by Node: each of the two needs the other
+        self.kernel_probes: dict[Address, None] = {}
+        self._links = links
+        self._membership = membership
+        self._verdicts = verdicts
+        self._streamed = streamed
+        self._lately_long = -math.inf
+        self._ended: dict[str, tuple[str, float]] = {}
+        """Members that this node does not observe, whose streams ended lately: which process, and when."""
+
+    def take_kernel_probes(self) -> list[Address]:
+        """See `Node.kernel_probes`."""
+        taken = list(self.kernel_probes)
+        self.kernel_probes.clear()
+        return taken
+
+    # --- what others may ask
+
+    def suspects(self, name: str) -> bool:
+        watch = self.probing.subjects.get(name)
+        return watch is not None and watch.suspected
+
+    def stream_only(self) -> list[str]:
+        """Those that answer over their streams and not by UDP."""
+        return [name for name, watch in self.probing.subjects.items() if watch.stream_only]
+
+    def highest_phi(self, now: float) -> float:
+        """Of all members that this node observes."""
+        return max(
+            (self._phi(name, watch, now) for name, watch in self.probing.subjects.items()), default=0.0
+        )
+
+    def explain(self, record: Record, now: float) -> Explanation:
+        """All that this node knows of a member's health."""
+        watch = self.probing.subjects.get(record.name)
+        level = 0.0 if watch is None else self._phi(record.name, watch, now)
+        return explain(self._table, record, watch, level, self._attention(now))
+
+    def usual_loss(self, without: str = "") -> float:
+        """The share of probes that this node's other subjects do not answer."""
+        others = [watch.loss.share for name, watch in self.probing.subjects.items() if name != without]
+        return median(others) if others else LossEstimate().share
+
+    def _others_loss(self, name: str) -> float:
+        """As `usual_loss`, but not smoothed, which lags behind while the probes are few.
+
+        Else bursts of loss that all members have would seem, in a young cluster, to be one member's fault.
+        """
+        others = [watch.loss.measured for other, watch in self.probing.subjects.items() if other != name]
+        known = [share for share in others if share is not None]
+        return median(known) if known else 0.0
+
+    def taken_up(self, name: str, watch: Watch, now: float) -> None:
+        """This node observes it from now on; it may have heard already that a stream of it has ended."""
+        boot, when = self._ended.pop(name, (None, -math.inf))
+        if boot == watch.boot and self._attention(now) - when < _LATELY_S:
+            watch.ended = when
+            self._timers.set(("case", name), now, lambda at: self._look_at(name, Evidence.STREAM_ENDED, at))
+
+    def dismissed(self, name: str, watch: Watch, now: float) -> None:
+        """Others observe it now, or it is gone."""
+        self._close(name, watch)
+        record = self._table.get(name)
+        if record is not None:
+            self._streamed.end(record.address)
+        if watch.stream_only:
+            self._weigh_udp(now)
+
+    # --- evidence of life
+
+    def asked(self, name: str, now: float) -> None:
+        """A regular ping went out."""
+        self._timers.set(("case", name), now + self.probing.timeout(name), lambda at: self._overdue(name, at))
+
+    def answered(self, name: str, probe: Probe, ack: Ack, now: float) -> None:
+        """An ack, and only an ack, closes a case: a deaf member goes on sending."""
+        record, watch = self._table.get(name), self.probing.subjects[name]
+        if record is None:
+            return
+        if ack.boot and record.own and ack.boot.decode("ascii", "replace") != record.boot:
+            watch.learn(Evidence.REPLACED, self._attention(now))
+            self._verdicts.conclude(record, watch, "process-gone", now)
+            return
+        watch.ended = None
+        if probe.way == "stream":
+            self._answered_over_stream(record, watch, probe, now)
+        elif probe.way == "udp" or not watch.stream_only:
+            self._answered_by_udp(record, watch, probe, now)
+
+    def _answered_by_udp(self, record: Record, watch: Watch, probe: Probe, now: float) -> None:
+        name, case = record.name, watch.case
+        if probe.way == "udp":
+            watch.udp_lost = 0
+            self._streamed.end(record.address)
+        elif case is not None:
+            watch.udp_lost += self._overdue_by_udp(name, watch, now)
+        streamed = watch.stream_only
+        watch.learn(Evidence.ACKED, self._attention(now))
+        if streamed:
+            self._weigh_udp(now)
+        if case is None:
+            self._links.pinged(now, answered=True)
+        else:
+            self._count_losses(record, watch, case, probe, now)
+            self._reply(case, OpinionKind.VETO)
+        self._close(name, watch)
+        if probe.way == "udp":
+            watch.loss.add(False)
+        self._membership.recover(name, now)
+
+    def _answered_over_stream(self, record: Record, watch: Watch, probe: Probe, now: float) -> None:
+        """It lives: nobody need suspect it. But UDP is still to be doubted."""
+        in_time = watch.state is State.STREAM_ASKED
+        watch.learn(Evidence.STREAM_ACKED, self._attention(now))
+        if watch.case is not None:
+            watch.case.alive = max(watch.case.alive, probe.sent)
+            self._reply(watch.case, OpinionKind.VETO)
+            self._verdicts.withdraw(record.name, watch)
+            self._membership.recover(record.name, now)
+        elif in_time:
+            self._timers.cancel(("case", record.name))
+            self._links.pinged(now, answered=True)
+            watch.loss.add(False)
+        self._judge_udp(record, watch, now)
+
+    def _judge_udp(self, record: Record, watch: Watch, now: float) -> None:
+        """Is it by chance that pings by UDP got lost, while those over the stream are answered?"""
+        lost = watch.udp_lost + self._overdue_by_udp(record.name, watch, now)
+        if watch.stream_only or lost * -math.log10(self._direct_loss(record.name, watch)) < PHI_SUSPECT:
+            return
+        watch.udp_lost = lost
+        if watch.learn(Evidence.UDP_SILENT, self._attention(now)):
+            self._close(record.name, watch)
+            self._streamed.begin(record)
+            self._weigh_udp(now)
+            text = f"{record.name} ({record.address}) answers over TCP, but not by UDP: is it blocked?"
+            self._outbox.warn("stream-only", record.name, text, now)
+
+    def _weigh_udp(self, now: float) -> None:
+        """Does UDP work for this node at all?"""
+        self._streamed.weigh(len(self.stream_only()), len(self.probing.subjects), now)
+
+    def _overdue_by_udp(self, name: str, watch: Watch, now: float) -> int:
+        if watch.case is None:
+            return 0
+        overdue = self._attention(now) - self.probing.timeout(name)
+        return sum(probe.way == "udp" and probe.sent < overdue for probe in watch.case.probes)
+
+    def _reply(self, case: Case, kind: OpinionKind) -> None:
+        for asker, poll in case.askers.items():
+            self._verdicts.answer(asker, poll, kind)
+        case.askers.clear()
+
+    def _count_losses(self, record: Record, watch: Watch, case: Case, answered: Probe, now: float) -> None:
+        """Probes that stayed unanswered, once another was answered, were lost on the way.
+
+        After a long silence only one counts: the member was paused, and a late ack is not a lost one. None
+        where the stream was answered meanwhile: UDP being blocked is not the member's quality.
+        """
+        if case.alive > -math.inf:
+            return
+        overdue = self._attention(now) - self.probing.timeout(record.name)
+        lost = sum(
+            probe.way == "udp" and probe.seq != answered.seq and probe.sent < overdue for probe in case.probes
+        )
+        if self._attention(now) - case.since > _LATE_NOT_LOST_S:
+            lost = min(lost, 1)
+        for _ in range(lost):
+            watch.loss.add(True)
+        if lost and self._attention(now) - case.since <= _LATE_NOT_LOST_S:
+            self._links.lost()
+        if lost and watch.loss.remarkable(self._others_loss(record.name)):
+            self._verdicts.lossy(record, watch, now)
+
+    def kernel_answered(self, name: str, now: float) -> None:
+        """The member's kernel took something from us: if the process is silent, it is paused."""
+        watch = self.probing.subjects.get(name)
+        if watch is not None:
+            watch.kernel_known = True
+            watch.learn(Evidence.KERNEL_ANSWERED, self._attention(now))
+            if watch.case is not None:
+                watch.case.kernel_answered = self._attention(now)
+
+    # --- evidence of death
+
+    def refused(self, name: str, now: float) -> None:
+        """What was sent to it was refused: by the kernel of its host, or by a firewall."""
+        watch = self.probing.subjects.get(name)
+        if watch is None:
+            return
+        proven, watch.refused = watch.proven, self._attention(now)
+        watch.learn(Evidence.REFUSED, self._attention(now))
+        if watch.case is not None:
+            self._consent(watch.case)
+        if watch.proven and not proven:
+            self._step(name, now)
+
+    def _consent(self, case: Case) -> None:
+        """Observers that ask and are certain: it is refused here as well, so nothing speaks against that."""
+        for asker, poll in list(case.askers.items()):
+            if poll.certain:
+                self._verdicts.answer(asker, poll, OpinionKind.AGREE)
+                del case.askers[asker]
+
+    def stream_ended(self, name: str, now: float) -> None:
+        """A stream with its process ended unasked: it may be gone, so ping at once.
+
+        A node that does not observe it only remembers that: it may have to observe it soon, when all that do
+        have died as well.
+        """
+        watch, record = self.probing.subjects.get(name), self._table.get(name)
+        if watch is None and record is not None and record.boot is not None:
+            if len(self._ended) >= _ENDED_MAX:
+                del self._ended[next(iter(self._ended))]
+            self._ended[name] = record.boot, self._attention(now)
+        elif watch is not None and watch.ended is None:
+            watch.ended = self._attention(now)
+            self._look_at(name, Evidence.STREAM_ENDED, now)
+
+    def _overdue(self, name: str, now: float) -> None:
+        """A regular ping was not answered in time."""
+        self._links.pinged(now, answered=False)
+        self._look_at(name, Evidence.OVERDUE, now)
+
+    def _look_at(self, name: str, evidence: Evidence, now: float) -> None:
+        self._open(self.probing.subjects[name], evidence, now)
+        self._step(name, now)
+
+    def hint(self, accuser: str, hint: Opinion, now: float) -> None:
+        """Another observer hears nothing from it: look, and count the silence from when that began."""
+        watch = self.probing.subjects.get(hint.node)
+        if watch is None:
+            return
+        fresh = watch.case is None
+        case = self._open(watch, Evidence.ACCUSED, now)
+        self._date_back(case, watch, hint, now)
+        case.accusers.setdefault(accuser, "hint")
+        if fresh:
+            self._step(hint.node, now)
+
+    def polled(self, asker: str, poll: Opinion, now: float) -> None:
+        """Another observer wants to declare it dead: agree, veto, or look and answer then."""
+        watch = self.probing.subjects.get(poll.node)
+        if watch is None:
+            return
+        recently = self._attention(now) - watch.heard < self._config.silence_tolerance / 2
+        if recently and not watch.suspected and not poll.certain:
+            self._verdicts.answer(asker, poll, OpinionKind.VETO)
+            return
+        if watch.case is not None and self._convinced(poll.node, watch, now):
+            self._verdicts.answer(asker, poll, OpinionKind.AGREE)
+            return
+        fresh = watch.case is None
+        case = self._open(watch, Evidence.ACCUSED, now)
+        self._date_back(case, watch, poll, now)
+        case.ask(asker, poll)
+        if watch.refused >= case.since:
+            self._consent(case)
+        if asker in case.askers:
+            self._verdicts.answer(asker, poll, OpinionKind.LOOKING)
+        if fresh:
+            self._step(poll.node, now)
+
+    def _date_back(self, case: Case, watch: Watch, opinion: Opinion, now: float) -> None:
+        """Its silence counts from when another observer noticed it, but not from before it was heard here.
+
+        So the observers that take the place of dead ones do not begin anew.
+        """
+        case.since = min(case.since, max(self._attention(now) - opinion.age_ms / 1000, watch.heard))
+
+    def _open(self, watch: Watch, evidence: Evidence, now: float) -> Case:
+        case = watch.case
+        if case is None:
+            asked = list(watch.pinged) if watch.asked else []
+            case = watch.case = Case(asked[0].sent if asked else self._attention(now), asked)
+            deserted = self._links.deserted()
+            if deserted is not None and now - self._lately_long < _LATELY_S:
+                case.since = min(case.since, deserted)  # heard nobody since then, so not this one either
+        watch.learn(evidence, self._attention(now))
+        return case
+
+    # --- judgement
+
+    def _step(self, name: str, now: float) -> None:
+        record, watch = self._table.get(name), self.probing.subjects.get(name)
+        if watch is None or (case := watch.case) is None:
+            return
+        if record is None or not record.present:
+            self._close(name, watch)
+            return
+        self._suspect(record, watch, now)
+        if watch.suspected:
+            self._verdicts.hint(record, case.silence(self._attention(now)), case.hinted)
+            self._links.test(now)
+            if self._most_silent():
+                self._links.cut_off(now)
+        if self._convinced(name, watch, now):
+            self._reply(case, OpinionKind.AGREE)
+            watch.learn(Evidence.CONVINCING, self._attention(now))
+            self._verdicts.poll(
+                record,
+                watch,
+                now,
+                silence=case.silence(self._attention(now)),
+                answering=self._answering,
+                patience=self._patience(),
+                desperate=self._long(case, now),
+                sound=self._links.sound(now),
+            )
+        if watch.case is case and not watch.given_up:
+            self._probe_again(record, watch, case, now)
+
+    def _suspect(self, record: Record, watch: Watch, now: float) -> None:
+        level, before = self._phi(record.name, watch, now), watch.suspected
+        if watch.proven:
+            watch.learn(Evidence.PROVEN, self._attention(now))
+        elif level >= PHI_SUSPECT:
+            watch.learn(Evidence.IMPROBABLE, self._attention(now))
+        if watch.suspected and not before:
+            self._membership.suspect_silent(record.name, None if watch.proven else level, now)
+
+    def _answering(self, name: str) -> bool:
+        """Can an observer be expected to answer, by all that is known here?"""
+        watch = self.probing.subjects.get(name)
+        return watch is None or watch.case is None
+
+    def _patience(self) -> float:
+        """How long an answer of those that answer may take."""
+        subjects = self.probing.subjects
+        answering = [name for name, watch in subjects.items() if watch.case is None]
+        return max(map(self.probing.timeout, answering or subjects))
+
+    def _convinced(self, name: str, watch: Watch, now: float) -> bool:
+        """Would this observer declare it dead?"""
+        if watch.proven:
+            return True
+        if watch.case is None or self._phi(name, watch, now) < PHI_DEAD:
+            return False
+        return self._long(watch.case, now) or not self._mute()
+
+    def _mute(self) -> bool:
+        """When most of its subjects are silent, it is the observer that has the problem."""
+        return len(self.probing.subjects) >= _MUTE_SUBJECTS and self._most_silent()
+
+    def _most_silent(self) -> bool:
+        subjects = self.probing.subjects.values()
+        return sum(watch.suspected for watch in subjects) > _MUTE_SHARE * len(subjects)
+
+    def _long(self, case: Case, now: float) -> bool:
+        """Nothing that a live member does takes so long, nor its observers to answer for it.
+
+        Once that has happened, whole parts of the cluster are gone, and those who are looked at next,
+        for the first time, need not be waited for as long.
+        """
+        if case.silence(self._attention(now)) >= self._config.pause_tolerance:
+            self._lately_long = now
+            return True
+        return now - self._lately_long < _LATELY_S and case.round >= _LATELY_ROUNDS
+
+    def _probe_again(self, record: Record, watch: Watch, case: Case, now: float) -> None:
+        name, attention = record.name, self._attention(now)
+        probes = [self.probing.probe(record, now)]
+        if case.round:  # most losses are single ones
+            probes += [self.probing.probe_through(record, helper, now) for helper in self._helpers(name)]
+            self._streamed.begin(record)
+            if record.own:
+                self.kernel_probes[record.address] = None
+        if self._streamed.covers(record.address):
+            probes.append(self.probing.probe(record, now, "stream"))
+        self.probing.forget(case.add(probes))
+        longest = _MUTE_ROUND_S if self._mute() else self._config.round_max
+        wait = min(longest, self.probing.timeout(name) * _ROUND_GROWTH**case.round)
+        case.round = min(case.round + 1, 32)
+        left = self._tolerance(watch, case, now) - case.silence(attention)
+        if 0 < left < wait:
+            wait = left + 1e-4  # wake when phi gets there, not a round later
+        self._timers.set(("case", name), now + wait, lambda at: self._step(name, at))
+
+    def _helpers(self, name: str) -> list[Record]:
+        """Random members of our own who could ask the silent one for this node."""
+
+        def useful(other: str) -> bool:
+            record = self._table.get(other)
+            known = record is not None and record.own
+            return known and other not in (name, self._name) and not self.suspects(other)
+
+        names = self._table.rings.pick(self._rng, self._config.indirect_probes, useful)
+        return [record for record in map(self._table.get, names) if record is not None]
+
+    def _tolerance(self, watch: Watch, case: Case, now: float) -> float:
+        """Seconds of silence until phi is `PHI_DEAD`, by what its kernel says."""
+        if self._attention(now) - case.kernel_answered < KERNEL_FRESH_S:
+            return self._config.pause_tolerance
+        return self._config.silence_tolerance * (1.0 if watch.kernel_known else _UNTRIAGED)
+
+    def _direct_loss(self, name: str, watch: Watch) -> float:
+        return max(self.usual_loss(name), watch.loss.share)
+
+    def _phi(self, name: str, watch: Watch, now: float) -> float:
+        case = watch.case
+        if case is None:
+            return 0.0
+        attention, timeout = self._attention(now), self.probing.timeout(name)
+        usual = self.usual_loss(name)
+        direct = max(usual, watch.loss.share)
+        through = 1 - (1 - direct) * (1 - usual)
+        overdue = [
+            through if probe.way == "helper" else direct
+            for probe in case.probes
+            if probe.sent > case.alive
+            and attention - probe.sent > (2 * timeout if probe.way == "helper" else timeout)
+        ]
+        return phi(case.silence(attention), self._tolerance(watch, case, now), overdue)
+
+    def _close(self, name: str, watch: Watch) -> None:
+        self._timers.cancel(("case", name))
+        if watch.case is not None:
+            self.probing.forget(watch.case.probes)
+            watch.case = None
+        self._verdicts.withdraw(name, watch)

@@ -1,0 +1,258 @@
+"""Who decides: the observers of a member, by a poll that each of them can veto.
+
+An observer that is convinced of a death asks the others. Those that have come to the same conclusion
+agree; one that hears the member vetoes. Every weaker rule was broken by some scenario: unsolicited
+votes let three slow observers outvote the healthy ones, and shrinking the quorum by suspected
+observers let one deaf member remove everybody.
+
+Votes belong to processes (`Freshness`): each author counts once, and only for the one poll that it answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from swim.events import FailureReason
+from swim.protocol.base.context import Context, Part
+from swim.protocol.base.outbox import Verdict
+from swim.protocol.detector.freshness import Freshness
+from swim.protocol.detector.states import Evidence
+from swim.protocol.detector.watch import Poll, Watch
+from swim.protocol.gossip.myself import Myself
+from swim.protocol.membership.updates import Membership
+from swim.protocol.view.table import Record
+from swim.wire.messages import Opinion, OpinionKind
+
+__all__ = ["Verdicts"]
+
+_VOTES_MAX = 3
+_POLL_PATIENCE, _CERTAIN_PATIENCE = 1.2, 3.0
+"""Times that an answer may take. When the process seems gone, the others have to look themselves first."""
+_LOSSY_VOTES_MIN, _LOSSY_VOTES_MAX = 2, 5
+_LOSSY_WINDOW_S = 40.0
+_LOSSY_REPEAT_S = 5.0
+_SOLO_MAX = 256
+
+
+class Verdicts(Part):
+    """Polls about this node's subjects."""
+
+    def __init__(
+        self, context: Context, myself: Myself, membership: Membership, freshness: Freshness
+    ) -> None:
+        super().__init__(context)
+        self.watch: Callable[[str], Watch | None]  # set by Parts
+        self._silent_since: dict[str, float] = {}
+        """Of members that this node alone has given up; by the attention clock."""
+        self._myself = myself
+        self._membership = membership
+        self._freshness = freshness
+
+    def needed(self, observers: int) -> int:
+        """Votes for a death, this node's own included."""
+        return 1 if observers < 2 else min(_VOTES_MAX, max(2, math.ceil(observers / 2)))
+
+    def _needed_for(self, watch: Watch, poll: Poll) -> int:
+        if not poll.desperate:
+            return self.needed(len(poll.asked) + 1)
+        return self.needed(sum(1 for other in poll.asked if other in watch.able) + 1)
+
+    def _others(self, name: str) -> tuple[str, ...]:
+        return tuple(other for other in self._table.rings.observers(name) if other != self._name)
+
+    # --- speaking
+
+    def hint(self, record: Record, silence: float, told: dict[str, None]) -> None:
+        """Tell the other observers, if they have not been told, that it is silent towards this one."""
+        fresh = [other for other in self._others(record.name) if other not in told]
+        told.update(dict.fromkeys(fresh))
+        self._tell(fresh, OpinionKind.HINT, record, age_ms=_ms(silence))
+
+    def answer(self, asker: str, poll: Opinion, kind: OpinionKind) -> None:
+        record = self._table.get(poll.node)
+        if record is not None:
+            self._tell([asker], kind, record, round=poll.round)
+
+    def _tell(
+        self,
+        others: Iterable[str],
+        kind: OpinionKind,
+        about: Record,
+        *,
+        age_ms: int = 0,
+        round: int = 0,
+        certain: bool = False,
+    ) -> None:
+        for other in others:
+            record = self._table.get(other)
+            if record is None:
+                continue
+            opinion = Opinion(
+                kind,
+                about.name,
+                about.incarnation,
+                age_ms,
+                round,
+                certain,
+                process=(about.boot or "").encode(),
+                author=self._name,
+                boot=self._myself.boot.encode(),
+                to=(record.boot or "").encode(),
+                count=self._freshness.next_count(),
+            )
+            self._outbox.send(record.address, opinion)
+
+    # --- polls
+
+    def poll(
+        self,
+        record: Record,
+        watch: Watch,
+        now: float,
+        *,
+        silence: float,
+        answering: Callable[[str], bool],
+        patience: float,
+        desperate: bool,
+        sound: bool,
+    ) -> None:
+        """This observer is convinced, or certain: its process is gone.
+
+        `patience`: how long an answer may take, in seconds; observers that are not `answering` this node
+        either are asked, but not waited for. `desperate`: it has been silent for so long that they are not
+        counted, if they never answer: they may have died with it. `sound`: the fault cannot be this node's
+        own. Else it does not judge alone.
+        """
+        others, certain = self._others(record.name), watch.proven
+        if not others:
+            # With nobody to ask, silence alone is only this node's own view of it.
+            if certain or sound:
+                watch.learn(Evidence.AGREED, self._attention(now))
+                self.conclude(record, watch, _reason(certain), now, solo=not certain)
+            return
+        pending = watch.poll
+        if pending is not None and (pending.certain or not certain):
+            return
+        awaited = tuple(filter(answering, others))
+        round = self._rng.getrandbits(32)
+        watch.poll = Poll(round, others, certain, desperate and sound, awaited)
+        self._tell(others, OpinionKind.POLL, record, age_ms=_ms(silence), round=round, certain=certain)
+        wait = (_CERTAIN_PATIENCE if certain else _POLL_PATIENCE) * patience
+        self._timers.set(("poll", record.name), now + wait, lambda at: self._count(record.name, at))
+
+    def heard(self, voter: str, opinion: Opinion, now: float) -> None:
+        """An answer to a poll of this node."""
+        watch = self.watch(opinion.node)
+        polls = () if watch is None else (watch.poll, watch.lossy_poll)
+        poll = next((poll for poll in polls if poll is not None and poll.round == opinion.round), None)
+        if watch is None or poll is None or voter not in poll.asked:
+            self._outbox.drop("opinion-unasked")
+            return
+        watch.able[voter] = None
+        if opinion.kind is OpinionKind.VETO:
+            poll.vetoed = True
+        elif opinion.kind is OpinionKind.AGREE:
+            poll.agreed[voter] = None
+        if not poll.complete:
+            return
+        if poll is watch.poll:
+            self._count(opinion.node, now)
+        else:
+            self._count_lossy(opinion.node, now)
+
+    def _count(self, name: str, now: float) -> None:
+        self._timers.cancel(("poll", name))
+        watch, record = self.watch(name), self._table.get(name)
+        if watch is None or record is None or (poll := watch.poll) is None:
+            return
+        watch.poll = None
+        if poll.vetoed:
+            watch.learn(Evidence.VETOED, self._attention(now))
+            return
+        # Certainty needs no votes: those who could object have had the time to look.
+        needed = self._needed_for(watch, poll)
+        if poll.certain or len(poll.agreed) + 1 >= needed:
+            watch.learn(Evidence.AGREED, self._attention(now))
+            alone = needed == 1 and not poll.certain
+            self.conclude(record, watch, _reason(poll.certain), now, solo=alone, poll=poll)
+        else:
+            watch.learn(Evidence.TOO_FEW, self._attention(now))
+
+    def conclude(
+        self,
+        record: Record,
+        watch: Watch,
+        reason: FailureReason,
+        now: float,
+        *,
+        solo: bool = False,
+        poll: Poll | None = None,
+    ) -> None:
+        """It is dead."""
+        if record.boot != watch.boot:
+            return  # another process has taken its place meanwhile
+        if solo and watch.case is not None:
+            if len(self._silent_since) >= _SOLO_MAX:
+                del self._silent_since[next(iter(self._silent_since))]
+            self._silent_since[record.name] = watch.case.since
+        asked, agreed = ((), ()) if poll is None else (poll.asked, tuple(poll.agreed))
+        evidence = watch.evidence(self._attention(now))
+        self._outbox.verdicts.append(Verdict(record.name, reason, solo, evidence, asked, agreed))
+        self._membership.declare_dead(record.name, reason, now, solo=solo)
+
+    def say_given_up(self, asker: str, opinion: Opinion, record: Record, now: float) -> None:
+        """Another observer doubts a member that this node alone has given up: it has been silent for longer.
+
+        That is no vote: two that are deaf alike must not be able to give up all others in the views of all.
+        """
+        since = self._silent_since.get(record.name)
+        if since is not None and opinion.kind in (OpinionKind.HINT, OpinionKind.POLL):
+            self._tell([asker], OpinionKind.HINT, record, age_ms=_ms(self._attention(now) - since))
+
+    def withdraw(self, name: str, watch: Watch) -> None:
+        """The question whether it is dead does not arise any more."""
+        watch.able.clear()
+        if watch.poll is not None:
+            watch.poll = None
+            self._timers.cancel(("poll", name))
+
+    # --- members that lose most packets
+
+    def lossy(self, record: Record, watch: Watch, now: float) -> None:
+        """Most packets to it, or of its answers, get lost here: do the others see the same?"""
+        attention = self._attention(now)
+        watch.lossy = attention
+        if watch.lossy_poll is not None:
+            return
+        others = self._others(record.name)
+        round = self._rng.getrandbits(32)
+        watch.lossy_poll = Poll(round, others, certain=False, desperate=False, awaited=others)
+        self._tell(others, OpinionKind.LOSSY, record, round=round)
+        wait = _LOSSY_REPEAT_S
+        self._timers.set(("lossy", record.name), now + wait, lambda at: self._count_lossy(record.name, at))
+
+    def asked_lossy(self, asker: str, poll: Opinion, now: float) -> None:
+        """Another observer finds most of its packets lost."""
+        watch = self.watch(poll.node)
+        if watch is not None and self._attention(now) - watch.lossy < _LOSSY_WINDOW_S:
+            self.answer(asker, poll, OpinionKind.AGREE)
+
+    def _count_lossy(self, name: str, now: float) -> None:
+        self._timers.cancel(("lossy", name))
+        watch, record = self.watch(name), self._table.get(name)
+        if watch is None or record is None or (poll := watch.lossy_poll) is None:
+            return
+        watch.lossy_poll = None
+        observers = len(poll.asked) + 1
+        if len(poll.agreed) + 1 >= max(_LOSSY_VOTES_MIN, min(_LOSSY_VOTES_MAX, observers)):
+            watch.learn(Evidence.LOSSY, self._attention(now))
+            self.conclude(record, watch, "quality", now, poll=poll)
+
+
+def _reason(certain: bool) -> FailureReason:
+    return "process-gone" if certain else "silence"
+
+
+def _ms(seconds: float) -> int:
+    return max(0, int(seconds * 1000))

@@ -1,0 +1,381 @@
+"""How a node becomes a member: look first, then join; or found a cluster.
+
+A joining node asks all its seeds at once for their state, without giving its own (a *look*). The
+first member whose answer fits tells it which names, ids and incarnations exist; it mints its id above them
+all and joins with an ordinary push/pull. Seeds that are not members yet say so. A seed whose answer does not
+fit (its clock, its versions, where its members are) does not decide while another may.
+
+A node that is itself one of the seeds founds the cluster when no member answers: at once if its address is
+the lowest of them, else after `Config.founding_silence`. It is one if its own list has it, or if another that
+is joining has found it at one of its seeds: a look shows that only to a node that then asks the looker
+itself, as anybody can send an old look again. But not while a lower one is joining, too, of which
+it hears by its own look or by the other's: of those that start together only the lowest founds, and the
+others join it, whichever seeds are silent. Nor beside a cluster that it cannot join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from swim.errors import JoinError, SwimError
+from swim.protocol.base.context import Context, Part
+from swim.protocol.exchange.sync import Sync, answer_to, delegate_clash
+from swim.protocol.gossip.myself import INCARNATION_MAX, Myself
+from swim.protocol.leadership.electorate import Electorate
+from swim.protocol.leadership.rule import Leadership
+from swim.protocol.membership.naming import Naming
+from swim.protocol.view.identity import from_the_future, is_minted, unpack_id
+from swim.protocol.view.table import ID_TAG
+from swim.types import Address
+from swim.wire import pack_host, unpack_address
+from swim.wire.addresses import pack_addresses, unpack_addresses
+from swim.wire.messages import ErrorMessage, Greeting, NodeState, PushPull, StreamMessage, WireState
+from swim.wire.serf import decode_tags
+
+__all__ = ["Joining", "problem_of"]
+
+_EAGER_INTERVAL = 0.25
+_JOINING_S = 3.0
+"""A lower seed that said that it is joining is waited for so long, unless it says so again."""
+_CLOCK_MS_MAX = 1 << 47
+_CALLERS_MAX = 16
+
+
+class _Outcome(Enum):
+    """Of the last look at a seed."""
+
+    NONE = "no member yet"
+    """Nobody answers there."""
+    JOINING = "joining"
+    MYSELF = "this node itself"
+    UNFIT = "unfit"
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    outcome: _Outcome
+    text: str = ""
+    boot: bytes = b""
+    """Of one that is joining itself."""
+
+
+class Joining(Part):
+    """From `Node.start` to the moment when this node is a member. `reaches`: can it send to an address?"""
+
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        sync: Sync,
+        leadership: Leadership,
+        electorate: Electorate,
+        naming: Naming,
+        *,
+        reaches: Callable[[Address], bool],
+        founded: Callable[[float], None],
+        joined: Callable[[float], None],
+        failed: Callable[[SwimError, float], None],
+    ) -> None:
+        super().__init__(context)
+        self.active = False
+        self._myself = myself
+        self._sync = sync
+        self._leadership = leadership
+        self._electorate = electorate
+        self._naming = naming
+        self._reaches = reaches
+        self._founded = founded
+        self._joined = joined
+        self._failed = failed
+        self._started = 0.0
+        self._named = False  # somebody's list of seeds, or this node's own, has this node in it
+        self._said: dict[Address, _Said] = {}
+        self._unfit_since: float | None = None
+        self._lower: dict[Address, float] = {}
+        """Lower seeds that are joining and may found a cluster; when they said so last."""
+        self._looks: dict[int, Address] = {}
+        self._callers: dict[Address, None] = {}
+        """Where others that are joining have looked at this node from; they are asked whether that is so."""
+        self._calls: set[int] = set()
+        self._join: tuple[int, Address] | None = None
+        self._newest = ""
+
+    def begin(self, now: float) -> None:
+        self.active = True
+        self._started = now
+        if not self._sync.seeds:
+            self._found(now)
+            return
+        self._timers.set("found", now + self._config.join_retry_interval, self._consider_founding)
+        self._look_around(now)
+
+    def _others(self) -> list[Address]:
+        return [seed for seed in self._sync.seeds if seed != self._myself.address]
+
+    # --- looking
+
+    def _look_around(self, now: float) -> None:
+        self._named = self._named or self._myself.address in self._sync.seeds
+        asked = self._looks.values()
+        for address in self._others():
+            if address not in asked:
+                look = PushPull((), greeting=self._greeting(now))
+                self._looks[self._outbox.request(address, look)] = address
+        eager = any(said.outcome is _Outcome.JOINING for said in self._said.values())
+        interval = _EAGER_INTERVAL if eager else self._config.join_retry_interval
+        self._timers.set("look", now + interval, self._look_around)
+        self._consider_founding(now)
+
+    def _greeting(self, now: float) -> Greeting:
+        founder = pack_addresses([self._myself.address]) if self._named else b""
+        return replace(self._sync.greeting(now, joining=True), founder=founder)
+
+    def asked_by(self, greeting: Greeting | None, host: str, now: float) -> PushPull:
+        """Answer another's push/pull while joining. Who is looked at may be somebody's seed."""
+        other = greeting is not None and greeting.joining and greeting.boot != self._myself.boot.encode()
+        if greeting is None or not other or not self._sync.is_fresh(greeting, now):
+            return answer_to(greeting, PushPull((), greeting=self._greeting(now)))
+        for address in unpack_addresses(greeting.founder)[:1]:
+            if address in self._sync.seeds:  # anybody could say so
+                self._heed(address, now)
+        if not self._named and greeting.port and len(self._callers) < _CALLERS_MAX:
+            self._callers[Address(host, greeting.port)] = None
+            self._timers.set_if_unset("callers", now + _EAGER_INTERVAL, self._ask_callers)
+        found = any(
+            said.boot == greeting.boot
+            for at, said in self._said.items()
+            if said.boot and at in self._sync.seeds
+        )
+        return answer_to(greeting, PushPull((), greeting=replace(self._greeting(now), seed=found)))
+
+    def _ask_callers(self, now: float) -> None:
+        """By now they know which process has answered their look."""
+        callers, self._callers = self._callers, {}
+        for address in () if self._named else callers:
+            self._calls.add(self._outbox.request(address, PushPull((), greeting=self._greeting(now))))
+
+    def _heed(self, address: Address, now: float) -> None:
+        """One that would found a cluster is joining there. If it is lower, it goes first."""
+        if _order(address) < _order(self._myself.address):
+            self._lower[address] = now
+
+    def receive_answer(self, token: int, answer: StreamMessage | Exception | None, now: float) -> bool:
+        """Is this the outcome of a request of ours?"""
+        if self._join is not None and token == self._join[0]:
+            address, self._join = self._join[1], None
+            self._finish(answer, address, now)
+            return True
+        if token in self._calls:
+            self._calls.remove(token)
+            self._hear_caller(answer, now)
+            return True
+        looked_at = self._looks.pop(token, None)
+        if looked_at is None:
+            return False
+        if self.active and self._join is None:
+            self._hear(looked_at, answer, now)
+        if self.active and self._join is None:
+            self._consider_founding(now)
+        return True
+
+    def _hear_caller(self, answer: StreamMessage | Exception | None, now: float) -> None:
+        """It answers this process, so it lives: is this node one of its seeds?"""
+        greeting = answer.greeting if isinstance(answer, PushPull) else None
+        if self.active and greeting is not None and greeting.joining and greeting.seed:
+            self._named = True
+            self._look_around(now)
+
+    def _hear(self, address: Address, answer: StreamMessage | Exception | None, now: float) -> None:
+        """What came of a look."""
+        greeting = answer.greeting if isinstance(answer, PushPull) else None
+        if not isinstance(answer, PushPull):
+            self._said[address] = _Said(_Outcome.NONE, problem_of(answer))
+            self._lower.pop(address, None)
+        elif greeting is not None and greeting.boot == self._myself.boot.encode():
+            self._named = True  # it was this node itself, under another of its addresses
+            self._said[address] = _Said(_Outcome.MYSELF)
+        elif greeting is not None and greeting.joining:
+            self._said[address] = _Said(_Outcome.JOINING, "it is joining itself", greeting.boot)
+            self._named = self._named or greeting.seed
+            for founder in unpack_addresses(greeting.founder)[:1]:
+                self._heed(founder, now)
+            self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)
+        else:
+            self._consider_joining(answer, address, now)
+
+    # --- joining
+
+    def _consider_joining(self, theirs: PushPull, address: Address, now: float) -> None:
+        alive = [node for node in theirs.nodes if node.state in (WireState.ALIVE, WireState.SUSPECT)]
+        spoken = next((node.versions for node in alive if len(node.versions) >= 6), self._myself.versions)
+        spoken_by_all = [node.versions for node in alive if node.state is WireState.ALIVE]
+        problem = (
+            self._clock_problem(theirs.greeting, address, now)
+            or self._family_problem(alive)
+            or delegate_clash([self._myself.adopted(spoken), *spoken_by_all])
+        )
+        if problem is not None:
+            self._note_unfit(address, problem, now)
+            return
+        self._said.pop(address, None)
+        self._myself.versions = self._myself.adopted(spoken)
+        for node in theirs.nodes:
+            if node.name == self._name:
+                self._electorate.heard_of_myself(node, unpack_address(node.address, node.port))
+                if not self._may_follow(node, now):
+                    self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)  # that will tell
+                    return
+        if theirs.greeting is not None and theirs.greeting.setup:
+            self._electorate.join(theirs.greeting.setup, now)
+        floor = "" if theirs.greeting is None else unpack_id(theirs.greeting.floor) or ""
+        seen = [floor, *map(_id, theirs.nodes)]
+        wall = self._wall(now)
+        self._newest = max([self._newest, *(id for id in seen if not from_the_future(id, wall))])
+        self._enter(address, now)
+
+    def _clock_problem(self, greeting: Greeting | None, address: Address, now: float) -> str | None:
+        if greeting is None or not 0 < greeting.clock_ms < _CLOCK_MS_MAX:
+            return None
+        skew = self._wall(now) - greeting.clock_ms / 1000
+        if abs(skew) <= self._config.clock_skew_max:
+            return None
+        return (
+            f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} that of the "
+            f"member at {address}: set both by NTP ({self._config.clock_skew_max:g} s are tolerated)"
+        )
+
+    def _family_problem(self, alive: list[NodeState]) -> str | None:
+        for node in alive:
+            address = unpack_address(node.address, node.port)
+            if not self._reaches(address):
+                return (
+                    f"this node, at {self._myself.address}, cannot send to {node.name} at {address}: one has "
+                    "IPv4 and the other IPv6. Bind both to [::], or to addresses of one kind"
+                )
+        return None
+
+    # --- giving up
+
+    def _note_unfit(self, address: Address, problem: str, now: float) -> None:
+        """A cluster is there, but not for this node. Others may fit: they have some time to answer."""
+        self._said[address] = _Said(_Outcome.UNFIT, problem)
+        if self._unfit_since is None:
+            self._unfit_since = now
+        self._consider_giving_up(now)
+
+    def _consider_giving_up(self, now: float) -> None:
+        unfit = [said.text for said in self._said.values() if said.outcome is _Outcome.UNFIT]
+        if not unfit or self._unfit_since is None:
+            self._unfit_since = None
+            return
+        others = [seed for seed in self._others() if seed not in self._said]
+        others += [at for at, said in self._said.items() if said.outcome in (_Outcome.NONE, _Outcome.JOINING)]
+        until = self._unfit_since + self._config.founding_silence
+        if others and now < until:
+            self._timers.set("give up", until, self._consider_giving_up)
+        elif len(self._others()) == 1:
+            self._fail(JoinError(unfit[0]), now)
+        else:
+            self._fail(JoinError(f"no seed can be joined: {self._what_they_said()}"), now)
+
+    def _what_they_said(self) -> str:
+        silent = _Said(_Outcome.NONE, "no answer yet")
+        said = {seed: self._said.get(seed, silent) for seed in self._others()}
+        return "; ".join(f"{seed}: {each.text or each.outcome.value}" for seed, each in said.items())
+
+    # --- entering
+
+    def _may_follow(self, node: NodeState, now: float) -> bool:
+        """The cluster knows this node's name. Is that a process that is gone?
+
+        At this very address it must be: the address could be bound. Elsewhere it is asked, and if it
+        does not answer, the cluster's verdict is waited for.
+        """
+        if node.incarnation < INCARNATION_MAX:
+            self._myself.incarnation = max(self._myself.incarnation, node.incarnation + 1)
+        address = unpack_address(node.address, node.port)
+        if node.state in (WireState.DEAD, WireState.LEFT) or address == self._myself.address:
+            self._myself.heir = max(self._myself.heir, _id(node))
+            return True
+        self._naming.ask(address, now)
+        return False
+
+    def _enter(self, address: Address, now: float) -> None:
+        self._myself.enter(now, self._newest)
+        self._join = (self._sync.ask(address, now, join=True), address)
+
+    def _finish(self, answer: StreamMessage | Exception | None, address: Address, now: float) -> None:
+        if isinstance(answer, ErrorMessage):
+            self._note_unfit(address, answer.text, now)
+        if not isinstance(answer, PushPull) or not answer.nodes:
+            return  # "look" is still set and starts over
+        self.stop()
+        problem = self._sync.merge(answer, now, joined=self._joined)
+        if problem is not None:
+            self._fail(JoinError(f"the cluster cannot be joined: {problem}"), now)
+
+    # --- founding
+
+    def _consider_founding(self, now: float) -> None:
+        self._named = self._named or self._myself.address in self._sync.seeds
+        if not self.active or not self._named or self._join is not None:
+            return
+        if any(said.outcome is _Outcome.UNFIT for said in self._said.values()):
+            return  # there is a cluster: it is joined, or nothing is
+        lowest = min([self._myself.address, *self._others()], key=_order) == self._myself.address
+        patience = self._config.join_retry_interval if lowest else self._config.founding_silence
+        settled = lowest and all(address in self._said for address in self._others())
+        due = self._started + (0.0 if settled else patience)
+        due = max([due, *(heard + _JOINING_S for heard in self._lower.values())])
+        if now >= due:
+            self._found(now)
+        else:
+            self._timers.set("found", due, self._consider_founding)
+
+    def _found(self, now: float) -> None:
+        self._leadership.founded_alone = True
+        self._founded(now)
+        if self._myself.record is None:
+            self._myself.enter(now, self._newest)
+        self._done(now)
+
+    def _done(self, now: float) -> None:
+        self.stop()
+        self._electorate.settle()
+        self._joined(now)
+
+    def _fail(self, error: SwimError, now: float) -> None:
+        self.stop()
+        self._failed(error, now)
+
+    def stop(self) -> None:
+        """Whatever is still answered is not for this any more."""
+        self.active = False
+        self._join = None
+        self._timers.cancel("look")
+        self._timers.cancel("found")
+        self._timers.cancel("give up")
+        self._timers.cancel("callers")
+
+
+def _id(node: NodeState) -> str:
+    """The minted id in an entry, or nothing."""
+    text = decode_tags(node.meta).get(ID_TAG, "")
+    return text if is_minted(text) else ""
+
+
+def _order(address: Address) -> tuple[int, bytes, int]:
+    packed = pack_host(address.host)
+    return len(packed), packed, address.port
+
+
+def problem_of(answer: StreamMessage | Exception | None) -> str:
+    """Why an answer is none, in a line."""
+    if answer is None:
+        return "no answer in time"
+    if isinstance(answer, ErrorMessage):
+        return answer.text
+    text = answer.strerror if isinstance(answer, OSError) else None
+    return text or str(answer) or type(answer).__name__

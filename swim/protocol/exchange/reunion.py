@@ -1,0 +1,112 @@
+"""Looks for seeds that are not in this cluster, so that clusters which were founded apart become one.
+
+A small ping goes to each of them again and again; when it is answered, everything is exchanged: as soon as
+one packet comes through. All members do it, so each of many does it seldom: what reaches a seed is about the
+same at every size of the cluster. Where UDP does not pass, TCP does the same, less often, and there it looks
+for members that were given up as well.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from swim.protocol.base.calling import Calling
+from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.exchange.attempts import Attempts
+from swim.protocol.exchange.sync import Sync
+from swim.protocol.gossip.myself import Myself
+from swim.types import Address, MemberState
+from swim.wire.messages import Ack
+
+__all__ = ["Reunion"]
+
+_TICK_S = 0.5
+_SHARED_BY = 4
+"""So many members ping at every turn; of more, each does so much more seldom."""
+_AT_ONCE = 8
+_EAGER_S, _EAGER_INTERVAL = 30.0, 1.0
+_EXCHANGE_S = 1.0
+
+
+class Reunion(Part):
+    """Pings seeds that are lost; an answer leads to an exchange."""
+
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        sync: Sync,
+        calling: Calling,
+        attempts: Attempts,
+        ask: Ask,
+    ) -> None:
+        super().__init__(context)
+        self._attempts = attempts
+        self._myself = myself
+        self._sync = sync
+        self._calling = calling
+        self._ask = ask
+        self._eager_until = 0.0
+        self._turn = 0
+        self._inside: dict[Address, str] = {}
+        """Seeds by whose addresses a member of this cluster answers that has another one; its name."""
+        self._exchanged: dict[Address, float] = {}
+
+    def begin(self, now: float) -> None:
+        """This node has become a member."""
+        self._eager_until = now + _EAGER_S
+        self._timers.set("reunion", now + self._rng.random() * _TICK_S, self._look)
+        self._timers.set("reconnect", now + _EAGER_INTERVAL, self._reconnect)
+
+    def _look(self, now: float) -> None:
+        self._timers.set("reunion", now + _TICK_S, self._look)
+        self._inside = {seed: name for seed, name in self._inside.items() if seed in self._sync.seeds}
+        self._exchanged = {at: when for at, when in self._exchanged.items() if now - when < _EXCHANGE_S}
+        lost = [seed for seed in self._sync.seeds if not self._is_inside(seed)]
+        share = min(1.0, _SHARED_BY / self._table.present_count)
+        for place in range(min(len(lost), _AT_ONCE)):
+            seed = lost[(self._turn + place) % len(lost)]
+            if self._rng.random() < share:
+                self._ask("", seed, now, partial(self._answered, seed), lambda at: None)
+        self._turn += _AT_ONCE
+
+    def _is_inside(self, address: Address) -> bool:
+        name = self._inside.get(address)
+        record = self._table.at(address) if name is None else self._table.get(name)
+        return address == self._myself.address or (record is not None and record.present)
+
+    def _answered(self, seed: Address, ack: Ack, now: float) -> None:
+        boot = ack.boot.decode("ascii", "replace")
+        known = next((record for record in self._table.present() if record.own and record.boot == boot), None)
+        if known is not None:
+            self._inside[seed] = known.name
+        elif seed not in self._exchanged:
+            self._exchanged[seed] = now
+            self._sync.ask(seed, now)
+
+    # --- where UDP does not pass
+
+    def _reconnect(self, now: float) -> None:
+        eager = now < self._eager_until
+        pause = _EAGER_INTERVAL if eager else self._config.reconnect_interval
+        self._timers.set("reconnect", now + pause, self._reconnect)
+        attempts, leads = self._attempts, self._sync.leads
+        for place in [it for it in leads if self._is_inside(it[1]) or not attempts.hopeful(it[1], now)]:
+            del leads[place]
+        lost = [seed for seed in self._sync.seeds if not self._is_inside(seed)]
+        if lost:
+            address = self._rng.choice(lost)
+            attempts.tried(address, now)
+            self._sync.ask(address, now)
+        dead = [record for record in self._table.dead() if record.state is MemberState.DEAD]
+        places = [(record.name, record.address) for record in dead if attempts.worth(record, now)]
+        for some in (places, [place for place in leads if attempts.due(place[1], now)]):
+            if some:
+                name, address = self._rng.choice(some)
+                attempts.tried(address, now)
+                self._calling.call(name, address, partial(self._called, name, address))
+
+    def _called(self, name: str, address: Address, ack: Ack | None, now: float) -> None:
+        if ack is not None:
+            self._attempts.answered(address)
+            self._sync.ask(address, now, to=name)

@@ -1,0 +1,81 @@
+"""Packets from addresses that are no member's: a stranger has to introduce itself and answer a ping.
+
+Whoever has just joined passes on news to members that do not know it yet; noise, and whoever forges
+addresses, does not answer. News from a stranger is held until it has answered; then it is read again,
+and counts if the stranger has become a member by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from swim.protocol.base.context import Context, Part
+from swim.protocol.detector.probing import Probing
+from swim.protocol.membership.updates import Membership
+from swim.types import Address
+from swim.wire import unpack_address
+from swim.wire.messages import Ack, Alive, Dead, Suspect
+
+__all__ = ["Strangers"]
+
+_STRANGERS_MAX = 64
+_NEWS_MAX = 128
+
+News = Alive | Suspect | Dead
+
+
+class Strangers(Part):
+    """The news that is held, by the address it came from."""
+
+    def __init__(
+        self,
+        context: Context,
+        membership: Membership,
+        probing: Probing,
+        believed: Callable[[News, Address, float], None],
+    ) -> None:
+        super().__init__(context)
+        self._membership = membership
+        self._probing = probing
+        self._believed = believed
+        self._held: dict[Address, list[News]] = {}
+
+    def hold(self, news: News, source: Address, now: float) -> None:
+        """News from a stranger; the first has to be of itself."""
+        held = self._held.get(source)
+        if held is None:
+            if not isinstance(news, Alive) or unpack_address(news.address, news.port) != source:
+                self._outbox.drop("stranger")
+                return
+            if len(self._held) >= _STRANGERS_MAX:
+                self._outbox.drop("strangers-max")
+                return
+            if self._probing.ask(
+                news.node,
+                source,
+                now,
+                answered=lambda ack, at: self._answered(source, ack, at),
+                silent=lambda at: self._silent(source),
+            ):
+                self._held[source] = [news]
+        elif len(held) < _NEWS_MAX:
+            held.append(news)
+        else:
+            self._outbox.drop("stranger")
+
+    def _answered(self, source: Address, ack: Ack, now: float) -> None:
+        if ack.unknown:  # of another cluster: it takes this node for the one that had its address before
+            self._silent(source)
+            return
+        held = self._held.pop(source)
+        assert isinstance(held[0], Alive)
+        self._membership.alive(held[0], now, source)
+        if self._table.at(source) is None:
+            self._outbox.drop("stranger")  # it is still no member: somebody else has its name
+            return
+        for news in held[1:]:
+            self._believed(news, source, now)
+
+    def _silent(self, source: Address) -> None:
+        for _ in self._held.pop(source):
+            self._outbox.drop("stranger")

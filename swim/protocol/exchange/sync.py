@@ -1,0 +1,359 @@
+"""Push/pull: two nodes tell each other everything, so that what the floods missed is repaired."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import islice
+
+from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import TokenBucket
+from swim.protocol.base.steps import Backlog, Steps
+from swim.protocol.gossip.broadcasts import Broadcasts
+from swim.protocol.gossip.myself import Myself
+from swim.protocol.leadership.electorate import Electorate
+from swim.protocol.leadership.rule import Leadership
+from swim.protocol.membership.updates import Membership
+from swim.protocol.view.identity import pack_id, unpack_id
+from swim.protocol.view.table import BOOT_TAG, ID_TAG, Record
+from swim.types import Address, MemberState
+from swim.wire.addresses import pack_places, unpack_address, unpack_places
+from swim.wire.dialect import U32
+from swim.wire.messages import Alive, Dead, ErrorMessage, Greeting, NodeState, PushPull, Suspect, WireState
+from swim.wire.serf import decode_tags
+
+__all__ = ["Sync", "answer_to", "delegate_clash"]
+
+_LOST_MAX, _LOST_SIZE_MAX = 64, 2_048
+REST_S = 0.4
+"""A view that has not changed for so long is worth comparing."""
+_CROWD_S = 0.1
+"""After joining, until it is seen whether others joined at the same time."""
+_SMALL_CLUSTER = 32
+_AGREED, _SKIPPED_MAX = 16, 3
+_REPAIRS = 3
+"""After a broadcast, so many intervals are for whoever has missed it."""
+_MISMATCH_PER_S, _MISMATCH_BURST = 1.0, 3
+_MANY, _MOMENT_S = 1_024, 0.1
+_COST_KNOWN, _COST_NEWS, _STEP_COST = 1, 40, 2_000
+"""Of an entry of a state, in units of about two microseconds; and what is done in one step of a merge."""
+
+
+def delegate_clash(versions: Iterable[bytes]) -> str | None:
+    """Can members that speak these versions be in one cluster (memberlist's rule for a merge)?"""
+    usable = [v for v in versions if len(v) >= 6]
+    for low, high, current, what in ((0, 1, 2, "protocol"), (3, 4, 5, "delegate protocol")):
+        lowest = max((v[low] for v in usable), default=0)
+        highest = min((v[high] for v in usable), default=0)
+        for v in usable:
+            if not lowest <= v[current] <= highest:
+                return f"{what} version ({v[current]}) is incompatible: [{lowest}, {highest}]"
+    return None
+
+
+class Sync(Part):
+    """Builds and merges full states, and decides when to ask whom for one."""
+
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        membership: Membership,
+        leadership: Leadership,
+        electorate: Electorate,
+        broadcasts: Broadcasts,
+        backlog: Backlog,
+    ) -> None:
+        super().__init__(context)
+        self._electorate = electorate
+        self.seeds: list[Address] = []
+        self._myself = myself
+        self._membership = membership
+        self._leadership = leadership
+        self._broadcasts = broadcasts
+        self._backlog = backlog
+        self._mismatch = TokenBucket(_MISMATCH_PER_S, _MISMATCH_BURST)
+        self.leads: dict[tuple[str, Address], None] = {}
+        """Members that others have lost sight of, and where they may be."""
+        self._agreed = self._skipped = 0
+        """How many pings in a row came from members with the same view, and exchanges left out for it."""
+        self._joined_version = -1
+        self._built: tuple[tuple[int, int, str], float, tuple[NodeState, ...]] = ((-1, 0, ""), 0.0, ())
+
+    # --- when
+
+    def begin(self, now: float) -> None:
+        """This node has become a member."""
+        self._timers.set("sync", now + self._rng.random() * self._interval(), self._regular)
+        self._joined_version = self._table.version
+        self._timers.set("crowd", now + _CROWD_S, self._after_crowd)
+
+    def _after_crowd(self, now: float) -> None:
+        """Who joined among many others, whose views were as young, has missed some: look once more."""
+        if now - self._table.changed_at < _CROWD_S / 2:
+            self._timers.set("crowd", now + _CROWD_S, self._after_crowd)
+        elif self._table.version != self._joined_version:
+            self._ask_anyone(now)
+
+    def _interval(self) -> float:
+        """Grows with the cluster, so that no member is asked more often (memberlist's formula)."""
+        count = self._table.present_count
+        scale = 1 if count <= _SMALL_CLUSTER else math.ceil(math.log2(count) - math.log2(_SMALL_CLUSTER)) + 1
+        return self._config.push_pull_interval * scale
+
+    def _regular(self, now: float) -> None:
+        self._timers.set("sync", now + self._interval(), self._regular)
+        quiet = now - self._broadcasts.heard_at > _REPAIRS * self._interval()
+        if quiet and self._agreed >= _AGREED and self._skipped < _SKIPPED_MAX:
+            self._skipped += 1
+            return  # the pings say already that all know the same (but of broadcasts they do not tell)
+        self._agreed = self._skipped = 0
+        self._ask_anyone(now)
+
+    def _ask_anyone(self, now: float) -> None:
+        for name in self._table.rings.pick(self._rng, 1, lambda other: other != self._name):
+            record = self._table.get(name)
+            assert record is not None
+            self.ask(record.address, now, to=name)
+
+    def compare(self, view: bytes, sender: Record, now: float) -> None:
+        """A ping carried the view hash of a member whose view is at rest."""
+        mine = self.view(now)
+        if not view or not mine:
+            return
+        if view == mine:
+            self._agreed += 1
+            return
+        self._agreed = 0
+        self.differs(sender, now)
+
+    def differs(self, other: Record, now: float) -> None:
+        """What the other says does not go with this node's view: exchange everything, if not too often."""
+        if self._mismatch.take(now):
+            self.ask(other.address, now, to=other.name)
+
+    def view(self, now: float) -> bytes:
+        """This node's view hash, or nothing while its view is changing."""
+        if now - self._table.changed_at < REST_S:
+            return b""
+        return self._leadership.view_hash.to_bytes(8, "big")
+
+    def ask(self, address: Address, now: float, *, join: bool = False, to: str = "") -> int:
+        """Exchange everything with the member of this name there; without a name, with whoever it is."""
+        record = self._table.at(address)
+        to_own = record is not None and record.own
+        return self._outbox.request(address, self.state(now, join=join, to_own=to_own, to=to))
+
+    # --- what
+
+    def greeting(self, now: float, *, joining: bool = False, to: str = "") -> Greeting:
+        floor = self._leadership.floor
+        lost = ((record.name, record.address) for record in self._table.dead() if record.solo)
+        return Greeting(
+            self._name,
+            self._myself.boot.encode(),
+            self._myself.address.port,
+            int(self._wall(now) * 1000),
+            joining,
+            pack_id(floor),
+            pack_places(islice(lost, _LOST_MAX), _LOST_SIZE_MAX),
+            to,
+            setup=self._electorate.configuration.pack() if self._electorate.configuration.voters else b"",
+        )
+
+    def exchange(self, theirs: PushPull, now: float, *, host: str) -> PushPull | ErrorMessage:
+        """The answer to another's push/pull, which is then merged; or why it could be no member.
+
+        `host`: where it comes from.
+        """
+        greeting = theirs.greeting
+        if greeting is not None and greeting.to not in ("", self._name):
+            self._outbox.drop("push-pull-name")
+            return ErrorMessage(f"this is {self._name}, and not {greeting.to}")
+        refusal = self._refusal(theirs, greeting.name) if theirs.join and greeting is not None else None
+        if refusal is not None:
+            return ErrorMessage(refusal)
+        looker = greeting.name if greeting is not None and greeting.joining else ""
+        answer = self.state(now, join=theirs.join, to_own=greeting is not None, looker=looker)
+        if greeting is None or self.is_fresh(greeting, now):
+            self.merge(theirs, now, host=host)  # after that, as memberlist does it
+        return answer_to(greeting, answer)
+
+    def is_fresh(self, greeting: Greeting, now: float) -> bool:
+        """Is a request of now? One that was recorded may come again, after a restart of the whole cluster.
+
+        Clocks may be wrong, though, while a cluster runs: a process that is a member is known by its boot.
+        """
+        record = self._table.get(greeting.name)
+        known = record is not None and (record.boot or "").encode() == greeting.boot
+        skew = abs(self._wall(now) - greeting.clock_ms / 1000)
+        if known or not greeting.clock_ms or skew <= self._config.clock_skew_max:
+            return True
+        self._outbox.drop("stale-request")
+        return False
+
+    def answers(self, answer: PushPull, token: int) -> bool:
+        """Is this the answer to that request of this process? A recorded one is not."""
+        greeting = answer.greeting
+        if greeting is None or (greeting.asker, greeting.question) == (self._myself.boot.encode(), token):
+            return True
+        self._outbox.drop("stale-answer")
+        return False
+
+    def _refusal(self, theirs: PushPull, name: str) -> str | None:
+        for node in theirs.nodes:
+            if node.name != name:
+                continue
+            address = unpack_address(node.address, node.port)
+            if not self._membership.reaches(address):
+                return (
+                    f"the member at {self._myself.address} cannot answer a node at {address}: it has no "
+                    "way there. Let the node advertise an address that all members reach"
+                )
+        return None
+
+    def state(
+        self, now: float, *, join: bool = False, to_own: bool, looker: str = "", to: str = ""
+    ) -> PushPull:
+        """Everything this node knows, but not what it concluded alone; for an own or a foreign node.
+
+        Except of a name that a joining node is about to take: it must know in whose place it comes.
+        """
+        return PushPull(
+            self._nodes(now, looker), join, self._broadcasts.state(to_own=to_own), self.greeting(now, to=to)
+        )
+
+    def _nodes(self, now: float, looker: str) -> tuple[NodeState, ...]:
+        """Of all that are known: the very same ones as long as nothing changes, so that they are packed once.
+
+        With thousands of members something changes all the time: then what was true a moment ago will do.
+        """
+        solo = self._table.get(looker)
+        second = int(now) if self._table.dead_count else 0
+        key = self._table.version, second, looker if solo is not None and solo.solo else ""
+        built, at, nodes = self._built
+        if key != built and (len(self._table) <= _MANY or now - at > _MOMENT_S):
+            known = (record for record in self._table if not record.solo or record.name == key[2])
+            nodes = tuple([_entry(record, now) for record in known])
+            self._built = key, now, nodes
+        return nodes
+
+    def merge(
+        self, theirs: PushPull, now: float, *, host: str = "", joined: Callable[[float], None] | None = None
+    ) -> str | None:
+        """Apply another node's state; returns why it was refused, if it was.
+
+        `host`: that of whoever gave it unasked. What takes longer than a turn goes on in the next ones.
+        `joined` is called when it is done, by a node that joins: what it learns is no news to others.
+        """
+        if self._myself.record is None or not theirs.nodes:
+            return None
+        versions = dict.fromkeys([node.versions for node in theirs.nodes if node.state is WireState.ALIVE])
+        clash = delegate_clash(versions | dict.fromkeys(self._table.versions))
+        if clash is not None:
+            self._outbox.drop("merge-version")
+            return clash
+        self._backlog.run(host, lambda at: self._merging(theirs, joined, at), now)
+        return None
+
+    def _merging(self, theirs: PushPull, joined: Callable[[float], None] | None, now: float) -> Steps:
+        incarnation, spent = self._myself.incarnation, 0
+        for node in theirs.nodes:
+            if self._knows(node, theirs.greeting):
+                spent += _COST_KNOWN
+            else:
+                spent += _COST_NEWS
+                self._merge_node(node, theirs.greeting, now, joined is None)
+            if spent >= _STEP_COST:
+                spent, now = 0, (yield)
+        yield from self._broadcasts.merge(theirs.user_state, now, joining=joined is not None)
+        self._conclude(theirs, incarnation, now)
+        if joined is not None:
+            joined(now)
+
+    def _conclude(self, theirs: PushPull, incarnation: int, now: float) -> None:
+        """What follows from a whole state. `incarnation`: this node's own before it was merged."""
+        if self._myself.incarnation != incarnation:
+            self._answer_accuser(theirs.greeting, now)
+        if theirs.greeting is not None:
+            for place in unpack_places(theirs.greeting.lost):
+                if len(self.leads) < _LOST_MAX and self._membership.permits(place[1]):
+                    self.leads[place] = None
+            floor = unpack_id(theirs.greeting.floor) or ""
+            if not self._leadership.believes(floor, theirs.greeting.name):
+                floor = ""
+            if any(each.own and each.present and each.name != self._name for each in self._table):
+                self._leadership.meet(floor, now)
+            self._leadership.hear_floor(floor, now)
+
+    def _answer_accuser(self, greeting: Greeting | None, now: float) -> None:
+        """It has given this node up, so none of its cluster would hear the refutation otherwise."""
+        accuser = None if greeting is None else self._table.get(greeting.name)
+        if accuser is not None:
+            self.differs(accuser, now)
+
+    def _merge_node(self, node: NodeState, greeting: Greeting | None, now: float, spread: bool) -> None:
+        gone = node.state in (WireState.DEAD, WireState.LEFT)
+        if node.name == self._name and gone and greeting is not None:
+            self._hear_own_end(node, greeting, now)
+            return
+        if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None):
+            # What one of our own suspects is its own affair until it is sure.
+            self._membership.alive(_alive(node), now, spread=spread)
+        elif greeting is not None and self._table.get(node.name) is None:
+            state = MemberState.LEFT if node.state is WireState.LEFT else MemberState.DEAD
+            self._membership.remember(_alive(node), state, node.age, now, joining=not spread)
+        elif self._another_process(node):
+            pass  # the end of an earlier process says nothing about the one that has its name now
+        elif node.state is WireState.LEFT:
+            self._membership.dead(Dead(node.name, node.incarnation, node.name), now)
+        else:
+            # An old verdict is a suspicion to whoever knows it alive, as between memberlists: after a
+            # partition each side has given up the other, and all of them can refute.
+            self._membership.suspect(Suspect(node.name, node.incarnation, self._name), now)
+
+    def _hear_own_end(self, node: NodeState, greeting: Greeting, now: float) -> None:
+        """One of our own has given this node up, or the process that had its name meanwhile."""
+        sender = self._name if node.state is WireState.LEFT else greeting.name
+        id = pack_id(decode_tags(node.meta).get(ID_TAG))
+        self._membership.dead(Dead(self._name, node.incarnation, sender, id=id), now)
+
+    def _knows(self, node: NodeState, greeting: Greeting | None) -> bool:
+        """Nearly all that is exchanged is known already, and should cost nothing."""
+        known = self._table.get(node.name)
+        if known is None or known.solo or node.name == self._name:
+            return False
+        if known.entry is node or known.entry == node:
+            return True
+        if not known.same_as(node):
+            return False
+        alive = node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None)
+        if alive is not known.present:
+            return False
+        where = known.entry
+        same = where.address == node.address and where.port == node.port
+        return same or known.address == unpack_address(node.address, node.port)
+
+    def _another_process(self, node: NodeState) -> bool:
+        known, boot = self._table.get(node.name), decode_tags(node.meta).get(BOOT_TAG)
+        return known is not None and known.own and boot is not None and known.boot != boot
+
+
+def _entry(record: Record, now: float) -> NodeState:
+    if record.present:
+        return record.entry
+    it = record.entry
+    age = min(int(now - record.since) + 1, U32)  # rounded up: on its way it gets no younger
+    return NodeState(it.name, it.incarnation, it.address, it.port, it.meta, it.state, it.versions, age)
+
+
+def _alive(node: NodeState) -> Alive:
+    return Alive(node.name, node.incarnation, node.address, node.port, node.meta, node.versions)
+
+
+def answer_to(greeting: Greeting | None, answer: PushPull) -> PushPull:
+    """The answer, to just this request of just this process."""
+    if greeting is None or answer.greeting is None:
+        return answer
+    return replace(answer, greeting=replace(answer.greeting, question=greeting.question, asker=greeting.boot))

@@ -1,0 +1,1 @@
+"""How news spreads: of members, of this node itself, and of its applications."""

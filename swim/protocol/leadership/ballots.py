@@ -1,0 +1,46 @@
+"""What each voter has answered to a process that asks for the lease."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from swim.protocol.leadership.configuration import Configuration
+from swim.wire.messages import Refusal
+
+__all__ = ["Ballot", "free_at"]
+
+
+@dataclass(slots=True)
+class Ballot:
+    """Of one voter."""
+
+    process: bytes = b""
+    turn: int = 0
+    answered: int = 0
+    """The latest round that it has answered, and when that had been sent."""
+    sent: float = -math.inf
+    would: int = 0
+    """The latest round in which it would have granted the lease."""
+    until: float = -math.inf
+    """Until when it has promised this process the lease, and in which round."""
+    round: int = 0
+    token: str = ""
+    """The last that it has granted, and under which configuration."""
+    digest: bytes = b""
+    reason: Refusal = Refusal.NONE
+    """Why not, in this round, and when it may be otherwise."""
+    free_at: float = -math.inf
+    stale: int = 0
+    """The latest round that was asked in another turn."""
+
+
+def free_at(ballots: Mapping[str, Ballot], configuration: Configuration, now: float) -> float:
+    """When a majority of voters may grant it, by what they said last; inf if they said nothing."""
+    free = {
+        name: -(now if ballot.until > now else max(ballot.free_at, now))
+        for name, ballot in ballots.items()
+        if ballot.reason is not Refusal.NONE or ballot.until > now
+    }
+    return -configuration.majority_until(free)

@@ -1,0 +1,498 @@
+"""The lease: with `voters`, a node leads only while a majority of them has granted it that.
+
+After PaxosLease (Trencseni, Gazso, Reinhardt 2012): no disk, no clocks that agree. A node that wants to
+lead first asks all voters whether they would grant it the lease (TRY), which changes nothing anywhere: so
+one that is cut off, or is only mistaken about the others, mints no token and outbids nobody, however long
+that lasts (as in Raft's PreVote). Only when a majority would, it mints the token of its term and asks for
+the lease (ASK). It asks again every L/3 while it holds it. A voter (`voting`) grants the lease to one
+process at a time.
+
+**Why two leases cannot overlap.** Let every clock run at a rate between 1 - r and 1 + r of true time. A
+voter that receives a question at true time v and grants it promises nothing to anybody else until L
+has passed on its own clock, which is at v + L / (1 + r) at the earliest. The asker counts that promise
+for (1 - m) L from when it *sent* that very round, at true time s <= v, so until s + (1 - m) L / (1 - r) at
+the latest. That is no later than v + L / (1 + r) if m >= 2r / (1 + r): 1.98 % for clocks that are 1 %
+off; m is 3 %. So at any instant at which somebody counts a promise, the voter is bound by it: it has
+not promised the same to anybody else for that instant. A holder counts promises of a majority, and two
+majorities share a voter, so there are no two holders at one instant. What this rests on:
+
+- A grant is counted from the sending of the round that it answers: it echoes its number, and a process
+  never uses a number twice. Late, doubled and reordered answers thus only count for less.
+- An answer is for one process, and from one voter's process (`post`); a question counts in one turn of the
+  voter (`voting`). What is repeated, reflected or relayed prolongs nothing and frees nothing.
+- `now` is read after the datagram was received, by a clock that goes on while the machine sleeps.
+- A voter that is started again does not know its promises. It grants nothing in its first L: by then they
+  are over (the same sum: the promise was made before the process began).
+- A release names its round and turn, and the asker counts no grant of rounds up to it any more; so a late one
+  frees nothing that is counted. Nothing is released while the last term still cleans up.
+- All go by one configuration (`electorate`): its digest is in every question, and others are refused. It
+  changes only by grants of majorities of the old and of the new voters, which share a voter with either.
+- One name is one process at a time (`NameConflict`); a voter's name that comes up at another address, while
+  the earlier process may live, has no vote. A frozen virtual machine, whose clocks stand still, is not
+  covered: for that there is the fencing token.
+
+**Tokens rise.** A term begins only when a majority has granted its token. A voter answers with the highest
+token that it has granted to others, and the token is minted above those. As two majorities share a voter, the
+next holder's token is above as long as that voter's process lives. If it does not, tokens still rise by wall
+time: no term begins from a round that is older than L/3, the token is minted after that round was sent, and a
+voter that was started again is silent for L. So the new token is minted at least 2L/3 after the voter's old
+process granted any: it is above unless the two leaders' clocks differ by more, and nobody who lives has heard
+of the old one. A token that cannot have been minted yet could never be surpassed: a question with one is not
+granted, and a grant with one is not counted, as if lost. A token that was granted but never led (`led`) is
+surpassed by the next one that asks, but ends no term: where two ask at once, the loser's may be the higher.
+
+The holder shows its token in its tags (`_token`), told once by the flood, and takes it away when it has lost
+the lease; so members that do not vote know who leads without a message per renewal. A holder is not
+displaced by a lower id; only holders raise the floor. One whose id is below the floor of others cannot be
+followed by them: it is told so, takes a fresh id, and asks anew.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from swim.protocol.base.context import Context, Part
+from swim.protocol.gossip.myself import Myself
+from swim.protocol.leadership.ballots import Ballot, free_at
+from swim.protocol.leadership.configuration import Configuration
+from swim.protocol.leadership.electorate import Electorate
+from swim.protocol.leadership.post import Post
+from swim.protocol.leadership.queue import Queue
+from swim.protocol.leadership.rule import HolderLeads
+from swim.protocol.leadership.standing import describe_lease, explain_lease
+from swim.protocol.view.identity import from_the_future, is_minted, pack_id, unpack_id
+from swim.protocol.view.table import Record
+from swim.types import Leadership, MemberState, Term
+from swim.wire.messages import Claim, ClaimKind, Refusal
+
+__all__ = ["Lease"]
+
+_MARGIN = 0.03
+_ROUNDS = 3
+"""In the length of a lease."""
+_CLEANUP = 1 / 6
+"""Of the length: a term ends so much before its lease, for what the application has to clean up."""
+_REPEATS = 4
+"""In the time of a round: a candidate asks those again that have not answered."""
+_FIRST_GAP_S = 0.02
+_FIRST_CONTEST_S = 0.05
+_SLACK_S = 0.005
+_SENT_MAX = 64
+
+
+class Lease(Part):
+    """This node's terms as holder of the lease, and its questions to the voters."""
+
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        leadership: HolderLeads,
+        electorate: Electorate,
+        post: Post,
+    ) -> None:
+        super().__init__(context)
+        self.term: Term | None = None
+        self.term_ends = -math.inf
+        self.ends = -math.inf
+        """When the lease itself ends."""
+        self.busy = False
+        """Functions run that were started for a term; they may still clean up after it."""
+        self.queue = Queue(context, myself, leadership)
+        self._myself = myself
+        self._leadership = leadership
+        self._electorate = electorate
+        electorate.changed = self._reconfigured
+        self._post = post
+        self.closing = False
+        """The term is over, and its functions clean up: the lease is held until they have ended."""
+        self.ballots: dict[str, Ballot] = {}
+        self._enroll()
+        self._id: str | None = None
+        self._token = ""
+        self._highest = ""
+        """The highest token that voters know of."""
+        self._round = self._rng.getrandbits(31)
+        self._sent: dict[int, tuple[float, bytes]] = {}
+        """When each round was sent, and for which configuration."""
+        self._first = 0
+        """The first round under this token."""
+        self.unrenewed: tuple[str, ...] = ()
+        """Who did not renew the last lease."""
+        self._led = False
+        """There was a term since anything was freed."""
+        self._clean_until = -math.inf
+        """What acted for the leader may clean up until then, so nothing is released before."""
+        self._gap, self._contest_gap = _FIRST_GAP_S, _FIRST_CONTEST_S
+        self._not_before = -math.inf
+        self._latest = -math.inf
+        """The latest wall time that this node knew: clocks may be set back, and tokens stay."""
+
+    @property
+    def _length(self) -> float:
+        return self._electorate.configuration.length
+
+    @property
+    def _third(self) -> float:
+        return self._length / _ROUNDS
+
+    @property
+    def _holds(self) -> bool:
+        """Does this node renew a lease?"""
+        return self.term is not None or self.closing
+
+    # --- terms
+
+    def attend(self, now: float, late: float) -> None:
+        """Before anything else is looked at: is the time over?"""
+        self._latest = max(self._latest, self._wall(now))
+        if self.term is not None and now >= self.term_ends:
+            self._lose(now)
+
+    def update(self, now: float) -> None:
+        """Follow this node's view."""
+        self._myself.tell_token(now)
+        if self.term is not None and not self._may_lead():
+            self._lose(now)
+        if self._token and self._table.newest_token > self._token:
+            self._lose(now)  # it needs a token above that one
+        self.queue.update(now)
+        if self.term is not None:
+            self._timers.set_if_unset("moved", now + self._length, self._give_votes)
+        if self._leadership.unfollowed is not None:
+            self._timers.set_if_unset("behind", now, self._tell_behind)
+        if not self._holds:
+            if self._wants(now):
+                self._timers.set_if_unset("lease", max(now, self._not_before), self._ask)
+            elif (due := self.queue.due(self._length)) < math.inf:
+                self._timers.set_if_unset("turn", due, lambda at: None)  # and then `update` looks again
+
+    def _may_lead(self) -> bool:
+        """Is this still the member that was granted the lease?"""
+        id = self._myself.id
+        return id == self._id and id is not None and (not is_minted(id) or id >= self._leadership.floor)
+
+    def _wants(self, now: float) -> bool:
+        return self.queue.due(self._length) <= now
+
+    def _tell_behind(self, now: float) -> None:
+        """A leader that this node cannot follow is told which floor it is below."""
+        leader = self._leadership.unfollowed
+        if leader is not None:
+            floor = pack_id(self._leadership.floor)
+            self._post.send(Claim(ClaimKind.BEHIND, 0, id=floor), leader)
+            self._timers.set("behind", now + self._third, self._tell_behind)
+
+    def _lose(self, now: float) -> None:
+        """The term is over. What acted for the leader may still clean up: until then the lease is kept."""
+        self.closing = self.closing or (self.term is not None and self.busy)
+        if self.term is not None:
+            missed = (name for name, ballot in self.ballots.items() if ballot.until <= self.ends)
+            self.unrenewed = tuple(missed) if now >= self.term_ends else ()
+            self._clean_until = self.ends
+        self.term, self.term_ends = None, -math.inf
+        self._electorate.withdraw()
+        self._timers.cancel("lease-end")
+        self._myself.hide_token(now)
+        if self.closing:
+            self._timers.set_if_unset("lease", now + self._third, self._ask)
+            return
+        self.end()
+        self._forget()
+        self._gap, self._contest_gap = _FIRST_GAP_S, _FIRST_CONTEST_S
+        self._not_before = now
+
+    def end(self) -> None:
+        """This node does not act as leader any more."""
+        self.term, self.term_ends, self.ends = None, -math.inf, -math.inf
+        self.closing = False
+        for name in ("lease", "again", "lease-end"):
+            self._timers.cancel(name)
+
+    def release(self, now: float) -> None:
+        """What acted for the leader has ended: others may begin at once."""
+        self._clean_until = -math.inf
+        self._free(now)
+        self.closing = self.busy = False
+        self._lose(now)
+
+    def note_functions(self, running: bool, now: float) -> None:
+        """Functions run for the leader, or the last of them has ended, its clean-up included."""
+        self.busy = running
+        if self.closing and not running:
+            self.release(now)
+
+    def _forget(self) -> None:
+        """Nothing that was granted so far is counted any more."""
+        self._token = ""
+        self._sent.clear()
+        for ballot in self.ballots.values():
+            ballot.until, ballot.reason = -math.inf, Refusal.NONE
+
+    def _free(self, now: float) -> None:
+        """Forget what was granted so far, which the voters may know."""
+        for name, ballot in self.ballots.items():
+            if ballot.process:
+                claim = Claim(ClaimKind.RELEASE, self._round, turn=ballot.turn, led=self._led)
+                self._send(name, claim, ballot.process, now)
+        self._forget()
+        self._led, self.ends = False, -math.inf
+
+    # --- the configuration
+
+    def _enroll(self) -> None:
+        """A ballot for each voter."""
+        names = dict.fromkeys(self._electorate.names)
+        self.ballots = {name: self.ballots.get(name) or Ballot() for name in names}
+
+    def _reconfigured(self, now: float) -> None:
+        """There is another configuration, or one is about to be."""
+        self._enroll()
+        if self._holds:
+            self._timers.set("lease", now, self._ask)
+
+    def _give_votes(self, now: float) -> None:
+        """Voters that were started anew elsewhere vote again, when enough of the others agree."""
+        electorate = self._electorate
+        if self.term is not None and electorate.idle and electorate.moved():
+            electorate.propose(electorate.configuration.voters, self.term.token, now)
+
+    def _advance(self, now: float) -> None:
+        """A change of the configuration goes on, as soon as it has been granted."""
+        electorate, term = self._electorate, self.term
+        for step in (electorate.proposal, electorate.configuration):
+            if step is None or term is None:
+                continue
+            granted = {name: each.until for name, each in self.ballots.items() if each.digest == step.digest}
+            if step.majority_until(granted) > now:
+                electorate.granted(step, term.token, now)
+
+    # --- asking
+
+    def _ask(self, now: float) -> None:
+        """A round to all voters."""
+        if self._myself.id is None or not (self._holds or self._wants(now)):
+            return
+        self._round += 1
+        self._sent[self._round] = now, self._electorate.asked.digest
+        if len(self._sent) > _SENT_MAX:
+            del self._sent[next(iter(self._sent))]
+        for ballot in self.ballots.values():
+            ballot.reason = Refusal.NONE
+        if self._holds:
+            self._timers.set("lease", now + self._third, self._ask)
+            for name, ballot in list(self.ballots.items()):
+                # One that has not answered for long may be another process by now: which is it?
+                lately = ballot.process and now - ballot.sent < self._length
+                self._question(name, ClaimKind.ASK if lately else ClaimKind.TRY, now)
+            if (proposal := self._electorate.sounding) is not None:
+                for name in proposal.names:
+                    self._question(name, ClaimKind.TRY, now, proposal)
+            return
+        self._id, self._token, self._highest = self._myself.id, "", ""
+        self._timers.set("lease", now + self._third, self._give_way)
+        self._timers.set("again", now + self._third / _REPEATS, self._repeat)
+        for name in list(self.ballots):
+            self._question(name, ClaimKind.TRY, now)
+
+    def _repeat(self, now: float) -> None:
+        """Packets get lost: whoever has not answered is asked once more, in the same round."""
+        if self._holds or self._round not in self._sent:
+            return
+        self._timers.set("again", now + self._third / _REPEATS, self._repeat)
+        for name, ballot in list(self.ballots.items()):
+            if ballot.reason is Refusal.NONE and ballot.would < self._round:
+                self._question(name, ClaimKind.TRY, now)
+            elif self._token and ballot.would == self._round and ballot.round < self._round:
+                self._question(name, ClaimKind.ASK, now)
+
+    def _question(
+        self, name: str, kind: ClaimKind, now: float, configuration: Configuration | None = None
+    ) -> None:
+        ballot = self.ballots.get(name)
+        if ballot is None:
+            return  # no voter any more: an answer to this very round has changed that
+        asked = configuration or self._electorate.asked
+        setup = asked.pack() if asked is not self._electorate.configuration else b""
+        claim = Claim(kind, self._round, configuration=asked.digest, setup=setup)
+        if kind is ClaimKind.TRY:
+            self._send(name, replace(claim, id=pack_id(self._id)), b"", now)
+        else:
+            token = pack_id(self._token) if ballot.token != self._token else b""
+            claim = replace(claim, turn=ballot.turn, token=token, led=self._holds)
+            self._send(name, claim, ballot.process, now)
+
+    def _send(self, name: str, claim: Claim, process: bytes, now: float) -> None:
+        record = self._table.get(name)
+        if name == self._name:
+            self._tell_myself(replace(claim, process=self._post.process), now)
+        elif record is not None and record.own:
+            self._post.send(claim, record, process)  # also to one that is held to be dead: it may not be
+
+    def _tell_myself(self, claim: Claim, now: float) -> None:
+        answer = self._vote(claim, self._myself.record, now)
+        if answer is not None:
+            self._answered(replace(answer, process=self._post.process), self._name, now)
+
+    def _vote(self, claim: Claim, asker: Record | None, now: float) -> Claim | None:
+        if claim.kind is ClaimKind.RELEASE:
+            self._electorate.release(claim)
+        elif asker is not None:
+            return self._electorate.vote(claim, asker, self._leadership.floor, now)
+        return None
+
+    def receive(self, claim: Claim, sender: Record, now: float) -> None:
+        """A claim of another member, or its answer to one of this node's, which is for this process."""
+        if claim.token and not self._credible(claim.token):
+            self._outbox.drop("token")
+        elif claim.kind in (ClaimKind.ASK, ClaimKind.TRY, ClaimKind.RELEASE):
+            answer = self._vote(claim, sender, now)
+            if answer is not None:
+                self._post.send(answer, sender, claim.process)
+        elif claim.kind in (ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.WOULD):
+            self._answered(claim, sender.name, now)
+        elif claim.kind is ClaimKind.BEHIND:
+            self._leadership.hear_floor(unpack_id(claim.id) or "", now)
+
+    def _credible(self, packed: bytes) -> bool:
+        """Can this token have been minted by now?"""
+        token = unpack_id(packed)
+        return token is not None and is_minted(token) and not from_the_future(token, self._latest)
+
+    # --- answers
+
+    def _answered(self, answer: Claim, voter: str, now: float) -> None:
+        asked, ballot = self._sent.get(answer.round), self.ballots.get(voter)
+        if asked is None or ballot is None:
+            self._outbox.drop("claim-unasked")
+            return
+        sent, digest = asked
+        if answer.round >= ballot.answered:
+            ballot.process, ballot.turn = answer.process, answer.turn
+            ballot.answered, ballot.sent = answer.round, sent
+        if answer.kind is ClaimKind.GRANT:
+            self._granted(answer, ballot, sent, digest, now)
+        elif answer.round == self._round:
+            if answer.kind is ClaimKind.WOULD:
+                self._would(answer, voter, ballot, now)
+            else:
+                self._refused(answer, voter, ballot, now)
+
+    def _would(self, answer: Claim, voter: str, ballot: Ballot, now: float) -> None:
+        if ballot.would == answer.round or now > ballot.sent + self._third:
+            return
+        ballot.would = answer.round
+        self._highest = max(self._highest, unpack_id(answer.token) or "")
+        sounding = self._electorate.sounding
+        if sounding is not None:
+            if sounding.majority(self._would_now):
+                self._electorate.sounded(now)
+        elif self._token:
+            self._question(voter, ClaimKind.ASK, now)
+        elif self._electorate.asked.majority(self._would_now):
+            self._table.newest_token = max(self._table.newest_token, self._highest)
+            self._token, self._first = self._myself.mint_token(now), self._round
+            for name in list(filter(self._would_now, self.ballots)):
+                self._question(name, ClaimKind.ASK, now)
+
+    def _would_now(self, name: str) -> bool:
+        return self.ballots[name].would == self._round
+
+    def _refused(self, answer: Claim, voter: str, ballot: Ballot, now: float) -> None:
+        if answer.reason is Refusal.STALE:
+            if self._token and ballot.stale != answer.round:
+                ballot.stale = answer.round
+                self._question(voter, ClaimKind.ASK, now)  # its turn is known now
+            return
+        if answer.reason is Refusal.FLOOR:
+            self._leadership.hear_floor(unpack_id(answer.id) or "", now)
+        ballot.reason, ballot.free_at = answer.reason, now + answer.left_ms / 1000
+        if not self._holds and self._hopeless():
+            self._give_way(now)
+
+    def _granted(self, answer: Claim, ballot: Ballot, sent: float, digest: bytes, now: float) -> None:
+        higher = unpack_id(answer.token) or ""
+        current = bool(self._token) and answer.round >= self._first
+        if current and higher > self._token and (answer.led or not self._holds):
+            self._outbid(higher, now)
+            return
+        # Late, it does not count, but others are kept waiting by it: see `_give_way`.
+        if answer.round > ballot.round:
+            ballot.until, ballot.round = sent + self._length * (1 - _MARGIN), answer.round
+        if current:
+            ballot.token, ballot.reason, ballot.digest = self._token, Refusal.NONE, digest
+            self._count(now)
+
+    def _outbid(self, token: str, now: float) -> None:
+        """There was a term with a higher token: ask anew, with one above it."""
+        self._table.newest_token = max(self._table.newest_token, token)
+        if self._holds:
+            self._lose(now)
+        else:
+            self._token = ""
+            self._timers.set("lease", now, self._ask)
+
+    def _count(self, now: float) -> None:
+        until = {name: ballot.until for name, ballot in self.ballots.items() if ballot.round >= self._first}
+        if not self._holds and now > self._sent[self._first][0] + self._third:
+            return  # so old a round begins no term
+        ends = self._electorate.configuration.majority_until(until)
+        self.ends = max(ends, self.ends) if self._holds else ends
+        term_ends = self.ends - self._length * _CLEANUP
+        if self.closing:
+            self._clean_until = self.ends
+        elif term_ends > now:
+            self._hold(term_ends, now)
+        self._advance(now)
+
+    def _hold(self, term_ends: float, now: float) -> None:
+        self.term_ends = term_ends
+        self._timers.set("lease-end", term_ends, lambda at: None)  # `attend` looks at the time
+        if self.term is None:
+            self.term = Term(self._token, now)
+            self._led = True
+            self._gap, self._contest_gap, self.unrenewed = _FIRST_GAP_S, _FIRST_CONTEST_S, ()
+            self._timers.cancel("again")
+            self._timers.set("lease", self._sent[self._round][0] + self._third, self._ask)
+            self._myself.show_token(self._token, now)
+            self._leadership.update(now)
+
+    def _hopeless(self) -> bool:
+        """So many refuse, or have left, that there will be no majority in this round."""
+        return not self._electorate.asked.majority(
+            lambda name: self.ballots[name].reason is Refusal.NONE and not self._has_left(name)
+        )
+
+    def _has_left(self, name: str) -> bool:
+        record = self._table.get(name)
+        return record is not None and record.state is MemberState.LEFT
+
+    def _give_way(self, now: float) -> None:
+        """This round failed: ask again when enough of the grants to others have run out.
+
+        What was granted is freed, since others may ask as well, so that nobody gets a majority: the
+        next question comes after a random time, which grows.
+        """
+        self._timers.cancel("again")
+        granted = any(ballot.until > now for ballot in self.ballots.values())
+        if (self._token or granted) and now >= self._clean_until:
+            self._free(now)
+            wait = self._rng.uniform(0.5, 1.5) * self._contest_gap
+            self._contest_gap = min(2 * self._contest_gap, self._length)
+        else:
+            free = free_at(self.ballots, self._electorate.asked, now)
+            wait = min(free - now + _SLACK_S, self._gap, self._third)
+            self._gap *= 2
+        self._token = ""
+        self._not_before = now + wait
+        self._timers.set("lease", self._not_before, self._ask)
+
+    # --- for people
+
+    def describe(self, now: float) -> Leadership:
+        return describe_lease(self, self._electorate, self._leadership, self._table, now)
+
+    def problem(self, now: float) -> str:
+        """Why there is no leader, as far as this node can tell."""
+        return explain_lease(self, self._electorate, self._table, now)

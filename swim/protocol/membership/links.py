@@ -1,0 +1,99 @@
+"""Is it me? What a node knows of its own links, before it judges alone or asks to be taken back."""
+
+from __future__ import annotations
+
+import math
+
+from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.detector.accrual import LossEstimate
+from swim.protocol.gossip.myself import Myself
+
+__all__ = ["Links"]
+
+_BAD, _BAD_LATELY = 0.4, 0.3
+_UNANSWERED_S = 1.5
+_SOUND_S = 1.0
+_TEST_S = 0.1
+
+
+class Links(Part):
+    """The answers to all of this node's pings together; and pings to itself."""
+
+    def __init__(self, context: Context, myself: Myself, ask: Ask) -> None:
+        super().__init__(context)
+        self.loss = LossEstimate()
+        """Of the regular pings: the share that was lost while other packets passed."""
+        self._myself = myself
+        self._ask = ask
+        self._heard = -math.inf
+        self._unanswered: float | None = None
+        """Since when: the first ping that nobody's answer followed. Both are of the attention clock."""
+        self._testing: float | None = None
+        self._sound_since: float | None = None
+        self._can_test = False
+
+    @property
+    def bad(self) -> bool:
+        """Many of the recent pings were lost, and that has not ended."""
+        lately = self.loss.lately
+        return lately > _BAD_LATELY or (lately > 0.0 and self.loss.recently > _BAD)
+
+    def answered(self, now: float) -> None:
+        """An ack of another member."""
+        self._unanswered = None
+
+    def pinged(self, now: float, *, answered: bool) -> None:
+        """A regular ping was answered, or not in time: why not is still to be seen (`lost`)."""
+        if answered:
+            self.loss.add(False)
+        elif self._unanswered is None:
+            self._unanswered = self._attention(now)
+
+    def lost(self) -> None:
+        """A ping was lost, for another was answered at once. Silence that lasts is no loss."""
+        self.loss.add(True)
+
+    def heard(self, now: float) -> None:
+        """Another member says something by itself."""
+        if self._heard == -math.inf:
+            self.test(now)  # while all is well: whether that can be done at all
+        self._heard = self._attention(now)
+
+    def deserted(self) -> float | None:
+        """Since when nobody answers, nor says anything by itself, by the attention clock."""
+        return None if self._unanswered is None else max(self._unanswered, self._heard)
+
+    def cut_off(self, now: float) -> None:
+        """Most of those that this node pings are silent."""
+        self._myself.note_cut_off(now)
+
+    def test(self, now: float) -> None:
+        """Ping this node itself: what does not even come back from there is nobody else's fault."""
+        if self._testing is None:
+            self._testing = now
+            if not self._ask(self._name, self._myself.address, now, self._passed, self._failed):
+                self._testing = None
+
+    def _passed(self, ack: object, now: float) -> None:
+        self._testing, self._can_test = None, True
+        if self._sound_since is None:
+            self._sound_since = now
+
+    def _failed(self, now: float) -> None:
+        self._testing = self._sound_since = None
+
+    def sound(self, now: float) -> bool:
+        """Can this node judge alone, because the fault is not its own?
+
+        It is, when others have given this node up, or talk to it and none answers; or when its own pings do
+        not come back (if they ever did: behind some routers they cannot), for then it reads or sends nothing.
+        """
+        if self._myself.held:
+            return False
+        talking = self._attention(now) - self._heard < 2 * self._config.pause_tolerance
+        if talking and self._unanswered is not None and self._heard - self._unanswered > _UNANSWERED_S:
+            return False
+        if not self._can_test:
+            return True
+        waiting = self._testing is not None and now - self._testing > _TEST_S
+        return self._sound_since is not None and now - self._sound_since >= _SOUND_S and not waiting

@@ -1,0 +1,82 @@
+"""Members that somebody speaks of and that this node does not know: some are believed, others have to answer.
+
+Whoever joins tells of itself, and is told of by few: that is believed. A crowd of members out of nowhere is
+either a cluster that meets this one, and then each of them answers a ping; or made up, and then nobody does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.limits import TokenBucket
+from swim.wire import unpack_address
+from swim.wire.messages import Ack, Alive
+
+__all__ = ["Newcomers"]
+
+_BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 512
+_WAITING_MAX = 16_384
+_ASKING_MAX, _ASKED_PER_TURN = 128, 16
+_TRIES = 2
+_AGAIN_S = 0.5
+
+
+class Newcomers(Part):
+    """The waiting room. The newest are asked first, so that a crowd does not keep out who comes after it."""
+
+    def __init__(self, context: Context, ask: Ask, admit: Callable[[Alive, float], None]) -> None:
+        super().__init__(context)
+        self._ask = ask
+        self._admit = admit
+        self._believed = TokenBucket(_BELIEVED_PER_S, _BELIEVED_BURST)
+        self._waiting: dict[str, Alive] = {}
+        self._asking: dict[str, None] = {}
+
+    def believed(self, now: float) -> bool:
+        """May one more be admitted by hearsay?"""
+        return self._believed.take(now)
+
+    def hold(self, news: Alive, now: float) -> None:
+        """It is admitted when it has answered, and forgotten when it does not."""
+        if news.node in self._asking:
+            return
+        self._waiting.pop(news.node, None)
+        self._waiting[news.node] = news
+        if len(self._waiting) > _WAITING_MAX:
+            del self._waiting[next(iter(self._waiting))]
+            self._outbox.drop("newcomers-max")
+        self._ask_soon(now)
+
+    def _ask_soon(self, now: float) -> None:
+        """Not at once: what is sent in answer to a packet of a stranger is no more than that packet."""
+        self._timers.set_if_unset("newcomers", now, self._ask_some)
+
+    def _ask_some(self, now: float) -> None:
+        for _ in range(_ASKED_PER_TURN):
+            if not self._waiting or len(self._asking) >= _ASKING_MAX:
+                return
+            name, news = self._waiting.popitem()
+            if not self._ask_one(name, news, now):
+                self._waiting[name] = news
+                if not self._asking:  # no question of this part is open, whose end would go on with it
+                    self._timers.set_if_unset("newcomers", now + _AGAIN_S, self._ask_some)
+                return
+        self._ask_soon(now)
+
+    def _ask_one(self, name: str, news: Alive, now: float) -> bool:
+        def answered(ack: Ack, at: float) -> None:
+            del self._asking[name]
+            self._admit(news, at)
+            self._ask_soon(at)
+
+        def silent(at: float) -> None:
+            del self._asking[name]
+            self._outbox.drop("newcomer-silent")
+            self._ask_soon(at)
+
+        address = unpack_address(news.address, news.port)
+        asked = self._ask(name, address, now, answered, silent, tries=_TRIES)
+        if asked:
+            self._asking[name] = None
+        return asked

@@ -1,0 +1,103 @@
+"""When a member that the others have given up is one again: at once, unless it would only go again.
+
+The member itself decides, by the answers to its own pings. So there is one that knows, all others take it
+back with its word, and nobody's word keeps it out. It waits, and says nothing meanwhile:
+
+- While its packets get lost although others answer: it would be given up for its quality again.
+- When it was given up for the third time within a minute, until its links have been whole for some seconds.
+
+Silence counts for nothing once it is over: a node that was cut off comes back as soon as packets pass both
+ways. A restarted process knows of no deaths, and never waits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+from swim.events import HeldOff
+from swim.protocol.base.context import Context, Part
+from swim.protocol.gossip.myself import Myself
+from swim.protocol.leadership.rule import Leadership
+from swim.protocol.membership.links import Links
+from swim.protocol.view.identity import from_the_future, unpack_id
+from swim.wire.messages import Dead
+
+__all__ = ["Readmission"]
+
+_LONGEST_S = 600.0
+_FLAPS, _FLAPPING_S = 3, 60.0
+_WHOLE_S, _WHOLE_MAX_S = 7.0, 9.0
+_LOOK_AGAIN_S = 0.25
+_SAY_AGAIN_S = 60.0
+_OUTAGE_S = 3.0
+"""Deaths that are told within so many seconds are one."""
+
+
+class Readmission(Part):
+    """The return of this node."""
+
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        links: Links,
+        leadership: Callable[[], Leadership],
+    ) -> None:
+        super().__init__(context)
+        self._myself = myself
+        self._links = links
+        self._leadership = leadership
+        self._refused_at = -math.inf
+        self._deaths = deque[float](maxlen=_FLAPS)
+        """When this node was told of them."""
+
+    def told(self, news: Dead, now: float) -> None:
+        """The others have given this node up."""
+        if self._myself.record is None or self._myself.leaving:
+            return
+        self._links.heard(now)
+        if not self._myself.held:
+            if not self._deaths or now - self._deaths[-1] > _OUTAGE_S:
+                self._deaths.append(now)
+            obstacle = self._obstacle(now)
+            if obstacle:
+                self._myself.held = True
+                self._outbox.events.append(HeldOff(obstacle))
+                self._leadership().step_back(now)  # the others have moved on
+                self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
+        self._myself.refute(news.incarnation, now, unpack_id(news.id))
+
+    def refused(self, by: str, now: float) -> None:
+        """Another takes this node's id for one of the future, and what it says of itself for nothing.
+
+        Whose clock is wrong, nobody can tell. But when this one's has been set right, a fresh id will do.
+        """
+        id = self._myself.id
+        if id is None or self._myself.leaving:
+            return
+        if from_the_future(id, self._wall(now)):
+            self._outbox.events.append(HeldOff(f"its id is of a time to come, says {by}: it takes another"))
+            self._leadership().begin_anew(now)
+            self._outbox.events.append(HeldOff(None))
+        elif now - self._refused_at >= _SAY_AGAIN_S:
+            self._refused_at = now
+            self._outbox.events.append(HeldOff(f"its id is of a time to come, says {by}: set the clocks"))
+
+    def _obstacle(self, now: float) -> str:
+        """Why this node would not stay a member; nothing if it would."""
+        if self._links.bad:
+            return "most of its packets get lost"
+        whole = not self._myself.cut_off or now - self._myself.cut_off[-1] >= _WHOLE_S
+        whole = whole or now - self._deaths[-1] >= _WHOLE_MAX_S  # whoever told it can be talked to since then
+        if len(self._deaths) == _FLAPS and now - self._deaths[0] < _FLAPPING_S and not whole:
+            return f"its links were cut {_FLAPS} times within a minute"
+        return ""
+
+    def _look(self, now: float) -> None:
+        if self._obstacle(now) and now - self._deaths[-1] < _LONGEST_S:
+            self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
+        else:
+            self._outbox.events.append(HeldOff(None))
+            self._myself.be_back(now)

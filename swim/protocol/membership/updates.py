@@ -1,0 +1,431 @@
+"""What this node does with news of a member: the rules on receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from swim.events import (
+    FailureReason,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    MemberUpdated,
+)
+from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.limits import TokenBucket
+from swim.protocol.base.networks import Networks
+from swim.protocol.gossip.dissemination import Dissemination
+from swim.protocol.gossip.myself import INCARNATION_MAX, Myself
+from swim.protocol.membership.newcomers import Newcomers
+from swim.protocol.membership.readmission import Readmission
+from swim.protocol.view.identity import from_the_future, id_milliseconds, is_minted, pack_id, unpack_id
+from swim.protocol.view.precedence import can_change
+from swim.protocol.view.table import Record
+from swim.types import Address, MemberState
+from swim.wire import unpack_address
+from swim.wire.messages import Ack, Alive, Dead, Suspect
+
+__all__ = ["Membership"]
+
+
+_INCARNATION_JUMP_MAX = 1 << 20
+"""An incarnation grows by refuting, a few a second at most: a greater leap is nonsense that would,
+if it were taken over, soon leave the member no higher number to refute with."""
+_META_SIZE_MAX = 1_024
+"""Of others: memberlist's senders keep to 512 bytes, but its receivers do not mind more."""
+_LEAP_MS_MAX = 60_000
+_HEARSAY_TOLERANCES = 2
+_CORRECTIONS_PER_S, _CORRECTIONS_BURST = 20.0, 32
+_HEARSAY_SHARE = 16
+_CONTEST_TRIES = 8
+"""Pings that a member must leave unanswered before another may have its name."""
+
+
+class Membership(Part):
+    """Applies news to the table by precedence, reports what changed, and passes the news on."""
+
+    def __init__(
+        self,
+        context: Context,
+        myself: Myself,
+        dissemination: Dissemination,
+        networks: Networks,
+        readmission: Readmission,
+        claimed: Callable[[Record, float], None],
+        ask: Ask,
+    ) -> None:
+        super().__init__(context)
+        self._myself = myself
+        self._dissemination = dissemination
+        self._networks = networks
+        self._claimed = claimed
+        self._ask = ask
+        self._contested: dict[str, Record] = {}
+        self._readmission = readmission
+        self._newcomers = Newcomers(context, ask, lambda news, at: self.alive(news, at, answered=True))
+        self._corrections = TokenBucket(_CORRECTIONS_PER_S, _CORRECTIONS_BURST)
+
+    # --- news from others
+
+    def alive(
+        self,
+        news: Alive,
+        now: float,
+        source: Address | None = None,
+        *,
+        spread: bool = True,
+        answered: bool = False,
+    ) -> None:
+        """`source`: where the packet came from, when it came in a packet. `answered`: a ping, lately.
+
+        Without `spread` the news is not passed on: whoever joins learns nothing that is news to others.
+        """
+        known = self._table.get(news.node)
+        if known is not None and known.present and known.same_as(news):
+            return  # most news has been heard before, and should cost nothing
+        if known is None and spread and not answered and self._waits(news, source, now):
+            return
+        record = self._read(news, now)
+        if record is None:
+            return
+        if record.name == self._name:
+            self._about_me(record, now)
+            return
+        old = self._table.get(record.name)
+        if old is None:
+            if len(self._table) >= self._config.members_max:
+                self._outbox.drop("members-max")
+                return
+            holder = self._table.at(record.address)
+            if holder is not None and holder.present:
+                self._contest(record, record.name, record.address, now)
+                return
+        elif not self._newer(old, record):
+            if source == record.address and old.own and (old.boot != record.boot or not old.present):
+                self.correct(source, self._told(old), now)  # that is not enough: let it find out
+            return
+        elif old.present and self._another_process(old, record):
+            if old.address != record.address:
+                self.correct(record.address, self._told(old), now)  # it asks the other, and gives way
+            self._contest(record, old.name, old.address, now)
+            return
+        self._accept(old, record, now, spread=spread)
+
+    def _waits(self, news: Alive, source: Address | None, now: float) -> bool:
+        """Does a newcomer have to answer first? Not one that tells of itself."""
+        address = unpack_address(news.address, news.port)
+        if source == address or self._newcomers.believed(now):
+            return False
+        if self.permits(address):
+            self._newcomers.hold(news, now)
+        else:
+            self._outbox.drop("address")
+        return True
+
+    def _accept(self, old: Record | None, record: Record, now: float, *, spread: bool = True) -> None:
+        if (
+            old is not None
+            and old.boot == record.boot
+            and old.state in (MemberState.SUSPECT, MemberState.DEAD)
+        ):
+            self._table.refutations[record.name] += 1
+        self._change(old, record, now)
+        if spread:
+            self._dissemination.news(record.name, record.as_alive(), now)
+
+    def _contest(self, claim: Record, name: str, address: Address, now: float) -> None:
+        """Somebody claims the name or the address of a present member: ask who is there."""
+        if claim.name in self._contested:
+            return
+
+        def settle(ack: Ack | None, at: float) -> None:
+            del self._contested[claim.name]
+            old = self._table.get(claim.name)
+            if not _confirms(ack, claim, old):
+                self._outbox.drop("contested")
+            elif old is None or self._newer(old, claim):
+                self._accept(old, claim, at)
+
+        if self._ask(name, address, now, settle, lambda at: settle(None, at), tries=_CONTEST_TRIES):
+            self._contested[claim.name] = claim
+
+    def _newer(self, old: Record, new: Record) -> bool:
+        if old.boot == new.boot:
+            if not new.own and old.state is MemberState.LEFT and old.address != new.address:
+                return True  # memberlist reclaims a name that left, whatever the incarnation
+            return can_change(old.state, old.incarnation, MemberState.ALIVE, new.incarnation)
+        later = _minted_later(new.id, old.id)
+        if later is not None:
+            return later  # another process: the later one, even if it lost its incarnation
+        # Ids that applications pin say nothing of order; incarnations do, until somebody exhausts them.
+        return new.incarnation > old.incarnation or old.incarnation > INCARNATION_MAX // 2
+
+    def _another_process(self, old: Record, new: Record) -> bool:
+        return old.boot != new.boot or (not new.own and old.address != new.address)
+
+    def _about_me(self, record: Record, now: float) -> None:
+        mine = self._myself.record
+        if mine is None:
+            return
+        if record.boot != mine.boot and record.address != mine.address:
+            self._claimed(record, now)
+        elif (
+            record.incarnation > mine.incarnation
+            or (record.incarnation == mine.incarnation and record.meta != mine.meta)
+            or (record.boot != mine.boot and (record.id or "") > (mine.id or ""))
+        ):
+            self._myself.refute(record.incarnation, now, record.id)
+
+    def suspect(self, news: Suspect, now: float) -> None:
+        """Somebody's word that a member does not answer."""
+        if not self._sane(news.node, news.incarnation):
+            return
+        if news.node == self._name:
+            if news.incarnation >= self._myself.incarnation:
+                self._myself.refute(news.incarnation, now)
+            return
+        old = self._table.get(news.node)
+        if old is None or not can_change(old.state, old.incarnation, MemberState.SUSPECT, news.incarnation):
+            return
+        self._change(old, old.become(MemberState.SUSPECT, now, news.incarnation), now)
+        self._dissemination.news(news.node, news, now)
+        self._outbox.send(old.address, news)  # so that it can refute at once
+        patience = _HEARSAY_TOLERANCES * self._config.silence_tolerance
+        self._timers.set(("hearsay", news.node), now + patience, lambda at: self._unrefuted(news, at))
+
+    def _unrefuted(self, news: Suspect, now: float) -> None:
+        """The accused has had the time to answer, were it alive (SWIM section 4.2)."""
+        old = self._table.get(news.node)
+        if old is not None and old.state is MemberState.SUSPECT and old.incarnation == news.incarnation:
+            self._change(old, old.become(MemberState.DEAD, now), now, reason="told")
+
+    def dead(self, news: Dead, now: float, source: Address | None = None) -> None:
+        """Somebody's word that a member is dead, or its own that it leaves.
+
+        `source`: where the packet came from, when it came in a packet.
+        """
+        if not self._sane(news.node, news.incarnation):
+            return
+        if news.early:
+            if news.node == self._name and news.id == pack_id(self._myself.id):
+                self._readmission.refused(news.sender, now)
+            return
+        if news.node == self._name:
+            if news.incarnation >= self._myself.incarnation or self._overtaken(news, now):
+                self._readmission.told(news, now)
+            mine = self._myself.record
+            refuted = mine is not None and mine.present and mine.incarnation > news.incarnation
+            if source is not None and mine is not None and refuted and not self._myself.held:
+                self.correct(source, mine.as_alive(), now)  # no flood goes to whoever counts as dead here
+            return
+        state = MemberState.LEFT if news.sender == news.node else MemberState.DEAD
+        old = self._table.get(news.node)
+        if old is None or news.incarnation < old.incarnation:
+            return
+        if _minted_later(old.id, unpack_id(news.id)):
+            return  # who has the name now may have the same incarnation as the one that died
+        if old.solo:
+            self._table.put(old.become(state, now, news.incarnation), now)  # now others say so too
+        elif can_change(old.state, old.incarnation, state, news.incarnation):
+            self._change(old, old.become(state, now, news.incarnation), now, reason="told")
+        else:
+            return
+        self._dissemination.news(news.node, news, now)
+        if state is MemberState.DEAD:
+            self._outbox.send(old.address, news)  # so that it can refute at once
+
+    def _overtaken(self, news: Dead, now: float) -> bool:
+        """Has a later process had this node's name, and ended?"""
+        id, mine = unpack_id(news.id), self._myself.id
+        return bool(_minted_later(id, mine)) and not from_the_future(id or "", self._wall(now))
+
+    def _told(self, record: Record) -> Alive | Dead:
+        """What this node knows of a name, as news."""
+        return record.as_alive() if record.present else record.as_dead(self._name)
+
+    def correct(self, address: Address, message: Alive | Dead, now: float) -> None:
+        """Answer what is out of date: not all of it, for whoever forges an address makes much of little."""
+        if self._corrections.take(now):
+            self._outbox.send(address, message)
+        else:
+            self._outbox.drop("corrections-max")
+
+    def remember(self, news: Alive, state: MemberState, age: float, now: float, *, joining: bool) -> None:
+        """What is known of a member that is gone, and that this node does not know: not reported.
+
+        Anybody can make up such members. They fill some of the room that there is for the dead, and never
+        take that of one that this node has known alive; only a node that joins knows none yet, and takes all.
+
+        It counts as gone for as long as it has been: two nodes that forget it at different times would else
+        remind each other of it for ever.
+        """
+        room = self._config.dead_max if joining else self._config.dead_max // _HEARSAY_SHARE
+        full = len(self._table) >= self._config.members_max or self._table.dead_count >= room
+        if full:
+            self._outbox.drop("dead-max")
+        if news.node == self._name or full or age > self._config.dead_retention:
+            return
+        record = self._read(news, now, state)
+        if record is not None:
+            self._table.put(replace(record, since=now - age), now)
+            self._heed_token(record, now)
+
+    # --- what this node found out itself
+
+    def suspect_silent(self, name: str, phi: float | None, now: float) -> None:
+        old = self._table.get(name)
+        if old is not None and old.state is MemberState.ALIVE:
+            self._change(old, old.become(MemberState.SUSPECT, now), now, phi=phi)
+
+    def recover(self, name: str, now: float) -> None:
+        """It answered."""
+        self._timers.cancel(("hearsay", name))
+        old = self._table.get(name)
+        if old is not None and old.state is MemberState.SUSPECT:
+            self._change(old, old.become(MemberState.ALIVE, now), now)
+
+    def declare_dead(self, name: str, reason: FailureReason, now: float, *, solo: bool = False) -> None:
+        """This node's own verdict; a solo one stays with this node."""
+        old = self._table.get(name)
+        if old is None or not old.present:
+            return
+        record = old.become(MemberState.DEAD, now, solo=solo)
+        self._change(old, record, now, reason=reason)
+        if not solo:
+            news = record.as_dead(self._name)
+            self._dissemination.news(name, news, now)
+            self._outbox.send(old.address, news)
+
+    def answered_after_all(self, name: str, now: float) -> None:
+        """Word from a member that this node alone had given up."""
+        old = self._table.get(name)
+        if old is not None and old.solo:
+            self._myself.note_cut_off(now)
+            self._change(old, old.become(MemberState.ALIVE, now), now)
+
+    def _heed_token(self, record: Record, now: float) -> None:
+        """Tokens rise above every one heard of, but not above one that cannot have been minted yet.
+
+        Those that other voters have granted are none of this node's business.
+        """
+        if record.voters != self._myself.voters:
+            return
+        if record.token > self._table.newest_token and not from_the_future(record.token, self._wall(now)):
+            self._table.newest_token = record.token
+
+    # --- reading and reporting
+
+    def _sane(self, name: str, incarnation: int) -> bool:
+        known = self._table.get(name)
+        limit = INCARNATION_MAX if known is None else known.incarnation + _INCARNATION_JUMP_MAX
+        if name == self._name or 0 < incarnation <= min(limit, INCARNATION_MAX):
+            return True
+        self._outbox.drop("incarnation")
+        return False
+
+    def _read(self, news: Alive, now: float, state: MemberState = MemberState.ALIVE) -> Record | None:
+        """The record that the news describes, or None (and counted) if it cannot be."""
+        if not self._sane(news.node, news.incarnation):
+            return None
+        address = unpack_address(news.address, news.port)
+        record = Record.make(news.node, address, news.incarnation, state, news.meta, news.versions, now)
+        objection = self._objection(record, now)
+        if objection is None:
+            return record
+        self._outbox.drop(objection)
+        if objection == "future-id":
+            self.correct(record.address, replace(record.as_dead(self._name), early=True), now)
+        return None
+
+    def _leaps(self, id: str) -> bool:
+        """Where the ids that are known are of the future, too, those that follow them are welcome."""
+        newest = self._table.newest_minted
+        return not newest or id_milliseconds(id) > id_milliseconds(newest) + _LEAP_MS_MAX
+
+    def permits(self, address: Address) -> bool:
+        """Can a member be there?"""
+        return address.port != 0 and self._networks.permit(address.host)
+
+    def reaches(self, address: Address) -> bool:
+        """Could this node ping a member there?"""
+        return self.permits(address) and self._networks.reaches(address)
+
+    def _objection(self, record: Record, now: float) -> str | None:
+        if not self.permits(record.address):
+            return "address"
+        if len(record.meta) > _META_SIZE_MAX:
+            return "meta"
+        if not _compatible(record.versions, self._myself.versions):
+            return "version"
+        if record.id is not None and from_the_future(record.id, self._wall(now)) and self._leaps(record.id):
+            known = self._table.get(record.name)
+            if known is None or known.id != record.id:
+                return "future-id"
+        return None
+
+    def _change(
+        self,
+        old: Record | None,
+        new: Record,
+        now: float,
+        *,
+        reason: FailureReason = "told",
+        phi: float | None = None,
+    ) -> None:
+        self._table.put(new, now)
+        self._heed_token(new, now)
+        if new.state is not MemberState.SUSPECT:
+            self._timers.cancel(("hearsay", new.name))
+        events = self._outbox.events
+        was = old is not None and old.present
+        if not new.present:
+            if was:
+                left = new.state is MemberState.LEFT
+                events.append(MemberLeft(new.member) if left else MemberFailed(new.member, reason))
+            return
+        if not was:
+            events.append(MemberJoined(new.member))
+            return
+        assert old is not None
+        if old.boot != new.boot:
+            gone = old.become(MemberState.DEAD, now)
+            events += [MemberFailed(gone.member, "process-gone"), MemberJoined(new.member)]
+            return
+        if old.state is not new.state:
+            suspected = new.state is MemberState.SUSPECT
+            events.append(MemberSuspected(new.member, phi) if suspected else MemberRecovered(new.member))
+        before, after = old.member, new.member
+        if (before.id, before.tags, before.address) != (after.id, after.tags, after.address):
+            events.append(MemberUpdated(after, before))
+
+
+def _minted_later(one: str | None, other: str | None) -> bool | None:
+    """Was this id minted after the other? None where nobody can tell: ids that are pinned have no order."""
+    if one is None or other is None or not is_minted(one) or not is_minted(other):
+        return None
+    return one > other
+
+
+def _compatible(theirs: bytes, mine: bytes) -> bool:
+    """Once a member of another delegate protocol is let in, every push/pull of the cluster fails."""
+    if len(theirs) < 6:
+        return len(theirs) < 3 or 0 < theirs[0] <= theirs[1]
+    if not 0 < theirs[0] <= theirs[1]:
+        return False
+    return theirs[3] <= mine[5] <= theirs[4] and mine[3] <= theirs[5] <= mine[4]
+
+
+def _confirms(ack: Ack | None, claim: Record, old: Record | None) -> bool:
+    """Does the answer to a ping (or that there was none) bear a claim out?
+
+    A new name at another member's address has to answer by that name. Where another process has come up
+    in a member's place, the answer tells which it is; elsewhere, the old one must not answer any more.
+    """
+    if old is None:
+        return ack is not None
+    if old.address == claim.address:
+        return ack is not None and ack.boot.decode("ascii", "replace") == (claim.boot or "")
+    return ack is None or (bool(ack.boot) and ack.boot.decode("ascii", "replace") != old.boot)

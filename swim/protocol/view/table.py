@@ -1,0 +1,358 @@
+"""The member table: what this node knows of every member, and the indexes that the parts need."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from heapq import heappop, heappush, merge
+from itertools import islice
+from typing import Any, TypeVar
+
+from swim.protocol.view.identity import is_minted, pack_id, valid_boot, valid_id
+from swim.protocol.view.rings import Rings
+from swim.types import Address, Member, MemberState
+from swim.wire import pack_host
+from swim.wire.messages import Alive, Dead, NodeState, WireState
+from swim.wire.serf import decode_tags, encode_tags
+
+__all__ = [
+    "BOOT_TAG",
+    "ELECTABLE_TAG",
+    "ID_TAG",
+    "MOVED_MARK",
+    "NOT_ELECTABLE",
+    "TOKEN_TAG",
+    "VOTERS_SIZE",
+    "VOTERS_TAG",
+    "MemberTable",
+    "Record",
+    "encode_meta",
+    "hash_text",
+]
+
+T = TypeVar("T")
+
+ID_TAG, BOOT_TAG = "_id", "_boot"
+TOKEN_TAG, ELECTABLE_TAG, VOTERS_TAG = "_token", "_electable", "_voters"
+NOT_ELECTABLE = "no"
+VOTERS_SIZE = 16
+MOVED_MARK = "!"
+"""Behind the tag of a voter that has no vote, as an earlier process of its name may live."""
+_CLAIMS_MAX = 8
+_DEATHS_SPARE = 64
+"""Names that are remembered for one address."""
+_WIRE_STATES = {
+    MemberState.ALIVE: WireState.ALIVE,
+    MemberState.SUSPECT: WireState.SUSPECT,
+    MemberState.DEAD: WireState.DEAD,
+    MemberState.LEFT: WireState.LEFT,
+}
+
+
+def encode_meta(tags: dict[str, str], id: str, boot: str, marks: Mapping[str, str] | None = None) -> bytes:
+    """A member's meta data: the application's tags and ours, as Serf tags. `marks`: further ones of ours."""
+    return encode_tags({**tags, **(marks or {}), BOOT_TAG: boot, ID_TAG: id})
+
+
+def _marks(tags: Mapping[str, str], *, own: bool) -> tuple[str, bool, str]:
+    """The tags of ours that say something of leadership: token, electable, voters."""
+    if not own:
+        return "", False, ""
+    token = tags.get(TOKEN_TAG, "")
+    return (
+        token if is_minted(token) else "",
+        tags.get(ELECTABLE_TAG) != NOT_ELECTABLE,
+        _one(tags.get(VOTERS_TAG, "")[:VOTERS_SIZE].rstrip(MOVED_MARK)),
+    )
+
+
+def hash_text(*fields: Any) -> int:
+    """64 bits for a tuple of plain values."""
+    return int.from_bytes(blake2b(repr(fields).encode(), digest_size=8).digest(), "big")
+
+
+@lru_cache(maxsize=1_024)
+def _one(value: T) -> T:
+    """The same object for all members that say the same: thousands have the same few tags and versions."""
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of one member. Replaced as a whole when something changes.
+
+    `solo` marks a death that this node concluded alone, from silence: it is not sent, and any word
+    that the member lives cancels it. `view` is the record's share of the view hash, `entry`
+    the record in a push/pull (nearly all that is exchanged is known, and has only to be compared). `token`
+    is the fencing token of the member's latest term, if it shows one; `voters`, which it is configured with.
+    """
+
+    name: str
+    address: Address
+    incarnation: int
+    state: MemberState
+    meta: bytes
+    versions: bytes
+    since: float
+    solo: bool
+    id: str | None
+    boot: str | None
+    token: str
+    electable: bool
+    voters: str
+    view: int
+    member: Member
+    entry: NodeState
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        address: Address,
+        incarnation: int,
+        state: MemberState,
+        meta: bytes,
+        versions: bytes,
+        since: float,
+        solo: bool = False,
+    ) -> Record:
+        tags = decode_tags(meta)
+        id, boot = tags.get(ID_TAG), tags.get(BOOT_TAG)
+        if id is None or boot is None or not valid_id(id) or not valid_boot(boot):
+            id = boot = None  # a foreign member
+        visible = {_one(key): _one(value) for key, value in tags.items() if not key.startswith("_")}
+        view = hash_text(name, address.host, address.port, incarnation, meta) if state.present else 0
+        member = Member(name, address, id, visible, state, incarnation)
+        marks = _marks(tags, own=id is not None)
+        host, port, versions = pack_host(address.host), address.port, _one(versions)
+        entry = NodeState(name, incarnation, host, port, meta, _WIRE_STATES[state], versions)
+        changing = (incarnation, state, meta, versions, since, solo)
+        return cls(name, address, *changing, id, boot, *marks, view, member, entry)
+
+    @property
+    def own(self) -> bool:
+        """One of ours (not a foreign member: plain memberlist, Serf)."""
+        return self.boot is not None
+
+    @property
+    def present(self) -> bool:
+        return self.state.present
+
+    def same_as(self, news: Alive | NodeState) -> bool:
+        """Does this say nothing new of a member that is alive?"""
+        return self.incarnation == news.incarnation and self.meta == news.meta
+
+    def become(
+        self, state: MemberState, since: float, incarnation: int | None = None, *, solo: bool = False
+    ) -> Record:
+        """The same member in another state."""
+        number = self.incarnation if incarnation is None else incarnation
+        return Record.make(self.name, self.address, number, state, self.meta, self.versions, since, solo)
+
+    def as_alive(self) -> Alive:
+        entry = self.entry
+        return Alive(self.name, self.incarnation, entry.address, entry.port, self.meta, self.versions)
+
+    def as_dead(self, sender: str) -> Dead:
+        """`sender` is the member itself when it left."""
+        left = self.state is MemberState.LEFT
+        return Dead(self.name, self.incarnation, self.name if left else sender, id=pack_id(self.id))
+
+
+class MemberTable:
+    """All records by name, with the present members also on the rings, by id and in the view hash."""
+
+    def __init__(self, rings: Rings, dead_max: int) -> None:
+        self.rings = rings
+        self.view_hash = 0
+        self.version = 0
+        """Grows with every change."""
+        self.changed_at = float("-inf")
+        self.returned_at = float("-inf")
+        """When a member came that is not the newest: one that was given up, or one of another cluster."""
+        self.newest_minted = ""
+        self.newest_token = ""
+        """The highest fencing token heard of; kept up by `Membership` and `Myself`, who know the time."""
+        self._records: dict[str, Record] = {}
+        self._names: dict[Address, tuple[str, ...]] = {}
+        self._ids: list[tuple[str, str]] = []  # of those who may lead
+        self._pinned: list[tuple[str, str]] = []
+        self._versions = Counter[bytes]()
+        self._states = dict.fromkeys(MemberState, 0)
+        self._showing: dict[str, None] = {}
+        self._dead: dict[str, None] = {}
+        self._met: dict[str, Address] = {}
+        self._deaths: list[tuple[float, str]] = []
+        self.configurations: dict[str, int] = {}
+        """How many present members of our own are configured with which voters."""
+        self.refutations = Counter[str]()
+        """By name: how often a member that was suspected or given up had a word against that."""
+        self._dead_max = dead_max
+
+    def get(self, name: str) -> Record | None:
+        return self._records.get(name)
+
+    def at(self, address: Address) -> Record | None:
+        """The member at this address; of several that claim it, the latest that is present."""
+        names = self._names.get(address)
+        if names is None:
+            return None
+        if len(names) > 1:
+            names = tuple(name for name in names if self._records[name].present) or names
+        return self._records[names[-1]]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records.values())
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def present_count(self) -> int:
+        return len(self._records) - len(self._dead)
+
+    @property
+    def dead_count(self) -> int:
+        return len(self._dead)
+
+    @property
+    def versions(self) -> tuple[bytes, ...]:
+        """The protocol versions that the present members speak, each once."""
+        return tuple(self._versions)
+
+    def present(self) -> list[Record]:
+        return [record for record in self._records.values() if record.present]
+
+    def states(self) -> dict[str, int]:
+        """How many records there are in each state."""
+        return {state.value: count for state, count in self._states.items()}
+
+    def dead(self) -> list[Record]:
+        """Dead and left members, in the order in which this node heard of that."""
+        return [self._records[name] for name in self._dead]
+
+    def lowest_id(self, floor: str) -> str | None:
+        """The present member that may lead and has the lowest id; minted ids count from the floor up."""
+        place = bisect_left(self._ids, (floor, ""))
+        candidates = self._pinned[:1] + self._ids[place : place + 1]
+        return min(candidates)[1] if candidates else None
+
+    def candidates(self, floor: str) -> Iterator[str]:
+        """The names of the present members that may lead, in the order of `lowest_id`."""
+        minted = islice(self._ids, bisect_left(self._ids, (floor, "")), None)
+        return (name for _, name in (merge(self._pinned, minted) if self._pinned else minted))
+
+    def showing(self) -> list[Record]:
+        """The present members that show a fencing token."""
+        return [self._records[name] for name in self._showing]
+
+    def has_id(self, id: str) -> bool:
+        """Is there a present member with this minted id, that may lead?"""
+        place = bisect_left(self._ids, (id, ""))
+        return place < len(self._ids) and self._ids[place][0] == id
+
+    def put(self, record: Record, now: float) -> None:
+        """Insert or replace a record, and forget the longest dead if there are too many."""
+        old = self._records.get(record.name)
+        came = record.present and (old is None or not old.present)
+        if came and record.id is not None and record.id < self.newest_minted:
+            self.returned_at = now
+        if old is not None:
+            self._unindex(old)
+        if old is None or old.address != record.address:
+            if old is not None:
+                self._release(old)
+            claims = (*self._names.get(record.address, ()), record.name)
+            self._names[record.address] = claims[-_CLAIMS_MAX:]
+        self._records[record.name] = record
+        self._index(record)
+        if old is not None and old.present and record.present and old.boot != record.boot:
+            self.rings.renew()
+        self.version += 1
+        if old is None or old.view != record.view:
+            self.changed_at = now
+        if len(self._dead) > self._dead_max:
+            self.forget(self._longest_dead())
+
+    def _longest_dead(self) -> str:
+        """Entries of `_deaths` are out of date when the member was alive since, or died again."""
+        while True:
+            since, name = heappop(self._deaths)
+            if name in self._dead and self._records[name].since == since:
+                return name
+
+    def forget_dead(self, since: float) -> None:
+        """Those that have been dead for longer."""
+        for record in self.dead():
+            if record.since < since:
+                self.forget(record.name)
+
+    def meet(self, name: str) -> None:
+        """This member has answered this node, from where its record says that it is."""
+        record = self._records.get(name)
+        if record is not None:
+            self._met[name] = record.address
+
+    def met(self, record: Record) -> bool:
+        """Has it ever answered this node from there? Anybody can say that there is such a member."""
+        return self._met.get(record.name) == record.address
+
+    def forget(self, name: str) -> None:
+        record = self._records.pop(name)
+        self._met.pop(name, None)
+        del self.refutations[name]
+        self.version += 1
+        self._unindex(record)
+        self._release(record)
+
+    def _release(self, record: Record) -> None:
+        claims = self._names.pop(record.address, ())
+        others = tuple(name for name in claims if name != record.name)
+        if others:
+            self._names[record.address] = others
+
+    def _index(self, record: Record) -> None:
+        if record.id is not None and is_minted(record.id) and record.id > self.newest_minted:
+            self.newest_minted = record.id
+        self._states[record.state] += 1
+        if not record.present:
+            self._dead[record.name] = None
+            heappush(self._deaths, (record.since, record.name))
+            if len(self._deaths) > 2 * len(self._dead) + _DEATHS_SPARE:
+                self._deaths = sorted((self._records[name].since, name) for name in self._dead)
+            self.rings.remove(record.name)
+            return
+        self.view_hash ^= record.view
+        self._versions[record.versions] += 1
+        self.rings.add(record.name, record.own)
+        if record.token:
+            self._showing[record.name] = None
+        if record.own:
+            self.configurations[record.voters] = self.configurations.get(record.voters, 0) + 1
+        if record.id is not None and record.electable:
+            insort(self._candidates(record.id), (record.id, record.name))
+
+    def _unindex(self, record: Record) -> None:
+        self._states[record.state] -= 1
+        if not record.present:
+            del self._dead[record.name]
+            return
+        self.view_hash ^= record.view
+        self._versions[record.versions] -= 1
+        if not self._versions[record.versions]:
+            del self._versions[record.versions]
+        self._showing.pop(record.name, None)
+        if record.own:
+            self.configurations[record.voters] -= 1
+            if not self.configurations[record.voters]:
+                del self.configurations[record.voters]
+        if record.id is not None and record.electable:
+            ids = self._candidates(record.id)
+            del ids[bisect_left(ids, (record.id, record.name))]
+
+    def _candidates(self, id: str) -> list[tuple[str, str]]:
+        return self._ids if is_minted(id) else self._pinned

@@ -1,0 +1,1 @@
+"""The node on trio: sockets, streams, clocks, and the functions of a leader around the core."""

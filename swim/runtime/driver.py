@@ -1,0 +1,460 @@
+"""The one place where the core meets sockets and trio's clock.
+
+Every call into the `Node` is followed by `settle`, which carries out what the node wants. One task waits
+until the UDP socket is readable or the node's deadline has come, whichever is sooner.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from swim.events import MemberFailed, MemberLeft, Snapshot
+from swim.protocol.base.networks import Networks
+from swim.protocol.node import Node, Phase, Request
+from swim.runtime.clock import NodeClock
+from swim.runtime.feeds.inbox import Inbox
+from swim.runtime.feeds.subscriptions import Subscriptions
+from swim.runtime.kept.mail import Mail
+from swim.runtime.kept.sending import SendWindow
+from swim.runtime.kept.streams import KeptStreams
+from swim.runtime.leading import Leading
+from swim.runtime.logs import log_event
+from swim.runtime.sockets.connections import Connections
+from swim.runtime.sockets.resolve import Seeds
+from swim.runtime.sockets.transport import Transport
+from swim.runtime.sockets.whereabouts import watch_address
+from swim.runtime.streams import Streams
+from swim.runtime.turns import Intake
+from swim.types import Address
+from swim.wire import DecodeError
+from swim.wire.messages import StreamMessage
+
+__all__ = ["Driver", "running"]
+
+_TURN_S = 0.005
+"""So long packets are read before timers and everything else have their turn."""
+_REFUSALS_MAX = 64
+_RESOLVE_INTERVAL_JOINING = 5.0
+_RESOLVE_INTERVAL = 30.0
+_LEAVE_ALLOWANCE = 1.0
+_STALL_TOLD_S = 1.0
+_DRAIN_PATIENCE = 1.0
+"""Seconds that a leaving node waits for what it has sent to be taken."""
+
+_logger = logging.getLogger("swim")
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """Of an exchange that somebody waits for."""
+
+    known: trio.Event = field(default_factory=trio.Event)
+    problem: str | None = "the cluster is closed"
+
+
+class Driver:
+    """Runs one node. All of it is one trio task tree, `run`."""
+
+    def __init__(
+        self,
+        node: Node,
+        transport: Transport,
+        seeds: Seeds,
+        networks: Networks,
+        clock: NodeClock,
+        *,
+        advertised: bool = False,
+    ) -> None:
+        """`advertised`: the node's address is what the application says, whatever this machine has."""
+        self.node = node
+        self.clock = clock
+        self.transport = transport
+        networks.reaches = lambda address: transport.socket_address(address) is not None
+        self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
+        self.leading = Leading(node, clock, self.until, self._after_functions)
+        self._seeds = seeds
+        self._advertised = advertised
+        connections = Connections(transport)
+        self.inbox = Inbox(node.config.message_buffer, node.config.message_memory)
+        self.mail = Mail(node, self.inbox)
+        self.mail.carry = self._carry
+        self._intake = Intake(transport, node.knows)
+        self._kept = KeptStreams(node, connections, self, self.mail)
+        self._streams = Streams(transport, connections, self._kept, node.codec, node.config, networks, self)
+        self._scope = trio.CancelScope(shield=True)
+        self._alarm = trio.CancelScope()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._seen = (node.phase, node.leader)
+        self._outcomes: dict[int, _Outcome] = {}
+        self._nursery: trio.Nursery | None = None
+        self._closed = False
+        self._stalled = 0.0
+        self._told: dict[Address, str] = {}
+
+    def now(self) -> float:
+        """The time that the node is told."""
+        return self.clock.now()
+
+    # --- life
+    @trio.lowlevel.enable_ki_protection
+    async def run(self, seed_addresses: tuple[Address, ...]) -> None:
+        """Be the node until `stop`. Raises the node's failure, if it fails.
+
+        Shielded from cancellation from outside: the node must work until it has left.
+        """
+        try:
+            with self._scope:
+                async with _unwrapped_nursery() as nursery:
+                    self._nursery = nursery
+                    self.node.start(seed_addresses, self.now())
+                    self.settle()
+                    nursery.start_soon(self._read)
+                    nursery.start_soon(self._keep_time)
+                    nursery.start_soon(self._streams.serve, nursery)
+                    nursery.start_soon(self._refresh_seeds)
+                    if not self._advertised:
+                        nursery.start_soon(watch_address, self.node, self.transport, self._moved)
+                    nursery.start_soon(self._watch_for_failure)
+        finally:
+            self._nursery = None
+            self._closed = True
+            self.leading.hold()
+            self.transport.close()
+        # Not after an error: then the body is cancelled, which says more than "closed" would.
+        self.close()
+
+    def close(self) -> None:
+        """End all event streams and wake whoever waits."""
+        self._closed = True
+        self.subscriptions.end()
+        self.inbox.end()
+        self.mail.close()
+        self._changed.unpark_all()
+        for outcome in self._outcomes.values():
+            outcome.known.set()
+
+    def stop(self) -> None:
+        """Stop at once, without a word to the others."""
+        self._scope.cancel()
+        self.leading.hold()
+
+    async def leave(self) -> None:
+        """Say farewell, and answer for a while longer. Does nothing unless a member.
+
+        Functions that run while this node leads have ended before, clean-up included; from then on it is
+        time-limited. It goes on by itself if the caller is cancelled, who may be such a function.
+        """
+        if self._stopped:
+            return
+        if self.node.phase is Phase.MEMBER:
+            self.leading.hold(self._begin_farewell)
+            await self.until(lambda: self._stopped or self.node.phase is not Phase.MEMBER)
+        with trio.move_on_after(self.node.config.leave_linger + _LEAVE_ALLOWANCE):
+            await self.until(lambda: self._stopped or self.node.phase is not Phase.LEAVING)
+
+    def _begin_farewell(self) -> None:
+        if self._nursery is not None and not self._stopped:
+            self._nursery.start_soon(self._say_farewell)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _say_farewell(self) -> None:
+        with trio.move_on_after(_DRAIN_PATIENCE):
+            await self.mail.drain()
+        if self.node.phase is Phase.MEMBER:
+            self.node.leave(self.now())
+            self.settle()
+
+    def yield_leadership(self) -> None:
+        """Step down, as soon as the functions that run while this node leads have ended."""
+        self.require_open()
+        self.node.require_may_yield()
+
+        def step_down() -> None:
+            if not self._stopped:
+                self.node.yield_leadership(self.now())
+                self.leading.release()
+                self.settle()
+
+        self.leading.hold(step_down)
+
+    def require_open(self) -> None:
+        """Raises `trio.ClosedResourceError` when the node does not run any more."""
+        if self._stopped:
+            raise trio.ClosedResourceError("the cluster is closed")
+
+    @property
+    def _stopped(self) -> bool:
+        return self._closed or self._scope.cancel_called
+
+    async def until(self, predicate: Callable[[], bool]) -> None:
+        """Wait for it to be true; looked at after every change."""
+        await trio.lowlevel.checkpoint()
+        while not predicate():
+            self.require_open()
+            await self._changed.park()
+
+    async def sync(self, address: Address) -> str | None:
+        """A full exchange with the node at this address. Returns what was wrong, or None."""
+        outcome = _Outcome()
+        if self._stopped:
+            return outcome.problem
+        token = self.node.sync(address, self.now())
+        self._outcomes[token] = outcome
+        self.settle()
+        try:
+            await outcome.known.wait()
+        finally:
+            self._outcomes.pop(token, None)
+        return outcome.problem
+
+    def _after_functions(self) -> None:
+        """The node keeps its lease, if it can, until functions that have to end have cleaned up."""
+        if not self._stopped:
+            self.settle()
+
+    def settle(self) -> None:
+        """Carry out what the node wants after a call into it."""
+        node = self.node
+        if datagrams := node.datagrams_to_send():
+            now = self.now()
+            for data, address in datagrams:
+                self.transport.send(data, address, now)
+        if self._nursery is not None:
+            for data, address in node.packets_over_stream():
+                self._kept.post(data, address, self._nursery)
+            for request in node.requests_to_send():
+                self._nursery.start_soon(self._request, request)
+            for address in node.kernel_probes():
+                self._kept.probe(address, self._nursery)
+            self._kept.look(self._nursery)
+        term_changed = self.leading.follow()
+        for broadcast in node.next_broadcasts():
+            self.inbox.publish(broadcast)
+        for text in node.next_warnings():
+            _logger.warning("%s: %s", node.name, text)
+        for verdict in node.next_verdicts():
+            _logger.debug("%s: %s", node.name, verdict)
+        events = node.next_events()
+        seen = (node.phase, node.leader)  # a new token of the leader's is no event
+        if events or term_changed or seen != self._seen:
+            self._seen = seen
+            for event in events:
+                log_event(node.name, event)
+                if isinstance(event, MemberFailed | MemberLeft):
+                    self._kept.lose(event.member.name, "is gone")
+            self.subscriptions.publish(events)
+            self._changed.unpark_all()
+        deadline = self._deadline()
+        if deadline != self._alarm.deadline:  # to move it costs more than to look
+            self._alarm.deadline = deadline
+
+    def _deadline(self) -> float:
+        deadline = self.node.next_deadline()
+        return math.inf if deadline is None else self.clock.deadline(deadline)
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(self.node.members(), self.node.leader)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _watch_for_failure(self) -> None:
+        while self.node.phase is not Phase.FAILED:
+            await self._changed.park()
+        assert self.node.failure is not None
+        raise self.node.failure
+
+    @trio.lowlevel.enable_ki_protection
+    async def _refresh_seeds(self) -> None:
+        if not self._seeds.texts:
+            return
+        while True:
+            joining = self.node.phase is Phase.JOINING
+            await trio.sleep(_RESOLVE_INTERVAL_JOINING if joining else _RESOLVE_INTERVAL)
+            self.node.set_seeds(await self._seeds.resolve(self.transport.family), self.now())
+            self.settle()
+
+    def _moved(self, address: Address) -> None:
+        self._kept.hang_up()
+        self.node.move(address, self.now())
+        self.settle()
+
+    # --- datagrams and time
+    @trio.lowlevel.enable_ki_protection
+    async def _read(self) -> None:
+        udp = self.transport.udp.fileno()
+        while True:
+            await trio.lowlevel.wait_readable(udp)
+            await self._advance(readable=True)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _keep_time(self) -> None:
+        task = trio.lowlevel.current_task()
+
+        def wake(_: object) -> trio.lowlevel.Abort:
+            trio.lowlevel.reschedule(task)  # to unwind an exception every time would cost more than the ping
+            return trio.lowlevel.Abort.FAILED
+
+        while True:
+            with trio.CancelScope(deadline=self._deadline()) as self._alarm:
+                await trio.lowlevel.wait_task_rescheduled(wake)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            await self._advance()
+
+    async def _advance(self, readable: bool = False) -> None:
+        self._take_turn(readable)
+        while self._intake.waiting:
+            await trio.lowlevel.checkpoint()
+            self._take_turn(False)
+
+    def _take_turn(self, readable: bool) -> None:
+        # What has arrived comes before any verdict: after a stall the answers are all there.
+        now = self._read_packets(readable)
+        deadline = self.node.next_deadline()
+        if deadline is not None and deadline <= now and not self._intake.precedes(now - deadline):
+            # Not guarded as input is. A bad packet is gone once dropped; a fault here lies in the node itself
+            # and would come again, or a timer would be lost: half a node, which others take for alive.
+            # Its end they notice, and whoever runs it can start it again.
+            self.node.handle_timer(now)
+        self._notice_stall()
+        self.settle()
+
+    def _notice_stall(self) -> None:
+        """What blocks the event loop is the application's to find; nobody else would tell it."""
+        stalled, self._stalled = self.node.stalled - self._stalled, self.node.stalled
+        if stalled >= _STALL_TOLD_S:
+            _logger.warning(
+                "%s: this process stood still for %.1f s: others suspect it", self.node.name, stalled
+            )
+
+    def _read_packets(self, readable: bool) -> float:
+        """As many as fit into a turn. Returns when all of them had arrived: from then a verdict counts."""
+        self._intake.fill(readable=readable)
+        now = self.now()  # read when all of them were there: a lease counts from no earlier
+        while self._intake.waiting:
+            data, source = self._intake.take()
+            try:
+                self.node.receive_datagram(data, source, now)
+            except Exception:
+                self._note_fault(source)
+            if self.now() - now > _TURN_S:
+                break
+        for address in self.transport.refusals(_REFUSALS_MAX, now):
+            self.receive_refusal(address)
+        return now
+
+    def _note_fault(self, source: Address | str) -> None:
+        # A bug, but one that a stranger can trigger: it must not be able to stop the node.
+        _logger.exception("%s: internal error while handling input from %s", self.node.name, source)
+        self.transport.traffic.dropped["internal-error"] += 1
+
+    # --- streams
+    def receive_request(self, message: StreamMessage, source: Address) -> StreamMessage | None:
+        """See `swim.runtime.streams.Answers`."""
+        try:
+            return self.node.answer(message, source, self.now())
+        except Exception:
+            self._note_fault(source)
+            return None
+        finally:
+            self.settle()
+
+    def receive_bad_stream(self, error: DecodeError, source: Address) -> bytes | None:
+        """See `swim.runtime.streams.Answers`."""
+        try:
+            return self.node.receive_bad_stream(error, source, self.now())
+        finally:
+            self.settle()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _request(self, request: Request) -> None:
+        answer = await self._streams.request(request)
+        problem: str | None = "internal error"
+        try:
+            problem = self.node.receive_answer(request.token, answer, self.now())
+        except Exception:
+            self._note_fault(request.address)
+        self.settle()
+        self._explain_waiting(request.address, problem)
+        outcome = self._outcomes.pop(request.token, None)
+        if outcome is not None:
+            outcome.problem = problem
+            outcome.known.set()
+
+    # --- kernels
+    def receive_kernel_answer(self, address: Address) -> None:
+        """See `swim.runtime.kept.streams.Reports`."""
+        self._report(self.node.receive_kernel_answer, address)
+
+    def receive_refusal(self, address: Address) -> None:
+        """See `swim.runtime.kept.streams.Reports`."""
+        self._report(self.node.receive_refusal, address)
+
+    def receive_stream_end(self, name: str, boot: bytes) -> None:
+        """See `swim.runtime.kept.streams.Reports`."""
+        self._report(self.node.receive_stream_end, name, boot.decode("ascii", "replace"))
+
+    def receive_stream_packet(self, packet: bytes, name: str, boot: bytes) -> None:
+        """See `swim.runtime.kept.streams.Reports`."""
+        try:
+            self.node.receive_stream_packet(packet, name, boot.decode("ascii", "replace"), self.now())
+        except Exception:
+            self._note_fault(name)
+        self.settle()
+
+    def _report(self, verb: Callable[..., None], about: Address | str, *details: str) -> None:
+        try:
+            verb(about, *details, self.now())
+        except Exception:
+            self._note_fault(about)
+        self.settle()
+
+    def _carry(self, window: SendWindow) -> bool:
+        return self._nursery is not None and self._kept.carry(window, self._nursery)
+
+    def _explain_waiting(self, address: Address, problem: str | None) -> None:
+        """A node that cannot join yet just goes on trying: say why, once for each reason."""
+        if problem is not None and self.node.phase is Phase.JOINING and self._told.get(address) != problem:
+            self._told[address] = problem
+            _logger.warning("%s: no way in by %s yet: %s; going on", self.node.name, address, problem)
+
+
+@asynccontextmanager
+async def running(driver: Driver, seed_addresses: tuple[Address, ...]) -> AsyncIterator[None]:
+    """Run the driver around the body, from member to farewell.
+
+    The body unwinds first, then the node leaves, whatever the reason. Errors come out as themselves.
+    """
+    try:
+        async with _unwrapped_nursery() as nursery:
+            nursery.start_soon(driver.run, seed_addresses)
+            try:
+                await driver.until(lambda: driver.node.phase is Phase.MEMBER)
+                yield
+            finally:
+                with trio.CancelScope(shield=True):
+                    await driver.leave()
+                driver.stop()
+    finally:
+        driver.close()
+
+
+@asynccontextmanager
+async def _unwrapped_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery from which a single exception comes out as itself, not in a group of one."""
+    alone: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            yield nursery
+    except BaseExceptionGroup as group:
+        errors = [error for error in group.exceptions if not isinstance(error, trio.Cancelled)]
+        if len(errors) != 1:
+            raise
+        alone = errors[0]
+    if alone is not None:
+        # Raised here, outside of the handler, it keeps its own context.
+        raise alone

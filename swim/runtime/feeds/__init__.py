@@ -1,0 +1,1 @@
+"""What an application reads from: streams of events and of messages."""

@@ -1,0 +1,1 @@
+"""Connections between members that are kept open, and the direct messages that they carry."""

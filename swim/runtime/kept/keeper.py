@@ -1,0 +1,269 @@
+"""One stream that this node keeps open to another, with the messages that go over it.
+
+A process that dies closes it at once, whatever it was doing. One that stands still does not, and its
+kernel goes on acknowledging: that tells a pause from a lost host, of which nothing is heard at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+from swim.runtime.kept.sending import SendWindow
+from swim.runtime.kept.talk import PACKETS_MAX, Talk
+from swim.runtime.sockets.connections import acknowledged_bytes, all_acknowledged, keep_alive
+from swim.types import Address
+from swim.wire import DecodeError
+from swim.wire.kept import PROBE, Frame, Hello, Sign, Taken
+
+if TYPE_CHECKING:
+    from swim.runtime.kept.streams import KeptStreams
+
+__all__ = ["Keeper"]
+
+_CONNECT_PATIENCE = 3.0
+_REST_MIN, _REST_MAX = 1.0, 30.0
+_REST_WITH_TRAFFIC = 0.1, 1.0
+_DOUBLINGS_MAX = 16
+_ASKED_LATELY = 5.0
+_POSTED_LATELY = 10.0
+_CARRIED_LATELY = 60.0
+_GATHER = 0.0005
+_POLLS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
+"""The pauses before each look whether a probe was acknowledged: half a second in all."""
+
+
+class Keeper:
+    """Keeps one stream open to one address, for as long as that is wanted."""
+
+    def __init__(self, kept: KeptStreams, address: Address) -> None:
+        self.address = address
+        self.wanted = False
+        """By the node; otherwise it has asked something of that kernel, which takes a connection."""
+        self._kept = kept
+        self._scope = trio.CancelScope()
+        self._dismissed = False
+        self._asked = -inf
+        self._carried = -inf
+        self._posted = -inf
+        self._packets = deque[bytes](maxlen=PACKETS_MAX)
+        self._to = ""
+        self._window: SendWindow | None = None
+        self._talk: Talk | None = None
+        self._attempted = -inf
+        self._urged = trio.Event()
+        self._watching = False
+        self._boot = b""
+
+    async def run(self, delay: float) -> None:
+        """Open it, and open it again when it was closed."""
+        failures = 0
+        with self._scope:
+            await trio.sleep(delay)
+            while True:
+                self._attempted = trio.current_time()
+                established = await self._attempt()
+                lasted = established and trio.current_time() - self._attempted > _REST_MIN
+                failures = 0 if lasted else failures + 1
+                await self._rest(failures)
+
+    def follow(self, wanted: bool, now: float) -> None:
+        """The node has looked again whom it observes."""
+        if wanted and not self.wanted and self._talk is not None:
+            # Somebody whom it observes anew: it does not know yet that this kernel can be heard.
+            self._kept.reports.receive_kernel_answer(self.address)
+        self.wanted = wanted
+        if not wanted and now - self._asked > _ASKED_LATELY and not self._in_use(now):
+            self.end()
+
+    def end(self) -> None:
+        """Close it, and do not open it again."""
+        self._dismissed = True
+        self._scope.cancel()
+
+    def _in_use(self, now: float) -> bool:
+        return now - self._carried < _CARRIED_LATELY or now - self._posted < _POSTED_LATELY
+
+    @property
+    def established(self) -> bool:
+        """The other process answers to its name here."""
+        return self._talk is not None and self._talk.channel.established
+
+    def post(self, packet: bytes) -> None:
+        """A packet for whoever is here: at once, or when there is a stream."""
+        self._posted = trio.current_time()
+        self._packets.append(packet)
+        if self._talk is not None:
+            self._talk.post()
+        elif self._posted - self._attempted >= _REST_WITH_TRAFFIC[1]:
+            self._urged.set()
+
+    def carry(self, window: SendWindow) -> bool:
+        """There are messages for whoever is here. Whether they are being written."""
+        self._carried = trio.current_time()
+        talk = self._talk
+        if talk is None or not talk.channel.established or self._to != window.member.name:
+            if self._carried - self._attempted >= _REST_WITH_TRAFFIC[0]:
+                self._urged.set()
+            return False
+        if self._window is not window:
+            self._begin_writing(talk, window)
+        return self._window is window
+
+    async def _rest(self, failures: int) -> None:
+        used = self._in_use(trio.current_time())
+        shortest, longest = _REST_WITH_TRAFFIC if used else (_REST_MIN, _REST_MAX)
+        pause = 0.0 if failures == 0 else min(longest, shortest * 2 ** min(failures - 1, _DOUBLINGS_MAX))
+        pause *= random.uniform(0.75, 1.25)
+        self._urged = trio.Event()
+        with trio.move_on_after(pause):
+            await self._urged.wait()
+
+    async def _attempt(self) -> bool:
+        """One stream from beginning to end. Whether it was established."""
+        to = self._kept.name_at(self.address)
+        stream = None if to is None else await self._connect()
+        if to is None or stream is None:
+            self._packets.clear()
+            return False
+        self._to = to
+        async with self._kept.connections.open(stream), trio.open_nursery() as nursery:
+            talk = self._talk = Talk(self._kept, stream, self._kept.new_channel(opener=True), self._packets)
+            talk.nursery = nursery
+            try:
+                await self._converse(talk)
+                talk.say_bye()
+            finally:
+                self._talk = None
+                if self._window is not None:
+                    self._window.carried, self._window = False, None
+                if self._dismissed:
+                    talk.say_bye()
+            nursery.cancel_scope.cancel()
+        talk.report_end()
+        return talk.channel.established
+
+    async def _connect(self) -> trio.SocketStream | None:
+        connections, reports = self._kept.connections, self._kept.reports
+        stream = None
+        try:
+            with trio.move_on_after(_CONNECT_PATIENCE):
+                stream = await connections.connect(self.address, to_keep=self._carried == -inf)
+        except ConnectionRefusedError:
+            reports.receive_refusal(self.address)
+        except OSError as error:
+            connections.drop(f"kept-{errno.errorcode.get(error.errno or 0, 'error')}")
+        if stream is not None:
+            reports.receive_kernel_answer(self.address)
+        return stream
+
+    async def _converse(self, talk: Talk) -> None:
+        """Until the stream ends, or there is a reason to end it."""
+        keep_alive(talk.stream, opener=True)
+        try:
+            await talk.write(self._kept.hello(self._to, opener=True), self._kept.opening)
+            while (frames := await talk.read()) is not None:
+                for frame in frames:
+                    if not self._understand(talk, frame):
+                        return
+        except trio.BrokenResourceError:
+            pass
+        except DecodeError as error:
+            self._kept.connections.drop(f"kept-{error.reason}")
+
+    def _understand(self, talk: Talk, frame: Frame) -> bool:
+        """Whether to go on."""
+        if isinstance(frame, Taken):
+            if self._window is None or not self._window.taken(frame.number, trio.current_time()):
+                raise DecodeError("taken", f"message {frame.number} cannot have been taken")
+            return True
+        if not isinstance(frame, Hello):
+            return False
+        if frame.name != self._to:
+            self._kept.connections.drop("kept-name")
+            return False
+        # Without waiting, during which this could be cancelled: a BYE must come after it.
+        if not talk.write_at_once(Sign.READY):
+            return False
+        self._meet(frame)
+        window = self._kept.mail.window(self._to)
+        if window is not None and window.boot != frame.boot:
+            self._kept.lose(self._to, "was started again")
+        elif window is not None:
+            self._begin_writing(talk, window)
+        talk.post()
+        return True
+
+    def _meet(self, hello: Hello) -> None:
+        """Another process under the same name: the earlier one has ended while nothing arrived here."""
+        if self._boot not in (b"", hello.boot):
+            self._kept.reports.receive_stream_end(hello.name, self._boot)
+        self._boot = hello.boot
+
+    # --- messages
+    def _begin_writing(self, talk: Talk, window: SendWindow) -> None:
+        if self._window is None or self._window.closed:
+            self._window = window
+            window.carried = True
+            window.rewind()
+            assert talk.nursery is not None
+            talk.nursery.start_soon(self._write, talk, window)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _write(self, talk: Talk, window: SendWindow) -> None:
+        try:
+            while not window.closed:
+                await window.wait_filled()
+                while (data := window.next_data()) is not None:
+                    self._carried = trio.current_time()
+                    await talk.write(data)
+                # Who has more to say already will have still more: better all of that together.
+                await trio.lowlevel.checkpoint()
+                if window.queued:
+                    await trio.sleep(_GATHER)
+        except trio.BrokenResourceError:
+            return
+
+    # --- asking the kernel
+    def probe(self, nursery: trio.Nursery) -> None:
+        """Is the other kernel there? If it says so, that is reported."""
+        self._asked = trio.current_time()
+        talk = self._talk
+        if talk is None:
+            if self._asked - self._attempted >= _REST_MIN:
+                self._urged.set()
+        elif not self._watching:
+            self._watching = True
+            if all_acknowledged(talk.stream):
+                talk.write_at_once(PROBE)
+            nursery.start_soon(self._watch, talk, acknowledged_bytes(talk.stream))
+
+    @trio.lowlevel.enable_ki_protection
+    async def _watch(self, talk: Talk, acknowledged: int) -> None:
+        """Look now and then, soon at first, whether it acknowledges more than so many bytes."""
+        try:
+            for pause in _POLLS:
+                await trio.sleep(pause)
+                if self._talk is not talk:
+                    return
+                if all_acknowledged(talk.stream) or acknowledged_bytes(talk.stream) > acknowledged:
+                    self._kept.reports.receive_kernel_answer(self.address)
+                    return
+                if self._window is not None and pause == _POLLS[0]:
+                    # Messages on their way fill the buffers of a process that stands still, and then
+                    # its kernel takes no probe on this stream.
+                    assert talk.nursery is not None
+                    talk.nursery.start_soon(self._knock)
+        finally:
+            self._watching = False
+
+    @trio.lowlevel.enable_ki_protection
+    async def _knock(self) -> None:
+        stream = await self._connect()
+        if stream is not None:
+            stream.socket.close()

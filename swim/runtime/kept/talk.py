@@ -1,0 +1,152 @@
+"""One kept stream, at either of its ends: what is written and read, and what its end means.
+
+A process that dies closes its streams by itself, whatever it was doing, and the other side reads the end. A
+firewall only answers, with a reset, to whatever our kernel sends, acknowledgements included. So a stream that
+is closed without a BYE was closed by a dying process; a reset is a refusal, as that of a connection; and an
+error after which nothing was heard for long (a time-out) says nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from swim.wire.kept import Frame, Hello, KeptChannel, Packet, Sign
+
+if TYPE_CHECKING:
+    from swim.runtime.kept.streams import KeptStreams
+
+__all__ = ["PACKETS_MAX", "Talk"]
+
+PACKETS_MAX = 64
+"""That wait to be written to one stream. What does not flow is lost, as datagrams are."""
+_FRAMES_AT_ONCE = 16
+"""That are understood without a pause: thousands may have arrived together, and a stall is a death."""
+
+
+class Talk:
+    """One stream while it lasts, its socket, and whoever is at the other end."""
+
+    def __init__(
+        self, kept: KeptStreams, stream: trio.SocketStream, channel: KeptChannel, packets: deque[bytes]
+    ) -> None:
+        self.stream = stream
+        """Connected; the other process need not have taken notice of that yet."""
+        self.channel = channel
+        self.nursery: trio.Nursery | None = None
+        """Set by whoever keeps it, for as long as it lasts."""
+        self.name = ""
+        self.boot = b""
+        """Of the other process, once it has said HELLO."""
+        self.trusted = True
+        """Nobody but the member can be at the other end."""
+        self.in_frame = False
+        """Part of a frame has been written: nothing else may be."""
+        self._kept = kept
+        self._packets = packets
+        self._posting = False
+        self._turn = trio.Lock()
+        self._bye = self._closed = False
+        self._error: BaseException | None = None
+        """The first that the kernel has told: it tells each only once, whoever asks."""
+
+    # --- reading
+    async def read(self) -> list[Frame] | None:
+        """The next few frames, without packets, which are passed on; None at the end, whatever it is.
+
+        Raises DecodeError.
+        """
+        if self.channel.ready:
+            await trio.lowlevel.checkpoint()  # others have their turn in between
+            return self.understand(b"")
+        try:
+            data = await self._kept.connections.read(self.stream)
+        except trio.BrokenResourceError as error:
+            self._note(error.__cause__)
+            return None
+        if not data:
+            self._closed = True
+            return None
+        return self.understand(data)
+
+    def understand(self, data: bytes) -> list[Frame]:
+        """As `read`, of bytes that were read already."""
+        frames: list[Frame] = []
+        for frame in self.channel.feed(data, _FRAMES_AT_ONCE):
+            if isinstance(frame, Packet):
+                self._receive(frame)
+                continue
+            if isinstance(frame, Hello):
+                self.name, self.boot = frame.name, frame.boot
+            self._bye = self._bye or frame is Sign.BYE
+            frames.append(frame)
+        return frames
+
+    def _receive(self, packet: Packet) -> None:
+        if self.trusted:
+            self._kept.reports.receive_stream_packet(packet.content, self.name, self.boot)
+        else:
+            self._kept.connections.drop("kept-host")
+
+    # --- writing
+    async def write(self, frame: Frame, opening: bytes = b"") -> None:
+        """Write a frame, in turn. Raises `trio.BrokenResourceError`; what that means `read` finds out."""
+        async with self._turn:
+            self.in_frame = True
+            try:
+                await self._kept.connections.write(self.stream, opening + self.channel.encode(frame))
+            except trio.BrokenResourceError as error:
+                self._note(error.__cause__)
+                raise
+            self.in_frame = False
+
+    def write_at_once(self, frame: Frame | bytes) -> bool:
+        """Write something small, a probe or a sign, without waiting. False when that was not possible."""
+        if self.in_frame:
+            return False
+        data = frame if isinstance(frame, bytes) else self.channel.encode(frame)
+        try:
+            return self._kept.connections.write_at_once(self.stream, data)
+        except OSError as error:
+            self._note(error)
+            return False
+
+    def say_bye(self) -> None:
+        """That it is closed now means nothing."""
+        if self.channel.established and not self._closed:
+            self.write_at_once(Sign.BYE)
+
+    def post(self) -> None:
+        """Write the packets that wait, unless that is being done."""
+        if self._packets and self.channel.established and self.nursery is not None and not self._posting:
+            self._posting = True
+            self.nursery.start_soon(self._post)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _post(self) -> None:
+        try:
+            while self._packets:
+                await self.write(Packet(self._packets.popleft()))
+        except trio.BrokenResourceError:
+            return
+        finally:
+            self._posting = False
+
+    # --- the end
+    def _note(self, error: BaseException | None) -> None:
+        self._error = self._error or error
+
+    def report_end(self) -> None:
+        """Tell the node what the end of the stream says of the process at the other end, if anything."""
+        reports, member = self._kept.reports, self._kept.process(self.name, self.boot)
+        if member is None or not self.channel.established or not self.trusted:
+            return
+        error = self._error
+        # A broken pipe: it had been closed, and what was written after that was answered with a reset.
+        ended = self._closed if error is None else isinstance(error, BrokenPipeError)
+        if isinstance(error, ConnectionResetError):
+            reports.receive_refusal(member.address)
+        elif ended and not self._bye:
+            reports.receive_stream_end(self.name, self.boot)

@@ -1,0 +1,96 @@
+"""Is the address at which others find this node still one of this machine's? That may change at any time."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+import trio
+
+from swim.protocol.node import Node
+from swim.runtime.sockets.resolve import ELSEWHERE, is_loopback
+from swim.runtime.sockets.transport import Transport, is_wildcard, route_source
+from swim.types import Address
+
+__all__ = ["Whereabouts", "watch_address"]
+
+_INTERVAL_S = 1.0
+_OTHERS_MAX = 8
+
+_logger = logging.getLogger("swim")
+
+
+@trio.lowlevel.enable_ki_protection
+async def watch_address(node: Node, transport: Transport, moved: Callable[[Address], None]) -> None:
+    """Call `moved` with the address at which others find the node from now on, whenever that changes."""
+    whereabouts = Whereabouts(node.name, transport)
+    while True:
+        await trio.sleep(_INTERVAL_S)
+        others = [member.address for member in node.members() if member.name != node.name]
+        found = whereabouts.look(node.address, others)
+        if found is not None:
+            moved(found)
+
+
+class Whereabouts:
+    """Looks now and then whether the address is gone, and where the node is to be found then.
+
+    A node that is bound to a wildcard follows the routes to the others, as when it was started: its address
+    is that from which its packets come to at least some of them. One that is bound to an address stays
+    there: whoever chose it may have had a reason.
+    """
+
+    def __init__(self, name: str, transport: Transport) -> None:
+        self._name = name
+        self._transport = transport
+        self._follows = is_wildcard(transport.address.host)
+        self._gone = False
+
+    def look(self, address: Address, others: Sequence[Address]) -> Address | None:
+        """Where others, who are at these addresses, find this node from now on; None where they do now."""
+        here = is_local(address.host)
+        if self._follows:
+            sources = self._sources(others or (() if here else ELSEWHERE))
+            if sources and not (here and address.host in sources):
+                self._gone = False
+                found = Address(sources[0], address.port)
+                _logger.warning("%s: reached at %s from now on, not at %s", self._name, found, address)
+                return found
+        if here is self._gone:  # not as it was
+            self._gone = not here
+            self._tell(address.host)
+        return None
+
+    def _sources(self, others: Sequence[Address]) -> list[str]:
+        """From which addresses of this machine packets go to others on other machines."""
+        elsewhere = [other for other in others if not is_loopback(other.host)]
+        return [
+            source
+            for target in elsewhere[:_OTHERS_MAX]
+            if self._transport.socket_address(target) is not None
+            and (source := route_source(target)) is not None
+        ]
+
+    def _tell(self, host: str) -> None:
+        if not self._gone:
+            _logger.warning("%s: %s is an address of this machine again", self._name, host)
+            return
+        advice = "" if self._follows else "; bind to 0.0.0.0 to follow such changes"
+        _logger.warning(
+            "%s: %s is no address of this machine any more: others cannot reach this node%s",
+            self._name,
+            host,
+            advice,
+        )
+
+
+def is_local(host: str) -> bool:
+    """Whether this machine has the address."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL  # nothing else says that it is gone
+    return True

@@ -1,0 +1,191 @@
+"""Exchanges over TCP: one message, at most one answer, then the end. Bounded in number, time and bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import closing
+from typing import Protocol
+
+import trio
+
+from swim.config import Config
+from swim.protocol.base.networks import Networks
+from swim.protocol.node import Request
+from swim.runtime.kept.streams import Guest, KeptStreams
+from swim.runtime.sockets.connections import Connections
+from swim.runtime.sockets.transport import Transport, normal_address
+from swim.runtime.turns import Turns
+from swim.runtime.visits import Visit, Visits
+from swim.types import Address
+from swim.wire import Codec, DecodeError, StreamDecoder
+from swim.wire.messages import StreamMessage
+
+__all__ = ["Answers", "Streams"]
+
+_GOODBYE_PATIENCE = 1.0
+_EXHAUSTED_PAUSE = 0.05
+
+
+class Answers(Protocol):
+    """Who answers what comes in."""
+
+    def receive_request(self, message: StreamMessage, source: Address) -> StreamMessage | None:
+        """A whole message; the answer to it, if there is one."""
+
+    def receive_bad_stream(self, error: DecodeError, source: Address) -> bytes | None:
+        """Something that is no message; what to say to that, if anything."""
+
+
+class Streams:
+    """The TCP side of a node: it serves what others open, and opens what the node asks for."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        connections: Connections,
+        kept: KeptStreams,
+        codec: Codec,
+        config: Config,
+        networks: Networks,
+        answers: Answers,
+    ) -> None:
+        self._transport = transport
+        self._connections = connections
+        self._kept = kept
+        self._codec = codec
+        self._config = config
+        self._networks = networks
+        self._answers = answers
+        self._visits = Visits(config.streams_max, kept.hosts)
+        self._turns = Turns()
+
+    # --- those that others open
+    @trio.lowlevel.enable_ki_protection
+    async def serve(self, nursery: trio.Nursery) -> None:
+        """Accept streams until cancelled; each is served by a task in the nursery."""
+        listener = trio.socket.from_stdlib_socket(self._transport.listener)
+        while True:
+            try:
+                sock, sockaddr = await listener.accept()
+            except OSError as error:
+                # The connection is gone already, or the process has no file descriptor left for it.
+                self._connections.drop(f"accept-{errno.errorcode.get(error.errno or 0, 'error')}")
+                await trio.sleep(_EXHAUSTED_PAUSE)
+                continue
+            source = normal_address(sockaddr)
+            permitted = self._networks.permit(source.host)
+            visit = self._visits.admit(source) if permitted else None
+            if visit is None:
+                self._connections.drop("streams-max" if permitted else "stream-network")
+                sock.close()
+                continue
+            nursery.start_soon(self._serve_one, trio.SocketStream(sock), visit)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _serve_one(self, stream: trio.SocketStream, visit: Visit) -> None:
+        guest = None
+        async with self._connections.open(stream):
+            try:
+                visit.scope.deadline = visit.since + self._config.stream_timeout
+                with visit.scope:
+                    guest = await self._answer(stream, visit)
+                if visit.scope.cancelled_caught:
+                    self._connections.drop("stream-gave-way" if visit.gave_way else "stream-timeout")
+            except trio.BrokenResourceError:
+                self._connections.drop("stream-broken")
+            finally:
+                self._visits.leave(visit)
+            if guest is not None:
+                await self._kept.attend(guest)
+
+    async def _answer(self, stream: trio.SocketStream, visit: Visit) -> Guest | None:
+        """One request and its answer; or the one who wants to keep this stream open."""
+        data = await self._beginning(stream)
+        opening = self._codec.kept_opening
+        if data.startswith(opening):
+            return await self._kept.greet(stream, data[len(opening) :])
+        try:
+            message = await self._read_request(stream, visit, data)
+        except DecodeError as error:
+            answer = self._answers.receive_bad_stream(error, visit.source)
+            if answer is not None:
+                await self._connections.write(stream, answer)
+                await self._say_goodbye(stream)
+            return None
+        if message is not None:
+            whole = message
+            reply = await self._turns.call(lambda: self._answers.receive_request(whole, visit.source))
+            if reply is not None:
+                content = await self._turns.run(self._codec.streaming(reply, answering=True))
+                await self._connections.write(stream, content)
+        return None
+
+    async def _beginning(self, stream: trio.SocketStream) -> bytes:
+        """As much as is needed to tell a kept stream from a request."""
+        data = b""
+        while len(data) < len(self._codec.kept_opening) and self._codec.kept_opening.startswith(data):
+            more = await self._connections.read(stream)
+            if not more:
+                break
+            data += more
+        return data
+
+    async def _read_request(
+        self, stream: trio.SocketStream, visit: Visit, data: bytes
+    ) -> StreamMessage | None:
+        if not data:
+            return None  # somebody looked whether we listen
+        decoder = self._codec.stream_decoder(answering=False)
+        try:
+            while True:
+                if not data:
+                    raise DecodeError("truncated", "closed within a message")
+                if not self._visits.hold(visit, len(data)):
+                    raise DecodeError("too-large", "too many bytes in incomplete streams")
+                message = await self._turns.read(decoder, data)
+                if message is not None:
+                    return message
+                data = await self._connections.read(stream)
+        finally:
+            decoder.close()
+
+    async def _say_goodbye(self, stream: trio.SocketStream) -> None:
+        # To close with unread input would reset the connection, and the answer might never be read.
+        with trio.move_on_after(_GOODBYE_PATIENCE):
+            await stream.send_eof()
+            for _ in range(64):
+                if not await self._connections.read(stream):
+                    return
+
+    # --- those that the node asks for
+    async def request(self, request: Request) -> StreamMessage | Exception | None:
+        """Connect, send, and read one answer. Returns it, or what went wrong; None: it took too long."""
+        with trio.move_on_after(self._config.stream_timeout):
+            try:
+                return await self._exchange(request)
+            except trio.BrokenResourceError as error:
+                cause = error.__cause__
+                return cause if isinstance(cause, OSError) else ConnectionError(str(error))
+            except OSError as error:
+                # trio's text names the socket's address once more, in Python's notation.
+                return OSError(error.errno, os.strerror(error.errno)) if error.errno else error
+            except DecodeError as error:
+                return error
+        return None
+
+    async def _exchange(self, request: Request) -> StreamMessage:
+        async with self._connections.open(await self._connections.connect(request.address)) as stream:
+            content = await self._turns.run(request.codec.streaming(request.message))
+            await self._connections.write(stream, content)
+            with closing(self._codec.stream_decoder(answering=True)) as decoder:
+                return await self._read_answer(stream, decoder)
+
+    async def _read_answer(self, stream: trio.SocketStream, decoder: StreamDecoder) -> StreamMessage:
+        while True:
+            data = await self._connections.read(stream)
+            if not data:
+                raise ConnectionError("closed without a whole answer")
+            message = await self._turns.read(decoder, data)
+            if message is not None:
+                return message

@@ -1,0 +1,216 @@
+"""One voter: whom it grants the lease, for how long, and what it forgets."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from swim.protocol.leadership.configuration import founding_configuration
+from swim.protocol.leadership.voting import Voter
+from swim.protocol.view.identity import pack_id
+from swim.protocol.view.table import Record, encode_meta
+from swim.types import Address, MemberState
+from swim.wire.messages import Claim, ClaimKind, Refusal
+
+L = 3.0
+CONFIGURATION = founding_configuration(("a", "b", "c"), L)
+ID, HIGHER = "01" + "A" * 24, "01" + "B" * 24
+NOW = 100.0
+ASKER = Record.make(
+    "a", Address("10.0.0.1", 7946), 1, MemberState.ALIVE, encode_meta({}, ID, "BOOT0000"), b"", NOW
+)
+
+
+class Asked:
+    """A voter, with questions that are asked in its present turn unless a turn is given."""
+
+    def __init__(self, now: float) -> None:
+        self.voter = Voter(random.Random(1))
+        self.voter.start(now)
+
+    @property
+    def turn(self) -> int:
+        return self.voter._turn
+
+    def ask(
+        self,
+        now: float,
+        round: int = 1,
+        process: bytes = b"P",
+        *,
+        kind: ClaimKind = ClaimKind.ASK,
+        turn: int | None = None,
+        token: str = ID,
+        id: str = ID,
+        led: bool = False,
+        floor: str = "",
+        digest: bytes = CONFIGURATION.digest,
+    ) -> Claim | None:
+        if turn is None:
+            self.voter._expire(now)
+        turn = self.turn if turn is None else turn
+        claim = Claim(kind, round, process, b"", turn, pack_id(id), pack_id(token), led, digest)
+        return self.voter.answer(claim, ASKER, CONFIGURATION, floor, now)
+
+    def grants(self, *args: Any, **options: Any) -> bool:
+        answer = self.ask(*args, **options)
+        return answer is not None and answer.kind is ClaimKind.GRANT
+
+    def refusal(self, *args: Any, **options: Any) -> tuple[Refusal, int]:
+        answer = self.ask(*args, **options)
+        assert answer is not None
+        assert answer.kind is ClaimKind.REFUSE
+        return answer.reason, answer.left_ms
+
+    def release(
+        self, round: int, process: bytes = b"P", *, turn: int | None = None, led: bool = True
+    ) -> None:
+        turn = self.turn if turn is None else turn
+        self.voter.release(Claim(ClaimKind.RELEASE, round, process, turn=turn, led=led))
+
+
+@pytest.fixture
+def voter() -> Asked:
+    return Asked(NOW - L)
+
+
+class TestGrants:
+    def test_one_process_at_a_time_and_tell_how_long(self, voter: Asked) -> None:
+        assert voter.grants(NOW)
+        assert voter.refusal(NOW + 1, process=b"Q") == (Refusal.GRANTED, 2_000)
+        assert not voter.grants(NOW + L - 0.001, process=b"Q")
+        assert voter.grants(NOW + L, process=b"Q")
+
+    def test_are_renewed_by_the_holder(self, voter: Asked) -> None:
+        for number in range(10):
+            assert voter.grants(NOW + number, number + 1)
+        assert voter.refusal(NOW + 10, process=b"Q") == (Refusal.GRANTED, 2_000)
+
+    def test_an_overtaken_question_changes_nothing(self, voter: Asked) -> None:
+        assert voter.grants(NOW, 5)
+        assert voter.ask(NOW + 2, 4) is None
+        assert voter.grants(NOW + L, process=b"Q")
+
+    def test_a_repeated_round_is_answered_as_before_and_prolongs_nothing(self, voter: Asked) -> None:
+        turn = voter.turn
+        for when in (0.0, 1.0, 2.9):
+            assert voter.grants(NOW + when, 5, turn=turn)
+        assert voter.grants(NOW + L, process=b"Q")
+        assert not voter.grants(NOW + L, 5, turn=turn)
+
+    def test_a_question_that_comes_when_its_turn_is_over_is_too_late(self, voter: Asked) -> None:
+        turn = voter.turn
+        assert voter.grants(NOW, 5)
+        for late in (5, 6):
+            assert voter.refusal(NOW + L + 5, late, turn=turn)[0] is Refusal.STALE
+        assert voter.grants(NOW + L + 5, 6)
+
+    def test_what_was_asked_before_another_had_the_lease_is_never_granted_again(self, voter: Asked) -> None:
+        turn = voter.turn
+        assert voter.grants(NOW, 7)
+        voter.release(7)
+        assert voter.grants(NOW, process=b"Q")
+        voter.release(1, b"Q")
+        assert voter.refusal(NOW, 7, turn=turn)[0] is Refusal.STALE
+
+    def test_a_trial_question_changes_nothing(self, voter: Asked) -> None:
+        turn = voter.turn
+        answer = voter.ask(NOW, kind=ClaimKind.TRY, token="")
+        assert answer == Claim(ClaimKind.WOULD, 1, turn=turn)
+        assert voter.grants(NOW, process=b"Q", turn=turn)
+        assert voter.refusal(NOW + 1, kind=ClaimKind.TRY) == (Refusal.GRANTED, 2_000)
+
+    def test_a_new_process_grants_nothing_in_its_first_lease(self) -> None:
+        voter = Asked(NOW)
+        assert voter.refusal(NOW + 1) == (Refusal.STARTING, 2_000)
+        assert voter.refusal(NOW + 1, kind=ClaimKind.TRY) == (Refusal.STARTING, 2_000)
+        assert voter.grants(NOW + L)
+
+    def test_a_new_process_does_not_grant_what_the_earlier_one_was_asked(self, voter: Asked) -> None:
+        again = Asked(NOW)
+        again.voter._turn = voter.turn + 17  # both are random
+        assert again.refusal(NOW + L, turn=voter.turn)[0] is Refusal.STALE
+
+    def test_who_is_below_the_floor_is_told_and_has_to_take_a_fresh_id(self, voter: Asked) -> None:
+        answer = voter.ask(NOW, kind=ClaimKind.TRY, floor=HIGHER)
+        assert answer is not None
+        assert (answer.reason, answer.id) == (Refusal.FLOOR, pack_id(HIGHER))
+        would = voter.ask(NOW, kind=ClaimKind.TRY, floor=HIGHER, id=HIGHER)
+        assert would is not None
+        assert would.kind is ClaimKind.WOULD
+
+    def test_a_pinned_id_is_below_none(self, voter: Asked) -> None:
+        answer = voter.ask(NOW, kind=ClaimKind.TRY, floor=HIGHER, id="pinned")
+        assert answer is not None
+        assert answer.kind is ClaimKind.WOULD
+
+    def test_only_who_is_configured_alike(self, voter: Asked) -> None:
+        for other in (("a", "b"), L), (("a", "b", "c"), 2 * L):
+            digest = founding_configuration(*other).digest
+            assert voter.refusal(NOW, digest=digest)[0] is Refusal.VOTERS
+        assert voter.grants(NOW, digest=founding_configuration(("c", "b", "a"), L).digest)
+
+    def test_none_where_an_earlier_process_may_still_vote_elsewhere(self, voter: Asked) -> None:
+        voter.voter.moved = True
+        assert voter.refusal(NOW)[0] is Refusal.MOVED
+
+
+class TestReleases:
+    def test_free_what_was_granted(self, voter: Asked) -> None:
+        assert voter.grants(NOW, 3)
+        voter.release(3)
+        assert voter.grants(NOW, process=b"Q")
+
+    def test_but_not_a_later_round(self, voter: Asked) -> None:
+        assert voter.grants(NOW, 4)
+        voter.release(3)
+        assert not voter.grants(NOW, process=b"Q")
+
+    def test_nor_what_another_holds(self, voter: Asked) -> None:
+        assert voter.grants(NOW)
+        voter.release(9, b"Q")
+        assert not voter.grants(NOW, process=b"Q")
+
+    def test_nor_what_was_granted_in_another_turn(self, voter: Asked) -> None:
+        turn = voter.turn
+        assert voter.grants(NOW, 3)
+        voter.release(3)
+        assert voter.grants(NOW, 4)
+        voter.release(9, turn=turn)
+        assert not voter.grants(NOW, process=b"Q")
+
+    def test_a_question_that_the_release_has_overtaken_gets_nothing(self, voter: Asked) -> None:
+        turn = voter.turn
+        voter.release(5)
+        assert voter.refusal(NOW, 5, turn=turn)[0] is Refusal.STALE
+
+
+class TestTokens:
+    def seen(self, voter: Asked, now: float, process: bytes = b"Q", token: str = ID) -> tuple[bytes, bool]:
+        answer = voter.ask(now, process=process, token=token)
+        assert answer is not None
+        assert answer.kind is ClaimKind.GRANT
+        return answer.token, answer.led
+
+    def test_a_grant_names_the_highest_that_others_were_granted(self, voter: Asked) -> None:
+        assert self.seen(voter, NOW, b"P", HIGHER) == (b"", False)
+        assert self.seen(voter, NOW + L) == (pack_id(HIGHER), False)
+
+    def test_and_whether_it_is_known_that_there_was_such_a_term(self, voter: Asked) -> None:
+        assert voter.grants(NOW, token=HIGHER)
+        assert voter.grants(NOW + 1, 2, token="", led=True)
+        assert self.seen(voter, NOW + 1 + L) == (pack_id(HIGHER), True)
+
+    def test_a_release_does_not_make_it_forget_a_term(self, voter: Asked) -> None:
+        assert voter.grants(NOW, token=HIGHER)
+        voter.release(1)
+        assert self.seen(voter, NOW) == (pack_id(HIGHER), True)
+
+    def test_but_one_that_never_led_leaves_no_trace(self, voter: Asked) -> None:
+        assert voter.grants(NOW, token=ID)
+        voter.release(1)
+        assert voter.grants(NOW, process=b"R", token=HIGHER)
+        voter.release(1, b"R", led=False)
+        assert self.seen(voter, NOW) == (pack_id(ID), True)
