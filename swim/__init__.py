@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from swim.config import Config
@@ -35,10 +36,12 @@ from swim.messages import Broadcast, DirectMessage, Lagged
 from swim.spreading import rendezvous
 from swim.statistics import Statistics
 from swim.text import PrintableLines
-from swim.types import Address, Explanation, Member, MemberState, Term
+from swim.types import Address, Explanation, Leadership, Member, MemberState, Term
 
 if TYPE_CHECKING:
     from swim.cluster import Cluster, open_cluster
+    from swim.runtime.feeds.inbox import MessageStream
+    from swim.runtime.feeds.subscriptions import EventStream
 
 __all__ = [
     "Address",
@@ -48,12 +51,14 @@ __all__ = [
     "Config",
     "DirectMessage",
     "Event",
+    "EventStream",
     "Explanation",
     "HeldOff",
     "JoinError",
     "KeyringError",
     "Lagged",
     "LeaderChanged",
+    "Leadership",
     "Member",
     "MemberFailed",
     "MemberJoined",
@@ -62,6 +67,7 @@ __all__ = [
     "MemberState",
     "MemberSuspected",
     "MemberUpdated",
+    "MessageStream",
     "NameConflict",
     "NameDisputed",
     "PayloadTooLarge",
@@ -77,15 +83,26 @@ __all__ = [
     "rendezvous",
 ]
 
+__version__ = "0.1.0"
+
+_ON_TRIO = {
+    "Cluster": "swim.cluster",
+    "EventStream": "swim.runtime.feeds.subscriptions",
+    "MessageStream": "swim.runtime.feeds.inbox",
+    "open_cluster": "swim.cluster",
+}
+"""Looked up when first used: the core, which needs no trio, can be imported where trio is not."""
+
 logging.getLogger("swim").addHandler(logging.NullHandler())
 logging.getLogger("swim").addFilter(PrintableLines())
 
 
 def __getattr__(name: str) -> Any:
-    # Looked up when first used: the core, which needs no trio, can be imported where trio is not.
-    if name in ("Cluster", "open_cluster"):
-        from swim import cluster
+    if name not in _ON_TRIO:
+        raise AttributeError(f"module 'swim' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_ON_TRIO[name]), name)
+    return value
 
-        value = globals()[name] = getattr(cluster, name)
-        return value
-    raise AttributeError(f"module 'swim' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_TRIO})

@@ -154,12 +154,17 @@ class Cluster:
     >>> async def roles(cluster: swim.Cluster) -> list[str]:
     ...     await cluster.wait_for(lambda cluster: len(cluster.members()) == 2)
     ...     return [member.name for member in cluster.members(role="db")]
+    >>> async def first(events: swim.EventStream) -> str:
+    ...     return type(await anext(events)).__name__
     >>> async def main():
     ...     async with (
     ...         swim.open_cluster("a", bind="127.0.0.1:0", tags={"role": "db"}) as a,
     ...         swim.open_cluster("b", bind="127.0.0.1:0", seeds=[str(a.address)]) as b,
+    ...         a.events() as events,
     ...     ):
-    ...         print(await roles(a), (await b.wait_for_leader()).name)
+    ...         print(await roles(a), (await b.wait_for_leader()).name, await first(events))
+    ...         leadership: swim.Leadership = b.leadership
+    ...         print(leadership.leader.name, leadership.term, leadership.problem)
     ...         explanation: swim.Explanation = a.explain("b")
     ...         print(explanation.observers, explanation.observed_here)
     ...
@@ -168,7 +173,8 @@ class Cluster:
     ...
     ...         print(await a.run_while_leader(lead))
     >>> trio.run(main)
-    ['a'] a
+    ['a'] a Snapshot
+    a None None
     ('a',) True
     a leads, and has a token of 26 characters
     """

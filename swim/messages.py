@@ -1,6 +1,14 @@
 """What `Cluster.messages` yields.
 
 >>> import swim, trio
+>>> async def tell(messages: swim.MessageStream) -> None:
+...     match await anext(messages):
+...         case swim.DirectMessage(sender, payload):
+...             print(sender.name, "says", payload)
+...         case swim.Broadcast(sender, name, payload):
+...             print(sender and sender.name, "tells all:", name, payload)
+...         case swim.Lagged(count):
+...             print(count, "broadcasts were missed")
 >>> async def main():
 ...     async with (
 ...         swim.open_cluster("ann", bind="127.0.0.1:0") as ann,
@@ -9,15 +17,9 @@
 ...     ):
 ...         await ann.wait_for(lambda cluster: cluster.member("bob"))
 ...         await ann.send("bob", b"for you alone")
-...         match await anext(messages):
-...             case swim.DirectMessage(sender, payload):
-...                 print(sender.name, "says", payload)
+...         await tell(messages)
 ...         ann.broadcast("deploy", b"version 7")
-...         match await anext(messages):
-...             case swim.Broadcast(sender, name, payload):
-...                 print(sender and sender.name, "tells all:", name, payload)
-...             case swim.Lagged(count):
-...                 print(count, "broadcasts were missed")
+...         await tell(messages)
 >>> trio.run(main)
 ann says b'for you alone'
 ann tells all: deploy b'version 7'

@@ -5,7 +5,7 @@
     >>> str(member), member.tags["role"], member.state is MemberState.ALIVE, member.state.present
     ('db-1 (10.0.0.7:7946)', 'db', True, True)
 
-`Term` and `Explanation` are in the example of `swim.Cluster`.
+`Term`, `Leadership` and `Explanation` are in the example of `swim.Cluster`.
 """
 
 from __future__ import annotations
