@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 20.0
+PATIENCE = 90.0
+"""Seconds for what takes about one on a machine that is not busy."""
 
 Line = dict[str, Any]
 

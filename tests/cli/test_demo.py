@@ -79,6 +79,6 @@ def test_interrupted_it_leaves_no_process_behind(how: signal.Signals) -> None:
 def test_what_was_not_observed_is_said_and_is_status_1() -> None:
     # On the one port of the first node another program listens: that node cannot start.
     with socket.create_server(("127.0.0.1", 0)) as server:
-        done = swim("demo", "--port-base", str(server.getsockname()[1]), "--nodes", "3", seconds=30)
+        done = swim("demo", "--port-base", str(server.getsockname()[1]), "--nodes", "3")
     assert done.returncode == 1
     assert "NO   the first process becomes a member (node-1 ended by itself)" in done.stdout

@@ -89,7 +89,7 @@ class ScriptedNode:
 
     async def heard(self, name: str, count: int = 1) -> list[Call]:
         """Wait until a method was called so often; the calls."""
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while True:
                 calls = [call for call in self.calls if call[0] == name]
                 if len(calls) >= count:

@@ -26,6 +26,7 @@ from swim.wire import DecodeError
 from swim.wire.messages import UserMessage
 from tests.cluster.names import Names
 from tests.cluster.scripted import ScriptedNode, driven, make_driver
+from tests.cluster.together import Stopwatch
 
 HELLO = UserMessage(b"hello")
 Scripted = tuple[ScriptedNode, Driver]
@@ -45,7 +46,7 @@ async def connect(address: Address) -> trio.SocketStream:
 
 
 async def read_all(stream: trio.SocketStream) -> bytes:
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         return b"".join([bytes(data) async for data in stream])
 
 
@@ -353,7 +354,7 @@ async def test_an_answer_that_never_comes() -> None:
 
 async def test_sync_waits_for_its_outcome() -> None:
     async with driven() as (_, driver), driven() as (other, _):
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             assert await driver.sync(other.address) == "ConnectionError"
             other.on["receive_request"] = lambda message: other.codec.stream(HELLO, answering=True)
             assert await driver.sync(other.address) is None
@@ -362,7 +363,7 @@ async def test_sync_waits_for_its_outcome() -> None:
 async def test_the_end_wakes_those_who_wait() -> None:
     woken: list[str] = []
     node, driver = make_driver()
-    with closing(driver.transport), socket.socket() as silent, trio.fail_after(5):
+    with closing(driver.transport), socket.socket() as silent, trio.fail_after(60):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
 
@@ -426,19 +427,20 @@ async def test_a_slow_reader_gets_a_snapshot() -> None:
 
 
 async def test_leaving_is_waited_for_even_when_cancelled() -> None:
-    with trio.move_on_after(0.05):
+    with trio.CancelScope() as scope:
         async with driven() as (node, _):
+            scope.cancel()
             await trio.sleep_forever()
     assert node.phase is Phase.LEFT
     assert [call[0] for call in node.calls] == ["start", "leave", "handle_timer"]
 
 
 async def test_leaving_is_limited_in_time() -> None:
-    started = trio.current_time()
     async with driven() as (node, _):
+        stopwatch = Stopwatch()
         node.on["leave"] = lambda: setattr(node, "deadline", None)  # a node that never has left
     assert node.phase is Phase.LEAVING
-    assert 1 <= trio.current_time() - started < 3
+    assert stopwatch.seconds < 3
 
 
 async def test_the_body_unwinds_before_the_node_leaves() -> None:
@@ -460,7 +462,7 @@ async def test_a_failure_while_joining_emerges_as_itself(joining: Scripted) -> N
         node.failure = NameConflict("taken")
 
     node.on["start"] = fail
-    with pytest.raises(NameConflict, match="taken"), trio.fail_after(5):
+    with pytest.raises(NameConflict, match="taken"), trio.fail_after(60):
         async with running(driver, ()):
             pytest.fail("not a member")
     assert not [call for call in node.calls if call[0] == "leave"]
@@ -468,7 +470,7 @@ async def test_a_failure_while_joining_emerges_as_itself(joining: Scripted) -> N
 
 async def test_a_later_failure_cancels_the_body() -> None:
     cancelled = False
-    with pytest.raises(NameConflict, match="taken"), trio.fail_after(5):  # noqa: PT012
+    with pytest.raises(NameConflict, match="taken"), trio.fail_after(60):  # noqa: PT012
         async with driven() as (node, driver):
             node.phase = Phase.FAILED
             node.failure = NameConflict("taken")

@@ -38,7 +38,7 @@ def pair() -> Iterator[tuple[Transport, Transport]]:
 
 async def refused(transport: Transport, now: float = 0.0) -> list[Address]:
     """What is believed of the errors that have arrived."""
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         await trio.lowlevel.wait_readable(transport.udp)
     transport.receive(8)
     return list(transport.refusals(8, now))
