@@ -70,7 +70,7 @@ async def next_of(events: Any, kind: type[E]) -> E:
 
 
 class Stopwatch:
-    """Seconds that have passed, but for those in which this thread could have run and the machine ran others."""
+    """Seconds that have passed, but for those in which this thread had to wait for a processor."""
 
     def __init__(self) -> None:
         self._started = time.monotonic() - self._kept_waiting()
