@@ -1,1 +1,4 @@
-"""Who leads: the rule, terms that are derived from the view, leases that voters grant, and the voters."""
+"""Which member leads: the rule, terms derived from the view, leases that voters grant, and the voters.
+
+README.md beside this file has the rules with their reasons, and the traces that broke earlier ones.
+"""
