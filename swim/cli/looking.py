@@ -12,18 +12,26 @@ import trio
 from swim.cli.options import parse_text
 from swim.cli.report import shown_tags
 from swim.errors import KeyringError
-from swim.protocol.view.identity import unpack_id, valid_id
-from swim.protocol.view.table import ELECTABLE_TAG, NOT_ELECTABLE, TOKEN_TAG, VOTERS_TAG
+from swim.protocol.leadership.choice import below_floor, highest_holder, lowest_member
+from swim.protocol.view.identity import unpack_id
+from swim.protocol.view.rings import Rings
+from swim.protocol.view.table import MemberTable, Record
+from swim.types import MemberState
 from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.addresses import unpack_address
 from swim.wire.messages import ErrorMessage, NodeState, PushPull, StreamMessage, WireState
 from swim.wire.serf import decode_tags
 
-__all__ = ["PATIENCE", "Seen", "Unanswered", "look", "make_codec"]
+__all__ = ["PATIENCE", "Seen", "Unanswered", "look", "make_codec", "member_followed"]
 
 PATIENCE = 10.0
 """Seconds for connecting, and for the whole answer."""
-_PRESENT = (WireState.ALIVE, WireState.SUSPECT)
+_STATES = {
+    WireState.ALIVE: MemberState.ALIVE,
+    WireState.SUSPECT: MemberState.SUSPECT,
+    WireState.DEAD: MemberState.DEAD,
+    WireState.LEFT: MemberState.LEFT,
+}
 
 
 class Unanswered(Exception):
@@ -117,38 +125,44 @@ async def _exchange(stream: trio.SocketStream, codec: Codec) -> StreamMessage:
 
 
 def _members(answer: PushPull) -> list[Seen]:
-    seen = [_seen(node) for node in answer.nodes]
-    floor = unpack_id(answer.greeting.floor) if answer.greeting is not None else None
-    able = [
-        (member, decode_tags(node.meta))
-        for member, node in zip(seen, answer.nodes, strict=True)
-        if node.state in _PRESENT and member.id is not None and (floor is None or member.id >= floor)
-    ]
-    leader = _leader([(member, tags) for member, tags in able if tags.get(ELECTABLE_TAG) != NOT_ELECTABLE])
-    if leader is not None:
-        leader.leader = True
+    """All of them, with the leader that the node follows by what it has answered."""
+    table = MemberTable(Rings(1), dead_max=max(1, len(answer.nodes)))
+    for record in filter(None, map(_record, answer.nodes)):
+        table.put(record, 0.0)
+    floor = None if answer.greeting is None else unpack_id(answer.greeting.floor)
+    leader = member_followed(table, floor or "")
+    seen = [_seen(node, leader) for node in answer.nodes]
     return sorted(seen, key=lambda member: (member.id is None, member.id, member.name))
 
 
-def _leader(able: list[tuple[Seen, dict[str, str]]]) -> Seen | None:
-    """Whom the node that was asked follows: the holder of the lease if there are voters, else the first."""
-    if any(VOTERS_TAG in tags for _, tags in able):
-        holders = [(tags[TOKEN_TAG], member) for member, tags in able if tags.get(TOKEN_TAG)]
-        return max(holders, key=lambda holder: holder[0])[1] if holders else None
-    return min((member for member, _ in able), key=lambda member: member.id or "", default=None)
+def member_followed(table: MemberTable, floor: str) -> Record | None:
+    """Which member a node with this table and floor follows, as far as can be seen from outside.
+
+    Not seen is what the node alone knows: the lengths of suspicions, and that its own lease has just ended.
+    """
+    if not any(record.voters for record in table.present()):
+        return lowest_member(table, floor)
+    holder = highest_holder(table.showing())
+    return None if holder is None or below_floor(holder, floor) else holder
 
 
-def _seen(node: NodeState) -> Seen:
-    tags = decode_tags(node.meta)
-    member_id = tags.get("_id", "")
+def _record(node: NodeState) -> Record | None:
+    """None where a member has an address that is none: no node believes that there is one."""
     try:
-        address = str(unpack_address(node.address, node.port))
+        address = unpack_address(node.address, node.port)
     except DecodeError:
-        address = "?"
+        return None
+    state = _STATES[node.state]
+    return Record.make(node.name, address, node.incarnation, state, node.meta, node.versions, 0.0)
+
+
+def _seen(node: NodeState, leader: Record | None) -> Seen:
+    record, tags = _record(node), decode_tags(node.meta)
     return Seen(
         name=node.name,
-        address=address,
+        address="?" if record is None else str(record.address),
         state=node.state.name.lower(),
-        id=member_id if valid_id(member_id) else None,
+        id=None if record is None else record.id,
         tags=shown_tags(tags),
+        leader=leader is not None and leader.name == node.name,
     )

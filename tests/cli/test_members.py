@@ -7,7 +7,9 @@ import socket
 import threading
 from collections.abc import Callable
 
+from swim.cli.looking import look, make_codec
 from tests.cli.agents import Agent, swim, terminate
+from tests.cluster.together import cluster_of, everybody, led_by, open_node
 
 Start = Callable[..., Agent]
 KEY = "00" * 32
@@ -60,6 +62,17 @@ def test_with_voters_the_holder_of_the_lease_leads(start: Start) -> None:
     second.wait("leader", leader="b")
     assert leaders() == ["b"]
     third.close()
+
+
+async def test_a_pinned_id_leads_below_the_floor() -> None:
+    async with cluster_of("a", "b") as nodes:
+        await everybody(nodes, led_by("a"))  # which is their floor from now on
+        async with open_node("c", *nodes, id="0") as pinned:
+            await everybody([*nodes, pinned], led_by("c"))
+            for host, port in (nodes[1].address, pinned.address):
+                seen = await look(host, port, make_codec(None, ""))
+                leads = [(member.name, member.leader) for member in seen]
+                assert leads == [("c", True), ("a", False), ("b", False)]
 
 
 def test_with_key_and_label(start: Start) -> None:

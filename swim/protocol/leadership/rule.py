@@ -8,6 +8,7 @@ from swim.events import LeaderChanged
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
 from swim.protocol.gossip.myself import Myself
+from swim.protocol.leadership.choice import below_floor, highest_holder, lowest_member
 from swim.protocol.view.identity import from_the_future, is_minted
 from swim.protocol.view.table import Record, hash_text
 from swim.types import Member, MemberState
@@ -105,7 +106,7 @@ class Leadership(Part):
         me = self._myself.record
         if me is None or not me.present:
             return
-        if me.id is not None and is_minted(me.id) and me.id < self.floor:
+        if below_floor(me, self.floor):
             self._queue_behind(now)
         record = self._choose(now)
         if record is not None and record.id is not None and self._raises_floor(record):
@@ -117,8 +118,7 @@ class Leadership(Part):
             self._outbox.events.append(LeaderChanged(leader, previous, reason))
 
     def _choose(self, now: float) -> Record | None:
-        name = self._table.lowest_id(self.floor)
-        return None if name is None else self._table.get(name)
+        return lowest_member(self._table, self.floor)
 
     def _why_none(self, now: float) -> str:
         return "no member may lead (electable=False)"
@@ -187,8 +187,8 @@ class HolderLeads(Leadership):
         if self._acts():
             return self._myself.record
         holders = [record for record in self._table.showing() if self._holds(record, now)]
-        highest = max(holders, key=lambda record: record.token, default=None)
-        if highest is not None and is_minted(highest.id or "") and (highest.id or "") < self.floor:
+        highest = highest_holder(holders)
+        if highest is not None and below_floor(highest, self.floor):
             self.unfollowed = highest
             return None
         if highest is not None:
