@@ -152,7 +152,7 @@ class Parts:
                 context,
                 myself,
                 leads,
-                self._probing,
+                self._probing.subjects,
                 self._suspicion.suspects,
                 self._sync.differs,
                 self._post,

@@ -387,19 +387,19 @@ class Driver:
 
     # --- kernels
     def receive_kernel_answer(self, address: Address) -> None:
-        """See `swim.runtime.kept.streams.Reports`."""
+        """See `swim.runtime.kept.handshake.Reports`."""
         self._report(self.node.receive_kernel_answer, address)
 
     def receive_refusal(self, address: Address) -> None:
-        """See `swim.runtime.kept.streams.Reports`."""
+        """See `swim.runtime.kept.handshake.Reports`."""
         self._report(self.node.receive_refusal, address)
 
     def receive_stream_end(self, name: str, boot: bytes) -> None:
-        """See `swim.runtime.kept.streams.Reports`."""
+        """See `swim.runtime.kept.handshake.Reports`."""
         self._report(self.node.receive_stream_end, name, boot.decode("ascii", "replace"))
 
     def receive_stream_packet(self, packet: bytes, name: str, boot: bytes) -> None:
-        """See `swim.runtime.kept.streams.Reports`."""
+        """See `swim.runtime.kept.handshake.Reports`."""
         try:
             self.node.receive_stream_packet(packet, name, boot.decode("ascii", "replace"), self.now())
         except Exception:

@@ -226,7 +226,7 @@ async def test_a_refusal_is_reported_and_tried_again_with_back_off() -> None:
 
 async def test_after_thousands_of_failures_it_is_still_tried_again() -> None:
     """As where TCP is blocked for days, and UDP is not."""
-    keeper = Keeper(cast(Any, None), Address("127.0.0.1", 1))
+    keeper = Keeper(cast(Any, None), Address("127.0.0.1", 1), lambda name, why: None)
     with trio.move_on_after(0.02) as patience:
         await keeper._rest(5_000)
     assert patience.cancelled_caught
@@ -793,7 +793,7 @@ async def test_a_socket_connected_to_itself_is_a_refusal() -> None:
         own = Address(*sock.getsockname())
         driver.transport.stream_socket = lambda: sock  # type: ignore[method-assign]
         with pytest.raises(ConnectionRefusedError) as caught:
-            await driver._kept.connections.connect(own)
+            await driver._kept._connections.connect(own)
         assert caught.value.errno == errno.ECONNREFUSED
 
 

@@ -251,6 +251,11 @@ _ACCRUAL = mutants(
         "math.log10(1 + abs(silence) / _PAUSE_SCALE)",
     ),
     ("an ack is waited for too short", "self.mean + max(4 * self.variation, self.mean / 4)", "self.mean"),
+)
+
+_LOSS = mutants(
+    "base/loss",
+    ("tests/protocol/detector/test_accrual.py",),
     ("few probes are remarkable", "if len(self._recent) >= _RECENT_MIN else 0.0", "if True else 0.0"),
     (
         "losses are remarkable whatever the others have",
@@ -299,5 +304,5 @@ DETECTION = Package(
         "tests/protocol/membership/test_links.py",
         "tests/protocol/membership/test_updates.py",
     ),
-    (*_SUSPICION, *_WATCH, *_STATES, *_VERDICTS, *_FRESHNESS, *_ACCRUAL, *_PROBING),
+    (*_SUSPICION, *_WATCH, *_STATES, *_VERDICTS, *_FRESHNESS, *_ACCRUAL, *_LOSS, *_PROBING),
 )

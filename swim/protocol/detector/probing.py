@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.loss import LossEstimate
 from swim.protocol.base.outbox import Way
-from swim.protocol.detector.accrual import LossEstimate
 from swim.protocol.detector.freshness import Freshness
 from swim.protocol.detector.states import Evidence
 from swim.protocol.detector.watch import Probe, Watch

@@ -23,7 +23,8 @@ import math
 from statistics import median
 
 from swim.protocol.base.context import Context, Part
-from swim.protocol.detector.accrual import PHI_DEAD, PHI_SUSPECT, LossEstimate, phi
+from swim.protocol.base.loss import LossEstimate
+from swim.protocol.detector.accrual import PHI_DEAD, PHI_SUSPECT, phi
 from swim.protocol.detector.explaining import KERNEL_FRESH_S, explain
 from swim.protocol.detector.probing import Probing
 from swim.protocol.detector.states import Evidence, State

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from swim.protocol.base.loss import LossEstimate
 from swim.protocol.base.outbox import Way
-from swim.protocol.detector.accrual import LossEstimate, RoundTrip
+from swim.protocol.detector.accrual import RoundTrip
 from swim.protocol.detector.states import TRANSITIONS, Evidence, State
 from swim.wire.messages import Opinion
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Protocol
 
+from swim.protocol.leadership.ballots import Ballot
 from swim.protocol.leadership.electorate import Electorate
+from swim.protocol.leadership.queue import Queue
 from swim.protocol.leadership.rule import HolderLeads
 from swim.protocol.view.table import MemberTable
-from swim.types import Leadership
+from swim.types import Leadership, Term
 from swim.wire.messages import Refusal
-
-if TYPE_CHECKING:
-    from swim.protocol.leadership.lease import Lease
 
 __all__ = ["describe_lease", "explain_lease"]
 
@@ -25,8 +25,25 @@ _REFUSALS = {
 _FOR_A_WHILE = Refusal.GRANTED, Refusal.STARTING
 
 
+class Candidacy(Protocol):
+    """What is told of a `Lease`."""
+
+    @property
+    def term(self) -> Term | None: ...
+    @property
+    def term_ends(self) -> float: ...
+    @property
+    def closing(self) -> bool: ...
+    @property
+    def unrenewed(self) -> tuple[str, ...]: ...
+    @property
+    def ballots(self) -> Mapping[str, Ballot]: ...
+    @property
+    def queue(self) -> Queue: ...
+
+
 def describe_lease(
-    lease: Lease, electorate: Electorate, leadership: HolderLeads, table: MemberTable, now: float
+    lease: Candidacy, electorate: Electorate, leadership: HolderLeads, table: MemberTable, now: float
 ) -> Leadership:
     """See `Cluster.leadership`."""
     return Leadership(
@@ -40,7 +57,7 @@ def describe_lease(
     )
 
 
-def explain_lease(lease: Lease, electorate: Electorate, table: MemberTable, now: float) -> str:
+def explain_lease(lease: Candidacy, electorate: Electorate, table: MemberTable, now: float) -> str:
     """Why there is no leader, as far as this node can tell."""
     configuration = electorate.configuration
     told = [

@@ -12,11 +12,10 @@ nobody to ask.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
-from swim.protocol.detector.probing import Probing
 from swim.protocol.gossip.myself import Myself
 from swim.protocol.leadership.post import Post
 from swim.protocol.leadership.rule import Leadership as Rule
@@ -44,11 +43,12 @@ class Tenure(Part):
         context: Context,
         myself: Myself,
         leadership: Rule,
-        probing: Probing,
+        observed: Collection[str],
         suspected: Callable[[str], bool],
         differs: Callable[[Record, float], None],
         post: Post,
     ) -> None:
+        """`observed`: the names of those that this node observes, as they are at any time."""
         super().__init__(context)
         self.term: Term | None = None
         self.term_ends = -math.inf
@@ -57,7 +57,7 @@ class Tenure(Part):
         self._limit = min(_STALL_MAX_S, self._config.silence_tolerance / 2)
         self._myself = myself
         self._leadership = leadership
-        self._probing = probing
+        self._observed = observed
         self._suspected = suspected
         self._differs = differs
         self._post = post
@@ -92,12 +92,12 @@ class Tenure(Part):
         return sum(1 for when in asked if when >= since) >= (len(peers) + 1) // 2
 
     def _peers(self) -> list[Record]:
-        records = map(self._table.get, self._probing.subjects)
+        records = map(self._table.get, self._observed)
         return [record for record in records if record is not None and record.own and record.present]
 
     def _watch_touch(self, now: float) -> None:
         """While some of those that this node observes are silent towards it: do the others follow it?"""
-        suspected = list(filter(self._suspected, self._probing.subjects))  # hardly ever anybody: be quick
+        suspected = list(filter(self._suspected, self._observed))  # hardly ever anybody: be quick
         if not suspected or not any(peer.name in suspected for peer in self._peers()):
             self._losing_touch = None
         elif self._losing_touch is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from swim.protocol.base.context import Ask, Context, Part
-from swim.protocol.detector.accrual import LossEstimate
+from swim.protocol.base.loss import LossEstimate
 from swim.protocol.gossip.myself import Myself
 
 __all__ = ["Links"]

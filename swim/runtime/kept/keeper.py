@@ -9,20 +9,18 @@ from __future__ import annotations
 import errno
 import random
 from collections import deque
+from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
 
 import trio
 
+from swim.runtime.kept.handshake import Handshake
 from swim.runtime.kept.sending import SendWindow
 from swim.runtime.kept.talk import PACKETS_MAX, Talk
 from swim.runtime.sockets.connections import acknowledged_bytes, all_acknowledged, keep_alive
 from swim.types import Address
 from swim.wire import DecodeError
 from swim.wire.kept import PROBE, Frame, Hello, Sign, Taken
-
-if TYPE_CHECKING:
-    from swim.runtime.kept.streams import KeptStreams
 
 __all__ = ["Keeper"]
 
@@ -41,11 +39,13 @@ _POLLS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
 class Keeper:
     """Keeps one stream open to one address, for as long as that is wanted."""
 
-    def __init__(self, kept: KeptStreams, address: Address) -> None:
+    def __init__(self, handshake: Handshake, address: Address, lose: Callable[[str, str], None]) -> None:
+        """`lose`: what is on its way to a member will not arrive, and why."""
         self.address = address
         self.wanted = False
         """By the node; otherwise it has asked something of that kernel, which takes a connection."""
-        self._kept = kept
+        self._handshake = handshake
+        self._lose = lose
         self._scope = trio.CancelScope()
         self._dismissed = False
         self._asked = -inf
@@ -76,7 +76,7 @@ class Keeper:
         """The node has looked again whom it observes."""
         if wanted and not self.wanted and self._talk is not None:
             # Somebody whom it observes anew: it does not know yet that this kernel can be heard.
-            self._kept.reports.receive_kernel_answer(self.address)
+            self._handshake.reports.receive_kernel_answer(self.address)
         self.wanted = wanted
         if not wanted and now - self._asked > _ASKED_LATELY and not self._in_use(now):
             self.end()
@@ -126,14 +126,14 @@ class Keeper:
 
     async def _attempt(self) -> bool:
         """One stream from beginning to end. Whether it was established."""
-        to = self._kept.name_at(self.address)
+        to = self._handshake.name_at(self.address)
         stream = None if to is None else await self._connect()
         if to is None or stream is None:
             self._packets.clear()
             return False
         self._to = to
-        async with self._kept.connections.open(stream), trio.open_nursery() as nursery:
-            talk = self._talk = Talk(self._kept, stream, self._kept.new_channel(opener=True), self._packets)
+        async with self._handshake.connections.open(stream), trio.open_nursery() as nursery:
+            talk = self._talk = Talk(self._handshake, stream, self._packets, opener=True)
             talk.nursery = nursery
             try:
                 await self._converse(talk)
@@ -149,7 +149,7 @@ class Keeper:
         return talk.channel.established
 
     async def _connect(self) -> trio.SocketStream | None:
-        connections, reports = self._kept.connections, self._kept.reports
+        connections, reports = self._handshake.connections, self._handshake.reports
         stream = None
         try:
             with trio.move_on_after(_CONNECT_PATIENCE):
@@ -166,7 +166,7 @@ class Keeper:
         """Until the stream ends, or there is a reason to end it."""
         keep_alive(talk.stream, opener=True)
         try:
-            await talk.write(self._kept.hello(self._to, opener=True), self._kept.opening)
+            await talk.write(self._handshake.hello(self._to, opener=True), self._handshake.opening)
             while (frames := await talk.read()) is not None:
                 for frame in frames:
                     if not self._understand(talk, frame):
@@ -174,7 +174,7 @@ class Keeper:
         except trio.BrokenResourceError:
             pass
         except DecodeError as error:
-            self._kept.connections.drop(f"kept-{error.reason}")
+            self._handshake.connections.drop(f"kept-{error.reason}")
 
     def _understand(self, talk: Talk, frame: Frame) -> bool:
         """Whether to go on."""
@@ -185,15 +185,15 @@ class Keeper:
         if not isinstance(frame, Hello):
             return False
         if frame.name != self._to:
-            self._kept.connections.drop("kept-name")
+            self._handshake.connections.drop("kept-name")
             return False
         # Without waiting, during which this could be cancelled: a BYE must come after it.
         if not talk.write_at_once(Sign.READY):
             return False
         self._meet(frame)
-        window = self._kept.mail.window(self._to)
+        window = self._handshake.mail.window(self._to)
         if window is not None and window.boot != frame.boot:
-            self._kept.lose(self._to, "was started again")
+            self._lose(self._to, "was started again")
         elif window is not None:
             self._begin_writing(talk, window)
         talk.post()
@@ -202,7 +202,7 @@ class Keeper:
     def _meet(self, hello: Hello) -> None:
         """Another process under the same name: the earlier one has ended while nothing arrived here."""
         if self._boot not in (b"", hello.boot):
-            self._kept.reports.receive_stream_end(hello.name, self._boot)
+            self._handshake.reports.receive_stream_end(hello.name, self._boot)
         self._boot = hello.boot
 
     # --- messages
@@ -252,7 +252,7 @@ class Keeper:
                 if self._talk is not talk:
                     return
                 if all_acknowledged(talk.stream) or acknowledged_bytes(talk.stream) > acknowledged:
-                    self._kept.reports.receive_kernel_answer(self.address)
+                    self._handshake.reports.receive_kernel_answer(self.address)
                     return
                 if self._window is not None and pause == _POLLS[0]:
                     # Messages on their way fill the buffers of a process that stands still, and then

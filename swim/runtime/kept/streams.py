@@ -6,26 +6,25 @@ sent on a kept stream that nobody asks about. See `keeper` for the end that open
 
 from __future__ import annotations
 
-import os
 from collections import deque
+from collections.abc import Callable
 from math import inf
-from typing import Protocol
 
 import trio
 
 from swim.protocol.node import Node, Phase
+from swim.runtime.kept.handshake import Handshake, Reports
 from swim.runtime.kept.keeper import Keeper
 from swim.runtime.kept.mail import Mail
 from swim.runtime.kept.receiving import ReceiveWindow
 from swim.runtime.kept.sending import SendWindow
 from swim.runtime.kept.talk import PACKETS_MAX, Talk
 from swim.runtime.sockets.connections import Connections, keep_alive
-from swim.runtime.sockets.transport import normal_address
 from swim.types import Address, Member
 from swim.wire import DecodeError
-from swim.wire.kept import SESSION_SIZE, Data, Frame, Hello, KeptChannel, MessageReader, Taken
+from swim.wire.kept import Data, Frame, Hello, MessageReader, Taken
 
-__all__ = ["Guest", "KeptStreams", "Reports"]
+__all__ = ["Guest", "KeptStreams"]
 
 _LOOK_INTERVAL = 1.0
 _TIDY_INTERVAL = 30.0
@@ -34,33 +33,15 @@ _MESSAGES_AT_ONCE = 256
 """That are delivered without a pause: tens of thousands of small ones fit into what arrives together."""
 
 
-class Reports(Protocol):
-    """Who wants to know what kernels say; see the same verbs of `Node`."""
-
-    def now(self) -> float:
-        """The time that the node is told."""
-
-    def receive_kernel_answer(self, address: Address) -> None:
-        """It took something from us."""
-
-    def receive_refusal(self, address: Address) -> None:
-        """Nobody listens there."""
-
-    def receive_stream_end(self, name: str, boot: bytes) -> None:
-        """The stream with this process of a member ended, and this node had no part in that."""
-
-    def receive_stream_packet(self, packet: bytes, name: str, boot: bytes) -> None:
-        """A packet came over the stream with this process of a member."""
-
-
 class KeptStreams:
     """All kept streams of one node: those that it opens, and its guests."""
 
     def __init__(self, node: Node, connections: Connections, reports: Reports, mail: Mail) -> None:
-        self.connections = connections
-        self.reports = reports
-        self.mail = mail
         self._node = node
+        self._connections = connections
+        self._reports = reports
+        self._mail = mail
+        self._handshake = Handshake(node, connections, reports, mail)
         self._keepers: dict[Address, Keeper] = {}
         self._guests: dict[str, Guest] = {}
         self._next_look = self._next_tidying = -inf
@@ -72,14 +53,14 @@ class KeptStreams:
         if now < self._next_look or self._node.phase is not Phase.MEMBER:
             return
         self._next_look = now + _LOOK_INTERVAL
-        wanted = self._node.streams_to_keep(self.reports.now())
+        wanted = self._node.streams_to_keep(self._reports.now())
         for address, keeper in list(self._keepers.items()):
             if not keeper.wanted or address not in wanted:
                 keeper.follow(address in wanted, now)
         missing = [address for address in wanted if address not in self._keepers]
         for place, address in enumerate(missing):
             self._keep(address, place * _STAGGER, nursery).wanted = True
-        self._count_lost(self.mail.look(now))
+        self._count_lost(self._mail.look(now))
         if now >= self._next_tidying:
             self._next_tidying = now + _TIDY_INTERVAL
             self._tidy()
@@ -96,9 +77,9 @@ class KeptStreams:
         """Send a packet over the stream with this address, whoever opened it, or open one."""
         keeper, guest = self._keepers.get(address), None
         if keeper is None or not keeper.established:
-            name = self.name_at(address)
+            name = self._handshake.name_at(address)
             guest = None if name is None else self._guests.get(name)
-            if guest is not None and self.process(guest.name, guest.boot) is None:
+            if guest is not None and self._handshake.process(guest.name, guest.boot) is None:
                 guest = None  # of a process that was there before the member
         if guest is not None:
             guest.post(packet)
@@ -107,15 +88,15 @@ class KeptStreams:
 
     def lose(self, name: str, why: str) -> None:
         """What is on its way to this member will not arrive."""
-        self._count_lost(self.mail.lose(name, why))
-        given_up = self.mail.given_up
-        self.mail.forget(name)
-        if self.mail.given_up > given_up:
-            self.connections.drop("unread-of-gone", self.mail.given_up - given_up)
+        self._count_lost(self._mail.lose(name, why))
+        given_up = self._mail.given_up
+        self._mail.forget(name)
+        if self._mail.given_up > given_up:
+            self._connections.drop("unread-of-gone", self._mail.given_up - given_up)
 
     def _count_lost(self, messages: int) -> None:
         if messages:
-            self.connections.drop("send-unacknowledged", messages)
+            self._connections.drop("send-unacknowledged", messages)
 
     def probe(self, address: Address, nursery: trio.Nursery) -> None:
         """Ask the kernel there: by a probe on the stream, or by opening one."""
@@ -123,7 +104,7 @@ class KeptStreams:
         keeper.probe(nursery)
 
     def _keep(self, address: Address, delay: float, nursery: trio.Nursery) -> Keeper:
-        keeper = self._keepers[address] = Keeper(self, address)
+        keeper = self._keepers[address] = Keeper(self._handshake, address, self.lose)
         nursery.start_soon(self._run, keeper, delay)
         return keeper
 
@@ -141,34 +122,6 @@ class KeptStreams:
         for guest in self._guests.values():
             guest.scope.cancel()
 
-    def new_channel(self, *, opener: bool) -> KeptChannel:
-        """One end of a new stream."""
-        return self._node.codec.kept_channel(opener=opener)
-
-    @property
-    def opening(self) -> bytes:
-        """See `Codec.kept_opening`."""
-        return self._node.codec.kept_opening
-
-    def hello(self, to: str, *, opener: bool = False) -> Hello:
-        """This node's own, for a new stream."""
-        line = self.mail.line(to) if opener else b""
-        return Hello(self._node.name, self._node.boot.encode(), os.urandom(SESSION_SIZE), to, line)
-
-    def member(self, name: str) -> Member | None:
-        """The present member of this name."""
-        return self._node.member(name)
-
-    def process(self, name: str, boot: bytes) -> Member | None:
-        """The present member of this name, if it is this process and not one that was started after it."""
-        known = self._node.boot_of(name)
-        return None if known is None or known.encode() != boot else self._node.member(name)
-
-    def name_at(self, address: Address) -> str | None:
-        """Whose address it is now."""
-        member = self._node.member_at(address)
-        return None if member is None else member.name
-
     def hosts(self) -> set[str]:
         """Where members are that this node has a stream with: they are known, and answer."""
         hosts = {keeper.address.host for keeper in self._keepers.values() if keeper.established}
@@ -181,43 +134,23 @@ class KeptStreams:
 
         None when it cannot stay.
         """
-        guest = Guest(self, stream)
+        guest = Guest(self._handshake, stream, self._refusal)
         try:
             while not await guest.shake_hands(data):
-                data = await self.connections.read(stream)
+                data = await self._connections.read(stream)
                 if not data:
                     return None
         except DecodeError as error:
-            self.connections.drop(f"kept-{error.reason}")
+            self._connections.drop(f"kept-{error.reason}")
             return None
         return guest if guest.welcome else None
 
-    def refusal(self, hello: Hello) -> str | None:
+    def _refusal(self, hello: Hello) -> str | None:
         """Why this opener cannot stay."""
-        if hello.to != self._node.name:
-            return "kept-name"  # of whoever had this address before
-        if self._node.member(hello.name) is None:
-            return "kept-stranger"
-        boot = self._node.boot_of(hello.name)
-        if boot is None or hello.boot != boot.encode():
-            return "kept-boot"  # made up (each has a window of its own), or not known yet: it tries again
-        if hello.name not in self._guests and len(self._guests) >= self._node.config.kept_streams_max:
-            return "kept-max"
-        return None
-
-    def comes_from(self, stream: trio.SocketStream, name: str) -> bool:
-        """Can nobody but this member be at the other end of a stream that was opened to this node?
-
-        Without keys anybody can say HELLO in its name, but a connection comes from its address only if its
-        host has opened it. To a stream that this node opens itself, it is the member's address that answers.
-        """
-        member = self._node.member(name)
-        if member is None or self._node.codec.keyed:
-            return member is not None
-        try:
-            return normal_address(stream.socket.getpeername()).host == member.address.host
-        except OSError:  # it is closed already
-            return False
+        full = len(self._guests) >= self._node.config.kept_streams_max
+        return self._handshake.refusal(hello) or (
+            "kept-max" if full and hello.name not in self._guests else None
+        )
 
     async def attend(self, guest: Guest) -> None:
         """Keep the stream of a guest until either side closes it. There is one for each name."""
@@ -234,19 +167,23 @@ class KeptStreams:
     def _tidy(self) -> None:
         """Whoever is no member any more, or has a successor, has perhaps not been able to say goodbye."""
         for guest in list(self._guests.values()):
-            if self.process(guest.name, guest.boot) is None:
+            if self._handshake.process(guest.name, guest.boot) is None:
                 guest.scope.cancel()
 
 
 class Guest:
     """The end of a stream that another node keeps open to this one."""
 
-    def __init__(self, kept: KeptStreams, stream: trio.SocketStream) -> None:
+    def __init__(
+        self, handshake: Handshake, stream: trio.SocketStream, refusal: Callable[[Hello], str | None]
+    ) -> None:
+        """`refusal`: why the opener cannot stay, once it has said HELLO."""
         self.scope = trio.CancelScope()
         self.welcome = True
-        self._kept = kept
+        self._handshake = handshake
+        self._refusal = refusal
         self._packets = deque[bytes](maxlen=PACKETS_MAX)
-        self._talk = Talk(kept, stream, kept.new_channel(opener=False), self._packets)
+        self._talk = Talk(handshake, stream, self._packets, opener=False)
         self._member: Member | None = None
         self._line = b""
         self._early: list[Frame] = []
@@ -273,14 +210,14 @@ class Guest:
         self._early += frames
         for frame in frames:
             if isinstance(frame, Hello):
-                self._member, self._line = self._kept.member(frame.name), frame.line
-                refusal = self._kept.refusal(frame)
+                self._member, self._line = self._handshake.member(frame.name), frame.line
+                refusal = self._refusal(frame)
                 if refusal is not None:
-                    self._kept.connections.drop(refusal)
+                    self._handshake.connections.drop(refusal)
                     self.welcome = False
                     return True
-                self._talk.trusted = self._kept.comes_from(self._talk.stream, frame.name)
-                await self._talk.write(self._kept.hello(frame.name))
+                self._talk.trusted = self._handshake.comes_from(self._talk.stream, frame.name)
+                await self._talk.write(self._handshake.hello(frame.name))
         return self._talk.channel.established
 
     def post(self, packet: bytes) -> None:
@@ -290,7 +227,7 @@ class Guest:
 
     async def stay(self) -> None:
         """Until the stream ends."""
-        talk, connections = self._talk, self._kept.connections
+        talk, connections = self._talk, self._handshake.connections
         if not connections.may_stay(talk.stream):
             connections.drop("kept-EMFILE")
             talk.say_bye()
@@ -314,19 +251,19 @@ class Guest:
             while (frames := await self._talk.read()) is not None:
                 await self._receive(frames)
         except DecodeError as error:
-            self._kept.connections.drop(f"kept-{error.reason}")
+            self._handshake.connections.drop(f"kept-{error.reason}")
 
     async def _receive(self, frames: list[Frame]) -> None:
-        talk, kept = self._talk, self._kept
+        talk, handshake = self._talk, self._handshake
         for frame in frames:
             if not isinstance(frame, Data):
                 continue
             if self._source is None:
-                self._source = kept.mail.source(self.name, talk.boot, self._line, trusted=talk.trusted)
+                self._source = handshake.mail.source(self.name, talk.boot, self._line, trusted=talk.trusted)
                 assert talk.nursery is not None
                 talk.nursery.start_soon(self._tell, self._source)
             # Never as its successor's: it is named as it was when it was a member for the last time.
-            self._member = kept.process(self.name, talk.boot) or self._member
+            self._member = handshake.process(self.name, talk.boot) or self._member
             assert self._member is not None
             for number, payload in self._messages.feed(frame):
                 self._source.receive(self._member, number, payload)

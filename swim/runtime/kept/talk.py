@@ -9,14 +9,11 @@ error after which nothing was heard for long (a time-out) says nothing.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 import trio
 
-from swim.wire.kept import Frame, Hello, KeptChannel, Packet, Sign
-
-if TYPE_CHECKING:
-    from swim.runtime.kept.streams import KeptStreams
+from swim.runtime.kept.handshake import Handshake
+from swim.wire.kept import Frame, Hello, Packet, Sign
 
 __all__ = ["PACKETS_MAX", "Talk"]
 
@@ -30,11 +27,11 @@ class Talk:
     """One stream while it lasts, its socket, and whoever is at the other end."""
 
     def __init__(
-        self, kept: KeptStreams, stream: trio.SocketStream, channel: KeptChannel, packets: deque[bytes]
+        self, handshake: Handshake, stream: trio.SocketStream, packets: deque[bytes], *, opener: bool
     ) -> None:
         self.stream = stream
         """Connected; the other process need not have taken notice of that yet."""
-        self.channel = channel
+        self.channel = handshake.new_channel(opener=opener)
         self.nursery: trio.Nursery | None = None
         """Set by whoever keeps it, for as long as it lasts."""
         self.name = ""
@@ -44,7 +41,7 @@ class Talk:
         """Nobody but the member can be at the other end."""
         self.in_frame = False
         """Part of a frame has been written: nothing else may be."""
-        self._kept = kept
+        self._handshake = handshake
         self._packets = packets
         self._posting = False
         self._turn = trio.Lock()
@@ -62,7 +59,7 @@ class Talk:
             await trio.lowlevel.checkpoint()  # others have their turn in between
             return self.understand(b"")
         try:
-            data = await self._kept.connections.read(self.stream)
+            data = await self._handshake.connections.read(self.stream)
         except trio.BrokenResourceError as error:
             self._note(error.__cause__)
             return None
@@ -86,9 +83,9 @@ class Talk:
 
     def _receive(self, packet: Packet) -> None:
         if self.trusted:
-            self._kept.reports.receive_stream_packet(packet.content, self.name, self.boot)
+            self._handshake.reports.receive_stream_packet(packet.content, self.name, self.boot)
         else:
-            self._kept.connections.drop("kept-host")
+            self._handshake.connections.drop("kept-host")
 
     # --- writing
     async def write(self, frame: Frame, opening: bytes = b"") -> None:
@@ -96,7 +93,7 @@ class Talk:
         async with self._turn:
             self.in_frame = True
             try:
-                await self._kept.connections.write(self.stream, opening + self.channel.encode(frame))
+                await self._handshake.connections.write(self.stream, opening + self.channel.encode(frame))
             except trio.BrokenResourceError as error:
                 self._note(error.__cause__)
                 raise
@@ -108,7 +105,7 @@ class Talk:
             return False
         data = frame if isinstance(frame, bytes) else self.channel.encode(frame)
         try:
-            return self._kept.connections.write_at_once(self.stream, data)
+            return self._handshake.connections.write_at_once(self.stream, data)
         except OSError as error:
             self._note(error)
             return False
@@ -140,7 +137,7 @@ class Talk:
 
     def report_end(self) -> None:
         """Tell the node what the end of the stream says of the process at the other end, if anything."""
-        reports, member = self._kept.reports, self._kept.process(self.name, self.boot)
+        reports, member = self._handshake.reports, self._handshake.process(self.name, self.boot)
         if member is None or not self.channel.established or not self.trusted:
             return
         error = self._error

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swim.protocol.detector.accrual import PHI_DEAD, PHI_SUSPECT, LossEstimate, RoundTrip, phi
+from swim.protocol.base.loss import LossEstimate
+from swim.protocol.detector.accrual import PHI_DEAD, PHI_SUSPECT, RoundTrip, phi
 
 silences = st.floats(0, 1_000)
 tolerances = st.floats(0.1, 60)

@@ -1,0 +1,50 @@
+"""How many of the packets that are sent to somebody get lost."""
+
+from __future__ import annotations
+
+from collections import deque
+
+__all__ = ["LossEstimate"]
+
+_LOSS_MIN, _LOSS_MAX = 0.005, 0.9
+_LOSS_WEIGHT = 1 / 16
+_RECENT, _RECENT_MIN, _LATEST = 20, 16, 8
+_REMARKABLE = 0.55
+
+
+class LossEstimate:
+    """The share of probes that were lost: as a moving average, and among the last twenty."""
+
+    __slots__ = ("_recent", "_share")
+
+    def __init__(self) -> None:
+        self._share = _LOSS_MIN
+        self._recent: deque[bool] = deque(maxlen=_RECENT)
+
+    @property
+    def share(self) -> float:
+        return min(_LOSS_MAX, max(_LOSS_MIN, self._share))
+
+    def add(self, lost: bool) -> None:
+        self._share += _LOSS_WEIGHT * (lost - self._share)
+        self._recent.append(lost)
+
+    @property
+    def measured(self) -> float | None:
+        """The share among the last twenty, of however few; None of none."""
+        return sum(self._recent) / len(self._recent) if self._recent else None
+
+    @property
+    def recently(self) -> float:
+        """The share among the last twenty; 0 before there are enough of them."""
+        return (self.measured or 0.0) if len(self._recent) >= _RECENT_MIN else 0.0
+
+    @property
+    def lately(self) -> float:
+        """The share among the last eight: a link that has just become bad has a good past."""
+        latest = list(self._recent)[-_LATEST:]
+        return sum(latest) / len(latest) if len(latest) == _LATEST else 0.0
+
+    def remarkable(self, usual: float) -> bool:
+        """Most of the recent probes were lost, and that is not how it goes with the others."""
+        return self.recently >= _REMARKABLE and usual < self.recently / 3
