@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.detector.cells import Cell
 from benchmarks.detector.crash import crash
 from benchmarks.detector.illness import pauses, rapid, stalls, verdicts_on_healthy
-from benchmarks.detector.observe import Observer
+from benchmarks.detector.observe import DeathLog
 from benchmarks.detector.unity import one_view, partition
 from benchmarks.detector.warm import Figures, Start, Trial
 from benchmarks.detector.weather import calm
@@ -220,7 +220,7 @@ def inattentive(world: World, rng: Random, stop: float = 2.0, go: float = 0.05) 
     names = list(world.nodes)
     ill = rng.sample(names, len(names) // 2)
     paused = rng.sample([name for name in names if name not in ill], 3)
-    observer, end = Observer(world, paused), world.now + 20.0
+    log, end = DeathLog(world, paused), world.now + 20.0
 
     def again(name: str) -> None:
         if world.nodes[name].running and world.now + go < end:
@@ -233,8 +233,8 @@ def inattentive(world: World, rng: Random, stop: float = 2.0, go: float = 0.05) 
     for name in paused:
         world.pause(name, 8.0)
     world.run(17.0)
-    gone = [name for name in paused if observer.deaths[name]]
-    return {"paused dead": len(gone), "healthy dead": observer.healthy_deaths([*ill, *paused])}
+    gone = [name for name in paused if log.deaths[name]]
+    return {"paused dead": len(gone), "healthy dead": log.healthy_deaths([*ill, *paused])}
 
 
 def refused(world: World, rng: Random, seconds: float = 20.0) -> Figures:
@@ -242,7 +242,7 @@ def refused(world: World, rng: Random, seconds: float = 20.0) -> Figures:
     victim = rng.choice(list(world.nodes))
     target = world.nodes[victim]
     source = world.nodes[rng.choice(world.nodes[victim].core._table.rings.observers(victim))]
-    observer, transmit = Observer(world), world.transmit
+    log, transmit = DeathLog(world), world.transmit
 
     def reject(sender: SimulatedNode, data: bytes, address: Address) -> None:
         if sender is source and address == target.address:
@@ -252,7 +252,7 @@ def refused(world: World, rng: Random, seconds: float = 20.0) -> Figures:
 
     world.transmit = reject  # type: ignore[method-assign, assignment]
     world.run(seconds)
-    return {"healthy dead": observer.healthy_deaths([])}
+    return {"healthy dead": log.healthy_deaths([])}
 
 
 def churn(world: World, rng: Random, deaf: float = 0.5, rate: float = 5.0) -> Figures:
@@ -284,12 +284,12 @@ def blip(world: World, rng: Random, share: float = 0.25, seconds: float = 10.0) 
     """A rack is cut off from the rest for a moment. Does it give up everybody else?"""
     names = list(world.nodes)
     rack = rng.sample(names, round(share * len(names)))
-    observer = Observer(world, rack)
+    log = DeathLog(world, rack)
     cuts = world.partition(rack)
     world.run(seconds)
     world.heal(cuts)
     world.run(15.0)
-    return verdicts_on_healthy(observer, rack)
+    return verdicts_on_healthy(log, rack)
 
 
 def bad_links(world: World, rng: Random, seconds: float, share: float = 0.08) -> Figures:

@@ -11,7 +11,7 @@ from random import Random
 
 from benchmarks.detector import bounds
 from benchmarks.detector.cells import Cell
-from benchmarks.detector.observe import Observer, Traffic
+from benchmarks.detector.observe import DeathLog, TrafficRate
 from benchmarks.detector.warm import Figures, Start
 from swim.config import Config
 from swim.simulation import World
@@ -28,18 +28,18 @@ def crash(world: World, rng: Random, host: bool, share: float = 0.0, spare: int 
     names = list(world.nodes)
     count = len(names) - spare if spare else max(1, round(share * len(names)))
     victims = rng.sample(names, count)
-    observer, traffic = Observer(world, victims), Traffic(world)
+    log, traffic = DeathLog(world, victims), TrafficRate(world)
     for victim in victims:
         (world.lose_host if host else world.crash)(victim)
-    world.run_until(observer.all_know, PATIENCE)
-    known = [observer.known(victim) for victim in victims]
+    world.run_until(log.all_know, PATIENCE)
+    known = [log.known(victim) for victim in victims]
     last = None if None in known else max(time for time in known if time is not None)
     return {
-        "first suspicion": min(observer.suspected.values(), default=None),
-        "first dead": [observer.first(victim) for victim in victims],
+        "first suspicion": min(log.suspected.values(), default=None),
+        "first dead": [log.first(victim) for victim in victims],
         "all know": known,
         "last victim": last,
-        "healthy dead": observer.healthy_deaths(victims),
+        "healthy dead": log.healthy_deaths(victims),
         "packets": traffic.rates()["packets"],
     }
 

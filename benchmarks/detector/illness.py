@@ -8,7 +8,7 @@ from random import Random
 
 from benchmarks.detector import bounds
 from benchmarks.detector.cells import Cell
-from benchmarks.detector.observe import Observer, Traffic
+from benchmarks.detector.observe import DeathLog, TrafficRate
 from benchmarks.detector.warm import Figures, Start
 from swim.simulation import World
 
@@ -19,17 +19,17 @@ RAPID_SECONDS = 300.0
 FLIP = 20.0
 
 
-def verdicts_on_healthy(observer: Observer, ill: list[str]) -> Figures:
+def verdicts_on_healthy(log: DeathLog, ill: list[str]) -> Figures:
     """Verdicts about healthy members, in all views and in those of healthy ones; and about the ill.
 
     `solo`: those among them that a member reached alone, and keeps to itself.
     """
-    verdicts = {pair: n for pair, n in observer.verdicts.items() if pair[1] not in ill}
-    removed = [name for name in ill if any(viewer not in ill for viewer in observer.deaths.get(name, {}))]
+    verdicts = {pair: n for pair, n in log.verdicts.items() if pair[1] not in ill}
+    removed = [name for name in ill if any(viewer not in ill for viewer in log.deaths.get(name, {}))]
     return {
         "healthy dead": sum(verdicts.values()),
         "in healthy views": sum(n for (viewer, _), n in verdicts.items() if viewer not in ill),
-        "solo": sum(n for (_, name), n in observer.solo.items() if name not in ill),
+        "solo": sum(n for (_, name), n in log.solo.items() if name not in ill),
         "ill removed": len(removed) / max(1, len(ill)),
     }
 
@@ -46,7 +46,7 @@ def stalls(
     """So many members stall again and again: for `stall` seconds, with `rest` seconds between."""
     ill = rng.sample(list(world.nodes), count)
     act = {"paused": world.pause, "receive": world.block_receive, "send": world.block_send}[kind]
-    observer = Observer(world, ill)
+    log = DeathLog(world, ill)
 
     def again(name: str) -> None:
         if world.nodes[name].running and world.now + rest < end:
@@ -57,7 +57,7 @@ def stalls(
     for name in ill:
         world.after(rng.uniform(0.0, 1.0), again, name)
     world.run(seconds)
-    return verdicts_on_healthy(observer, ill)
+    return verdicts_on_healthy(log, ill)
 
 
 def rapid(world: World, rng: Random, fault: str, share: float = 0.01) -> Figures:
@@ -65,7 +65,7 @@ def rapid(world: World, rng: Random, fault: str, share: float = 0.01) -> Figures
     names = list(world.nodes)
     faulty = rng.sample(names, max(1, round(share * len(names))))
     others = [name for name in names if name not in faulty]
-    observer = Observer(world, faulty)
+    log = DeathLog(world, faulty)
     apply = _rapid_fault(world, faulty, fault)
     apply(True)
     if fault.endswith("flip"):
@@ -78,17 +78,17 @@ def rapid(world: World, rng: Random, fault: str, share: float = 0.01) -> Figures
                 view = world.nodes[viewer].core
                 seen += sum(1 for name in faulty if view.member(name) is not None)
                 samples += len(faulty)
-    first = [_settled(observer, name, others) for name in faulty]
-    changes = sum(n for (viewer, name), n in observer.verdicts.items() if name in faulty and viewer in others)
-    return verdicts_on_healthy(observer, faulty) | {
+    first = [_settled(log, name, others) for name in faulty]
+    changes = sum(n for (viewer, name), n in log.verdicts.items() if name in faulty and viewer in others)
+    return verdicts_on_healthy(log, faulty) | {
         "removed after": first,
         "removals": changes / (len(faulty) * len(others)),
         "kept out": 1 - seen / samples,
     }
 
 
-def _settled(observer: Observer, name: str, others: list[str]) -> float | None:
-    times = [observer.deaths.get(name, {}).get(viewer) for viewer in others]
+def _settled(log: DeathLog, name: str, others: list[str]) -> float | None:
+    times = [log.deaths.get(name, {}).get(viewer) for viewer in others]
     found = [time for time in times if time is not None]
     return max(found) if len(found) == len(times) else None
 
@@ -117,7 +117,7 @@ def _alternate(world: World, apply: Callable[[bool], None], end: float, on: bool
 def pauses(world: World, rng: Random, seconds: float, per_hour: float = 12.0) -> Figures:
     """Pareto pauses, 0.1 s and longer: every 60th lasts over 3 s, every 400th over 15 s."""
     names = list(world.nodes)
-    observer, traffic, total = Observer(world), Traffic(world), 0
+    log, traffic, total = DeathLog(world), TrafficRate(world), 0
 
     def pause(name: str) -> None:
         nonlocal total
@@ -132,9 +132,9 @@ def pauses(world: World, rng: Random, seconds: float, per_hour: float = 12.0) ->
         later(name)
     world.run(seconds)
     hours = len(names) * seconds / 3600.0
-    paused = len({name for _, name in observer.verdicts})
+    paused = len({name for _, name in log.verdicts})
     # A paused member's own verdicts about others are not deaths of the paused.
-    deaths = sum(1 for name in observer.deaths if observer.deaths[name])
+    deaths = sum(1 for name in log.deaths if log.deaths[name])
     return {
         "node-hours": hours,
         "pauses": total,

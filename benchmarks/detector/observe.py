@@ -10,10 +10,10 @@ from swim.simulation import World
 from swim.simulation.host import SimulatedNode
 from swim.simulation.invariants import _is_solo
 
-__all__ = ["Observer", "Traffic"]
+__all__ = ["DeathLog", "TrafficRate"]
 
 
-class Observer:
+class DeathLog:
     """First suspicions, and who has given up whom when, from now on."""
 
     def __init__(self, world: World, victims: Collection[str] = ()) -> None:
@@ -72,7 +72,7 @@ class Observer:
         return sum(count for (_, name), count in self.verdicts.items() if name not in ill)
 
 
-class Traffic:
+class TrafficRate:
     """Packets and payload bytes per node-second since this was made."""
 
     def __init__(self, world: World) -> None:

@@ -8,7 +8,7 @@ from random import Random
 
 from benchmarks.detector import bounds
 from benchmarks.detector.cells import Cell, Goal
-from benchmarks.detector.observe import Observer, Traffic
+from benchmarks.detector.observe import DeathLog, TrafficRate
 from benchmarks.detector.warm import Figures, Start
 from benchmarks.detector.weather import cells_clocks
 from swim.protocol.node import Phase
@@ -36,10 +36,10 @@ def partition(world: World, rng: Random, share: float, seconds: float, one_way: 
     names = list(world.nodes)
     group = rng.sample(names, max(1, round(share * len(names))))
     rest = [name for name in names if name not in group]
-    observer = Observer(world)
+    log = DeathLog(world)
     cuts = world.partition(group, rest, one_way=one_way)
     world.run(seconds)
-    given_up = len(observer.deaths)
+    given_up = len(log.deaths)
     world.heal(cuts)
     healed = world.now
     taken = world.run_until(lambda: one_view(world), PATIENCE, 0.1)
@@ -50,21 +50,21 @@ def partition(world: World, rng: Random, share: float, seconds: float, one_way: 
         "views equal after": taken,
         "one leader after": led,
         "members given up": given_up,
-        "verdicts": sum(observer.verdicts.values()),
+        "verdicts": sum(log.verdicts.values()),
         "lost": 0 if one_view(world) else 1,
     }
 
 
 def storm(world: World, rng: Random, count: int) -> Figures:
     """So many nodes start at the same time, all with the first as their seed."""
-    observer, traffic = Observer(world), Traffic(world)
+    log, traffic = DeathLog(world), TrafficRate(world)
     names = world.grow(count, stagger=0.0, prefix="storm")
     start = world.now
     taken = world.run_until(lambda: not world._awaited and one_view(world), PATIENCE, 0.1)
     rates = traffic.rates()
     return {
         "all see all": taken,
-        "false deaths": sum(observer.verdicts.values()),
+        "false deaths": sum(log.verdicts.values()),
         "missing": sum(1 for name in names if not world.nodes[name].running),
         "packets": rates["packets"] if world.now > start else 0.0,
     }
@@ -77,7 +77,7 @@ def mass_restart(world: World, rng: Random, within: float) -> Figures:
         for turn in range(3):
             world.set_tags(name, {"turn": str(turn)})
     world.run(3.0)
-    observer = Observer(world)
+    log = DeathLog(world)
     seeds = names[:3]
     for name in names:
         world.after(rng.uniform(0.0, within), world.restart, name)
@@ -88,7 +88,7 @@ def mass_restart(world: World, rng: Random, within: float) -> Figures:
     return {
         "one view after": taken,
         "false deaths": len(world.invariants.false_deaths),
-        "verdicts": sum(observer.verdicts.values()),
+        "verdicts": sum(log.verdicts.values()),
         "lost": 0 if world.converged() else 1,
     }
 
@@ -98,7 +98,7 @@ def madness(world: World, rng: Random, seconds: float = 30.0, rate: float = 50.0
     names = list(world.nodes)
     node = world.nodes[rng.choice(names)]
     others = [name for name in names if name != node.name]
-    observer, traffic, end = Observer(world), Traffic(world), world.now + seconds
+    log, traffic, end = DeathLog(world), TrafficRate(world), world.now + seconds
 
     def shout() -> None:
         about = rng.choice(others)
@@ -123,7 +123,7 @@ def madness(world: World, rng: Random, seconds: float = 30.0, rate: float = 50.0
         away.update(x for x in others for viewer in others if world.nodes[viewer].core.member(x) is None)
     rates = traffic.rates()
     return {
-        "false deaths": sum(observer.verdicts.values()),
+        "false deaths": sum(log.verdicts.values()),
         "absent": sum(away.values()) / (seconds * len(others) ** 2),
         "packets": rates["packets"],
         "views equal after": world.run_until(world.converged, PATIENCE, 0.1),

@@ -7,7 +7,7 @@ from random import Random
 
 from benchmarks.detector import bounds
 from benchmarks.detector.cells import Cell
-from benchmarks.detector.observe import Observer, Traffic
+from benchmarks.detector.observe import DeathLog, TrafficRate
 from benchmarks.detector.warm import Figures, Start
 from swim.simulation import Burst, World
 
@@ -20,14 +20,14 @@ LOSSES = (0, 5, 10, 20, 30)
 
 def calm(world: World, rng: Random, seconds: float) -> Figures:
     """Nobody does anything; whoever is declared dead is so falsely."""
-    observer, traffic = Observer(world), Traffic(world)
+    log, traffic = DeathLog(world), TrafficRate(world)
     world.run(seconds)
     hours = len(world.nodes) * seconds / 3600.0
-    deaths = sum(observer.verdicts.values())
+    deaths = sum(log.verdicts.values())
     return {
         "false deaths": deaths,
-        "false deaths per node-hour": len({name for _, name in observer.verdicts}) / hours,
-        "suspicions per node-hour": observer.suspicions / hours,
+        "false deaths per node-hour": len({name for _, name in log.verdicts}) / hours,
+        "suspicions per node-hour": log.suspicions / hours,
         "streams": sum(node.traffic.streams_opened for node in world.nodes.values()),
         **traffic.rates(),
     }

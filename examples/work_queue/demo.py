@@ -46,7 +46,7 @@ class Process:
         return next(filter(None, (re.fullmatch(pattern, line) for line in reversed(self.lines))), None)
 
 
-class Crew:
+class NodeGroup:
     """Nodes in processes of their own."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
@@ -102,7 +102,7 @@ async def repeat(tasks: int, runs: int, calm: bool) -> list[float]:
         with tempfile.TemporaryDirectory() as folder:
             async with trio.open_nursery() as nursery:
                 try:
-                    seconds.append(await play(Crew(nursery), Path(folder) / "report.jsonl", tasks, calm))
+                    seconds.append(await play(NodeGroup(nursery), Path(folder) / "report.jsonl", tasks, calm))
                 except Unseen as error:
                     print("NOT SEEN:", error)
                     return seconds
@@ -114,14 +114,14 @@ async def repeat(tasks: int, runs: int, calm: bool) -> list[float]:
     return seconds
 
 
-async def play(crew: Crew, report: Path, tasks: int, calm: bool) -> float:
+async def play(group: NodeGroup, report: Path, tasks: int, calm: bool) -> float:
     """How long the job took."""
-    one = await crew.start("w1")
+    one = await group.start("w1")
     join = ("--join", one.address)
-    two = await crew.start("w2", *join)
-    three = await crew.start("w3", *join)
-    four = await crew.start("w4", *join, "--report", str(report), "primes", str(tasks * PRIMES_STEP))
-    crew.say(f"w1 leads w2, w3 and w4, who brings {tasks:,} tasks")
+    two = await group.start("w2", *join)
+    three = await group.start("w3", *join)
+    four = await group.start("w4", *join, "--report", str(report), "primes", str(tasks * PRIMES_STEP))
+    group.say(f"w1 leads w2, w3 and w4, who brings {tasks:,} tasks")
 
     def done(share: float) -> bool:
         progress = four.find(r"primes-\w+: (\d+) of \d+")
@@ -131,21 +131,21 @@ async def play(crew: Crew, report: Path, tasks: int, calm: bool) -> float:
         return four.find(r"primes-\w+: (.* in (.*) s, .*tasks/s.*)")
 
     if not calm:
-        await crew.until("a quarter is done", lambda: done(WORKER_DIES))
+        await group.until("a quarter is done", lambda: done(WORKER_DIES))
         two.process.kill()
-        crew.say("SIGKILL for w2, a worker")
-        await crew.until("half is done", lambda: done(LEADER_DIES))
+        group.say("SIGKILL for w2, a worker")
+        await group.until("half is done", lambda: done(LEADER_DIES))
         one.process.kill()
-        crew.say("SIGKILL for w1, the leader")
-        await crew.until("another one leads", lambda: three.find("w3 leads") is not None)
-        crew.say("w3 leads; w1 is started again")
-        await crew.start("w1", "--join", three.address)
-    await crew.until("the job is finished", lambda: summary() is not None)
+        group.say("SIGKILL for w1, the leader")
+        await group.until("another one leads", lambda: three.find("w3 leads") is not None)
+        group.say("w3 leads; w1 is started again")
+        await group.start("w1", "--join", three.address)
+    await group.until("the job is finished", lambda: summary() is not None)
     found = summary()
     assert found is not None
-    crew.say(found[1])
+    group.say(found[1])
     check(report, tasks)
-    crew.say(f"the report has {tasks:,} results, each exactly once, and all are right")
+    group.say(f"the report has {tasks:,} results, each exactly once, and all are right")
     return float(found[2])
 
 

@@ -11,7 +11,7 @@ import click
 import trio
 
 from swim.cli.lines import LineWriter
-from swim.cli.nodes import Agent, CommonOptions
+from swim.cli.nodes import AgentNodes, CommonOptions
 from swim.cli.options import (
     parse_addresses,
     parse_config,
@@ -176,7 +176,7 @@ def _run(options: CommonOptions, nodes: list[RunningNode], json_lines: bool, pla
         if line is not None:
             writer.write(line)
 
-    agent = Agent(options, nodes, emit, writer)
+    agent = AgentNodes(options, nodes, emit, writer)
     with screen or nullcontext():
         trio.run(agent.run, json_lines, None if screen is None else screen.keep_showing)
         if not json_lines and agent.failure is None:

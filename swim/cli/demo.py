@@ -12,7 +12,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
-from swim.cli.crew import AgentProcess, Crew
+from swim.cli.processes import AgentProcess, AgentProcesses
 
 __all__ = ["command"]
 
@@ -40,7 +40,7 @@ class _Demo:
         self._console = console
         self._names = [f"node-{number}" for number in range(1, count + 1)]
         self._binds = [f"127.0.0.1:{port_base + n if port_base else 0}" for n in range(count)]
-        self._crew: Crew
+        self._processes: AgentProcesses
         self._waiting_for = ""
         self._observed: list[str] = []
         self._begun = time.monotonic()
@@ -50,7 +50,7 @@ class _Demo:
         interrupted = False
         missing: str | None = None
         async with trio.open_nursery() as nursery:
-            self._crew = Crew(nursery)
+            self._processes = AgentProcesses(nursery)
 
             async def watch_signals(*, task_status: trio.TaskStatus[None]) -> None:
                 nonlocal interrupted
@@ -64,7 +64,7 @@ class _Demo:
             try:
                 missing = await self._observe_all()
             finally:
-                await self._crew.close()
+                await self._processes.close()
             nursery.cancel_scope.cancel()
         if interrupted:
             self._console.print("Interrupted; all processes are stopped.")
@@ -85,7 +85,7 @@ class _Demo:
 
     # --- the scenes
     async def _gather(self) -> AgentProcess:
-        agents = self._crew.agents
+        agents = self._processes.agents
         self._say(f"{len(self._names)} processes are started on this machine.")
         first = await self._start(0, join="")
         await self._until("the first process becomes a member", lambda: first.id is not None)
@@ -100,8 +100,8 @@ class _Demo:
     async def _lose(self, leader: AgentProcess) -> None:
         self._say(f"SIGKILL for the leader, {leader.name}.")
         killed_at = time.monotonic()
-        await self._crew.kill(leader)
-        survivors = [agent for agent in self._crew.agents.values() if agent is not leader]
+        await self._processes.kill(leader)
+        survivors = [agent for agent in self._processes.agents.values() if agent is not leader]
         noticed: dict[str, float] = {}
         led: dict[str, float] = {}
 
@@ -135,11 +135,11 @@ class _Demo:
 
     async def _recover(self, old: AgentProcess) -> None:
         self._say(f"{old.name} is started again, under the same name and at the same address.")
-        agents = self._crew.agents
+        agents = self._processes.agents
         survivors = [agent for agent in agents.values() if agent is not old]
         leader = survivors[0].leader
         seeds = ",".join(agent.address for agent in survivors)
-        again = await self._crew.start(old.name, bind=old.address, join=seeds, options=_AGENT_OPTIONS)
+        again = await self._processes.start(old.name, bind=old.address, join=seeds, options=_AGENT_OPTIONS)
         await self._until("the old leader is back, and all see all", lambda: self._agreed() is not None)
         self._print_table()
         if self._agreed() != leader:
@@ -150,7 +150,7 @@ class _Demo:
 
     async def _leave(self) -> None:
         self._waiting_for = "all processes leave gracefully"
-        statuses = await self._crew.dismiss()
+        statuses = await self._processes.dismiss()
         bad = ", ".join(f"{name}: {status}" for name, status in statuses.items() if status != 0)
         if bad:
             raise _NotObserved(f"all processes leave with exit status 0 (got {bad})")
@@ -158,13 +158,13 @@ class _Demo:
 
     # --- what the agents' lines show
     async def _start(self, index: int, *, join: str) -> AgentProcess:
-        return await self._crew.start(
+        return await self._processes.start(
             self._names[index], bind=self._binds[index], join=join, options=_AGENT_OPTIONS
         )
 
     def _agreed(self) -> str | None:
         """The leader's name, once every process sees every other under its id and names the same leader."""
-        agents = self._crew.agents
+        agents = self._processes.agents
         ids = {agent.name: agent.id for agent in agents.values()}
         for agent in agents.values():
             if agent.id is None or {**agent.others, agent.name: agent.id} != ids:
@@ -173,12 +173,12 @@ class _Demo:
         return leaders.pop() if len(leaders) == 1 else None
 
     def _queue(self) -> list[AgentProcess]:
-        return sorted(self._crew.agents.values(), key=lambda agent: agent.id or "")
+        return sorted(self._processes.agents.values(), key=lambda agent: agent.id or "")
 
     async def _until(self, what: str, seen: Callable[[], bool]) -> None:
         self._waiting_for = what
-        agents = self._crew.agents
-        await self._crew.until(lambda: seen() or any(agent.ended for agent in agents.values()))
+        agents = self._processes.agents
+        await self._processes.until(lambda: seen() or any(agent.ended for agent in agents.values()))
         if not seen():
             ended = ", ".join(agent.name for agent in agents.values() if agent.ended)
             raise _NotObserved(f"{what} ({ended} ended by itself)")
@@ -196,7 +196,7 @@ class _Demo:
         for heading in ("QUEUE", "NAME", "ADDRESS", "ID", "SEES", ""):
             table.add_column(heading, justify="right" if heading in ("QUEUE", "SEES") else "left")
         for place, agent in enumerate(self._queue(), 1):
-            leads = all(other.leader == agent.name for other in self._crew.agents.values())
+            leads = all(other.leader == agent.name for other in self._processes.agents.values())
             row = (str(place), agent.name, agent.address, agent.id, str(len(agent.others)))
             table.add_row(*row, "<- leader" if leads else "", style="bold cyan" if leads else None)
         self._console.print(table)

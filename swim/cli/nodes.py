@@ -16,7 +16,7 @@ import trio
 
 from swim.cli.commands import Commands
 from swim.cli.lines import LineWriter
-from swim.cli.report import Observer, message_fields
+from swim.cli.report import EventLines, message_fields
 from swim.cli.running import RunningNode
 from swim.cli.stdin import read_lines
 from swim.cluster import Cluster, open_cluster
@@ -25,7 +25,7 @@ from swim.errors import SwimError
 from swim.messages import Message
 from swim.types import Address, Term
 
-__all__ = ["Agent", "CommonOptions"]
+__all__ = ["AgentNodes", "CommonOptions"]
 
 _STATS_INTERVAL = 1.0
 _TICK_INTERVAL = 0.02
@@ -57,7 +57,7 @@ class CommonOptions:
     """Whether a node says that it leads, again and again."""
 
 
-class Agent:
+class AgentNodes:
     """All nodes of the process, from the first socket to the last farewell."""
 
     def __init__(
@@ -148,14 +148,14 @@ class Agent:
             self._report(node, message_fields(message))
 
     async def _observe(self, node: RunningNode, cluster: Cluster) -> None:
-        observer = Observer(cluster.name)
+        lines = EventLines(cluster.name)
         async with cluster.events() as events, cluster.messages() as messages, trio.open_nursery() as nursery:
             me = cluster.me
             self._report(node, {"event": "started", "address": str(me.address), "id": me.id})
             nursery.start_soon(self._lead, node, cluster)
             nursery.start_soon(self._report_messages, node, messages)
             async for event in events:
-                for fields in observer.observe(event):
+                for fields in lines.observe(event):
                     self._report(node, fields)
             nursery.cancel_scope.cancel()
 

@@ -31,8 +31,8 @@ from swim.text import printable
 from swim.types import Member, MemberState
 
 __all__ = [
+    "EventLines",
     "Fields",
-    "Observer",
     "as_json",
     "as_text",
     "counted",
@@ -78,7 +78,7 @@ def message_fields(message: Message) -> Fields:
     return {"event": "message", **line}
 
 
-class Observer:
+class EventLines:
     """Turns one node's events into lines, remembering what it has already said.
 
     A snapshot (the first, or one in place of lost events) becomes the lines that lead from what was

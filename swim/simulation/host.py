@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from swim.protocol.node import Node, Phase
 from swim.simulation.schedule import Clock
-from swim.simulation.trace import Traffic
+from swim.simulation.trace import NodeTraffic
 from swim.types import Address
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SimulatedNode:
         self.born = 0.0
         """When the present process began, or the last one did, in true time."""
         self.failure: SwimError | None = None
-        self.traffic = Traffic()
+        self.traffic = NodeTraffic()
         self.serving: dict[int, Exchange] = {}
         self.asking: dict[int, Exchange] = {}
         self.kept: dict[Address, KeptStream] = {}

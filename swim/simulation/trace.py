@@ -11,7 +11,7 @@ from typing import NamedTuple
 from swim.events import Event, HeldOff, LeaderChanged, Snapshot
 from swim.types import Member
 
-__all__ = ["Record", "Trace", "Traffic"]
+__all__ = ["NodeTraffic", "Record", "Trace"]
 
 TAIL = 60
 _PACKET = Struct("<dIII")
@@ -39,7 +39,7 @@ class Record(NamedTuple):
 
 
 @dataclass(slots=True)
-class Traffic:
+class NodeTraffic:
     """Running totals of one node, over all its processes."""
 
     packets_sent: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from swim.cli.report import Observer, as_json, as_text, payload_field
+from swim.cli.report import EventLines, as_json, as_text, payload_field
 from swim.events import (
     Event,
     LeaderChanged,
@@ -24,12 +24,12 @@ ANN = Member("ann", Address("127.0.0.1", 2), "2", {"_id": "2", "role": "db"})
 BEN = Member("ben", Address("127.0.0.1", 3), "3")
 
 
-def observe(observer: Observer, *events: Event) -> list[dict[str, object]]:
+def observe(observer: EventLines, *events: Event) -> list[dict[str, object]]:
     return [fields for event in events for fields in observer.observe(event)]
 
 
 def test_the_first_snapshot_is_the_others_joining_and_the_leader() -> None:
-    lines = observe(Observer("me"), Snapshot((ME, ANN), ME))
+    lines = observe(EventLines("me"), Snapshot((ME, ANN), ME))
     assert lines == [
         {"event": "join", "member": "ann", "id": "2", "address": "127.0.0.1:2", "tags": {"role": "db"}},
         {"event": "leader", "leader": "me", "id": "1", "is_me": True},
@@ -37,12 +37,12 @@ def test_the_first_snapshot_is_the_others_joining_and_the_leader() -> None:
 
 
 def test_without_a_leader_the_snapshot_says_so() -> None:
-    lines = observe(Observer("me"), Snapshot((ME,), None))
+    lines = observe(EventLines("me"), Snapshot((ME,), None))
     assert lines == [{"event": "leader", "leader": None, "id": None, "is_me": False}]
 
 
 def test_every_event_has_its_line() -> None:
-    observer = Observer("me")
+    observer = EventLines("me")
     observe(observer, Snapshot((ME,), ME))
     assert observe(
         observer,
@@ -73,7 +73,7 @@ def test_every_event_has_its_line() -> None:
 
 
 def test_a_later_snapshot_says_only_what_is_new() -> None:
-    observer = Observer("me")
+    observer = EventLines("me")
     observe(observer, Snapshot((ME, ANN), ME))
     assert observe(observer, Snapshot((ME, ANN), ME)) == []
     suspected = replace(ANN, tags={"role": "web"}, state=MemberState.SUSPECT)

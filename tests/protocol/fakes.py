@@ -164,7 +164,7 @@ class Net:
 
     # --- what happens to them
 
-    def crash(self, node: Node) -> None:
+    def lose_host(self, node: Node) -> None:
         """The host is lost: silence."""
         del self._processes[node.address]
         self._lost.add(node.address)

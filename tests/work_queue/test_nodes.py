@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from examples.work_queue.demo import Crew, check
+from examples.work_queue.demo import NodeGroup, check
 from tests.test_house import run_python
 
 SECONDS_MAX = 120
@@ -79,14 +79,14 @@ def test_words_on_one_node(tmp_path: Path) -> None:
 async def test_whoever_brought_the_job_may_die(tmp_path: Path) -> None:
     report = tmp_path / "report.jsonl"
     async with trio.open_nursery() as nursery:
-        crew = Crew(nursery)
-        one = await crew.start("w1")
+        group = NodeGroup(nursery)
+        one = await group.start("w1")
         join = ("--join", one.address)
-        two = await crew.start("w2", *join)
-        three = await crew.start("w3", *join, "--report", str(report), "primes", "200000")
-        await crew.until("it has begun", lambda: two.find(r"primes-\w+: [1-9]\d* of 10000") is not None)
+        two = await group.start("w2", *join)
+        three = await group.start("w3", *join, "--report", str(report), "primes", "200000")
+        await group.until("it has begun", lambda: two.find(r"primes-\w+: [1-9]\d* of 10000") is not None)
         three.process.kill()
-        await crew.until("it is finished", lambda: two.find(r"primes-\w+: 17,984 primes; .*") is not None)
+        await group.until("it is finished", lambda: two.find(r"primes-\w+: 17,984 primes; .*") is not None)
         check(report, 10_000)
         nursery.cancel_scope.cancel()
 
@@ -95,16 +95,16 @@ async def test_the_leader_may_bring_a_job_and_leave_after_it(tmp_path: Path) -> 
     report = tmp_path / "report.jsonl"
     with trio.fail_after(SECONDS_MAX):
         async with trio.open_nursery() as nursery:
-            crew = Crew(nursery)
+            group = NodeGroup(nursery)
             place = f"127.0.0.1:{free_port()}"
-            two = await crew.launch("w2", "--join", place)  # waits for the first
-            one = await crew.start("w1", "--bind", place, "--report", str(report), "primes", "400000")
+            two = await group.launch("w2", "--join", place)  # waits for the first
+            one = await group.start("w1", "--bind", place, "--report", str(report), "primes", "400000")
             assert await one.process.wait() == 0
-            await crew.until("w2 leads", lambda: two.find("w2 leads") is not None)
+            await group.until("w2 leads", lambda: two.find("w2 leads") is not None)
             assert two.find(r"primes-\w+: 33,860 primes; .*") is not None
             check(report, 20_000)
             report.unlink()
-            again = await crew.start("w3", "--join", two.address, "--report", str(report), "primes", "20")
+            again = await group.start("w3", "--join", two.address, "--report", str(report), "primes", "20")
             assert await again.process.wait() == 0
             assert again.find(r"primes-\w+: 8 primes; 1 tasks .*; w[23] 1") is not None
             check(report, 1)
@@ -114,22 +114,22 @@ async def test_the_leader_may_bring_a_job_and_leave_after_it(tmp_path: Path) -> 
 async def test_a_signal_lets_a_node_leave() -> None:
     with trio.fail_after(SECONDS_MAX):
         async with trio.open_nursery() as nursery:
-            crew = Crew(nursery)
-            one = await crew.start("w1")
+            group = NodeGroup(nursery)
+            one = await group.start("w1")
             for name, number in ("w2", signal.SIGINT), ("w3", signal.SIGTERM):
-                node = await crew.start(name, "--join", one.address)
+                node = await group.start(name, "--join", one.address)
                 node.process.send_signal(number)
                 assert await node.process.wait() == 0
-                await crew.until("it has left", lambda gone=f"{name} left": one.lines[-1] == gone)
+                await group.until("it has left", lambda gone=f"{name} left": one.lines[-1] == gone)
             nursery.cancel_scope.cancel()
 
 
 async def test_a_signal_ends_the_search_for_a_cluster() -> None:
     with trio.fail_after(SECONDS_MAX):
         async with trio.open_nursery() as nursery:
-            crew = Crew(nursery)
-            node = await crew.launch("w1", "--join", "127.0.0.1:1")
-            await crew.until("it looks", lambda: node.lines == ["looking for 127.0.0.1:1"])
+            group = NodeGroup(nursery)
+            node = await group.launch("w1", "--join", "127.0.0.1:1")
+            await group.until("it looks", lambda: node.lines == ["looking for 127.0.0.1:1"])
             node.process.send_signal(signal.SIGINT)
             assert await node.process.wait() == 0
 

@@ -263,7 +263,7 @@ class TestStreamOnly:
 
     def test_a_lost_host_is_given_up_by_silence(self) -> None:
         net, nodes = self.blocked("a", "b", "c")
-        net.crash(nodes[1])
+        net.lose_host(nodes[1])
         assert net.run_until(lambda: len(failed(net, nodes[0], nodes[2])) == 2, 8)
 
     def test_is_not_the_members_quality(self) -> None:
@@ -325,7 +325,7 @@ class TestVotes:
     def test_agreement_to_an_earlier_poll_does_not_count(self) -> None:
         net, (a, b, c) = calm("a", "b", "c")
         net.cut("c", "a")
-        net.crash(b)
+        net.lose_host(b)
         assert net.run_until(lambda: bool(net.said(Opinion, by=a)), 10)
         for _ in range(20):
             self.told(net, a, net.opinion(c, a, OpinionKind.AGREE, b, round=net.rng.getrandbits(32)), c)
@@ -368,7 +368,7 @@ class TestVotes:
 class TestSilenceThatOthersNoticed:
     def test_counts_from_when_they_noticed_it(self) -> None:
         net, (a, b, c) = calm("a", "b", "c")
-        net.crash(b)
+        net.lose_host(b)
         net.run(1.5)
         assert net.run_until(lambda: explained(net, a, "b").silence > 0, 5)
         before = explained(net, a, "b").silence
@@ -399,7 +399,7 @@ def test_old_pings_that_are_repeated_do_not_keep_a_survivor_from_taking_over() -
     net, (a, b) = calm("a", "b")
     old: list[Sent] = [sent for sent, _ in net.said(Ping, by=a, to=b.address)]
     assert old
-    net.crash(a)
+    net.lose_host(a)
     for number in range(200):
         net.run(0.1)
         b.receive_datagram(old[number % len(old)].data, a.address, net.now)
@@ -413,7 +413,7 @@ def test_a_claim_does_not_bring_back_one_that_was_given_up_alone() -> None:
     mine = b._table.get("a")
     assert mine is not None
     claim = b._post.seal(Claim(ClaimKind.CONFIRM, 1), mine, b"")
-    net.crash(b)
+    net.lose_host(b)
     assert net.run_until(lambda: a.member("b") is None, 40)
     net.tell(a, claim, b.address)
     assert a.member("b") is None

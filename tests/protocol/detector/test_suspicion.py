@@ -40,7 +40,7 @@ class TestSilence:
     def test_of_a_host_is_noticed_soon_after_the_tolerance(self, net: Net, names: str) -> None:
         nodes = net.cluster(*names)
         net.run(10)
-        net.crash(nodes[1])
+        net.lose_host(nodes[1])
         survivors = [nodes[0], *nodes[2:]]
         took = seconds_until_gone(net, "b", survivors)
         assert took is not None
@@ -50,7 +50,7 @@ class TestSilence:
         a, b, c = net.cluster("a", "b", "c")
         net.run(10)
         net.forget_events()
-        net.crash(b)
+        net.lose_host(b)
         net.run(10)
         for node in (a, c):
             suspected, failed = net.events(node, (MemberSuspected, MemberFailed))
@@ -63,7 +63,7 @@ class TestSilence:
         a, b, _c = net.cluster("a", "b", "c")
         net.run(10)
         assert phi_of(net, a, "b") < 1
-        net.crash(b)
+        net.lose_host(b)
         levels = []
         while net.believes(a, "b") is not None:
             levels.append(phi_of(net, a, "b"))
@@ -76,7 +76,7 @@ class TestSilence:
         net = Net(silence_tolerance=tolerance)
         a, b, c = net.cluster("a", "b", "c")
         net.run(10)
-        net.crash(b)
+        net.lose_host(b)
         took = seconds_until_gone(net, "b", [a, c])
         assert took is not None
         assert tolerance <= took <= 1.5 * tolerance + 2.5
@@ -216,7 +216,7 @@ class TestLastSurvivors:
         nodes = net.cluster(*names)
         net.run(10)
         for node in nodes[:-1]:
-            net.crash(node)
+            net.lose_host(node)
         last = nodes[-1]
         assert net.run_until(lambda: len(last.members()) == 1, seconds)
         assert last.leader == last.me
@@ -233,7 +233,7 @@ class TestLastSurvivors:
         nodes = net.cluster(*"abcdefgh")
         net.run(10)
         for node in nodes[2:]:
-            net.crash(node)
+            net.lose_host(node)
         assert net.run_until(lambda: all(len(node.members()) == 2 for node in nodes[:2]), 40)
 
     def test_in_a_cluster_of_two_the_verdict_is_not_sent(self, net: Net) -> None:
@@ -423,7 +423,7 @@ class TestExplain:
     def test_one_that_is_silent_and_who_says_so(self, net: Net) -> None:
         a, b, _c = net.cluster("a", "b", "c")
         net.run(10)
-        net.crash(b)
+        net.lose_host(b)
         assert net.run_until(lambda: bool(explained(net, a, "b").accusers), 10)
         said = explained(net, a, "b")
         assert said.silence > 0
@@ -453,7 +453,7 @@ class TestExplain:
             net.run(5)
             assert net.believes(a, "b") is not None
             assert explained(net, a, "b").refutations == count
-        net.crash(b)
+        net.lose_host(b)
         net.run(10)
         a._table.forget("b")
         assert a._table.refutations == {}

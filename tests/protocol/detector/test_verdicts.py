@@ -268,7 +268,7 @@ class TestPolls:
 
     def test_the_others_are_told_once_of_a_silence(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
-        net.crash(b)
+        net.lose_host(b)
         net.run(10)
         hints = [
             opinion
@@ -341,7 +341,7 @@ class TestFreshness:
 class TestHelp:
     def test_others_are_asked_to_ping_one_that_stays_silent(self, net: Net, five: list[Node]) -> None:
         a, b, *_ = five
-        net.crash(b)
+        net.lose_host(b)
         net.run(4)
         assert {request.node for _, request in net.said(PingReq, by=a)} == {"b"}
 
@@ -372,5 +372,5 @@ class TestMute:
 
     def test_one_to_which_a_single_one_is_silent_is(self, net: Net, five: list[Node]) -> None:
         a, b, *_ = five
-        net.crash(b)
+        net.lose_host(b)
         assert net.run_until(lambda: a.member("b") is None or self.convinced_of(net, a, "b"), 8)

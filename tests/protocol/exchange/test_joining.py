@@ -52,7 +52,7 @@ class TestJoining:
 
     def test_all_seeds_are_asked_at_once_and_dead_ones_cost_nothing(self, net: Net) -> None:
         net.start("a")
-        net.crash(net.start("x"))
+        net.lose_host(net.start("x"))
         joiner = net.start("b", "xyza")
         assert member(net, joiner) < 0.01
 
@@ -116,7 +116,7 @@ class TestJoining:
         assert member(net, joiner, 2) is not None
 
     def test_silent_seeds_are_not_asked_again_before_they_had_their_time(self, net: Net) -> None:
-        net.crash(net.start("x"))
+        net.lose_host(net.start("x"))
         net.start("b", "x")
         net.run(9)
         assert len(net.requested) == 1
@@ -177,7 +177,7 @@ class TestFounding:
         assert member(net, node) < 0.01
 
     def test_the_lowest_waits_a_little_for_seeds_that_are_silent(self, net: Net) -> None:
-        net.crash(net.start("b"))
+        net.lose_host(net.start("b"))
         assert member(net, net.start("a", "ab")) == pytest.approx(1.0)
 
     def test_another_seed_waits_longer(self, net: Net) -> None:
@@ -252,7 +252,7 @@ class TestFounding:
 
     def test_a_name_server_that_answers_nothing_for_once_is_no_reason(self, net: Net) -> None:
         """The others are still there, though not in the list of the moment."""
-        net.crash(net.start("a"))
+        net.lose_host(net.start("a"))
         node = net.start("b", "ab")
         net.run(1.2)
         node.set_seeds([], net.now)
@@ -286,7 +286,7 @@ class TestFoundingOnce:
     def test_when_the_lowest_does_not_start(self, how: str, seed: int) -> None:
         net = Net(seed=seed)
         if how == "is silent":
-            net.crash(net.make("a"))
+            net.lose_host(net.make("a"))
         nodes = []
         for name in net.rng.sample("bcd", 3):
             nodes.append(net.start(name, net.rng.sample("abcd", 4)))
@@ -306,7 +306,7 @@ class TestFoundingOnce:
     def test_when_the_one_that_was_waited_for_dies(self, net: Net) -> None:
         b, c = net.start("b", "abc"), net.start("c", "abc")
         net.run(4)
-        net.crash(b)
+        net.lose_host(b)
         assert member(net, c, 8) is not None
 
     def test_a_stranger_that_says_it_would_found_is_not_waited_for(self, net: Net) -> None:
@@ -361,7 +361,7 @@ class TestUnfitSeeds:
 
     def test_others_have_some_time_to_answer(self, net: Net) -> None:
         wrong = self.wrong(net, "s", 300)
-        net.crash(net.make("x"))
+        net.lose_host(net.make("x"))
         joiner = net.start("b", [wrong.address, address_of("x")])
         net.run(4.9)
         assert joiner.phase is Phase.JOINING
@@ -436,7 +436,7 @@ class TestRestart:
     def test_at_another_address_it_waits_for_the_verdict_on_the_old_one(self, net: Net) -> None:
         """A pod that comes back elsewhere."""
         a, b, c = net.cluster("a", "b", "c")
-        net.crash(b)
+        net.lose_host(b)
         again = net.start("b", "a", address=Address("10.0.9.9", 7946))
         assert net.run_until(lambda: again.phase is Phase.MEMBER, 20)
         net.run(3)

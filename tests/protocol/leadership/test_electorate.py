@@ -43,10 +43,10 @@ class TestChanging:
         propose(a, NEW, net)
         net.run(1.0)
         for node in (b, c):
-            net.crash(node)
+            net.lose_host(node)
         net.run(20.0)
         assert a.term is not None
-        net.crash(d)
+        net.lose_host(d)
         net.run(2 * L)
         assert a.term is None
 
@@ -64,7 +64,7 @@ class TestChanging:
     def test_nothing_changes_if_most_of_the_new_ones_do_not_answer(self, net: Net) -> None:
         nodes = led(net, "a", "b", "c", "d", "e")
         for node in nodes[3:]:
-            net.crash(node)
+            net.lose_host(node)
         propose(nodes[0], ("a", "d", "e"), net)
         net.run(20.0)
         assert nodes[0].term is not None
@@ -75,7 +75,7 @@ class TestChanging:
         a, *others = nodes = led(net, "a", "b", "c", "d")
         propose(a, NEW, net)
         net.run(after)
-        net.crash(a)
+        net.lose_host(a)
         never_two(net, nodes[1:], 15.0)
         agreed = {voters(node) for node in others}
         assert len(agreed) == 1
@@ -112,7 +112,7 @@ class TestChanging:
 class TestMoved:
     def test_a_voter_that_comes_up_elsewhere_has_no_vote_until_most_others_agree(self, net: Net) -> None:
         a, b, c = led(net, "a", "b", "c")
-        net.crash(c)
+        net.lose_host(c)
         assert net.run_until(lambda: net.believes(a, "c") is None, 30.0)
         net.run(1.0)
         moved = net.start("c", "a", voters=("a", "b", "c"), address=Address("10.9.9.9", 7946))
@@ -121,7 +121,7 @@ class TestMoved:
         net.run(3 * L)
         assert not moved._electorate.voter.moved
         assert a._electorate.configuration.bound == (("c", "10.9.9.9:7946"),)
-        net.crash(b)
+        net.lose_host(b)
         net.run(20.0)
         assert a.term is not None, "its vote counts again"
 

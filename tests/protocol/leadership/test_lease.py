@@ -517,7 +517,7 @@ class TestReplay:
         a, b, c = led(net, "a", "b", "c")
         net.run(3.0)
         old = self.record(net, "a")
-        net.crash(a)
+        net.lose_host(a)
         end = net.now + 4 * L
         while net.now < end:
             never_two(net, [b, c], 0.1)

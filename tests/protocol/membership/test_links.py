@@ -25,7 +25,7 @@ def pair(net: Net) -> tuple[Node, Node]:
 
 def test_the_last_survivor_judges_alone(net: Net, pair: tuple[Node, Node]) -> None:
     a, b = pair
-    net.crash(a)
+    net.lose_host(a)
     net.run(LONG_S)
     assert net.believes(b, "a") is None
 
@@ -43,7 +43,7 @@ def test_where_own_pings_never_came_back_that_says_nothing(net: Net) -> None:
     net.cut("b", "b")
     a, b = net.cluster("a", "b")
     net.run(5)
-    net.crash(a)
+    net.lose_host(a)
     net.run(LONG_S)
     assert net.believes(b, "a") is None
 
@@ -61,7 +61,7 @@ def test_one_unlucky_loss_does_not_silence_the_last_survivor_for_ever(net: Net) 
     net.run(5)
     net.cut("b", "a")  # its last pings get lost, while it hears the other
     net.run(2)
-    net.crash(a)
+    net.lose_host(a)
     net.run(45)
     assert net.believes(b, "a") is None
 
@@ -71,7 +71,7 @@ def test_what_is_heard_while_nothing_was_asked_is_no_talk_without_answers(
 ) -> None:
     """Its pings are not evenly spaced: others may die some seconds after the last that they answered."""
     a, b = pair
-    net.crash(a)
+    net.lose_host(a)
     b._suspicion._links.heard(net.now + 2)
     net.run(LONG_S)
     assert net.believes(b, "a") is None

@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-__all__ = ["AgentProcess", "Crew"]
+__all__ = ["AgentProcess", "AgentProcesses"]
 
 _LEAVE_PATIENCE = 3.0
 
@@ -60,7 +60,7 @@ class AgentProcess:
         return None
 
 
-class Crew:
+class AgentProcesses:
     """A handful of agent processes. None of them outlives `close`.
 
     Their standard input is a pipe from us: should we be killed, its end makes them leave by themselves.
