@@ -99,7 +99,8 @@ class Joining(Part):
         self._callers: dict[Address, None] = {}
         """Where others that are joining have looked at this node from; they are asked whether that is so."""
         self._calls: set[int] = set()
-        self._join: tuple[int, Address] | None = None
+        self._joins: dict[int, tuple[Address, float]] = {}
+        """Whom this node has asked to let it in, and when; the first that answers does."""
         self._newest = ""
 
     def begin(self, now: float) -> None:
@@ -163,9 +164,8 @@ class Joining(Part):
 
     def receive_answer(self, token: int, answer: StreamMessage | Exception | None, now: float) -> bool:
         """Is this the outcome of a request of ours?"""
-        if self._join is not None and token == self._join[0]:
-            address, self._join = self._join[1], None
-            self._finish(answer, address, now)
+        if token in self._joins:
+            self._finish(answer, self._joins.pop(token)[0], now)
             return True
         if token in self._calls:
             self._calls.remove(token)
@@ -174,9 +174,9 @@ class Joining(Part):
         looked_at = self._looks.pop(token, None)
         if looked_at is None:
             return False
-        if self.active and self._join is None:
+        if self.active and self._may_join(now):
             self._hear(looked_at, answer, now)
-        if self.active and self._join is None:
+        if self.active:
             self._consider_founding(now)
         return True
 
@@ -302,9 +302,17 @@ class Joining(Part):
         self._naming.ask(address, now)
         return False
 
+    def _may_join(self, now: float) -> bool:
+        """Is it time to ask (once more)? Whoever was asked may be gone, and the stream hang until its end."""
+        patience = self._config.join_retry_interval * (2 ** len(self._joins) - 1)
+        return all(now - asked >= patience for _, asked in self._joins.values())
+
     def _enter(self, address: Address, now: float) -> None:
-        self._myself.enter(now, self._newest)
-        self._join = (self._sync.ask(address, now, join=True), address)
+        if self._joins:
+            self._myself.publish(now)  # its id may be known: the one that was asked has not answered yet
+        else:
+            self._myself.enter(now, self._newest)
+        self._joins[self._sync.ask(address, now, join=True)] = address, now
 
     def _finish(self, answer: StreamMessage | Exception | None, address: Address, now: float) -> None:
         if isinstance(answer, ErrorMessage):
@@ -320,7 +328,7 @@ class Joining(Part):
 
     def _consider_founding(self, now: float) -> None:
         self._named = self._named or self._myself.address in self._sync.seeds
-        if not self.active or not self._named or self._join is not None:
+        if not self.active or not self._named or self._joins:
             return
         if any(said.outcome is _Outcome.UNFIT for said in self._said.values()):
             return  # there is a cluster: it is joined, or nothing is
@@ -353,7 +361,7 @@ class Joining(Part):
     def stop(self) -> None:
         """Whatever is still answered is not for this any more."""
         self.active = False
-        self._join = None
+        self._joins.clear()
         self._timers.cancel("look")
         self._timers.cancel("found")
         self._timers.cancel("give up")

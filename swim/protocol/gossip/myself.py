@@ -177,7 +177,8 @@ class Myself(Part):
             return
         if self.leaving or self._table.present_count == 1:
             return
-        if taken and self.cut_off and now - self.cut_off[-1] < self._config.silence_tolerance:
+        doubtful = self.cut_off and now - self.cut_off[-1] < self._config.silence_tolerance
+        if taken and doubtful and not self.voters:
             return  # it may have been given up meanwhile: that is to be heard first
         self._say_more(now)
 

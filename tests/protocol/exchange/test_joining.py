@@ -135,6 +135,20 @@ class TestJoining:
             (each.name, each.id) for each in joiner.members()
         ]
 
+    def test_when_whoever_is_to_let_it_in_is_silent_it_asks_another_soon(self, net: Net) -> None:
+        """A stream on which nothing comes back ends by its time-out only, of ten seconds."""
+        members = net.cluster("a", "x")
+        joiner = net.start("b", "ax")
+        assert net.run_until(lambda: [name for _, name, _ in net.requested].count("b") == 3, 1)
+        asked = next(node for node in members if node.address == net.requested[-1][2])
+        net.cut(asked.name, "b")  # the answer to the join is lost
+        assert member(net, joiner, 2.5) is not None
+        net.heal()
+        net.run(15)
+        ids = {node.name: node.me.id for node in (*members, joiner)}
+        for node in (*members, joiner):
+            assert {each.name: each.id for each in node.members()} == ids
+
     def test_what_it_learns_by_joining_is_no_news_to_pass_on(self, net: Net) -> None:
         net.cluster("a", "b", "c", "d")
         net.run(5)

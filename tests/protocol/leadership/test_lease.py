@@ -99,6 +99,15 @@ class TestHolding:
         assert a.term is None
         assert leader(a) is None
 
+    def test_the_token_is_shown_at_once_also_by_one_that_was_cut_off_just_before(self, net: Net) -> None:
+        """A majority has granted it: there is nothing to hear first."""
+        a, b, _ = net.cluster("a", "b", "c", voters=VOTERS)
+        assert net.run_until(lambda: a._tenure._token != "", 2 * L)
+        a._myself.note_cut_off(net.now)
+        assert net.run_until(lambda: a.term is not None, L)
+        net.run(0.05)
+        assert leader(b) == "a"
+
     def test_any_member_may_lead(self, net: Net) -> None:
         x, *_ = led(net, "x", "a", "b", "c")
         assert leader(x) == "x"
