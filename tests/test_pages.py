@@ -90,6 +90,14 @@ def test_the_paths_that_the_readme_names_exist() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_agents_of_one_cluster_have_the_same_seeds(page: Path) -> None:
+    """Else the first of them, when it is started again, leads beside the others for a moment."""
+    for block in re.findall(r"^```sh\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL):
+        agents = [line for line in block.splitlines() if line.startswith("swim agent ")]
+        assert len({"".join(re.findall(r"--join (\S+)", line)) for line in agents}) <= 1
+
+
 def test_the_guides_have_programs() -> None:
     pages = [place.partition(":")[0] for place, _ in programs()]
     assert "README.md" in pages

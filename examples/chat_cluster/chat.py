@@ -28,9 +28,12 @@ _PATIENCE = 10.0
 """Seconds that who leaves waits for his last lines to be accepted."""
 _HELP = """\
 What you type is said to all. Besides:
-/who              everybody, and how they are     /leader           who numbers the lines
-/msg NAME TEXT    to one member only              /tag KEY=VALUE    say something about yourself
-/log              the transcript once more        /leave            or Ctrl-D"""
+/who              everybody, and how they are
+/leader           who numbers the lines
+/msg NAME TEXT    to one member only
+/tag KEY=VALUE    say something about yourself
+/log              the transcript once more
+/leave            or Ctrl-D"""
 _BEGIN = {"earlier": "before you came", "meanwhile": "meanwhile, on the other side"}
 _END = {"earlier": "since you came", "meanwhile": "together again"}
 

@@ -26,23 +26,29 @@ from swim.cli.report import as_json, as_text
 from swim.cli.running import RunningNode
 from swim.cli.screen import open_screen
 from swim.text import printable
-from swim.wire.addresses import parse_address
+from swim.types import Address
+from swim.wire.addresses import DEFAULT_PORT, parse_address
 
 __all__ = ["command"]
 
 _FLUSH_PATIENCE = 1.0
+_OF_BIND = 0
+"""To advertise this port is to advertise the one of `--bind`."""
 
 
 @click.command("agent", short_help="Run a node.")
 @click.option("--name", help="The node's name, unique in the cluster.  [default: host and port]")
 @click.option(
-    "--bind", default="0.0.0.0:7946", show_default=True, metavar="HOST:PORT", help="Port 0: any free one."
+    "--bind", default="0.0.0.0:7946", show_default=True, metavar="HOST[:PORT]", help="Port 0: any free one."
 )
 @click.option(
-    "--advertise", metavar="HOST:PORT", help="Where others reach this node, if not where it is bound."
+    "--advertise", metavar="HOST[:PORT]", help="Where others reach this node, if not where it is bound."
 )
 @click.option(
-    "--join", multiple=True, metavar="HOST:PORT,..", help="Seeds: any members of the cluster. Repeatable."
+    "--join",
+    multiple=True,
+    metavar="HOST[:PORT],..",
+    help="Seeds: any members of the cluster, this node too. The same list at all nodes is best. Repeatable.",
 )
 @click.option("--profile", type=click.Choice(["lan", "wan", "local"]), default="lan", show_default=True)
 @click.option(
@@ -69,7 +75,10 @@ _FLUSH_PATIENCE = 1.0
 @click.option("--plain", is_flag=True, help="Lines in place of the live table, also on a terminal.")
 @click.option("--metrics", metavar="HOST:PORT", help="Serve Prometheus metrics there, at /metrics.")
 @click.option(
-    "--count", type=click.IntRange(1), default=1, help="Run NAME-0, NAME-1, .. on consecutive ports."
+    "--count",
+    type=click.IntRange(1),
+    default=1,
+    help="A cluster of NAME-0, NAME-1, .. on consecutive ports.",
 )
 def command(
     name: str | None,
@@ -92,16 +101,17 @@ def command(
     """Run a node (or --count of them) until SIGTERM or Ctrl-C, then leave gracefully.
 
     \b
-    The first node:   swim agent --name a --bind 127.0.0.1:7946
-    Another:          swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946 --tag role=db
-    Over the network: swim agent --join 10.0.0.7:7946,10.0.0.8:7946
-    For programs:     swim agent --json --name c --bind 127.0.0.1:0 --join 127.0.0.1:7946
+    The first node:   swim agent --name a --bind 127.0.0.1:7946 --join 127.0.0.1:7946,127.0.0.1:7947
+    Another:          swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946,127.0.0.1:7947
+    Over the network: swim agent --join 10.0.0.7,10.0.0.8
+    For programs:     swim agent --json --name c --bind 127.0.0.1:0 --join 127.0.0.1
 
     With --json, commands are read from standard input, one a line, and its end means: leave.
 
     \b
-        join HOST:PORT[,..]   tags [K=V ..]   meta TEXT   keys KEY [KEY ..]   leave   kill-node
-        @NAME COMMAND         for one node of several
+        join HOST[:PORT][,..]   tags [KEY=VALUE ..]   meta TEXT    keys KEY [KEY ..]
+        send MEMBER TEXT        broadcast NAME TEXT   leave        kill-node
+        @NAME COMMAND           for one node of several
 
     Exit status: 0 after a leave, 1 when the node could not start, 2 for bad options.
     """
@@ -136,22 +146,24 @@ def _nodes(name: str | None, bind: str, advertise: str | None, count: int) -> li
     if name is not None and (not usage("--name", parse_text, name) or any(char.isspace() for char in name)):
         raise click.UsageError(f"--name: {name!r} must not be empty or have spaces in it")
     for option, text in (("--bind", bind), ("--advertise", advertise)):
-        if text is not None and usage(option, parse_address, text)[1] + count - 1 > 65535:
+        if text is not None and usage(option, parse_address, text, DEFAULT_PORT)[1] + count - 1 > 65535:
             raise click.UsageError(f"{option}: there are not {count} ports from {text} on")
     if count == 1:
         return [RunningNode(name, bind, advertise)]
     if name is None:
         raise click.UsageError("--count needs --name: the nodes are called NAME-0, NAME-1, ..")
     return [
-        RunningNode(f"{name}-{n}", _shifted(bind, n), None if advertise is None else _shifted(advertise, n))
+        RunningNode(
+            f"{name}-{n}", _shifted(bind, n, DEFAULT_PORT), advertise and _shifted(advertise, n, _OF_BIND)
+        )
         for n in range(count)
     ]
 
 
-def _shifted(address: str, offset: int) -> str:
+def _shifted(address: str, offset: int, default_port: int) -> str:
     """The same host, so many ports further; port 0 stays what it is: any free one."""
-    host, _, port = address.rpartition(":")
-    return address if int(port) == 0 else f"{host}:{int(port) + offset}"
+    host, port = parse_address(address, default_port)
+    return str(Address(host, port + offset if port else 0))
 
 
 def _raise_descriptor_limit() -> None:

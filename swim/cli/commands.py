@@ -14,11 +14,11 @@ from swim.cli.running import RunningNode
 from swim.cluster import Cluster
 from swim.errors import SwimError
 
-__all__ = ["Commands"]
+__all__ = ["USAGE", "Commands"]
 
 _JOIN_PATIENCE = 20.0
-_USAGE = {
-    "join": "join HOST:PORT[,HOST:PORT..]",
+USAGE = {
+    "join": "join HOST[:PORT][,HOST[:PORT]..]",
     "tags": "tags [KEY=VALUE ..]",
     "meta": "meta TEXT",
     "keys": "keys KEY [KEY ..]",
@@ -58,8 +58,8 @@ class Commands:
         verb, _, rest = text.strip().partition(" ")
         if not verb:
             return
-        if verb not in _USAGE:
-            self._error(nodes[0], f"there is no command {verb!r}; there are: {', '.join(_USAGE)}")
+        if verb not in USAGE:
+            self._error(nodes[0], f"there is no command {verb!r}; there are: {', '.join(USAGE)}")
             return
         for node in nodes:
             try:
@@ -89,17 +89,17 @@ class Commands:
                 cluster.set_tags({**shown_tags(cluster.me.tags), "meta": rest})
             case "keys":
                 if not rest:
-                    raise ValueError(f"no key given; the form is: {_USAGE[verb]}")
+                    raise ValueError(f"no key given; the form is: {USAGE[verb]}")
                 cluster.set_keys(parse_keys(rest.split()))
             case "join":
                 addresses = parse_addresses([rest])
                 if not addresses:
-                    raise ValueError(f"no address given; the form is: {_USAGE[verb]}")
+                    raise ValueError(f"no address given; the form is: {USAGE[verb]}")
                 self.nursery.start_soon(self._join, node, cluster, addresses)
             case "send" | "broadcast":
                 name, _, text = rest.partition(" ")
                 if not name:
-                    raise ValueError(f"no name given; the form is: {_USAGE[verb]}")
+                    raise ValueError(f"no name given; the form is: {USAGE[verb]}")
                 payload = text.encode(errors="surrogateescape")
                 if verb == "send":
                     self._post.send(node, cluster, name, payload)

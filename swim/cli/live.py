@@ -8,23 +8,21 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from swim.cli.columns import STATE_STYLES, Column, fitted
 from swim.cli.report import shown_tags
 from swim.cluster import Cluster
 from swim.text import printable
 
-__all__ = ["STATE_STYLES", "LiveTable", "LogLines", "Row", "can_draw", "rows_of"]
+__all__ = ["LiveTable", "LogLines", "Row", "can_draw", "rows_of"]
 
-STATE_STYLES = {"alive": "green", "suspect": "yellow", "dead": "red", "left": "dim"}
 _EVENTS = 8
 _REFRESH_PER_SECOND = 4
-_CHROME = 7
-"""Lines around the members: the title, the table's own, what is left out, an empty one, the cursor's."""
+_CHROME = 5
+"""Lines around the members: the title, the table's own, what is left out, the cursor's."""
 _PHI_SUSPECT = 3.0
 
 
@@ -85,7 +83,7 @@ class LiveTable:
         self._console = console
         self._measured = measured
         self._events: deque[tuple[str, str | None]] = deque(maxlen=_EVENTS)
-        self._title = ""
+        self._title, self._stale = "", False
         self._rows: Sequence[Row] = ()
         self._frame: RenderableType = Text("")
         self._live = Live(
@@ -106,7 +104,12 @@ class LiveTable:
 
     def show(self, title: str, rows: Sequence[Row]) -> None:
         """What there is now."""
-        self._title, self._rows = printable(title), rows
+        self._title, self._rows, self._stale = printable(title), rows, False
+        self._draw()
+
+    def mark_stale(self, title: str) -> None:
+        """Nothing newer is known than the rows that are shown: they are dimmed, and the title says why."""
+        self._title, self._stale = printable(title), True
         self._draw()
 
     def event(self, line: str, style: str | None = None) -> None:
@@ -119,26 +122,28 @@ class LiveTable:
             Text(line, style=style or "", no_wrap=True, overflow="ellipsis") for line, style in self._events
         ]
         room = max(3, self._console.size.height - _CHROME - len(events))
-        self._frame = Group(Text(self._title, style="bold"), *self._table(room), *events)
+        title = Text(self._title, style="bold red" if self._stale else "bold")
+        self._frame = Group(title, *self._table(room), *events)
 
     def _table(self, room: int) -> list[RenderableType]:
         rows = list(self._rows)
         if len(rows) > room:
             chosen = {row.name for row in sorted(rows, key=lambda row: row.urgency)[:room]}
             rows = [row for row in rows if row.name in chosen]
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         figures = ("PHI", "RTT, ms") if self._measured else ()
-        for heading in ("NAME", "ADDRESS", "STATE", "LEADER", *figures, "TAGS"):
-            table.add_column(heading, no_wrap=True, justify="right" if heading in figures else "left")
-        for row in rows:
-            table.add_row(*self._cells(row))
+        columns = [
+            Column(heading, right=heading in figures, optional=heading in figures)
+            for heading in ("NAME", "ADDRESS", "STATE", "LEADER", *figures, "TAGS")
+        ]
+        cells = [self._cells(row) for row in rows]
+        table = fitted(columns, cells, self._console.size.width, folded=False)
         left_out = len(self._rows) - len(rows)
         note = [Text(f"and {left_out} more (`swim members` lists all)", style="dim")] if left_out else []
         return [table, *note]
 
     def _cells(self, row: Row) -> list[Text]:
         cells = [Text(printable(row.name), style="bold" if row.here else ""), Text(row.address)]
-        cells += [Text(row.state, style=STATE_STYLES[row.state])]
+        cells += [Text(row.state, style="dim" if self._stale else STATE_STYLES[row.state])]
         cells += [Text("leader" if row.leader else "", style="bold cyan")]
         if self._measured:
             suspicious = row.phi is not None and row.phi >= _PHI_SUSPECT

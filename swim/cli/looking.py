@@ -26,6 +26,8 @@ __all__ = ["PATIENCE", "Seen", "Unanswered", "look", "make_codec", "member_follo
 
 PATIENCE = 10.0
 """Seconds for connecting, and for the whole answer."""
+_BEGINNING = 16
+"""Bytes that are shown of an answer that is none."""
 _STATES = {
     WireState.ALIVE: MemberState.ALIVE,
     WireState.SUSPECT: MemberState.SUSPECT,
@@ -104,10 +106,11 @@ def _reason(error: OSError) -> str:
 
 
 async def _exchange(stream: trio.SocketStream, codec: Codec) -> StreamMessage:
-    decoder = codec.stream_decoder(answering=True)
+    decoder, begins = codec.stream_decoder(answering=True), b""
     try:
         await stream.send_all(codec.stream(PushPull(())))
         async for data in stream:
+            begins = begins or bytes(data[:_BEGINNING])
             message = decoder.feed(bytes(data))
             if message is not None:
                 return message
@@ -116,6 +119,7 @@ async def _exchange(stream: trio.SocketStream, codec: Codec) -> StreamMessage:
             "encrypted": "give its --key",
             "plaintext": "it has no key; leave out --key",
             "refused": "give its --key and --label",
+            "type": f"it begins with {begins!r}: is a node there, or another server?",
         }
         hint = hints.get(error.reason)
         raise Unanswered(f"its answer cannot be read ({error}){'; ' + hint if hint else ''}") from None

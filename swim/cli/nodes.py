@@ -74,6 +74,8 @@ class AgentNodes:
         self._emit = emit
         self._writer = writer
         self._clusters: list[Cluster] = []
+        self._first_bound = trio.Event()
+        self._first_address = ""
 
     @property
     def members(self) -> list[str]:
@@ -122,12 +124,15 @@ class AgentNodes:
         def bound(address: Address) -> None:
             node.name = node.name or str(address)
             self._report(node, {"event": "bound", "address": str(address)})
+            if node is self._nodes[0]:
+                self._first_address = str(address)
+                self._first_bound.set()
 
         async with open_cluster(
             node.name,
             bind=node.bind,
             advertise=node.advertise,
-            seeds=options.seeds,
+            seeds=options.seeds or await self._own_seeds(node),
             tags=options.tags,
             keys=options.keys,
             label=options.label,
@@ -143,6 +148,13 @@ class AgentNodes:
             finally:
                 node.cluster = None
 
+    async def _own_seeds(self, node: RunningNode) -> list[str]:
+        """Where no seeds were given: the first node of the process founds a cluster, its others join that."""
+        if node is self._nodes[0]:
+            return []
+        await self._first_bound.wait()
+        return [self._first_address]
+
     async def _report_messages(self, node: RunningNode, messages: AsyncIterator[Message]) -> None:
         async for message in messages:
             self._report(node, message_fields(message))
@@ -157,13 +169,19 @@ class AgentNodes:
             async for event in events:
                 for fields in lines.observe(event):
                     self._report(node, fields)
+                    if fields["event"] == "leader" and fields["is_me"]:
+                        node.said_to_lead.set()
+                    elif fields["event"] == "leader" and node.said_to_lead.is_set():
+                        node.said_to_lead = trio.Event()
             nursery.cancel_scope.cancel()
 
     async def _lead(self, node: RunningNode, cluster: Cluster) -> None:
         """Tell when this node leads, as an application's leadership function would work then."""
 
         async def function(term: Term) -> None:
-            self._report(node, {"event": "leading", "on": True, "token": term.token})
+            begun = time.monotonic()
+            await node.said_to_lead.wait()  # the line that says why comes first
+            self._report(node, {"t": begun, "event": "leading", "on": True, "token": term.token})
             try:
                 while self._options.ticks:
                     # What cannot be taken back is not done by somebody who has just woken up too late.

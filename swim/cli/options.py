@@ -18,7 +18,7 @@ import click
 
 from swim.config import Config
 from swim.text import printable
-from swim.wire.addresses import parse_address
+from swim.wire.addresses import DEFAULT_PORT, parse_address
 
 __all__ = [
     "parse_addresses",
@@ -49,10 +49,10 @@ def usage(option: str, parse: Callable[..., _Value], *values: Any) -> _Value:
 
 
 def parse_addresses(texts: Iterable[str]) -> list[str]:
-    """Addresses separated by commas or spaces, each checked; nothing at all is fine."""
+    """`HOST[:PORT]` each, separated by commas or spaces, checked; nothing at all is fine."""
     found = [part for text in texts for part in text.replace(",", " ").split()]
     for part in found:
-        parse_address(part)
+        parse_address(part, DEFAULT_PORT)
     return found
 
 

@@ -122,11 +122,11 @@ def cli(ctx: click.Context) -> None:
 
     \b
     See it work:          swim demo
-    Run a node:           swim agent --name a --bind 127.0.0.1:7946
-    Another that joins:   swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946
-    Look from outside:    swim members 127.0.0.1:7946
-    Follow from outside:  swim watch 127.0.0.1:7946
-    Change the voters:    swim voters 127.0.0.1:7946 a b d
+    Run a node:           swim agent --name a --bind 127.0.0.1:7946 --join 127.0.0.1:7946,127.0.0.1:7947
+    Another that joins:   swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946,127.0.0.1:7947
+    Look from outside:    swim members 127.0.0.1
+    Follow from outside:  swim watch 127.0.0.1
+    Change the voters:    swim voters 127.0.0.1 a b d
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -23,3 +23,5 @@ class RunningNode:
     """Cancelled, the node leaves gracefully."""
     cluster: Cluster | None = None
     """Set while the node is a member."""
+    said_to_lead: trio.Event = field(default_factory=trio.Event)
+    """Set while the last `leader` line of this node names itself."""

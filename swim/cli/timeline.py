@@ -22,7 +22,7 @@ from swim.events import (
 from swim.simulation import SimulatedNode, World
 from swim.types import Member
 
-__all__ = ["RecordedWorld", "Row", "Sample", "Timeline", "draw", "picture_formats"]
+__all__ = ["RecordedWorld", "Row", "Sample", "Timeline", "draw", "draw_views", "picture_formats"]
 
 _GAP_S = 5.0
 """Reports of the same, by several nodes, are one thing unless so much time is between them."""
@@ -179,7 +179,7 @@ def draw(timeline: Timeline, path: Path, title: str) -> None:
     figure, (views, lines) = pyplot.subplots(
         2, 1, sharex=True, figsize=(14, sum(heights) + 1.4), height_ratios=heights, layout="constrained"
     )
-    _draw_views(views, timeline)
+    draw_views(views, timeline)
     _draw_nodes(lines, timeline, pyplot.get_cmap("tab10"))
     _draw_faults((views, lines), [row for row in timeline.rows if row.fault])
     lines.set_yticks(range(len(names)) if len(names) <= 64 else [])
@@ -201,15 +201,19 @@ def _draw_faults(both: tuple[Any, Any], faults: list[Row]) -> None:
             both[0].annotate(text, (row.time, 1.02), xycoords=("data", "axes fraction"), rotation=20, size=7)
 
 
-def _draw_views(axes: Any, timeline: Timeline) -> None:
+def draw_views(axes: Any, timeline: Timeline) -> None:
+    """How many nodes run, and how many members the nodes see."""
     times = [sample.time for sample in timeline.samples]
     sizes = [[size for _, size in sample.nodes.values()] or [0] for sample in timeline.samples]
     running = [len(sample.nodes) for sample in timeline.samples]
-    axes.plot(times, running, color="black", drawstyle="steps-post", label="nodes that run")
     lowest, highest = ([bound(of) for of in sizes] for bound in (min, max))
     axes.fill_between(times, lowest, highest, step="post", color="tab:blue", alpha=0.3)
-    axes.plot(times, highest, color="tab:blue", drawstyle="steps-post", label="members in the largest view")
-    axes.plot(times, lowest, color="tab:red", drawstyle="steps-post", label="in the smallest", linewidth=1)
+    for values, colour, width, label in (  # narrower each time: most of the time all three are at one place
+        (running, "0.75", 6, "nodes that run"),
+        (highest, "tab:blue", 3, "members in the largest view"),
+        (lowest, "tab:red", 1, "in the smallest"),
+    ):
+        axes.plot(times, values, color=colour, linewidth=width, drawstyle="steps-post", label=label)
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
 

@@ -17,7 +17,7 @@ from swim.cli.options import FiniteRange, read_key, usage
 from swim.cli.report import Fields, as_text, counted, sentence, style_of
 from swim.text import printable
 from swim.wire import Codec
-from swim.wire.addresses import parse_address
+from swim.wire.addresses import DEFAULT_PORT, parse_address
 
 __all__ = ["changes", "command"]
 
@@ -28,7 +28,7 @@ _CHANGES_MAX = 1_000
 
 
 @click.command("watch", short_help="Follow a cluster from outside.")
-@click.argument("address", metavar="HOST:PORT")
+@click.argument("address", metavar="HOST[:PORT]")
 @click.option(
     "--interval",
     type=FiniteRange(0.1),
@@ -42,7 +42,7 @@ _CHANGES_MAX = 1_000
 )
 @click.option("--label", default="", help="The cluster's label, if it has one.")
 def command(address: str, interval: float, key: bytes | None, label: str) -> None:
-    """Follow a cluster, as the node at HOST:PORT sees it, until Ctrl-C. Nothing joins, nothing changes.
+    """Follow a cluster, as the node at HOST[:PORT] sees it, until Ctrl-C. Nothing joins, nothing changes.
 
     When that node is gone, another member is asked. On a terminal a table is kept up to date; elsewhere every
     change is a line.
@@ -51,7 +51,7 @@ def command(address: str, interval: float, key: bytes | None, label: str) -> Non
         swim watch 127.0.0.1:7946
         swim watch db.internal:7946 --key @cluster.key --interval 5
     """
-    host, port = usage("HOST:PORT", parse_address, address)
+    host, port = usage("HOST[:PORT]", parse_address, address, DEFAULT_PORT)
     codec = make_codec(key, label)
     console = Console(highlight=False)
     table = (
@@ -102,6 +102,8 @@ class _Watch:
         self._interval = interval
         self._table = table
         self._seen: list[Seen] = []
+        self._seen_at = ""
+        self._problem = ""
 
     async def run(self) -> None:
         """Until SIGINT or SIGTERM. Raises `Unanswered` when there was nobody at all."""
@@ -132,7 +134,10 @@ class _Watch:
             return
         except Unanswered as error:
             host, port = self._asked
-            self._say(f"! {host}:{port}: {error}", "red")
+            problem = f"! {host}:{port}: {error}"
+        if problem != self._problem:  # said once, however long it lasts
+            self._say(problem, "red")
+            self._problem = problem
         for other in [one for one in self._seen if one.present][:_OTHERS_TRIED]:
             try:
                 asked = parse_address(other.address)
@@ -142,6 +147,8 @@ class _Watch:
             self._asked = asked
             self._say(f"! asking {other.name} ({other.address}) from now on", "red")
             return
+        if self._table is not None:
+            self._table.mark_stale(f"no member answers; this was seen at {self._seen_at}; Ctrl-C ends")
 
     def _take(self, seen: list[Seen]) -> None:
         found = changes(self._seen, seen)
@@ -153,14 +160,14 @@ class _Watch:
                 self._table.event(said, style_of(fields))
         if more := sum(1 for _ in found):
             self._say(f"! and {more} more changes at once: `swim members` lists all members", "red")
-        self._seen = seen
+        self._seen, self._seen_at, self._problem = seen, time.strftime("%H:%M:%S"), ""
         if self._table is not None:
             self._table.show(self._title(seen), [_row(one) for one in seen])
 
     def _title(self, seen: list[Seen]) -> str:
         host, port = self._asked
         present = sum(one.present for one in seen)
-        return f"{counted(present)}, as {host}:{port} sees them at {time.strftime('%H:%M:%S')}; Ctrl-C ends"
+        return f"{counted(present)}, as {host}:{port} sees them at {self._seen_at}; Ctrl-C ends"
 
     def _say(self, line: str, style: str) -> None:
         if self._table is None:

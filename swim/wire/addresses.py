@@ -10,6 +10,7 @@ from swim.types import Address
 from swim.wire.errors import DecodeError
 
 __all__ = [
+    "DEFAULT_PORT",
     "pack_addresses",
     "pack_host",
     "pack_places",
@@ -19,6 +20,9 @@ __all__ = [
     "unpack_host",
     "unpack_places",
 ]
+
+DEFAULT_PORT = 7946
+"""Memberlist's, and Serf's."""
 
 # What a dual-stack socket reports for an IPv4 peer, and what Go's net.IP holds for any IPv4 address.
 _MAPPED = bytes(10) + b"\xff\xff"

@@ -13,6 +13,7 @@ import pyte
 import pytest
 
 from benchmarks.namespaces import open_network, why_not
+from examples.chat_cluster import chat
 from examples.chat_cluster.demo import free_ports
 from tests.chat_cluster.terminals import CTRL_C, CTRL_D, Room, Seat, storm
 from tests.house import ROOT
@@ -38,6 +39,10 @@ def test_demo() -> None:
     assert "-- SIGKILL for ann, who leads" in done.stdout
     assert "   * bob leads" in done.stdout
     assert done.stderr == ""
+
+
+def test_the_help_fits_on_an_ordinary_terminal() -> None:
+    assert max(map(len, chat._HELP.splitlines())) < 80
 
 
 def test_commands() -> None:
@@ -66,7 +71,7 @@ def test_commands() -> None:
         assert ["ann", "joined", "leads"] in roster
         assert ["cid", "joined"] in roster
         assert any(line.startswith("  bob ") and "gone (" in line for line in screen)
-        assert "/log              the transcript once more        /leave            or Ctrl-D" in screen
+        assert "/tag KEY=VALUE    say something about yourself" in screen
         assert [text for _, _, text in cid.transcript()] == ["said before cid came"] * 2 + ["hello"]
         cid.type("/leave\r")
         room.until(lambda: ann.shows("cid left") and cid.poll() == 0)

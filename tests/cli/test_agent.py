@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from swim.cli.commands import USAGE
 from tests.cli.agents import PATIENCE, Agent, environment, swim, terminate
 
 Start = Callable[..., Agent]
@@ -65,6 +66,17 @@ def test_three_nodes_tell_of_each_other_and_leave(start: Start) -> None:
     second.process.send_signal(signal.SIGINT)
     assert second.ended() == 0
     assert [agent.errors for agent in (first, second, third)] == [b""] * 3
+
+
+def test_a_node_tells_why_it_leads_before_it_says_that_it_does(start: Start) -> None:
+    first = start("a")
+    second = start("b", join=first.address)
+    first.wait("join", member="b")
+    second.wait("leader", leader="a")
+    first.process.kill()
+    second.wait("leading", on=True)
+    told = [line["event"] for line in second.lines if line["event"] in ("dead", "leader", "leading")]
+    assert told == ["leader", "dead", "leader", "leading"]
 
 
 def test_it_says_when_it_leads_and_ticks_meanwhile(start: Start) -> None:
@@ -125,7 +137,7 @@ def test_commands(start: Start) -> None:
         "tags _id=7": "swim's own",
         f"tags big={'x' * 600}": "tags: ",
         "join": "no address given",
-        "join nowhere": "'nowhere' is not an address",
+        "join no:where": "'no:where' is not an address",
         "join 127.0.0.1:1": "join: ",
         "keys": "no key given",
         "keys secret": "keys: ",
@@ -171,8 +183,8 @@ def test_several_nodes_in_one_process(start: Start) -> None:
     many = start("n", "--count", "3")
     addresses = {name: many.wait("started", node=name)["address"] for name in ("n-0", "n-1", "n-2")}
     assert len(set(addresses.values())) == 3
-    many.tell(f"join {addresses['n-0']}")  # to itself as well, which is refused
-    assert many.wait("error", node="n-0")["message"].startswith("join: ")
+    many.tell(f"@n-0 join {addresses['n-0']}")
+    assert many.wait("error", node="n-0")["message"].startswith("join: "), "to itself"
     for node in addresses:
         for other in addresses:
             if other != node:
@@ -251,6 +263,11 @@ def test_a_node_that_still_looks_for_its_seeds_can_be_told_to_go(start: Start) -
         assert agent.ended() == 0
         assert not agent.all("started")
         assert agent.errors == b""
+
+
+def test_the_help_names_every_command_of_standard_input() -> None:
+    text = swim("agent", "--help").stdout
+    assert [form for form in USAGE.values() if form.split()[0] not in text.split()] == []
 
 
 # --- what goes wrong at the start

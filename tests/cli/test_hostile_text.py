@@ -181,7 +181,7 @@ def test_a_log_line_is_one_printable_line(caplog: pytest.LogCaptureFixture) -> N
 
 def test_all_lines_of_the_log_go_through_the_one_logger() -> None:
     names = set()
-    for module in ("cluster", "driver", "resolve"):
+    for module in ("cluster", "runtime.driver", "runtime.sockets.resolve"):
         source = __import__(f"swim.{module}", fromlist=["x"])
         names |= {value.name for value in vars(source).values() if isinstance(value, logging.Logger)}
     assert names == {"swim"}

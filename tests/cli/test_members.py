@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import threading
 from collections.abc import Callable
 
-from swim.cli.looking import look, make_codec
+import pytest
+from rich.console import Console
+
+from swim.cli.looking import Seen, look, make_codec
+from swim.cli.members import table_of
 from tests.cli.agents import Agent, swim, terminate
 from tests.cluster.together import cluster_of, everybody, led_by, open_node
 
@@ -87,25 +92,43 @@ def test_with_key_and_label(start: Start) -> None:
         assert wrong.stderr.count("\n") == 1
 
 
+def test_a_host_without_a_port_is_at_the_default_port() -> None:
+    done = swim("members", "127.64.3.2")
+    assert done.returncode == 1
+    assert done.stderr.startswith("swim: 127.64.3.2: cannot connect: ")
+
+
+def test_at_80_columns_a_row_is_a_line_without_the_id() -> None:
+    tags = {"role": "db", "zone": "eu"}
+    seen = [Seen("db-1.internal", "10.0.12.117:7946", "alive", "0" * 26, tags, leader=True)]
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table_of(seen, 80))
+    assert "db-1.internal  10.0.12.117:7946  alive  leader  role=db zone=eu" in console.file.getvalue()
+    wide = Console(file=io.StringIO(), width=200)
+    wide.print(table_of(seen, None))
+    assert f"leader  {'0' * 26}  role=db" in wide.file.getvalue()
+
+
 def test_nobody_there() -> None:
     done = swim("members", "127.0.0.1:1")
     assert done.returncode == 1
     assert done.stderr == "swim: 127.0.0.1:1: cannot connect: Connection refused; is a node running there?\n"
 
 
-def test_somebody_else_there() -> None:
+@pytest.mark.parametrize("answer", [b"220 mail.example ESMTP\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_another_server_there(answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def answer() -> None:
+        def serve() -> None:
             connection, _ = server.accept()
             with connection:
                 connection.recv(1000)
-                connection.sendall(b"220 mail.example ESMTP\r\n")
+                connection.sendall(answer)
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=serve)
         thread.start()
         done = swim("members", f"127.0.0.1:{server.getsockname()[1]}")
         thread.join()
     assert done.returncode == 1
-    assert "cannot be read" in done.stderr
+    assert f"begins with {answer[:16]!r}: is a node there, or another server?" in done.stderr
     assert done.stderr.count("\n") == 1

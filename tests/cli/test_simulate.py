@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from swim.cli.root import cli
 from swim.cli.simulate import SCENARIOS
+from swim.cli.timeline import RecordedWorld, Sample, Timeline, draw_views
 
 
 def simulate(*arguments: str) -> Result:
@@ -113,6 +114,17 @@ def test_a_picture_that_cannot_be_written_loses_nothing_else(tmp_path: Path) -> 
     assert result.exit_code == 1
     assert "trace hash " in result.stdout
     assert "--plot: " in result.stderr
+
+
+def test_a_line_of_a_picture_is_seen_behind_another_that_is_at_the_same_place() -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    world = RecordedWorld(1)
+    timeline = Timeline(world)
+    timeline.samples = [Sample(float(n), {"a": ("a", 1)}) for n in range(3)]
+    draw_views(figure.subplots(), timeline)
+    widths = [line.get_linewidth() for line in figure.axes[0].get_lines()]
+    assert len(widths) == 3
+    assert widths == sorted(set(widths), reverse=True)
 
 
 def test_the_seed_nought_is_a_seed() -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from swim.cli.live import LiveTable, LogLines, Row
 from swim.cli.looking import Seen
@@ -108,6 +109,15 @@ def test_goes_on_through_another_member(start: Start) -> None:
         watcher.until(f"! asking b ({second.address}) from now on", "x a is dead", "* b leads")
 
 
+def test_an_old_table_says_that_it_is_old(start: Start) -> None:
+    only = start("a")
+    with run("watch", only.address, "--interval", "0.1", terminal=True) as watcher:
+        watcher.until("1 member, as")
+        only.process.kill()
+        watcher.until(f"! {only.address}: cannot connect", "no member answers; this was seen at ")
+        assert watcher.interrupt() == 0
+
+
 def test_a_table_on_a_terminal(start: Start) -> None:
     first = start("a", "--tag", "role=db")
     with run("watch", first.address, "--interval", "0.1", terminal=True) as watcher:
@@ -186,8 +196,8 @@ def test_changes(before: list[Seen], after: list[Seen], events: list[str]) -> No
 # --- the table
 
 
-def drawn(rows: list[Row], height: int = 30, measured: bool = True) -> str:
-    console = Console(file=io.StringIO(), width=100, height=height, force_terminal=True)
+def drawn(rows: list[Row], height: int = 30, measured: bool = True, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
     table = LiveTable(console, measured=measured)
     table.event("something happened")
     table.show("the title", rows)
@@ -202,6 +212,22 @@ def test_phi_and_round_trip_where_they_are_measured() -> None:
     assert "1.2" in text
     assert "something happened" in text
     assert "PHI" not in drawn([Row("a", "x", "alive")], measured=False)
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_tags_and_figures_give_way_to_names_states_and_the_leader(width: int) -> None:
+    tags = {"role": "database", "zone": "eu-central-1b", "version": "2026.11.4"}
+    names = ("db-1.eu-central.internal", "db-2.eu-central.internal")
+    rows = [
+        Row(name, "10.200.100.117:7946", "suspect", leader=n == 0, phi=4.5, round_trip=0.01, tags=tags)
+        for n, name in enumerate(names)
+    ]
+    lines = Text.from_ansi(drawn(rows, width=width)).plain.splitlines()
+    assert max(map(len, lines)) <= width
+    for name, line in zip(names, lines[3:5], strict=True):
+        assert line.split()[0].removesuffix("\N{HORIZONTAL ELLIPSIS}") in name
+        assert "10.200.100.117:7946  suspect" in line
+    assert "leader  " in lines[3]
 
 
 def test_what_needs_a_look_is_shown_where_there_is_no_room_for_all() -> None:

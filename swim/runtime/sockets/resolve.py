@@ -12,10 +12,9 @@ import trio
 from swim.errors import JoinError
 from swim.runtime.sockets.transport import Transport, is_wildcard, normal_address, route_source
 from swim.types import Address
-from swim.wire.addresses import parse_address
+from swim.wire.addresses import DEFAULT_PORT, parse_address
 
 __all__ = [
-    "DEFAULT_PORT",
     "ELSEWHERE",
     "Seeds",
     "advertised_address",
@@ -24,7 +23,6 @@ __all__ = [
     "resolve_one",
 ]
 
-DEFAULT_PORT = 7946
 _RESOLVE_PATIENCE = 5.0
 ELSEWHERE = (Address("198.51.100.1", 9), Address("2001:db8::1", 9))
 """Documentation networks (RFC 5737, RFC 3849): nobody is there, but they take the default route."""
