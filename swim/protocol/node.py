@@ -154,7 +154,7 @@ class Node(Parts):
         self._settle(now)
 
     def move(self, address: Address, now: float) -> None:
-        """This process is found at another address from now on: tell everybody, there it is a stranger."""
+        """This process has another address from now on: tell all members, to which it is a stranger there."""
         self._attend(now)
         self.address = address
         self._dissemination.introduce(now)
@@ -415,7 +415,7 @@ class Node(Parts):
         return drained
 
     def next_warnings(self) -> list[str]:
-        """Drain what whoever runs this node should know, a sentence each."""
+        """Drain what the operator of this node should know, a sentence each."""
         drained, self._outbox.warnings = self._outbox.warnings, []
         return drained
 
@@ -475,7 +475,7 @@ class Node(Parts):
         return self._tenure.term_ends
 
     def leadership(self, now: float) -> Leadership:
-        """Who leads, on what grounds, and what is in the way."""
+        """Which member leads, on what grounds, and what is in the way."""
         return self._tenure.describe(now)
 
     @property

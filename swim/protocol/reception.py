@@ -1,4 +1,4 @@
-"""Where each message of a packet goes, and what it may do: that depends on who sends it."""
+"""Where each message of a packet goes, and what it may do, which depends on its sender."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = ["Reception"]
 _ALIASES_MAX = 1_024
 _QUESTIONS = Ping, PingReq, Opinion, Claim
 _QUESTIONS_MAX = 8
-"""Of one packet. To answer costs far more than to ask, and nobody has so many questions at once."""
+"""Of one packet. To answer costs far more than to ask, and no honest sender has so many questions at once."""
 _ALSO_OF_ABSENT = ClaimKind.WOULD, ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.RELEASE
 """Claims that are of use whatever became of their sender: a farewell may overtake a release."""
 

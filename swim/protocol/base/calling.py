@@ -1,8 +1,9 @@
 """Ping by name over TCP: is it still that member at its address, and does it answer for itself?
 
-Nothing is exchanged with the address of a member that was given up before whoever is there now has answered
-to that member's name: it may be another node's by now, of another cluster (memberlist pings by name, too).
-It takes no packet, so it works where UDP is blocked, and news may be larger than what asks for it.
+Nothing is exchanged with the address of a member that was given up before the process that is there now has
+answered to that member's name: it may be another node's by now, of another cluster (memberlist pings by
+name, too). It takes no packet, so it works where UDP is blocked, and news may be larger than what asks for
+it.
 """
 
 from __future__ import annotations

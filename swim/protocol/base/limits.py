@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["TokenBucket"]
 
-_ROUNDING = 1e-6  # who waits for as long as it was told to must get its token
+_ROUNDING = 1e-6  # a caller that waits for as long as it was told to must get its token
 
 
 class TokenBucket:

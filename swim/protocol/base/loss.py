@@ -1,4 +1,4 @@
-"""How many of the packets that are sent to somebody get lost."""
+"""How many of the packets that are sent to a member get lost."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Outbox:
             self.stream_packets.append((packet, address))
 
     def warn(self, what: str, about: str, text: str, now: float) -> None:
-        """Tell whoever runs this node, once an hour for each pair of `what` and `about`.
+        """Tell the operator of this node, once an hour for each pair of `what` and `about`.
 
         Strangers can cause warnings, under as many addresses as they like: so many an hour, and no more.
         """

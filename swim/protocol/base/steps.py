@@ -41,7 +41,7 @@ class Backlog(Part):
         return len(self._jobs)
 
     def run(self, host: str, steps: Callable[[float], Steps], now: float) -> None:
-        """The first step is done at once, and most work has no other. `host`: on whose behalf."""
+        """The first step is done at once, and most work has no other. `host`: for which host it is done."""
         mine = sum(1 for other, _ in self._jobs if other == host)
         if mine >= _JOBS_OF_HOST_MAX or len(self._jobs) >= _JOBS_MAX:
             self._outbox.drop("backlog-max")

@@ -1,4 +1,4 @@
-"""Which messages are new: each process counts what it says, and whoever hears it remembers how far it was.
+"""Which messages are new: each process numbers what it says, and each receiver remembers the last number.
 
 A source address proves nothing, and neither does a seal: what was sealed once can be sent again by anybody
 who saw it. So a message that weighs in a decision about a member's life names its author's process, and the
@@ -73,7 +73,7 @@ class Freshness(Part):
         return fresh
 
     def author(self, opinion: Opinion) -> Record | None:
-        """Who says this, to this process, for the first time. None, and counted, for anything else."""
+        """The member that says this to this process, for the first time; else None, and it is counted."""
         author = self._table.get(opinion.author)
         if author is None or not author.own or not author.present:
             self._outbox.drop("stranger")

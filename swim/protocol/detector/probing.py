@@ -1,6 +1,6 @@
-"""Pings, acks and ping-reqs: who is asked when, and what the answers say (SWIM section 3.1).
+"""Pings, acks and ping-reqs: which members are pinged when, and what the answers say (SWIM section 3.1).
 
-Whom a member pings is decided by the rings; when, by the subject: in each ack it tells the observer
+The rings decide which members a node pings; each subject decides when: in each ack it tells the observer
 how long to wait until its next turn, so that the pings of all observers reach it one `probe_interval`
 apart, whatever the phases they started with.
 """
@@ -84,7 +84,7 @@ class Probing(Part):
         self._rings_version = -1
         self._lossy: dict[str, LossEstimate] = {}
 
-    # --- whom
+    # --- which members
 
     def refresh(self, now: float) -> None:
         """Follow the rings: take up new subjects, let go of those that others observe now."""
@@ -205,7 +205,7 @@ class Probing(Part):
         return probe
 
     def _next_seq(self) -> int:
-        """A random number, so that nobody can forge an ack who has not seen the ping."""
+        """A random number, so that an ack can only be forged by those who have seen the ping."""
         while True:
             seq = self._rng.getrandbits(32)
             if seq not in self._flights and seq not in self._relays and seq not in self._asked:
@@ -223,7 +223,7 @@ class Probing(Part):
         """Acks go to where the ping came from, never to an address that it names (memberlist#371)."""
         if ping.node not in ("", self._name):
             self._outbox.drop("ping-name")
-            if ping.sender_id:  # one of our own wants to know: whom it asks for is not here
+            if ping.sender_id:  # one of our own: tell it that another process is here
                 self._outbox.send(source, Nack(ping.seq))
             return
         if not ping.sender_id:
@@ -249,7 +249,7 @@ class Probing(Part):
         self._outbox.send(source, ack if fits else bare)
 
     def _knows(self, ping: Ping, source: Address) -> bool:
-        """Is whoever names itself a member of this node's cluster? (Without one, nobody is unknown.)"""
+        """Is the node that names itself a member of this cluster? (Before it has one, no node is unknown.)"""
         record = self._table.get(ping.source_node)
         if record is None or not record.present:
             return self._myself.record is None
@@ -268,7 +268,7 @@ class Probing(Part):
         return max(1, int(wait * 1000))
 
     def receive_ping_req(self, request: PingReq, requester: Address, now: float) -> None:
-        """Only for members, about members: nobody can make this node ping a stranger."""
+        """Only for members, about members: so this node cannot be made to ping strangers."""
         target = self._table.at(unpack_address(request.target, request.port))
         if target is None or target.name != request.node:
             self._outbox.drop("ping-req-target")
@@ -287,7 +287,7 @@ class Probing(Part):
             self._outbox.send(relay.requester, Nack(relay.seq))
 
     def receive_nack(self, nack: Nack, now: float) -> str | None:
-        """Another process has the address that was pinged; whose that was, if it is a subject."""
+        """Another process has the address that was pinged. Returns the subject that was expected, if any."""
         if (asked := self._asked.pop(nack.seq, None)) is not None:
             self._timers.cancel(("asked", nack.seq))
             asked[1](now)

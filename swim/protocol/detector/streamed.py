@@ -1,8 +1,8 @@
 """Members with whom packets are exchanged over kept streams as well as by UDP, which may be blocked.
 
-That is, with those whose pings stay unanswered for longer than one lost packet explains; for a while with
-those that send over the stream themselves; and with everybody while most of those that this node observes
-answer over the stream only.
+These are the members that leave pings unanswered for longer than one lost packet explains; for a while those
+that send over the stream themselves; and all members while most of those that this node observes answer over
+the stream only.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Streamed(Part):
             self._silent[record.address] = record.name
 
     def end(self, address: Address) -> None:
-        """UDP answers again, or nobody observes the member from here any more."""
+        """UDP answers again, or this node does not observe the member any more."""
         self._silent.pop(address, None)
 
     def received(self, messages: Iterable[Message], record: Record | None, now: float) -> None:

@@ -13,8 +13,8 @@ process does not, so the process is paused (long tolerance); it is silent as wel
 to it is lost (short tolerance).
 
 A refusal proves nothing: a firewall refuses, too. But a firewall only answers. A process that dies ends its
-kept streams by itself; so an end that nobody asked for, and a refusal of what was sent to the process
-after that, prove together that it is gone, and no silence needs to be waited for.
+kept streams by itself; so an end that this node did not ask for, and a refusal of what was sent to the
+process after that, prove together that it is gone, and no silence needs to be waited for.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Suspicion(Part):
         self._membership.recover(name, now)
 
     def _answered_over_stream(self, record: Record, watch: Watch, probe: Probe, now: float) -> None:
-        """It lives: nobody need suspect it. But UDP is still to be doubted."""
+        """The member lives, and is not to be suspected. Whether UDP reaches it is still in doubt."""
         in_time = watch.state is State.STREAM_ASKED
         watch.learn(Evidence.STREAM_ACKED, self._attention(now))
         if watch.case is not None:
@@ -333,7 +333,7 @@ class Suspicion(Part):
             case = watch.case = Case(asked[0].sent if asked else self._attention(now), asked)
             deserted = self._links.deserted()
             if deserted is not None and now - self._lately_long < _LATELY_S:
-                case.since = min(case.since, deserted)  # heard nobody since then, so not this one either
+                case.since = min(case.since, deserted)  # since then no member was heard, so this one neither
         watch.learn(evidence, self._attention(now))
         return case
 
@@ -407,8 +407,8 @@ class Suspicion(Part):
     def _long(self, case: Case, now: float) -> bool:
         """Nothing that a live member does takes so long, nor its observers to answer for it.
 
-        Once that has happened, whole parts of the cluster are gone, and those who are looked at next,
-        for the first time, need not be waited for as long.
+        Once that has happened, whole parts of the cluster are gone, and members that are doubted next
+        need not be waited for as long.
         """
         if case.silence(self._attention(now)) >= self._config.pause_tolerance:
             self._lately_long = now
@@ -435,7 +435,7 @@ class Suspicion(Part):
         self._timers.set(("case", name), now + wait, lambda at: self._step(name, at))
 
     def _helpers(self, name: str) -> list[Record]:
-        """Random members of our own who could ask the silent one for this node."""
+        """Random members of our own that could ping the silent one for this node."""
 
         def useful(other: str) -> bool:
             record = self._table.get(other)

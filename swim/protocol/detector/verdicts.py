@@ -1,9 +1,9 @@
-"""Who decides: the observers of a member, by a poll that each of them can veto.
+"""The observers of a member decide whether it is dead, by a poll that each of them can veto.
 
 An observer that is convinced of a death asks the others. Those that have come to the same conclusion
 agree; one that hears the member vetoes. Every weaker rule was broken by some scenario: unsolicited
 votes let three slow observers outvote the healthy ones, and shrinking the quorum by suspected
-observers let one deaf member remove everybody.
+observers let one deaf member remove all others.
 
 Votes belong to processes (`Freshness`): each author counts once, and only for the one poll that it answers.
 """
@@ -126,7 +126,7 @@ class Verdicts(Part):
         """
         others, certain = self._others(record.name), watch.proven
         if not others:
-            # With nobody to ask, silence alone is only this node's own view of it.
+            # With no other observer to ask, silence alone is only this node's own view of it.
             if certain or sound:
                 watch.learn(Evidence.AGREED, self._attention(now))
                 self.conclude(record, watch, _reason(certain), now, solo=not certain)
@@ -170,7 +170,7 @@ class Verdicts(Part):
         if poll.vetoed:
             watch.learn(Evidence.VETOED, self._attention(now))
             return
-        # Certainty needs no votes: those who could object have had the time to look.
+        # Certainty needs no votes: the observers that could object have had the time to look.
         needed = self._needed_for(watch, poll)
         if poll.certain or len(poll.agreed) + 1 >= needed:
             watch.learn(Evidence.AGREED, self._attention(now))

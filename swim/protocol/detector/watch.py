@@ -40,7 +40,7 @@ class Case:
     """When the last probe was sent that it answered over the stream."""
     kernel_answered: float = -math.inf
     askers: dict[str, Opinion] = field(default_factory=dict)
-    """Observers whose poll waits for this one's conclusion."""
+    """Observers that have polled this node, and wait for its conclusion."""
     accusers: dict[str, str] = field(default_factory=dict)
     hinted: dict[str, None] = field(default_factory=dict)
 
@@ -75,7 +75,7 @@ class Poll:
     desperate: bool
     """It has been silent for so long that only the observers that answer at all are counted."""
     awaited: tuple[str, ...]
-    """Those whose answers are waited for: one that does not answer this node either may be dead, too."""
+    """The observers that are waited for. One that does not answer this node either may be dead as well."""
     agreed: dict[str, None] = field(default_factory=dict)
     vetoed: bool = False
 

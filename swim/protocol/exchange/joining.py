@@ -47,7 +47,7 @@ class _Outcome(Enum):
     """Of the last look at a seed."""
 
     NONE = "no member yet"
-    """Nobody answers there."""
+    """There is no answer from there."""
     JOINING = "joining"
     MYSELF = "this node itself"
     UNFIT = "unfit"
@@ -90,7 +90,7 @@ class Joining(Part):
         self._joined = joined
         self._failed = failed
         self._started = 0.0
-        self._named = False  # somebody's list of seeds, or this node's own, has this node in it
+        self._named = False  # a list of seeds, this node's own or another's, has this node in it
         self._said: dict[Address, _Said] = {}
         self._unfit_since: float | None = None
         self._lower: dict[Address, float] = {}
@@ -134,7 +134,7 @@ class Joining(Part):
         return replace(self._sync.greeting(now, joining=True), founder=founder)
 
     def asked_by(self, greeting: Greeting | None, host: str, now: float) -> PushPull:
-        """Answer another's push/pull while joining. Who is looked at may be somebody's seed."""
+        """Answer another node's push/pull while joining: that node may have this one among its seeds."""
         other = greeting is not None and greeting.joining and greeting.boot != self._myself.boot.encode()
         if greeting is None or not other or not self._sync.is_fresh(greeting, now):
             return answer_to(greeting, PushPull((), greeting=self._greeting(now)))

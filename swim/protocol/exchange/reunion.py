@@ -49,7 +49,7 @@ class Reunion(Part):
         self._eager_until = 0.0
         self._turn = 0
         self._inside: dict[Address, str] = {}
-        """Seeds by whose addresses a member of this cluster answers that has another one; its name."""
+        """Seeds at which a member of this cluster answers, under another address than its own; its name."""
         self._exchanged: dict[Address, float] = {}
 
     def begin(self, now: float) -> None:

@@ -1,10 +1,10 @@
 """How members that were given up, and still live, are found again: they are asked, one after the other.
 
-A member that was given up is pinged by its name, so that whoever has its address now does not matter, once a
-second by every node that it has ever answered, and by all together some 16 times a second at most; by others
-ever more seldom (see `Attempts`). When it answers, packets pass both ways: it is told of its death, which it
-refutes, and both exchange all that they know. Its own pings find the way back, too: members that do not count
-it among their observers give it no turn (see `overlooked`).
+A member that was given up is pinged by its name, so that another process at its address does not matter:
+once a second by every node that it has ever answered, and by all together some 16 times a second at most;
+by others ever more seldom (see `Attempts`). When it answers, packets pass both ways: it is told of its
+death, which it refutes, and both exchange all that they know. Its own pings find the way back, too: members
+that do not count it among their observers give it no turn (see `overlooked`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Search(Part):
         self._sync = sync
         self._ask = ask
         self._turn: list[str] = []
-        """Who is still to be asked in this round."""
+        """The members that are still to be asked in this round."""
         self._gap = _ROUND_S
         self._version = -1
         self._overlooked: dict[str, None] = {}

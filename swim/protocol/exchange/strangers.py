@@ -1,7 +1,7 @@
 """Packets from addresses that are no member's: a stranger has to introduce itself and answer a ping.
 
-Whoever has just joined passes on news to members that do not know it yet; noise, and whoever forges
-addresses, does not answer. News from a stranger is held until it has answered; then it is read again,
+A node that has just joined passes on news to members that do not know it yet, and answers a ping; noise, and
+forged addresses, do not. News from a stranger is held until it has answered; then it is read again,
 and counts if the stranger has become a member by it.
 """
 
@@ -71,7 +71,7 @@ class Strangers(Part):
         assert isinstance(held[0], Alive)
         self._membership.alive(held[0], now, source)
         if self._table.at(source) is None:
-            self._outbox.drop("stranger")  # it is still no member: somebody else has its name
+            self._outbox.drop("stranger")  # it is still no member: another process has its name
             return
         for news in held[1:]:
             self._believed(news, source, now)

@@ -33,7 +33,7 @@ _CROWD_S = 0.1
 _SMALL_CLUSTER = 32
 _AGREED, _SKIPPED_MAX = 16, 3
 _REPAIRS = 3
-"""After a broadcast, so many intervals are for whoever has missed it."""
+"""After a broadcast, so many intervals are for members that have missed it."""
 _MISMATCH_PER_S, _MISMATCH_BURST = 1.0, 3
 _MANY, _MOMENT_S = 1_024, 0.1
 _COST_KNOWN, _COST_NEWS, _STEP_COST = 1, 40, 2_000
@@ -53,7 +53,7 @@ def delegate_clash(versions: Iterable[bytes]) -> str | None:
 
 
 class Sync(Part):
-    """Builds and merges full states, and decides when to ask whom for one."""
+    """Builds and merges full states, and decides when to ask which member for one."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Sync(Part):
         self._timers.set("crowd", now + _CROWD_S, self._after_crowd)
 
     def _after_crowd(self, now: float) -> None:
-        """Who joined among many others, whose views were as young, has missed some: look once more."""
+        """A node that joined together with many others has missed some of them: look once more."""
         if now - self._table.changed_at < _CROWD_S / 2:
             self._timers.set("crowd", now + _CROWD_S, self._after_crowd)
         elif self._table.version != self._joined_version:
@@ -140,7 +140,7 @@ class Sync(Part):
         return self._leadership.view_hash.to_bytes(8, "big")
 
     def ask(self, address: Address, now: float, *, join: bool = False, to: str = "") -> int:
-        """Exchange everything with the member of this name there; without a name, with whoever it is."""
+        """Exchange everything with the member of this name there; without a name, with any process there."""
         record = self._table.at(address)
         to_own = record is not None and record.own
         return self._outbox.request(address, self.state(now, join=join, to_own=to_own, to=to))
@@ -218,7 +218,7 @@ class Sync(Part):
     ) -> PushPull:
         """Everything this node knows, but not what it concluded alone; for an own or a foreign node.
 
-        Except of a name that a joining node is about to take: it must know in whose place it comes.
+        Except of a name that a joining node is about to take: it must know which process it comes after.
         """
         return PushPull(
             self._nodes(now, looker), join, self._broadcasts.state(to_own=to_own), self.greeting(now, to=to)
@@ -244,8 +244,9 @@ class Sync(Part):
     ) -> str | None:
         """Apply another node's state; returns why it was refused, if it was.
 
-        `host`: that of whoever gave it unasked. What takes longer than a turn goes on in the next ones.
-        `joined` is called when it is done, by a node that joins: what it learns is no news to others.
+        `host`: that of the sender, if the state was not asked for. What takes longer than a turn goes on in
+        the next ones. `joined` is called when it is done, by a node that joins: what it learns is no news to
+        others.
         """
         if self._myself.record is None or not theirs.nodes:
             return None

@@ -47,7 +47,7 @@ _INTENTS_MAX = 4_096
 _TICKS_PER_S = 100
 """Of the wall clock, when a cluster is founded: it may have so many broadcasts per second in the long run."""
 _TIME_JUMP_MAX = 1 << 38
-"""A time so far ahead of this node's clock is made up. Followed, it would use the clock up for everybody."""
+"""A time so far ahead of this node's clock is made up. Followed, it would use up the clock of all members."""
 _TIME_MAX = 1 << 63
 _PASSED_MAX = 512
 _INTENT_TARGETS_MAX = 64
@@ -65,7 +65,7 @@ class Broadcasts(Part):
         self._event_clock = self._status_clock = self._query_clock = 1
         """The time of the next event, intent and query."""
         self._birth = 0
-        """Of the cluster, if this node has founded it; others have a floor from whoever let them in."""
+        """Of the cluster, if this node founded it; others have a floor from the member that let them in."""
         self._heard = Heard()
         self._passed: dict[bytes, None] = {}
         """What this node has passed on lately, as it came."""
@@ -179,7 +179,7 @@ class Broadcasts(Part):
             self._spread(message.payload, now)
 
     def _within_reach(self, time: int, clock: int, *, joining: bool = False) -> bool:
-        """May a clock follow this? A node that joins has none yet: it follows whoever lets it in."""
+        """May a clock follow this? A node that joins has none yet: it follows the member that lets it in."""
         within = time <= (_TIME_MAX if joining else min(clock + _TIME_JUMP_MAX, _TIME_MAX))
         if not within:
             self._outbox.drop("time-ahead")
@@ -224,7 +224,7 @@ class Broadcasts(Part):
         return True
 
     def _deny_leaving(self, now: float) -> None:
-        """Somebody says that this node leaves."""
+        """Another node says that this one leaves."""
         if not self._myself.leaving:
             self._spread_intent(SerfType.JOIN, {}, now)
 
@@ -243,7 +243,7 @@ class Broadcasts(Part):
     # --- push/pull
 
     def state(self, *, to_own: bool) -> bytes:
-        """The user state of a push/pull: with the newest events, for whoever has missed one."""
+        """The user state of a push/pull: with the newest events, for members that have missed one."""
         nothing = not (self._heard or self._foreign() or (to_own and self._event_clock > 1))
         if nothing or (self._plain and not to_own):
             return b""

@@ -2,7 +2,7 @@
 
 On first receipt a member sends news to its successors on the first `fanout` rings: at once, or, where
 it has just done so, a few milliseconds later together with all that came in the meantime. Each ring
-gives every member an in-degree of exactly one, so the flood reaches everybody in about log(n) hops
+gives every member an in-degree of exactly one, so the flood reaches all members in about log(n) hops
 where random gossip of the same cost misses some. What a flood misses, piggyback and the view hash repair.
 """
 
@@ -119,7 +119,7 @@ class Dissemination(Part):
             return
         successors = self._successors()
         if now < self._introduce_until and (record := self._table.get(self._name)) is not None:
-            # Not everybody knows this node yet, and a stranger's news has to begin with itself.
+            # Not all members know this node yet, and a stranger's news has to begin with itself.
             mine = self._outbox.codec.part(record.as_alive())
             newest = self._held.pop(self._name, _News(mine, False))
             held = [newest, *self._take_held(len(successors))]
@@ -136,7 +136,7 @@ class Dissemination(Part):
                 self._outbox.put(packet, record.address)
 
     def _take_held(self, successors: int) -> list[_News]:
-        """As much as goes at once: whoever has heard of thousands has other things to do as well."""
+        """As much as goes at once: a node that has heard of thousands has other things to do as well."""
         taken = list(islice(self._held, max(_FLOOD_MIN, _FLOOD_MAX // max(1, successors))))
         return [self._held.pop(about) for about in taken]
 

@@ -63,7 +63,7 @@ def check_tags(tags: Mapping[str, str], marks: Mapping[str, str] | None = None) 
 
 
 class Myself(Part):
-    """Owns everything that only this node may change: nobody else raises its incarnation."""
+    """Owns everything that only this node may change: no other node raises its incarnation."""
 
     def __init__(
         self,
@@ -147,10 +147,11 @@ class Myself(Part):
         return mint_id(milliseconds, self._rng)
 
     def show_token(self, token: str, now: float) -> None:
-        """Tell everybody under which token this node leads, or led last.
+        """Tell all members under which token this node leads, or led last.
 
-        Who is alone tells it when it has company (`tell_token`): what rests on a view that only this
-        node has must not reach the others. A founder's record shows it before anybody can have heard.
+        A node that is alone defers that until another member is present (`tell_token`): what rests on a
+        view that it has alone must not reach others. Only a founder's first record shows its token at once,
+        as no other node can have heard of that record yet.
         """
         self._marks[TOKEN_TAG] = token
         if self._table.present_count == 1 and self.record is not None and self.record.since == now:
@@ -183,7 +184,7 @@ class Myself(Part):
         self._say_more(now)
 
     def publish(self, now: float) -> None:
-        """Put the own record into the table and tell everybody."""
+        """Put the own record into the table and tell all members."""
         assert self.id is not None
         old = self.record
         meta = encode_meta(self.tags, self.id, self.boot, self._marks)
@@ -225,7 +226,7 @@ class Myself(Part):
         self.publish(now)
 
     def refute(self, incarnation: int, now: float, id: str | None = None) -> None:
-        """Somebody says something wrong about this node at `incarnation`: outbid it.
+        """Another node says something wrong about this one, at `incarnation`: outbid it.
 
         Also by id, where another process is said to have taken this one's place.
         """
@@ -248,7 +249,7 @@ class Myself(Part):
         self._accused = 0
 
     def _be_reborn(self, now: float) -> None:
-        """Somebody has driven the incarnation to where nobody believes it: go on as a new process."""
+        """The incarnation was driven to where no member believes it: go on as a new process."""
         self.boot = mint_boot(self._rng)
         self.incarnation = 1
         self.mint(now, self._table.newest_minted)

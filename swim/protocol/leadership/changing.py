@@ -1,8 +1,8 @@
 """Requests to change the voters: from any member, or from outside, on a stream of their own.
 
-A first request gets the state, with a ticket that is good for one request; so a request that somebody has
+A first request gets the state, with a ticket that is good for one request; so a request that was
 recorded does nothing when it comes again. It also names the configuration that it replaces: of two that
-are made at once, one is refused. Only the leader carries out a change; others say who leads.
+are made at once, one is refused. Only the leader carries out a change; other members say which one leads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who votes for the leader, and how long a lease lasts: numbered, since a running cluster may change it."""
+"""The voters, and how long a lease lasts: numbered, since a running cluster may change them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ABSENT", "Configuration", "founding_configuration", "read_configurat
 _DIGEST_SIZE = 4
 _VOTERS_MAX = 64
 ABSENT = "\0"
-"""Before the name of an old voter of which it is not known whether it lives: nobody has such a name."""
+"""Before the name of an old voter of which it is not known whether it lives: no member has such a name."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Configuration:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """All who vote, each once."""
+        """All members that vote, each once."""
         return tuple(name for name in dict.fromkeys(self.voters + self.old) if not name.startswith(ABSENT))
 
     @cached_property

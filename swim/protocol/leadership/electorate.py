@@ -100,7 +100,7 @@ class Electorate(Part):
     # --- voting
 
     def vote(self, claim: Claim, asker: Record, floor: str, now: float) -> Claim | None:
-        """This node's answer to ASK or TRY. A change is taken over from whoever gets the lease."""
+        """This node's answer to ASK or TRY. A change is taken over from the asker that gets the lease."""
         configuration = self.configuration
         theirs = self._newer(read_configuration(claim.setup), now) if claim.setup else None
         if theirs is not None:
@@ -240,7 +240,7 @@ class Electorate(Part):
     # --- comparing
 
     def update(self, now: float) -> None:
-        """Follow the table: does everybody show the same? And is the holder's process still there?"""
+        """Follow the table: do all members show the same voters? And is the holder's process still there?"""
         if self._timers.when("who") is None:
             self._ask_holder(now)
         mine = self.configuration.tag

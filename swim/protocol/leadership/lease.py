@@ -2,9 +2,9 @@
 
 After PaxosLease (Trencseni, Gazso, Reinhardt 2012): no disk, no clocks that agree. A node that wants to
 lead first asks all voters whether they would grant it the lease (TRY), which changes nothing anywhere: so
-one that is cut off, or is only mistaken about the others, mints no token and outbids nobody, however long
-that lasts (as in Raft's PreVote). Only when a majority would, it mints the token of its term and asks for
-the lease (ASK). It asks again every L/3 while it holds it. A voter (`voting`) grants the lease to one
+one that is cut off, or is only mistaken about the others, mints no token and outbids no leader, however
+long that lasts (as in Raft's PreVote). Only when a majority would, it mints the token of its term and asks
+for the lease (ASK). It asks again every L/3 while it holds it. A voter (`voting`) grants the lease to one
 process at a time.
 
 **Why two leases cannot overlap.** Let every clock run at a rate between 1 - r and 1 + r of true time. A
@@ -12,7 +12,7 @@ voter that receives a question at true time v and grants it promises nothing to 
 has passed on its own clock, which is at v + L / (1 + r) at the earliest. The asker counts that promise
 for (1 - m) L from when it *sent* that very round, at true time s <= v, so until s + (1 - m) L / (1 - r) at
 the latest. That is no later than v + L / (1 + r) if m >= 2r / (1 + r): 1.98 % for clocks that are 1 %
-off; m is 3 %. So at any instant at which somebody counts a promise, the voter is bound by it: it has
+off; m is 3 %. So at any instant at which an asker counts a promise, the voter is bound by it: it has
 not promised the same to anybody else for that instant. A holder counts promises of a majority, and two
 majorities share a voter, so there are no two holders at one instant. What this rests on:
 
@@ -36,13 +36,13 @@ token that it has granted to others, and the token is minted above those. As two
 next holder's token is above as long as that voter's process lives. If it does not, tokens still rise by wall
 time: no term begins from a round that is older than L/3, the token is minted after that round was sent, and a
 voter that was started again is silent for L. So the new token is minted at least 2L/3 after the voter's old
-process granted any: it is above unless the two leaders' clocks differ by more, and nobody who lives has heard
+process granted any: it is above unless the two leaders' clocks differ by more, and no live member has heard
 of the old one. A token that cannot have been minted yet could never be surpassed: a question with one is not
 granted, and a grant with one is not counted, as if lost. A token that was granted but never led (`led`) is
 surpassed by the next one that asks, but ends no term: where two ask at once, the loser's may be the higher.
 
 The holder shows its token in its tags (`_token`), told once by the flood, and takes it away when it has lost
-the lease; so members that do not vote know who leads without a message per renewal. A holder is not
+the lease; so members that do not vote know the leader without a message per renewal. A holder is not
 displaced by a lower id; only holders raise the floor. One whose id is below the floor of others cannot be
 followed by them: it is told so, takes a fresh id, and asks anew.
 """
@@ -119,7 +119,7 @@ class Lease(Part):
         self._first = 0
         """The first round under this token."""
         self.unrenewed: tuple[str, ...] = ()
-        """Who did not renew the last lease."""
+        """The voters that did not renew the last lease."""
         self._led = False
         """There was a term since anything was freed."""
         self._clean_until = -math.inf
@@ -297,7 +297,7 @@ class Lease(Part):
             self._question(name, ClaimKind.TRY, now)
 
     def _repeat(self, now: float) -> None:
-        """Packets get lost: whoever has not answered is asked once more, in the same round."""
+        """Packets get lost: voters that have not answered are asked once more, in the same round."""
         if self._holds or self._round not in self._sent:
             return
         self._timers.set("again", now + self._third / _REPEATS, self._repeat)
@@ -471,7 +471,7 @@ class Lease(Part):
     def _give_way(self, now: float) -> None:
         """This round failed: ask again when enough of the grants to others have run out.
 
-        What was granted is freed, since others may ask as well, so that nobody gets a majority: the
+        What was granted is freed, since others may ask as well, so that none gets a majority: the
         next question comes after a random time, which grows.
         """
         self._timers.cancel("again")

@@ -1,6 +1,6 @@
-"""Claims between processes: each says who sends it to whom, so that it counts nowhere else and never again.
+"""Claims between processes: each names its sender and its receiver, and counts nowhere else and never again.
 
-Packets can be repeated by whoever is in their way, sent back to their sender, or sent on from another
+Packets can be repeated by anybody on their way, sent back to their sender, or sent on from another
 address; with keys nothing of that is noticed where they are opened. So a claim bears a digest of the
 cluster's label, and of the names and processes of its sender and its receiver. Only a question that changes
 nothing may be for whatever process has the name: its answer tells which that is.
@@ -29,7 +29,7 @@ class Post(Part):
     def __init__(self, context: Context, myself: Myself) -> None:
         super().__init__(context)
         self.process = mint_boot(self._rng).encode()
-        """This one. (Not its boot, which is taken anew when somebody has used up its incarnations.)"""
+        """This one. (Not its boot, which is taken anew when its incarnations have been used up.)"""
         self._myself = myself
 
     def send(self, claim: Claim, to: Record, process: bytes = b"") -> None:

@@ -1,4 +1,4 @@
-"""Whose turn it is to ask the voters for the lease, as far as this node can tell."""
+"""Which member's turn it is to ask the voters for the lease, as far as this node can tell."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Queue(Part):
 
     @property
     def ahead(self) -> tuple[str, ...]:
-        """Those whose turn comes before this node's."""
+        """The members that have their turn before this node."""
         return self._ahead or ()
 
     def _before_me(self) -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""Who leads: a pure function of the table and the floor."""
+"""Which member leads: a pure function of the table and the floor."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Leadership(Part):
         """Another member's floor, whose leader is present in this node's view too.
 
         Where that one counts as dead it is being told so, and refutes; until then to follow its floor
-        would be to queue behind nobody, and to lead again.
+        would be to queue behind no member, and to lead again.
         """
         if floor > self.floor:
             self._raise(floor, now)
@@ -142,8 +142,8 @@ class Leadership(Part):
 class HolderLeads(Leadership):
     """With voters: the leader is the member that shows that it holds the lease.
 
-    One that is suspected for longer than the lease lasts does not count: nobody may have heard of a
-    renewal. `acts`: does this node hold the lease itself? `why_none`: in words. `length`: of a lease.
+    One that is suspected for longer than the lease lasts does not count: it is possible that it has
+    not renewed. `acts`: does this node hold the lease itself? `why_none`: in words. `length`: of a lease.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class HolderLeads(Leadership):
             super().hear_floor(floor, now)
 
     def believes(self, floor: str, teller: str) -> bool:
-        """Holders raise it, and nobody else: those of other voters do not count here."""
+        """Only holders raise it; those of other voters do not count here."""
         record = self._table.get(teller)
         return record is not None and record.voters == self._myself.voters
 
@@ -200,7 +200,7 @@ class HolderLeads(Leadership):
             return False
         followed = self.leader is not None and self.leader.id == record.id and record.token == self._token
         if record.voters != self._myself.voters and not followed:
-            return False  # whoever is followed may just have changed the voters, or this node has
+            return False  # but the leader that is followed may just have changed the voters, or this node has
         if record.state is not MemberState.SUSPECT:
             return True
         until = record.since + self._length()

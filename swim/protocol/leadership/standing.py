@@ -1,4 +1,4 @@
-"""What a node says of its lease to people: who grants it, what is in the way, and for how long."""
+"""What a node says of its lease to people: which voters grant it, what is in the way, and for how long."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Tenure(Part):
         self._starts = TokenBucket(_TERMS_PER_S, _TERMS_BURST)
         self._rounds: dict[int, float] = {}
         self._confirmed: dict[str, float] = {}
-        """Who follows this node, as of when it was asked."""
+        """The members that follow this node, as of when they were asked."""
         self._losing_touch: float | None = None
         self._gap = _FIRST_GAP_S
 
@@ -156,7 +156,7 @@ class Tenure(Part):
             self._leadership.update(now)
 
     def _settled(self) -> float:
-        """When sides that have just met know of each other who has led there: a term can wait for that."""
+        """When two sides that have just met know which leader the other had: a term can wait for that."""
         alone = self._table.present_count == 1
         return -math.inf if alone else self._table.returned_at + _SETTLE_S
 

@@ -1,4 +1,4 @@
-"""A voter: whom it has granted the lease, and until when. One per process, and nothing on disk."""
+"""A voter: to which process it has granted the lease, and until when. One per process, nothing on disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Holder", "Voter"]
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whom a voter has granted the lease: a process, and as which member it is known."""
+    """The process to which a voter has granted the lease, and as which member it is known."""
 
     process: bytes
     name: str
@@ -28,7 +28,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """The highest that was granted, for whom; `led`: it is known that there was such a term."""
+    """The highest token that was granted, and its owner; `led`: it is known that there was such a term."""
 
     text: str = ""
     owner: bytes = b""

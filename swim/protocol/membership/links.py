@@ -1,4 +1,4 @@
-"""Is it me? What a node knows of its own links, before it judges alone or asks to be taken back."""
+"""This node's own links: are they sound? It has to know before it judges alone, or asks to be taken back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Links(Part):
         self._ask = ask
         self._heard = -math.inf
         self._unanswered: float | None = None
-        """Since when: the first ping that nobody's answer followed. Both are of the attention clock."""
+        """When the first ping was sent that no member's answer followed. Both are of the attention clock."""
         self._testing: float | None = None
         self._sound_since: float | None = None
         self._can_test = False
@@ -60,7 +60,7 @@ class Links(Part):
         self._heard = self._attention(now)
 
     def deserted(self) -> float | None:
-        """Since when nobody answers, nor says anything by itself, by the attention clock."""
+        """Since when no member answers, nor says anything by itself, by the attention clock."""
         return None if self._unanswered is None else max(self._unanswered, self._heard)
 
     def cut_off(self, now: float) -> None:
@@ -68,7 +68,7 @@ class Links(Part):
         self._myself.note_cut_off(now)
 
     def test(self, now: float) -> None:
-        """Ping this node itself: what does not even come back from there is nobody else's fault."""
+        """Ping this node itself: when that is not answered, the fault is no other member's."""
         if self._testing is None:
             self._testing = now
             if not self._ask(self._name, self._myself.address, now, self._passed, self._failed):

@@ -2,13 +2,13 @@
 
 Which of two stays, both compute from what they say of themselves (`Standing`):
 
-- The one that has been a member for longer stays: nobody takes a name from a member by joining elsewhere.
+- The one that has been a member for longer stays: no process takes a name from a member by joining elsewhere.
 - But a process that was let in because the cluster had given up the earlier one stays in its place: it is in
-  all views, and whoever started it meant it as the successor. So a member that wakes up after it was
+  all views, and the operator who started it meant it as the successor. So a member that wakes up after it was
   declared dead, and finds its name taken meanwhile, is the one that ends.
 
-Hearsay ends nothing. News of a rival makes this node call it over TCP, where it says to be; whoever is not
-there, or does not answer to the name, is outbid. This node ends only when the one that stays has in turn
+Hearsay ends nothing. News of a rival makes this node call it over TCP, where it says to be; a rival that is
+not there, or does not answer to the name, is outbid. This node ends only when the one that stays has in turn
 called it at its own address: in its answer it repeats the token that it was given there. Anything less is
 told (`NameDisputed`) and lived with.
 """
@@ -52,7 +52,7 @@ class _Rival:
     address: Address
     since: float
     incarnation: int = 0
-    """Of the news about it; and its id there: what has to be outbid if nobody is there."""
+    """Of the news about it; and its id there: what has to be outbid if there is no such process."""
     id: str | None = None
     calls: int = 0
     calling: bool = False
@@ -161,7 +161,7 @@ class Naming(Part):
             self._wait_and_see(rival, now)
 
     def _nobody(self, rival: _Rival, now: float) -> None:
-        """Whoever had the name there is gone: what is said of it is outbid."""
+        """The process that had the name there is gone: what is said of it is outbid."""
         self._forget(rival)
         if rival.incarnation:
             self._myself.refute(rival.incarnation, now, rival.id)
@@ -231,5 +231,5 @@ class Naming(Part):
         )
 
     def _token(self, boot: bytes) -> bytes:
-        """What a process of this boot is given here; nobody else can know it."""
+        """What a process of this boot is given here; no other process can know it."""
         return blake2b(boot, key=self._secret, digest_size=8).digest()

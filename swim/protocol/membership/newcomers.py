@@ -1,7 +1,8 @@
-"""Members that somebody speaks of and that this node does not know: some are believed, others have to answer.
+"""Members that others speak of and that this node does not know: some are believed, others have to answer.
 
-Whoever joins tells of itself, and is told of by few: that is believed. A crowd of members out of nowhere is
-either a cluster that meets this one, and then each of them answers a ping; or made up, and then nobody does.
+A node that joins tells of itself, and few others tell of it at a time: that is believed. A crowd of unknown
+members is either a cluster that meets this one, and then each of them answers a ping; or it is made up, and
+then none does.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _AGAIN_S = 0.5
 
 
 class Newcomers(Part):
-    """The waiting room. The newest are asked first, so that a crowd does not keep out who comes after it."""
+    """Members that wait to be asked: the newest first, so that a crowd does not keep out those after it."""
 
     def __init__(self, context: Context, ask: Ask, admit: Callable[[Alive, float], None]) -> None:
         super().__init__(context)

@@ -1,7 +1,7 @@
 """When a member that the others have given up is one again: at once, unless it would only go again.
 
-The member itself decides, by the answers to its own pings. So there is one that knows, all others take it
-back with its word, and nobody's word keeps it out. It waits, and says nothing meanwhile:
+The member itself decides, by the answers to its own pings: it alone knows its links. The others take it back
+when it says that it is alive, and what others say does not keep it out. It waits, and says nothing meanwhile:
 
 - While its packets get lost although others answer: it would be given up for its quality again.
 - When it was given up for the third time within a minute, until its links have been whole for some seconds.
@@ -72,7 +72,8 @@ class Readmission(Part):
     def refused(self, by: str, now: float) -> None:
         """Another takes this node's id for one of the future, and what it says of itself for nothing.
 
-        Whose clock is wrong, nobody can tell. But when this one's has been set right, a fresh id will do.
+        Which of the two clocks is wrong cannot be told. But when this node's has been set right, a fresh id
+        will do.
         """
         id = self._myself.id
         if id is None or self._myself.leaving:
@@ -90,7 +91,9 @@ class Readmission(Part):
         if self._links.bad:
             return "most of its packets get lost"
         whole = not self._myself.cut_off or now - self._myself.cut_off[-1] >= _WHOLE_S
-        whole = whole or now - self._deaths[-1] >= _WHOLE_MAX_S  # whoever told it can be talked to since then
+        whole = (
+            whole or now - self._deaths[-1] >= _WHOLE_MAX_S
+        )  # since then at least the member that told it can be talked to
         if len(self._deaths) == _FLAPS and now - self._deaths[0] < _FLAPPING_S and not whole:
             return f"its links were cut {_FLAPS} times within a minute"
         return ""

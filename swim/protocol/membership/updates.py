@@ -81,7 +81,7 @@ class Membership(Part):
     ) -> None:
         """`source`: where the packet came from, when it came in a packet. `answered`: a ping, lately.
 
-        Without `spread` the news is not passed on: whoever joins learns nothing that is news to others.
+        Without `spread` the news is not passed on: what a joining node learns is no news to others.
         """
         known = self._table.get(news.node)
         if known is not None and known.present and known.same_as(news):
@@ -137,7 +137,7 @@ class Membership(Part):
             self._dissemination.news(record.name, record.as_alive(), now)
 
     def _contest(self, claim: Record, name: str, address: Address, now: float) -> None:
-        """Somebody claims the name or the address of a present member: ask who is there."""
+        """News gives the name or address of a present member to another process: ask which one is there."""
         if claim.name in self._contested:
             return
 
@@ -160,7 +160,7 @@ class Membership(Part):
         later = _minted_later(new.id, old.id)
         if later is not None:
             return later  # another process: the later one, even if it lost its incarnation
-        # Ids that applications pin say nothing of order; incarnations do, until somebody exhausts them.
+        # Ids that applications pin say nothing of order; incarnations do, until they are exhausted.
         return new.incarnation > old.incarnation or old.incarnation > INCARNATION_MAX // 2
 
     def _another_process(self, old: Record, new: Record) -> bool:
@@ -180,7 +180,7 @@ class Membership(Part):
             self._myself.refute(record.incarnation, now, record.id)
 
     def suspect(self, news: Suspect, now: float) -> None:
-        """Somebody's word that a member does not answer."""
+        """Another member says that a member does not answer."""
         if not self._sane(news.node, news.incarnation):
             return
         if news.node == self._name:
@@ -203,7 +203,7 @@ class Membership(Part):
             self._change(old, old.become(MemberState.DEAD, now), now, reason="told")
 
     def dead(self, news: Dead, now: float, source: Address | None = None) -> None:
-        """Somebody's word that a member is dead, or its own that it leaves.
+        """Another member says that a member is dead, or a member says itself that it leaves.
 
         `source`: where the packet came from, when it came in a packet.
         """
@@ -219,14 +219,16 @@ class Membership(Part):
             mine = self._myself.record
             refuted = mine is not None and mine.present and mine.incarnation > news.incarnation
             if source is not None and mine is not None and refuted and not self._myself.held:
-                self.correct(source, mine.as_alive(), now)  # no flood goes to whoever counts as dead here
+                self.correct(
+                    source, mine.as_alive(), now
+                )  # no flood goes to a member that counts as dead here
             return
         state = MemberState.LEFT if news.sender == news.node else MemberState.DEAD
         old = self._table.get(news.node)
         if old is None or news.incarnation < old.incarnation:
             return
         if _minted_later(old.id, unpack_id(news.id)):
-            return  # who has the name now may have the same incarnation as the one that died
+            return  # the process that has the name now may have the same incarnation as the one that died
         if old.solo:
             self._table.put(old.become(state, now, news.incarnation), now)  # now others say so too
         elif can_change(old.state, old.incarnation, state, news.incarnation):
@@ -247,7 +249,7 @@ class Membership(Part):
         return record.as_alive() if record.present else record.as_dead(self._name)
 
     def correct(self, address: Address, message: Alive | Dead, now: float) -> None:
-        """Answer what is out of date: not all of it, for whoever forges an address makes much of little."""
+        """Answer what is out of date, within a limit: forged addresses could make much out of little."""
         if self._corrections.take(now):
             self._outbox.send(address, message)
         else:
@@ -403,7 +405,7 @@ class Membership(Part):
 
 
 def _minted_later(one: str | None, other: str | None) -> bool | None:
-    """Was this id minted after the other? None where nobody can tell: ids that are pinned have no order."""
+    """Was this id minted after the other? None where that cannot be told: pinned ids have no order."""
     if one is None or other is None or not is_minted(one) or not is_minted(other):
         return None
     return one > other

@@ -7,6 +7,6 @@ is an update; another boot under the name is another process, and the earlier on
 `table` has one immutable record for each member, replaced as a whole, and the indexes that the parts need.
 Its *view hash* covers what members must agree on (names, ids, incarnations, addresses, tags of the present
 ones), one share for each record, so that it costs nothing to keep up to date. Dead records are kept for a
-day, bounded in number: a death must not be forgotten while somebody's old table could bring its victim back
-to life.
+day, bounded in number: a death must not be forgotten while an old table of another node could bring its
+victim back to life.
 """

@@ -1,4 +1,4 @@
-"""Who observes whom, and along which paths news is flooded: k hash rings over the members' names.
+"""Which member observes which, and along which paths news is flooded: k hash rings over the members' names.
 
 On every ring a member observes the members that follow it, up to and including the next of our
 own: foreign members cannot observe, so each has an own observer on every ring too. Where they are
@@ -142,7 +142,7 @@ class Rings:
         return list(found)
 
     def subjects(self, name: str) -> tuple[str, ...]:
-        """Whom this member observes, each once."""
+        """The members that this one observes, each once."""
         found: dict[str, None] = {}
         for ring in range(len(self._rings)):
             found |= dict.fromkeys(self.foreign_successors(name, ring))
@@ -150,7 +150,7 @@ class Rings:
         return tuple(found)
 
     def observers(self, name: str) -> tuple[str, ...]:
-        """Who observes this member, each once, in an order that all nodes with this view agree on."""
+        """The observers of this member, each once, in an order that all nodes with this view agree on."""
         cached = self._observers.get(name)
         if cached is None:
             found, own = dict[str, None](), self._own.get(name, True)

@@ -176,10 +176,10 @@ class MemberTable:
         """When a member came that is not the newest: one that was given up, or one of another cluster."""
         self.newest_minted = ""
         self.newest_token = ""
-        """The highest fencing token heard of; kept up by `Membership` and `Myself`, who know the time."""
+        """The highest fencing token heard of; kept up by `Membership` and `Myself`, which know the time."""
         self._records: dict[str, Record] = {}
         self._names: dict[Address, tuple[str, ...]] = {}
-        self._ids: list[tuple[str, str]] = []  # of those who may lead
+        self._ids: list[tuple[str, str]] = []  # of the members that may lead
         self._pinned: list[tuple[str, str]] = []
         self._versions = Counter[bytes]()
         self._states = dict.fromkeys(MemberState, 0)
