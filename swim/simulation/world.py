@@ -5,10 +5,8 @@ See the package's docstring for an example.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from random import Random
-from typing import Any, NoReturn
+from typing import Any
 
 from swim.config import Config
 from swim.events import Event
@@ -17,6 +15,7 @@ from swim.protocol.node import Node, Request
 from swim.simulation.assembly import assemble
 from swim.simulation.carriage import Carriage
 from swim.simulation.checks import check_duration, check_positive, check_share
+from swim.simulation.course import Course
 from swim.simulation.fast import ObjectCodec
 from swim.simulation.faults import Faults
 from swim.simulation.host import Host, SimulatedNode
@@ -24,7 +23,7 @@ from swim.simulation.invariants import Invariants
 from swim.simulation.kept import KeptStream, probe, send_over_stream
 from swim.simulation.mail import Channels
 from swim.simulation.network import Fabric, Network
-from swim.simulation.schedule import Clock, Schedule
+from swim.simulation.schedule import Clock
 from swim.simulation.streams import Exchange
 from swim.simulation.trace import Record, Trace
 from swim.simulation.views import agree, describe
@@ -37,7 +36,7 @@ PORT = 7946
 EPOCH = 1_700_000_000.0
 
 
-class World(Faults, Carriage):
+class World(Course, Faults, Carriage):
     """A cluster in virtual time. Everything in it follows from `seed` and the other arguments.
 
     `drift` and `skew` bound how far the hosts' clocks are off: their rate, and their wall time in
@@ -68,9 +67,8 @@ class World(Faults, Carriage):
         network = network or Network.lan()
         check_share("drift", drift)
         check_duration("skew", skew)
-        self.seed = seed
         self.config = config or (Config.wan() if network.regions > 1 else Config.lan())
-        self.options = {
+        options: dict[str, object] = {
             "seed": seed,
             "network": network,
             "config": self.config,
@@ -78,10 +76,10 @@ class World(Faults, Carriage):
             "drift": drift,
             "skew": skew,
         }
-        self.schedule = Schedule()
+        trace = Trace(whole_packets=not fast, keep_events=keep_events)
+        super().__init__(seed, trace, options, replay)
         self.fabric = Fabric(network, self.random("network"), self.random("geography"))
         self.nodes: dict[str, SimulatedNode] = {}
-        self.trace = Trace(whole_packets=not fast, keep_events=keep_events)
         self.watchers: list[Callable[[SimulatedNode, Event], None]] = []
         self.listeners: list[Callable[[SimulatedNode, Message], None]] = []
         self.messages: list[tuple[float, str, Message]] = []
@@ -95,7 +93,6 @@ class World(Faults, Carriage):
         self._skew = skew
         self._codec = codec
         self._build = build or Node
-        self._replay = replay or os.environ.get("PYTEST_CURRENT_TEST")
         self._hosts: dict[str, Host] = {}
         self._listeners: dict[Address, SimulatedNode] = {}
         self._reserved: dict[str, Address] = {}
@@ -104,54 +101,7 @@ class World(Faults, Carriage):
         self._clocks = self.random("clocks")
         self.invariants = Invariants(self)
 
-    def __repr__(self) -> str:
-        return f"World({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
-
-    # --- time and chance
-    @property
-    def now(self) -> float:
-        """True time, in seconds since the world began."""
-        return self.schedule.now
-
-    def random(self, label: str) -> Random:
-        """A generator of its own for every purpose, so that one more user changes no other."""
-        return Random(f"{self.seed}:{label}")
-
-    def after(self, delay: float, action: Callable[..., object], *args: Any) -> None:
-        """Arrange for something to be done, in so many seconds."""
-        check_duration("delay", delay)
-        self.schedule.after(delay, action, *args)
-
-    def every(self, interval: float, action: Callable[[], object]) -> None:
-        """Do it again and again."""
-        check_positive("interval", interval)
-
-        def again() -> None:
-            action()
-            self.schedule.after(interval, again)
-
-        self.schedule.after(interval, again)
-
-    def run(self, seconds: float) -> None:
-        """Let time pass."""
-        check_duration("seconds", seconds)
-        try:
-            self.schedule.run(self.now + seconds)
-        except Exception as error:
-            error.add_note(self.report())
-            raise
-
-    def run_until(self, predicate: Callable[[], bool], limit: float, step: float = 0.05) -> float | None:
-        """Let time pass until the predicate, asked every `step`, holds. Seconds taken, or None."""
-        check_duration("limit", limit)
-        check_positive("step", step)
-        start = self.now
-        while not predicate():
-            if self.now - start >= limit:
-                return None
-            self.run(step)
-        return self.now - start
-
+    # --- time
     def run_until_converged(self, limit: float, step: float = 0.05) -> float:
         """Let time pass until all running nodes have the same view and leader; seconds taken.
 
@@ -316,19 +266,6 @@ class World(Faults, Carriage):
     def describe(self) -> str:
         """Every node's view on a line, for people."""
         return "\n".join(map(describe, self.nodes.values()))
-
-    def report(self) -> str:
-        """What somebody needs who has to find out what went wrong."""
-        replay = f"\nreplay: {self._replay}" if self._replay else ""
-        return f"{self!r}{replay}\nat {self.now:.6f}; last:\n{self.trace.tail()}"
-
-    def fail(self, why: str) -> NoReturn:
-        """Raise AssertionError, with the seed and what happened last."""
-        raise AssertionError(f"{why}\n{self.report()}")
-
-    def note(self, text: str) -> None:
-        """Write a line into the trace."""
-        self.trace.note(self.now, text)
 
     # --- what the nodes' kernels use
     def listener(self, address: Address) -> SimulatedNode | None:
