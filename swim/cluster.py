@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
@@ -22,8 +20,9 @@ from swim.runtime.clock import NodeClock
 from swim.runtime.driver import Driver, running
 from swim.runtime.feeds.inbox import MessageStream
 from swim.runtime.feeds.subscriptions import EventStream
+from swim.runtime.host import SocketHost
+from swim.runtime.network import Transport, simulated_host
 from swim.runtime.sockets.resolve import Seeds, advertised_address, require_reachable, resolve_one
-from swim.runtime.sockets.transport import open_transport
 from swim.runtime.voters import ask_at, change_voters
 from swim.statistics import Statistics
 from swim.types import Address, Explanation, Leadership, Member, Term
@@ -56,7 +55,7 @@ async def open_cluster(
     allowed_networks: Sequence[str] = (),
     config: Config | None = None,
     on_bound: Callable[[Address], None] | None = None,
-    wall: Callable[[], float] = time.time,
+    wall: Callable[[], float] | None = None,
     rng: random.Random | None = None,
 ) -> AsyncIterator[Cluster]:
     """Become a member of a cluster for as long as the body runs, then leave gracefully.
@@ -96,7 +95,7 @@ async def open_cluster(
         allowed_networks: CIDR, such as ``10.0.0.0/8``; only these may talk to us and be members.
         config: `Config.lan()` by default.
         on_bound: Called with the advertised address once bound, before the cluster is looked for.
-        wall: Seconds since the epoch, for ids and for noticing wrong clocks.
+        wall: Seconds since the epoch, for ids and for noticing wrong clocks; by default `time.time`.
         rng: For everything that is left to chance, except for nonces and keys.
 
     Raises:
@@ -112,24 +111,21 @@ async def open_cluster(
     """
     config = config or Config.lan()
     _check_names(name, voters)
-    keyring = _keyring(keys)
+    host = simulated_host.get() or SocketHost()
+    keyring = _keyring(keys, host.random_bytes)
     codec = Codec(label=label, keyring=keyring)
     networks = Networks(allowed_networks)
     known_seeds = Seeds(seeds)
-    with closing(open_transport(*await resolve_one(bind))) as transport:
-        seed_addresses = await known_seeds.resolve(transport.family)
-        if seeds and not seed_addresses:
-            raise JoinError(f"none of the seeds resolves ({known_seeds.describe_problems()})")
-        address = await advertised_address(advertise, transport, seed_addresses)
-        require_reachable(address, seed_addresses)
-        clock = NodeClock()
+    with closing(host.open_transport(*await resolve_one(bind))) as transport:
+        address, seed_addresses = await _locate(transport, advertise, known_seeds)
+        clock = NodeClock(host.suspended)
         node = Node(
             str(address) if name is None else name,
             address,
             config=config,
             codec=codec,
-            rng=rng or random.Random(os.urandom(32)),
-            wall=lambda now: wall() + (now - clock.now()),
+            rng=rng or random.Random(host.random_bytes(32)),
+            wall=lambda now: (wall or host.wall)() + (now - clock.now()),
             tags=tags,
             pinned_id=id,
             voters=voters,
@@ -138,10 +134,12 @@ async def open_cluster(
         )
         if on_bound is not None:
             on_bound(address)
-        driver = Driver(node, transport, known_seeds, networks, clock, advertised=advertise is not None)
+        fixed = advertise is not None
+        driver = Driver(node, transport, known_seeds, networks, clock, host.random_bytes, advertised=fixed)
         async with running(driver, seed_addresses):
             _logger.info("%s: a member, at %s", node.name, address)
-            yield Cluster(driver, keyring)
+            host.opened(cluster := Cluster(driver, keyring))
+            yield cluster
 
 
 class Cluster:
@@ -441,7 +439,7 @@ class Cluster:
             if address == self.address:
                 await trio.lowlevel.checkpoint()
                 return self._driver.receive_request(UserMessage(payload), self.address)
-            return await ask_at(address, payload, codec)
+            return await ask_at(address, payload, codec, self._driver.transport.connect)
 
         await change_voters(ask, self.address, tuple(voters))
 
@@ -456,6 +454,18 @@ class Cluster:
         self._driver.stop()
 
 
+async def _locate(
+    transport: Transport, advertise: str | None, seeds: Seeds
+) -> tuple[Address, tuple[Address, ...]]:
+    """Where others find this node, and where it finds others. Raises `JoinError`."""
+    found = await seeds.resolve(transport.family)
+    if seeds.texts and not found:
+        raise JoinError(f"none of the seeds resolves ({seeds.describe_problems()})")
+    address = await advertised_address(advertise, transport, found)
+    require_reachable(address, found)
+    return address, found
+
+
 def _check_names(name: str | None, voters: Sequence[str]) -> None:
     if isinstance(voters, str):
         raise ValueError(f"voters are a list of names, not one text: [{voters!r}]")
@@ -468,10 +478,10 @@ def _check_names(name: str | None, voters: Sequence[str]) -> None:
         raise ValueError(f"a voter has one vote, but {', '.join(map(repr, twice))} is named more than once")
 
 
-def _keyring(keys: Sequence[bytes]) -> Keyring | None:
+def _keyring(keys: Sequence[bytes], random_bytes: Callable[[int], bytes]) -> Keyring | None:
     if isinstance(keys, (bytes, str)):
         raise KeyringError("keys are a list of keys, not one key: [key]")
-    return Keyring(keys, random_bytes=os.urandom) if keys else None
+    return Keyring(keys, random_bytes=random_bytes) if keys else None
 
 
 def _name(member: Member | str) -> str:

@@ -34,6 +34,7 @@ PACKAGES = {
     "swim.protocol.detector": 1_300,
     "swim.protocol.exchange": 830,
     "swim.protocol": 780,
+    "swim.runtime.network": 100,
     "swim.runtime.sockets": 550,
     "swim.runtime.feeds": 300,
     "swim.runtime.kept": 1_300,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,9 +26,8 @@ from swim.runtime.kept.sending import SendWindow
 from swim.runtime.kept.streams import KeptStreams
 from swim.runtime.leading import Leading
 from swim.runtime.logs import log_event
-from swim.runtime.sockets.connections import Connections
+from swim.runtime.network import Connections, Transport
 from swim.runtime.sockets.resolve import Seeds
-from swim.runtime.sockets.transport import Transport
 from swim.runtime.sockets.whereabouts import watch_address
 from swim.runtime.streams import Streams
 from swim.runtime.turns import Intake
@@ -68,6 +68,7 @@ class Driver:
         seeds: Seeds,
         networks: Networks,
         clock: NodeClock,
+        random_bytes: Callable[[int], bytes] = os.urandom,
         *,
         advertised: bool = False,
     ) -> None:
@@ -75,14 +76,14 @@ class Driver:
         self.node = node
         self.clock = clock
         self.transport = transport
-        networks.reaches = lambda address: transport.socket_address(address) is not None
+        networks.reaches = transport.reaches
         self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
         self.leading = Leading(node, clock, self.until, self._after_functions)
         self._seeds = seeds
         self._advertised = advertised
         connections = Connections(transport)
         self.inbox = Inbox(node.config.message_buffer, node.config.message_memory)
-        self.mail = Mail(node, self.inbox)
+        self.mail = Mail(node, self.inbox, random_bytes)
         self.mail.carry = self._carry
         self._intake = Intake(transport, node.knows)
         self._kept = KeptStreams(node, connections, self, self.mail)
@@ -286,9 +287,8 @@ class Driver:
     # --- datagrams and time
     @trio.lowlevel.enable_ki_protection
     async def _read(self) -> None:
-        udp = self.transport.udp.fileno()
         while True:
-            await trio.lowlevel.wait_readable(udp)
+            await self.transport.wait_readable()
             await self._advance(readable=True)
 
     @trio.lowlevel.enable_ki_protection

@@ -13,8 +13,7 @@ from swim.config import Config
 from swim.protocol.base.networks import Networks
 from swim.protocol.node import Request
 from swim.runtime.kept.streams import Guest, KeptStreams
-from swim.runtime.sockets.connections import Connections
-from swim.runtime.sockets.transport import Transport, normal_address
+from swim.runtime.network import Connection, Connections, Transport
 from swim.runtime.turns import Turns
 from swim.runtime.visits import Visit, Visits
 from swim.types import Address
@@ -64,26 +63,24 @@ class Streams:
     @trio.lowlevel.enable_ki_protection
     async def serve(self, nursery: trio.Nursery) -> None:
         """Accept streams until cancelled; each is served by a task in the nursery."""
-        listener = trio.socket.from_stdlib_socket(self._transport.listener)
         while True:
             try:
-                sock, sockaddr = await listener.accept()
+                stream = await self._transport.accept()
             except OSError as error:
                 # The connection is gone already, or the process has no file descriptor left for it.
                 self._connections.drop(f"accept-{errno.errorcode.get(error.errno or 0, 'error')}")
                 await trio.sleep(_EXHAUSTED_PAUSE)
                 continue
-            source = normal_address(sockaddr)
-            permitted = self._networks.permit(source.host)
-            visit = self._visits.admit(source) if permitted else None
+            permitted = self._networks.permit(stream.peer.host)
+            visit = self._visits.admit(stream.peer) if permitted else None
             if visit is None:
                 self._connections.drop("streams-max" if permitted else "stream-network")
-                sock.close()
+                stream.close()
                 continue
-            nursery.start_soon(self._serve_one, trio.SocketStream(sock), visit)
+            nursery.start_soon(self._serve_one, stream, visit)
 
     @trio.lowlevel.enable_ki_protection
-    async def _serve_one(self, stream: trio.SocketStream, visit: Visit) -> None:
+    async def _serve_one(self, stream: Connection, visit: Visit) -> None:
         guest = None
         async with self._connections.open(stream):
             try:
@@ -99,7 +96,7 @@ class Streams:
             if guest is not None:
                 await self._kept.attend(guest)
 
-    async def _answer(self, stream: trio.SocketStream, visit: Visit) -> Guest | None:
+    async def _answer(self, stream: Connection, visit: Visit) -> Guest | None:
         """One request and its answer; or the one who wants to keep this stream open."""
         data = await self._beginning(stream)
         opening = self._codec.kept_opening
@@ -110,7 +107,7 @@ class Streams:
         except DecodeError as error:
             answer = self._answers.receive_bad_stream(error, visit.source)
             if answer is not None:
-                await self._connections.write(stream, answer)
+                await stream.write(answer)
                 await self._say_goodbye(stream)
             return None
         if message is not None:
@@ -118,22 +115,20 @@ class Streams:
             reply = await self._turns.call(lambda: self._answers.receive_request(whole, visit.source))
             if reply is not None:
                 content = await self._turns.run(self._codec.streaming(reply, answering=True))
-                await self._connections.write(stream, content)
+                await stream.write(content)
         return None
 
-    async def _beginning(self, stream: trio.SocketStream) -> bytes:
+    async def _beginning(self, stream: Connection) -> bytes:
         """As much as is needed to tell a kept stream from a request."""
         data = b""
         while len(data) < len(self._codec.kept_opening) and self._codec.kept_opening.startswith(data):
-            more = await self._connections.read(stream)
+            more = await stream.read()
             if not more:
                 break
             data += more
         return data
 
-    async def _read_request(
-        self, stream: trio.SocketStream, visit: Visit, data: bytes
-    ) -> StreamMessage | None:
+    async def _read_request(self, stream: Connection, visit: Visit, data: bytes) -> StreamMessage | None:
         if not data:
             return None  # somebody looked whether we listen
         decoder = self._codec.stream_decoder(answering=False)
@@ -146,16 +141,16 @@ class Streams:
                 message = await self._turns.read(decoder, data)
                 if message is not None:
                     return message
-                data = await self._connections.read(stream)
+                data = await stream.read()
         finally:
             decoder.close()
 
-    async def _say_goodbye(self, stream: trio.SocketStream) -> None:
+    async def _say_goodbye(self, stream: Connection) -> None:
         # To close with unread input would reset the connection, and the answer might never be read.
         with trio.move_on_after(_GOODBYE_PATIENCE):
             await stream.send_eof()
             for _ in range(64):
-                if not await self._connections.read(stream):
+                if not await stream.read():
                     return
 
     # --- those that the node asks for
@@ -177,13 +172,13 @@ class Streams:
     async def _exchange(self, request: Request) -> StreamMessage:
         async with self._connections.open(await self._connections.connect(request.address)) as stream:
             content = await self._turns.run(request.codec.streaming(request.message))
-            await self._connections.write(stream, content)
+            await stream.write(content)
             with closing(self._codec.stream_decoder(answering=True)) as decoder:
                 return await self._read_answer(stream, decoder)
 
-    async def _read_answer(self, stream: trio.SocketStream, decoder: StreamDecoder) -> StreamMessage:
+    async def _read_answer(self, stream: Connection, decoder: StreamDecoder) -> StreamMessage:
         while True:
-            data = await self._connections.read(stream)
+            data = await stream.read()
             if not data:
                 raise ConnectionError("closed without a whole answer")
             message = await self._turns.read(decoder, data)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import trio
 
-from swim.runtime.sockets.transport import Transport
+from swim.runtime.network import Transport
 from swim.types import Address
 from swim.wire import StreamDecoder
 from swim.wire.messages import StreamMessage

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import trio
 
 from swim.errors import VotersError
 from swim.protocol.leadership.changing import read_state, request_for
+from swim.runtime.network import Connection, Traffic
+from swim.runtime.sockets.connections import SocketConnection
 from swim.types import Address
 from swim.wire import Codec, DecodeError
 from swim.wire.addresses import parse_address
@@ -76,11 +79,23 @@ def _leader_address(text: str, told_by: Address) -> Address:
         raise VotersError(f"{told_by} cannot say where the leader is: {error}") from None
 
 
-async def ask_at(address: Address, payload: bytes, codec: Codec) -> StreamMessage | None:
+async def connect_from_outside(address: Address) -> Connection:
+    """As nobody's node; the host may be a name. Raises OSError."""
+    stream = await trio.open_tcp_stream(address.host, address.port)
+    return SocketConnection(stream, address, Traffic())
+
+
+async def ask_at(
+    address: Address,
+    payload: bytes,
+    codec: Codec,
+    connect: Callable[[Address], Awaitable[Connection]] = connect_from_outside,
+) -> StreamMessage | None:
     """One request to the node at this address, and its answer. Raises `VotersError`."""
     try:
         with trio.fail_after(_ANSWER_PATIENCE):
-            return await _exchange(address, codec, UserMessage(payload))
+            with closing(await connect(address)) as stream:
+                return await _exchange(stream, address, codec, UserMessage(payload))
     except trio.TooSlowError:
         raise VotersError(f"{address} did not answer within {_ANSWER_PATIENCE:g} s") from None
     except (OSError, UnicodeError, trio.BrokenResourceError) as error:  # UnicodeError: a host that is no name
@@ -89,12 +104,13 @@ async def ask_at(address: Address, payload: bytes, codec: Codec) -> StreamMessag
         raise VotersError(f"the answer of {address} cannot be read: {error}") from None
 
 
-async def _exchange(address: Address, codec: Codec, request: UserMessage) -> StreamMessage:
-    async with await trio.open_tcp_stream(address.host, address.port) as stream:
-        decoder = codec.stream_decoder(answering=True)
-        await stream.send_all(codec.stream(request))
-        async for data in stream:
-            message = decoder.feed(bytes(data))
-            if message is not None:
-                return message
+async def _exchange(
+    stream: Connection, address: Address, codec: Codec, request: UserMessage
+) -> StreamMessage:
+    decoder = codec.stream_decoder(answering=True)
+    await stream.write(codec.stream(request))
+    while data := await stream.read():
+        message = decoder.feed(data)
+        if message is not None:
+            return message
     raise VotersError(f"{address} closed the connection: are the key and the label right?")

@@ -26,7 +26,8 @@ from swim.runtime.driver import Driver
 from swim.runtime.kept.keeper import Keeper
 from swim.runtime.kept.mail import _LEFT_MAX
 from swim.runtime.kept.sending import WINDOW_SIZE
-from swim.runtime.sockets.connections import acknowledged_bytes, all_acknowledged
+from swim.runtime.network import Traffic
+from swim.runtime.sockets.connections import SocketConnection
 from swim.runtime.sockets.transport import open_transport
 from swim.types import Address, Member
 from swim.wire import Codec, Keyring
@@ -559,14 +560,15 @@ async def test_what_was_acknowledged() -> None:
         listener.listen()
         stream = await trio.open_tcp_stream(*listener.getsockname())
         accepted, _ = listener.accept()
-        assert all_acknowledged(stream)
+        connection = SocketConnection(stream, Address(*listener.getsockname()), Traffic())
+        assert connection.all_acknowledged()
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         with trio.move_on_after(0.2):  # more than its buffer takes
             await stream.send_all(bytes(1 << 20))
-        assert not all_acknowledged(stream)
+        assert not connection.all_acknowledged()
         accepted.close()
         await trio.sleep(0.05)
-        assert not all_acknowledged(stream), "a reset connection acknowledges nothing"
+        assert not connection.all_acknowledged(), "a reset connection acknowledges nothing"
         await stream.aclose()
 
 
@@ -833,9 +835,9 @@ async def test_a_kernel_whose_buffers_are_full_of_messages_is_heard_all_the_same
         talk = keeper._talk
         assert talk is not None
         taken = -1
-        while taken < (taken := acknowledged_bytes(talk.stream)):  # noqa: ASYNC110
+        while taken < (taken := talk.stream.acknowledged_bytes()):  # noqa: ASYNC110
             await trio.sleep(0.2)
-        assert not all_acknowledged(talk.stream)
+        assert not talk.stream.all_acknowledged()
         before = peer.told(KERNEL)
         await peer.ask_kernel()
         knock = await peer.accept()
@@ -845,7 +847,7 @@ async def test_a_kernel_whose_buffers_are_full_of_messages_is_heard_all_the_same
         got = await receive_messages(stream, channel, 60, peer.early)
         assert [payload[:4] for _, payload in got] == [number.to_bytes(4, "big") for number in range(60)]
         # What it acknowledges while messages are on their way will do, too.
-        await until(lambda: all_acknowledged(talk.stream))
+        await until(lambda: talk.stream.all_acknowledged())
         before = peer.told(KERNEL)
         await peer.ask_kernel()
         await until(lambda: peer.told(KERNEL) > before)

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from swim.runtime.sockets.refusals import SentLog
-from swim.runtime.sockets.transport import Transport, open_transport
+from swim.runtime.sockets.transport import SocketTransport, open_transport
 from swim.types import Address
 from tests.icmp import Forger, why_no_forger
 
@@ -30,13 +30,13 @@ def forger() -> Iterator[Forger]:
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Transport, Transport]]:
+def pair() -> Iterator[tuple[SocketTransport, SocketTransport]]:
     """Both listen, so that every refusal is a lie."""
     with closing(open_transport("127.0.0.1", 0)) as a, closing(open_transport("127.0.0.1", 0)) as b:
         yield a, b
 
 
-async def refused(transport: Transport, now: float = 0.0) -> list[Address]:
+async def refused(transport: SocketTransport, now: float = 0.0) -> list[Address]:
     """What is believed of the errors that have arrived."""
     with trio.fail_after(60):
         await trio.lowlevel.wait_readable(transport.udp)
@@ -45,7 +45,7 @@ async def refused(transport: Transport, now: float = 0.0) -> list[Address]:
 
 
 async def test_made_up_icmp_that_quotes_no_datagram_is_counted(
-    forger: Forger, pair: tuple[Transport, Transport]
+    forger: Forger, pair: tuple[SocketTransport, SocketTransport]
 ) -> None:
     a, b = pair
     a.send(PING, b.address, 0.0)
@@ -59,7 +59,7 @@ async def test_made_up_icmp_that_quotes_no_datagram_is_counted(
 
 
 async def test_what_another_host_says_in_its_own_name_is_counted(
-    forger: Forger, pair: tuple[Transport, Transport]
+    forger: Forger, pair: tuple[SocketTransport, SocketTransport]
 ) -> None:
     a, b = pair
     a.send(PING, b.address, 0.0)
@@ -69,7 +69,7 @@ async def test_what_another_host_says_in_its_own_name_is_counted(
 
 
 async def test_a_whole_quotation_from_the_destination_is_believed_once(
-    forger: Forger, pair: tuple[Transport, Transport]
+    forger: Forger, pair: tuple[SocketTransport, SocketTransport]
 ) -> None:
     a, b = pair
     a.send(PING, b.address, 0.0)

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from swim.errors import AddressInUse
-from swim.runtime.sockets.transport import Transport, normal_address, open_transport, route_source
+from swim.runtime.sockets.transport import SocketTransport, normal_address, open_transport, route_source
 from swim.types import Address
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the ICMP error queue is Linux's")
@@ -31,12 +31,12 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Transport, Transport]]:
+def pair() -> Iterator[tuple[SocketTransport, SocketTransport]]:
     with closing(open_transport("127.0.0.1", 0)) as a, closing(open_transport("127.0.0.1", 0)) as b:
         yield a, b
 
 
-async def receive_one(transport: Transport) -> tuple[bytes, Address]:
+async def receive_one(transport: SocketTransport) -> tuple[bytes, Address]:
     with trio.fail_after(60):
         while True:
             await trio.lowlevel.wait_readable(transport.udp)
@@ -89,12 +89,12 @@ def test_not_an_address_of_this_machine() -> None:
     assert not isinstance(caught.value, AddressInUse)
 
 
-def test_sockets_are_not_inherited(pair: tuple[Transport, Transport]) -> None:
+def test_sockets_are_not_inherited(pair: tuple[SocketTransport, SocketTransport]) -> None:
     assert not pair[0].udp.get_inheritable()
     assert not pair[0].listener.get_inheritable()
 
 
-async def test_datagrams_and_their_count(pair: tuple[Transport, Transport]) -> None:
+async def test_datagrams_and_their_count(pair: tuple[SocketTransport, SocketTransport]) -> None:
     a, b = pair
     a.send(b"hello", b.address, 0.0)
     assert await receive_one(b) == (b"hello", a.address)
@@ -121,7 +121,7 @@ def test_no_segment_of_tcp_is_larger_than_a_datagram_whoever_connects(host: str)
                     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1_200
 
 
-def test_what_cannot_be_sent_is_counted(pair: tuple[Transport, Transport]) -> None:
+def test_what_cannot_be_sent_is_counted(pair: tuple[SocketTransport, SocketTransport]) -> None:
     a, b = pair
     a.send(bytes(70_000), b.address, 0.0)
     a.send(b"x", Address("::1", 9), 0.0)
@@ -144,7 +144,7 @@ async def test_the_kernel_says_where_nobody_listens(host: str) -> None:
 
 @linux_only
 async def test_an_error_about_one_does_not_lose_what_goes_to_another(
-    pair: tuple[Transport, Transport],
+    pair: tuple[SocketTransport, SocketTransport],
 ) -> None:
     a, b = pair
     with closing(open_transport("127.0.0.1", 0)) as c:

@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from swim.runtime.sockets import whereabouts
-from swim.runtime.sockets.transport import Transport, open_transport
-from swim.runtime.sockets.whereabouts import Whereabouts, is_local, watch_address
+from swim.runtime.sockets.transport import SocketTransport, is_local, open_transport
+from swim.runtime.sockets.whereabouts import Whereabouts, watch_address
 from swim.types import Address
 from tests.cluster.scripted import ScriptedNode
 
@@ -23,7 +23,7 @@ IS_GONE = "n: 198.51.100.7 is no address of this machine any more: others cannot
 
 
 @pytest.fixture
-def everywhere() -> Iterator[Transport]:
+def everywhere() -> Iterator[SocketTransport]:
     with closing(open_transport("0.0.0.0", 0)) as transport:
         yield transport
 
@@ -32,7 +32,7 @@ def everywhere() -> Iterator[Transport]:
 def routes(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """From where packets go to each host; to a host that is not there, there is no route."""
     found: dict[str, str] = {}
-    monkeypatch.setattr(whereabouts, "route_source", lambda target: found.get(target.host))
+    monkeypatch.setattr(SocketTransport, "route_source", lambda _, target: found.get(target.host))
     return found
 
 
@@ -48,7 +48,7 @@ def test_which_addresses_are_this_machines() -> None:
 
 
 def test_an_address_from_which_packets_go_to_some_of_the_others_stays(
-    everywhere: Transport, routes: dict[str, str], caplog: pytest.LogCaptureFixture
+    everywhere: SocketTransport, routes: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     routes |= {"10.0.0.8": "10.0.1.1", "10.0.0.9": HERE.host}
     assert Whereabouts("n", everywhere).look(HERE, OTHERS) is None
@@ -57,7 +57,7 @@ def test_an_address_from_which_packets_go_to_some_of_the_others_stays(
 
 @pytest.mark.parametrize("address", [GONE, HERE], ids=["gone", "not used any more"])
 def test_bound_to_a_wildcard_a_node_follows_the_route_to_the_others(
-    everywhere: Transport, routes: dict[str, str], caplog: pytest.LogCaptureFixture, address: Address
+    everywhere: SocketTransport, routes: dict[str, str], caplog: pytest.LogCaptureFixture, address: Address
 ) -> None:
     routes |= {"10.0.0.9": "10.0.1.1"}
     assert Whereabouts("n", everywhere).look(address, OTHERS) == Address("10.0.1.1", 7946)
@@ -65,20 +65,20 @@ def test_bound_to_a_wildcard_a_node_follows_the_route_to_the_others(
 
 
 def test_alone_it_follows_the_default_route_but_only_when_its_address_is_gone(
-    everywhere: Transport, routes: dict[str, str]
+    everywhere: SocketTransport, routes: dict[str, str]
 ) -> None:
     routes |= {"198.51.100.1": "10.0.1.1"}
     assert Whereabouts("n", everywhere).look(HERE, []) is None
     assert Whereabouts("n", everywhere).look(GONE, []) == Address("10.0.1.1", 7946)
 
 
-def test_among_nodes_of_this_machine_it_stays(everywhere: Transport, routes: dict[str, str]) -> None:
+def test_among_nodes_of_this_machine_it_stays(everywhere: SocketTransport, routes: dict[str, str]) -> None:
     routes |= {"127.0.0.1": "127.0.0.1", "198.51.100.1": "10.0.1.1"}
     assert Whereabouts("n", everywhere).look(HERE, [Address("127.0.0.1", 9)]) is None
 
 
 def test_without_any_route_it_says_so_once_and_looks_on(
-    everywhere: Transport, routes: dict[str, str], caplog: pytest.LogCaptureFixture
+    everywhere: SocketTransport, routes: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     here = Whereabouts("n", everywhere)
     assert [here.look(GONE, OTHERS) for _ in range(3)] == [None] * 3
@@ -100,7 +100,7 @@ def test_bound_to_an_address_it_stays_and_says_so(
 
 
 async def test_ctrl_c_does_not_strike_in_the_middle_of_a_look(
-    everywhere: Transport, monkeypatch: pytest.MonkeyPatch
+    everywhere: SocketTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would end the node without a farewell, or leave its core half changed."""
     looked = trio.Event()

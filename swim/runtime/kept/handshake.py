@@ -3,15 +3,11 @@ reports what the kernels say."""
 
 from __future__ import annotations
 
-import os
 from typing import Protocol
-
-import trio
 
 from swim.protocol.node import Node
 from swim.runtime.kept.mail import Mail
-from swim.runtime.sockets.connections import Connections
-from swim.runtime.sockets.transport import normal_address
+from swim.runtime.network import Connection, Connections
 from swim.types import Address, Member
 from swim.wire.kept import SESSION_SIZE, Hello, KeptChannel
 
@@ -58,7 +54,8 @@ class Handshake:
     def hello(self, to: str, *, opener: bool = False) -> Hello:
         """This node's own, for a new stream."""
         line = self.mail.line(to) if opener else b""
-        return Hello(self._node.name, self._node.boot.encode(), os.urandom(SESSION_SIZE), to, line)
+        session = self.mail.random_bytes(SESSION_SIZE)
+        return Hello(self._node.name, self._node.boot.encode(), session, to, line)
 
     def refusal(self, hello: Hello) -> str | None:
         """Why this opener cannot stay."""
@@ -71,7 +68,7 @@ class Handshake:
             return "kept-boot"  # made up (each has a window of its own), or not known yet: it tries again
         return None
 
-    def comes_from(self, stream: trio.SocketStream, name: str) -> bool:
+    def comes_from(self, stream: Connection, name: str) -> bool:
         """Can nobody but this member be at the other end of a stream that was opened to this node?
 
         Without keys anybody can say HELLO in its name, but a connection comes from its address only if its
@@ -80,10 +77,7 @@ class Handshake:
         member = self._node.member(name)
         if member is None or self._node.codec.keyed:
             return member is not None
-        try:
-            return normal_address(stream.socket.getpeername()).host == member.address.host
-        except OSError:  # it is closed already
-            return False
+        return stream.peer.host == member.address.host
 
     def member(self, name: str) -> Member | None:
         """The present member of this name."""

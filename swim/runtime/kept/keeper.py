@@ -17,7 +17,7 @@ import trio
 from swim.runtime.kept.handshake import Handshake
 from swim.runtime.kept.sending import SendWindow
 from swim.runtime.kept.talk import PACKETS_MAX, Talk
-from swim.runtime.sockets.connections import acknowledged_bytes, all_acknowledged, keep_alive
+from swim.runtime.network import Connection
 from swim.types import Address
 from swim.wire import DecodeError
 from swim.wire.kept import PROBE, Frame, Hello, Sign, Taken
@@ -148,7 +148,7 @@ class Keeper:
         talk.report_end()
         return talk.channel.established
 
-    async def _connect(self) -> trio.SocketStream | None:
+    async def _connect(self) -> Connection | None:
         connections, reports = self._handshake.connections, self._handshake.reports
         stream = None
         try:
@@ -164,7 +164,7 @@ class Keeper:
 
     async def _converse(self, talk: Talk) -> None:
         """Until the stream ends, or there is a reason to end it."""
-        keep_alive(talk.stream, opener=True)
+        talk.stream.keep_alive(opener=True)
         try:
             await talk.write(self._handshake.hello(self._to, opener=True), self._handshake.opening)
             while (frames := await talk.read()) is not None:
@@ -239,9 +239,9 @@ class Keeper:
                 self._urged.set()
         elif not self._watching:
             self._watching = True
-            if all_acknowledged(talk.stream):
+            if talk.stream.all_acknowledged():
                 talk.write_at_once(PROBE)
-            nursery.start_soon(self._watch, talk, acknowledged_bytes(talk.stream))
+            nursery.start_soon(self._watch, talk, talk.stream.acknowledged_bytes())
 
     @trio.lowlevel.enable_ki_protection
     async def _watch(self, talk: Talk, acknowledged: int) -> None:
@@ -251,7 +251,7 @@ class Keeper:
                 await trio.sleep(pause)
                 if self._talk is not talk:
                     return
-                if all_acknowledged(talk.stream) or acknowledged_bytes(talk.stream) > acknowledged:
+                if talk.stream.all_acknowledged() or talk.stream.acknowledged_bytes() > acknowledged:
                     self._handshake.reports.receive_kernel_answer(self.address)
                     return
                 if self._window is not None and pause == _POLLS[0]:
@@ -266,4 +266,4 @@ class Keeper:
     async def _knock(self) -> None:
         stream = await self._connect()
         if stream is not None:
-            stream.socket.close()
+            stream.close()

@@ -5,7 +5,6 @@ The kept streams carry them (`swim.runtime.kept.keeper`, `swim.runtime.kept.stre
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from hashlib import blake2b
 
@@ -30,13 +29,14 @@ _REACH_PATIENCE = 30.0
 class Mail:
     """The messages of one node to and from each of the others."""
 
-    def __init__(self, node: Node, inbox: Inbox) -> None:
+    def __init__(self, node: Node, inbox: Inbox, random_bytes: Callable[[int], bytes]) -> None:
+        self.random_bytes = random_bytes
         self.carry: Callable[[SendWindow], bool] = lambda window: False
         """See to it that a stream carries this; whether one does already."""
         self._node = node
         self._inbox = inbox
         self._windows: dict[str, SendWindow] = {}
-        self._secret = os.urandom(16)
+        self._secret = random_bytes(16)
         self._unread: dict[str, Unread] = {}
         self._gone: dict[str, Unread] = {}
         """Of those that are members no more."""

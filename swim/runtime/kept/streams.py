@@ -19,7 +19,7 @@ from swim.runtime.kept.mail import Mail
 from swim.runtime.kept.receiving import ReceiveWindow
 from swim.runtime.kept.sending import SendWindow
 from swim.runtime.kept.talk import PACKETS_MAX, Talk
-from swim.runtime.sockets.connections import Connections, keep_alive
+from swim.runtime.network import Connection, Connections
 from swim.types import Address, Member
 from swim.wire import DecodeError
 from swim.wire.kept import Data, Frame, Hello, MessageReader, Taken
@@ -129,7 +129,7 @@ class KeptStreams:
         return hosts | {guest.address.host for guest in guests}
 
     # --- those that others open
-    async def greet(self, stream: trio.SocketStream, data: bytes) -> Guest | None:
+    async def greet(self, stream: Connection, data: bytes) -> Guest | None:
         """Shake hands with the opener of a stream; `data` is what has arrived behind the opening.
 
         None when it cannot stay.
@@ -137,7 +137,7 @@ class KeptStreams:
         guest = Guest(self._handshake, stream, self._refusal)
         try:
             while not await guest.shake_hands(data):
-                data = await self._connections.read(stream)
+                data = await stream.read()
                 if not data:
                     return None
         except DecodeError as error:
@@ -175,7 +175,7 @@ class Guest:
     """The end of a stream that another node keeps open to this one."""
 
     def __init__(
-        self, handshake: Handshake, stream: trio.SocketStream, refusal: Callable[[Hello], str | None]
+        self, handshake: Handshake, stream: Connection, refusal: Callable[[Hello], str | None]
     ) -> None:
         """`refusal`: why the opener cannot stay, once it has said HELLO."""
         self.scope = trio.CancelScope()
@@ -201,7 +201,7 @@ class Guest:
         return self._talk.boot
 
     @property
-    def stream(self) -> trio.SocketStream:
+    def stream(self) -> Connection:
         return self._talk.stream
 
     async def shake_hands(self, data: bytes) -> bool:
@@ -227,12 +227,12 @@ class Guest:
 
     async def stay(self) -> None:
         """Until the stream ends."""
-        talk, connections = self._talk, self._handshake.connections
-        if not connections.may_stay(talk.stream):
-            connections.drop("kept-EMFILE")
+        talk = self._talk
+        if not talk.stream.may_stay():
+            self._handshake.connections.drop("kept-EMFILE")
             talk.say_bye()
             return
-        keep_alive(talk.stream, opener=False)
+        talk.stream.keep_alive(opener=False)
         async with trio.open_nursery() as nursery:
             talk.nursery = nursery
             with self.scope:

@@ -13,6 +13,7 @@ from collections import deque
 import trio
 
 from swim.runtime.kept.handshake import Handshake
+from swim.runtime.network import Connection
 from swim.wire.kept import Frame, Hello, Packet, Sign
 
 __all__ = ["PACKETS_MAX", "Talk"]
@@ -27,7 +28,7 @@ class Talk:
     """One stream while it lasts, its socket, and whoever is at the other end."""
 
     def __init__(
-        self, handshake: Handshake, stream: trio.SocketStream, packets: deque[bytes], *, opener: bool
+        self, handshake: Handshake, stream: Connection, packets: deque[bytes], *, opener: bool
     ) -> None:
         self.stream = stream
         """Connected; the other process need not have taken notice of that yet."""
@@ -59,7 +60,7 @@ class Talk:
             await trio.lowlevel.checkpoint()  # others have their turn in between
             return self.understand(b"")
         try:
-            data = await self._handshake.connections.read(self.stream)
+            data = await self.stream.read()
         except trio.BrokenResourceError as error:
             self._note(error.__cause__)
             return None
@@ -93,7 +94,7 @@ class Talk:
         async with self._turn:
             self.in_frame = True
             try:
-                await self._handshake.connections.write(self.stream, opening + self.channel.encode(frame))
+                await self.stream.write(opening + self.channel.encode(frame))
             except trio.BrokenResourceError as error:
                 self._note(error.__cause__)
                 raise
@@ -105,7 +106,7 @@ class Talk:
             return False
         data = frame if isinstance(frame, bytes) else self.channel.encode(frame)
         try:
-            return self._handshake.connections.write_at_once(self.stream, data)
+            return self.stream.write_at_once(data)
         except OSError as error:
             self._note(error)
             return False

@@ -10,7 +10,8 @@ from ipaddress import ip_address
 import trio
 
 from swim.errors import JoinError
-from swim.runtime.sockets.transport import Transport, is_wildcard, normal_address, route_source
+from swim.runtime.network import Transport
+from swim.runtime.sockets.transport import is_wildcard, normal_address
 from swim.types import Address
 from swim.wire.addresses import DEFAULT_PORT, parse_address
 
@@ -104,8 +105,8 @@ async def advertised_address(text: str | None, transport: Transport, seeds: Sequ
         return bound
     # A seed on another machine first: others than this one must reach this node too.
     for target in (*sorted(seeds, key=lambda seed: is_loopback(seed.host)), *ELSEWHERE):
-        if transport.socket_address(target) is not None:
-            host = route_source(target)
+        if transport.reaches(target):
+            host = transport.route_source(target)
             if host is not None:
                 return Address(host, bound.port)
     return Address("::1" if transport.family == socket.AF_INET6 else "127.0.0.1", bound.port)

@@ -9,16 +9,18 @@ import errno
 import os
 import socket
 import sys
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
+import trio
+
 from swim.errors import AddressInUse
+from swim.runtime.network import Traffic
+from swim.runtime.sockets.connections import SocketConnection, can_be_spared
 from swim.runtime.sockets.refusals import IP_RECVERR, IPV6_RECVERR, SentLog, read_icmp_error
 from swim.types import Address
 
-__all__ = ["Traffic", "Transport", "is_wildcard", "open_transport", "route_source"]
+__all__ = ["SocketTransport", "is_local", "is_wildcard", "open_transport", "route_source"]
 
 _PACKET_SIZE_MAX = 65_536
 _SEGMENT_SIZE_MAX = 1_200
@@ -32,30 +34,17 @@ _QUOTED_SIZE_MAX = 2_048
 _MAPPED = "::ffff:"
 
 
-@dataclass(slots=True)
-class Traffic:
-    """Running totals. Packets are counted by their UDP payload."""
-
-    tx_packets: int = 0
-    tx_bytes: int = 0
-    rx_packets: int = 0
-    rx_bytes: int = 0
-    stream_tx_bytes: int = 0
-    stream_rx_bytes: int = 0
-    streams: int = 0
-    """Connections open now."""
-    dropped: Counter[str] = field(default_factory=Counter)
-
-
-class Transport:
+class SocketTransport:
     """Both sockets. IPv4 peers of a dual-stack socket have plain IPv4 addresses on this side of it."""
 
     def __init__(self, udp: socket.socket, listener: socket.socket) -> None:
         self.listener = listener
+        self._acceptor = trio.socket.from_stdlib_socket(listener)
         self.traffic = Traffic()
         self.address = normal_address(udp.getsockname())
         """Where the sockets are bound; the host may be a wildcard."""
         self._udp = udp
+        self._fd = udp.fileno()
         self._ipv4 = udp.family == socket.AF_INET
         self._sent = SentLog()
         self._errors = False
@@ -64,22 +53,34 @@ class Transport:
 
     @property
     def udp(self) -> socket.socket:
-        """The UDP socket, to wait for."""
+        """The UDP socket."""
         return self._udp
 
     @property
     def family(self) -> socket.AddressFamily:
-        """The addresses that can be reached from here; AF_UNSPEC for both IPv4 and IPv6."""
+        """See `Transport`."""
         return socket.AF_UNSPEC if self._dual_stack else socket.AddressFamily(self._udp.family)
 
     def close(self) -> None:
-        """Close both sockets."""
+        """See `Transport`."""
         self._udp.close()
         self.listener.close()
 
+    def reaches(self, address: Address) -> bool:
+        """See `Transport`."""
+        return self.socket_address(address) is not None
+
+    def route_source(self, target: Address) -> str | None:
+        """See `Transport`."""
+        return route_source(target)
+
+    def is_local(self, host: str) -> bool:
+        """See `Transport`."""
+        return is_local(host)
+
     # --- datagrams
     def send(self, data: bytes, address: Address, now: float) -> None:
-        """Send a datagram, or count why that was not possible. A lost datagram is not an error."""
+        """See `Transport`."""
         target = self.socket_address(address)
         if target is None:
             self.traffic.dropped["send-family"] += 1
@@ -101,8 +102,12 @@ class Transport:
             return
         self.traffic.dropped["send-ECONNREFUSED"] += 1
 
+    async def wait_readable(self) -> None:
+        """See `Transport`."""
+        await trio.lowlevel.wait_readable(self._fd)
+
     def receive(self, limit: int, *, readable: bool = True) -> list[tuple[bytes, Address]]:
-        """The datagrams that have arrived, at most so many. `readable`: the kernel says that there is one."""
+        """See `Transport`."""
         receive, traffic = self._udp.recvfrom, self.traffic
         arrived: list[tuple[bytes, Address]] = []
         for _ in range(limit):
@@ -146,6 +151,30 @@ class Transport:
                 yield address
 
     # --- streams
+    async def connect(self, address: Address, *, to_keep: bool = False) -> SocketConnection:
+        """See `Transport`."""
+        target = self.socket_address(address)
+        if target is None:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        sock = trio.socket.from_stdlib_socket(self.stream_socket())
+        try:
+            if to_keep and not can_be_spared(sock.fileno()):
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            await sock.connect(target)
+            if sock.getsockname() == sock.getpeername():
+                # Nobody listens there, and the kernel happened to give us that very port: TCP connects
+                # such a socket to itself.
+                raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        except BaseException:
+            sock.close()
+            raise
+        return SocketConnection(trio.SocketStream(sock), address, self.traffic)
+
+    async def accept(self) -> SocketConnection:
+        """See `Transport`."""
+        sock, sockaddr = await self._acceptor.accept()
+        return SocketConnection(trio.SocketStream(sock), normal_address(sockaddr), self.traffic)
+
     def stream_socket(self) -> socket.socket:
         """A socket to connect with. It comes from the address that this node is bound to."""
         sock = socket.socket(self._udp.family, socket.SOCK_STREAM)
@@ -190,7 +219,7 @@ def is_wildcard(host: str) -> bool:
     return host in ("0.0.0.0", "::")
 
 
-def open_transport(host: str, port: int) -> Transport:
+def open_transport(host: str, port: int) -> SocketTransport:
     """Bind both sockets to a numeric host; with port 0 to a port that is free for both.
 
     Raises `AddressInUse`, or another OSError that says what to change.
@@ -208,7 +237,7 @@ def open_transport(host: str, port: int) -> Transport:
             udp.close()
             raise
         else:
-            return Transport(udp, listener)
+            return SocketTransport(udp, listener)
     raise AssertionError("unreachable")
 
 
@@ -221,6 +250,16 @@ def route_source(target: Address) -> str | None:
             return normal_address(probe.getsockname()).host
     except OSError:
         return None
+
+
+def is_local(host: str) -> bool:
+    """Whether this machine has the address."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL  # nothing else says that it is gone
+    return True
 
 
 def _bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:

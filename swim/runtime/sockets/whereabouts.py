@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import socket
 from collections.abc import Callable, Sequence
 
 import trio
 
 from swim.protocol.node import Node
+from swim.runtime.network import Transport
 from swim.runtime.sockets.resolve import ELSEWHERE, is_loopback
-from swim.runtime.sockets.transport import Transport, is_wildcard, route_source
+from swim.runtime.sockets.transport import is_wildcard
 from swim.types import Address
 
 __all__ = ["Whereabouts", "watch_address"]
@@ -50,7 +49,7 @@ class Whereabouts:
 
     def look(self, address: Address, others: Sequence[Address]) -> Address | None:
         """Where others, who are at these addresses, find this node from now on; None where they do now."""
-        here = is_local(address.host)
+        here = self._transport.is_local(address.host)
         if self._follows:
             sources = self._sources(others or (() if here else ELSEWHERE))
             if sources and not (here and address.host in sources):
@@ -69,8 +68,8 @@ class Whereabouts:
         return [
             source
             for target in elsewhere[:_OTHERS_MAX]
-            if self._transport.socket_address(target) is not None
-            and (source := route_source(target)) is not None
+            if self._transport.reaches(target)
+            and (source := self._transport.route_source(target)) is not None
         ]
 
     def _tell(self, host: str) -> None:
@@ -84,13 +83,3 @@ class Whereabouts:
             host,
             advice,
         )
-
-
-def is_local(host: str) -> bool:
-    """Whether this machine has the address."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((host, 0))
-    except OSError as error:
-        return error.errno != errno.EADDRNOTAVAIL  # nothing else says that it is gone
-    return True
