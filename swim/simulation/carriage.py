@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
-from swim.simulation.host import SimulatedNode
+from swim.simulation.host import Medium, SimulatedNode
 from swim.simulation.network import Fabric, Protocol, Refusal
-from swim.simulation.schedule import Schedule
 from swim.simulation.trace import Trace
 from swim.types import Address
 
@@ -19,20 +16,14 @@ _NETWORKS = 126
 """Addresses begin with one of 1 to 126; who moves takes the next."""
 
 
-class Carriage(ABC):
+class Carriage(Medium):
     """The part of `World` that carries packets."""
 
     fabric: Fabric
-    nodes: dict[str, SimulatedNode]
-    schedule: Schedule
     trace: Trace
     muted: bool
     _listeners: dict[Address, SimulatedNode]
     """Who uses an address, or did last."""
-
-    @abstractmethod
-    def note(self, text: str) -> None:
-        """Write a line into the trace."""
 
     def move(self, name: str) -> None:
         """The host has another address from now on, the old one is nobody's, and the process runs on.

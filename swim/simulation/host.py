@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn, Protocol
 
-from swim.protocol.node import Node, Phase
-from swim.simulation.schedule import Clock
+from swim.errors import SwimError
+from swim.events import Event
+from swim.messages import Message
+from swim.protocol.node import Node, Phase, Request
+from swim.simulation.network import Protocol as IpProtocol
+from swim.simulation.network import Refusal
+from swim.simulation.schedule import Clock, Schedule
 from swim.simulation.trace import NodeTraffic
 from swim.types import Address
 
-if TYPE_CHECKING:
-    from swim.errors import SwimError
-    from swim.simulation.kept import KeptStream
-    from swim.simulation.streams import Exchange
-    from swim.simulation.world import World
-
-__all__ = ["SOCKET_BUFFER", "Host", "Life", "SimulatedNode"]
+__all__ = ["SOCKET_BUFFER", "Connection", "Host", "Kept", "Life", "Medium", "SimulatedNode"]
 
 SOCKET_BUFFER = 256
 """Datagrams that the kernel keeps, each way, for a process that does not run."""
@@ -62,11 +62,129 @@ class _Blockade:
     datagrams: int = 0
 
 
+class Connection(Protocol):
+    """A connection between two processes, as their kernels see it."""
+
+    def client_gone(self) -> None:
+        """The process that opened it has ended."""
+
+    def server_gone(self) -> None:
+        """The other one has."""
+
+
+class Kept(Connection, Protocol):
+    """One that is kept open: see `swim.simulation.kept`."""
+
+    client: SimulatedNode
+    server: SimulatedNode
+
+    def close(self) -> None: ...
+    def sever(self) -> None: ...
+    def reset(self) -> None: ...
+    def forget(self, node: SimulatedNode) -> None: ...
+    def is_open(self, node: SimulatedNode) -> bool: ...
+    def send(self, sender: SimulatedNode, data: bytes) -> None: ...
+    def post(self, data: bytes) -> None: ...
+    def probe(self) -> None: ...
+
+
+class Medium(ABC):
+    """The world as what is in it sees it: time, ways to others, and somebody who takes notes."""
+
+    schedule: Schedule
+    nodes: dict[str, SimulatedNode]
+    watchers: list[Callable[[SimulatedNode, Event], None]]
+
+    @property
+    @abstractmethod
+    def now(self) -> float:
+        """True time, in seconds since the world began."""
+
+    @abstractmethod
+    def every(self, interval: float, action: Callable[[], object]) -> None:
+        """Do it again and again."""
+
+    @abstractmethod
+    def fail(self, why: str) -> NoReturn:
+        """Raise AssertionError, with the seed and what happened last."""
+
+    @abstractmethod
+    def note(self, text: str) -> None:
+        """Write a line into the trace."""
+
+    # --- who is where
+    @abstractmethod
+    def running(self) -> list[SimulatedNode]:
+        """The nodes whose process runs."""
+
+    @abstractmethod
+    def address(self, name: str) -> Address:
+        """The address of a node, which need not have been started yet."""
+
+    @abstractmethod
+    def listener(self, address: Address) -> SimulatedNode | None:
+        """Who uses this address, or did last."""
+
+    # --- ways to others
+    @abstractmethod
+    def passage(
+        self, source: SimulatedNode, target: SimulatedNode, protocol: IpProtocol = ..., size: int = ...
+    ) -> float | None:
+        """How long one packet of so many bytes sent now will take; None if it gets lost."""
+
+    @abstractmethod
+    def refusal(
+        self, source: SimulatedNode, target: SimulatedNode, protocol: IpProtocol = ..., size: int = ...
+    ) -> tuple[Refusal, float] | None:
+        """Who refuses such a packet, and after how long the sender hears of that; None if it does not."""
+
+    @abstractmethod
+    def transmit(self, source: SimulatedNode, data: bytes, address: Address) -> None:
+        """A node sends a datagram."""
+
+    @abstractmethod
+    def open_stream(self, client: SimulatedNode, request: Request) -> None:
+        """A node opens a stream."""
+
+    @abstractmethod
+    def keep_stream(self, client: SimulatedNode, address: Address) -> None:
+        """A node wants a stream kept open to an address."""
+
+    @abstractmethod
+    def send_over_stream(self, sender: SimulatedNode, data: bytes, address: Address) -> None:
+        """A node sends a packet over the stream that is kept with that address."""
+
+    @abstractmethod
+    def probe_kernel(self, client: SimulatedNode, address: Address) -> None:
+        """A node asks the kernel at an address whether it answers."""
+
+    # --- what happens
+    @abstractmethod
+    def delivered(self, source: SimulatedNode, target: SimulatedNode, data: bytes) -> None:
+        """A stream's content has arrived."""
+
+    @abstractmethod
+    def happened(self, node: SimulatedNode, event: Event) -> None:
+        """A node reports an event."""
+
+    @abstractmethod
+    def told(self, node: SimulatedNode, message: Message) -> None:
+        """A node has got a message."""
+
+    @abstractmethod
+    def acts(self, node: SimulatedNode) -> None:
+        """A node has been called, and acts as leader."""
+
+    @abstractmethod
+    def ends(self, node: SimulatedNode) -> None:
+        """A node's process is about to end."""
+
+
 class SimulatedNode:
     """One member-to-be, known to the world by `name` (also when it is restarted)."""
 
     def __init__(
-        self, world: World, name: str, index: int, address: Address, host: Host, options: dict[str, Any]
+        self, world: Medium, name: str, index: int, address: Address, host: Host, options: dict[str, Any]
     ) -> None:
         self.world = world
         self.name = name
@@ -83,11 +201,11 @@ class SimulatedNode:
         """When the present process began, or the last one did, in true time."""
         self.failure: SwimError | None = None
         self.traffic = NodeTraffic()
-        self.serving: dict[int, Exchange] = {}
-        self.asking: dict[int, Exchange] = {}
-        self.kept: dict[Address, KeptStream] = {}
+        self.serving: dict[int, Connection] = {}
+        self.asking: dict[int, Connection] = {}
+        self.kept: dict[Address, Kept] = {}
         """Streams that this node keeps open to those that it observes."""
-        self.held: dict[KeptStream, None] = {}
+        self.held: dict[Kept, None] = {}
         """The other ends: streams that others keep open to this node."""
         self.seeds: tuple[str | Address, ...] = ()
         self._core: Node | None = None
@@ -144,7 +262,7 @@ class SimulatedNode:
     def stop(self, life: Life) -> None:
         """The process ends; the kernel closes its sockets, and its streams with them."""
         if self._core is not None:
-            self.world.invariants.note_id(self)
+            self.world.ends(self)
         self.life = life
         self._core = None
         self._paused = 0.0
@@ -254,7 +372,7 @@ class SimulatedNode:
         if self._core is not core:  # an observer of the events ended this process
             return
         if core.term is not None:
-            world.invariants.note_term(self)
+            world.acts(self)
         if core.phase in (Phase.LEFT, Phase.FAILED):
             self.failure = core.failure
             self.stop(Life.LEFT if core.failure is None else Life.REFUSED)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from swim.events import Event, HeldOff, LeaderChanged, MemberFailed, MemberJoined, MemberLeft, Snapshot
+from swim.protocol.node import Node
+from swim.simulation.host import Medium, SimulatedNode
 from swim.simulation.trace import Record
 from swim.types import Member, Term
-
-if TYPE_CHECKING:
-    from swim.protocol.node import Node
-    from swim.simulation.host import SimulatedNode
-    from swim.simulation.world import World
 
 __all__ = ["Invariants"]
 
@@ -60,7 +57,7 @@ class Invariants:
     - What a node keeps queued is bounded.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Medium) -> None:
         self.false_deaths: list[Record] = []
         """Members that were given up although their process ran (paused or cut off ones included)."""
         self.terms: list[tuple[float, str, Term]] = []

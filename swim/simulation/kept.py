@@ -12,14 +12,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from swim.simulation.host import Medium, SimulatedNode
 from swim.simulation.streams import DATA_RETRY, SYN_RETRY, transfer
 from swim.types import Address
-
-if TYPE_CHECKING:
-    from swim.simulation.host import SimulatedNode
-    from swim.simulation.world import World
 
 __all__ = ["KeptStream", "probe", "send_over_stream"]
 
@@ -48,7 +44,7 @@ class KeptStream:
         "server",
     )
 
-    def __init__(self, world: World, client: SimulatedNode, server: SimulatedNode, address: Address) -> None:
+    def __init__(self, world: Medium, client: SimulatedNode, server: SimulatedNode, address: Address) -> None:
         self.client = client
         """Which opened it."""
         self.server = server
@@ -166,7 +162,7 @@ class KeptStream:
         self.client.call(self.client.core.receive_kernel_answer, self._address)
         if self._alive():
             for earlier in [stream for stream in self.server.held if stream.client is self.client]:
-                earlier._forget_server()  # there is one for each name
+                earlier.forget(self.server)  # there is one for each name
             self.server.held[self] = None
             while self._waiting:
                 self.send(self.client, self._waiting.popleft())
@@ -331,7 +327,7 @@ class KeptStream:
             self._give_up(self.client)
 
 
-def send_over_stream(world: World, sender: SimulatedNode, data: bytes, address: Address) -> None:
+def send_over_stream(world: Medium, sender: SimulatedNode, data: bytes, address: Address) -> None:
     """On any stream between the two, or on one that is opened for it."""
     own = sender.kept.get(address)
     if own is None or not own.is_open(sender):
@@ -346,7 +342,7 @@ def send_over_stream(world: World, sender: SimulatedNode, data: bytes, address: 
         own.post(data)
 
 
-def probe(world: World, client: SimulatedNode, address: Address) -> None:
+def probe(world: Medium, client: SimulatedNode, address: Address) -> None:
     """What the core calls a kernel probe."""
     stream = client.kept.get(address)
     if stream is None:

@@ -7,15 +7,11 @@ packets cost time. There is no bound on what is on its way: nobody waits in `Wor
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from swim.errors import SendError
 from swim.messages import DirectMessage
+from swim.simulation.host import Medium, SimulatedNode
 from swim.simulation.streams import transfer
-
-if TYPE_CHECKING:
-    from swim.simulation.host import SimulatedNode
-    from swim.simulation.world import World
 
 __all__ = ["Channels"]
 
@@ -26,7 +22,7 @@ USER_TIMEOUT = 3.0
 class Channels:
     """All channels of a world: one for each pair, in each direction."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Medium) -> None:
         self._world = world
         self._channels: dict[tuple[str, str], _Channel] = {}
 
@@ -47,7 +43,7 @@ class Channels:
 class _Channel:
     """From one process to another."""
 
-    def __init__(self, world: World, client: SimulatedNode, server: SimulatedNode) -> None:
+    def __init__(self, world: Medium, client: SimulatedNode, server: SimulatedNode) -> None:
         self._world = world
         self._client, self._client_life = client, client.lives
         self._server, self._server_life = server, server.lives

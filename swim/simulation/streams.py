@@ -7,18 +7,15 @@ after 0.2, 0.4, 0.8 .. seconds. Nothing ends the wait for a silent host but the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from swim.protocol.node import Request
 from swim.simulation.fast import Parcel
+from swim.simulation.host import Host, Medium, SimulatedNode
 from swim.simulation.network import Protocol
 from swim.types import Address
 from swim.wire import DecodeError
 from swim.wire.messages import StreamMessage
-
-if TYPE_CHECKING:
-    from swim.protocol.node import Request
-    from swim.simulation.host import Host, SimulatedNode
-    from swim.simulation.world import World
 
 __all__ = ["Exchange", "decode", "transfer"]
 
@@ -33,7 +30,7 @@ EPHEMERAL_PORTS = (32_768, 60_999)
 class Exchange:
     """One `Request` of one process, from the SYN to the answer."""
 
-    def __init__(self, world: World, number: int, client: SimulatedNode, request: Request) -> None:
+    def __init__(self, world: Medium, number: int, client: SimulatedNode, request: Request) -> None:
         self._world = world
         self._number = number
         self._client = client
@@ -199,7 +196,7 @@ class Exchange:
 
 
 def transfer(
-    world: World,
+    world: Medium,
     source: SimulatedNode,
     target: SimulatedNode,
     size: int,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from swim.protocol.node import Node, Phase
+from swim.simulation.host import SimulatedNode
 from swim.types import Address, Member, MemberState
-
-if TYPE_CHECKING:
-    from swim.simulation.host import SimulatedNode
 
 __all__ = ["agree", "describe"]
 

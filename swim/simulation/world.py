@@ -11,8 +11,8 @@ from typing import Any
 from swim.config import Config
 from swim.events import Event
 from swim.messages import Message
-from swim.protocol.node import Node, Request
-from swim.simulation.assembly import assemble
+from swim.protocol.node import Node, Phase, Request
+from swim.simulation.assembly import exchange, hush, know_all
 from swim.simulation.carriage import Carriage
 from swim.simulation.checks import check_duration, check_positive, check_share
 from swim.simulation.course import Course
@@ -34,6 +34,7 @@ __all__ = ["World"]
 
 PORT = 7946
 EPOCH = 1_700_000_000.0
+JOIN_INTERVAL = 0.0005
 
 
 class World(Course, Faults, Carriage):
@@ -169,11 +170,27 @@ class World(Course, Faults, Carriage):
         return names
 
     def assemble(self, count: int, *, prefix: str = "n") -> list[str]:
-        """As `grow` for a world without nodes, but they know each other at once: for large clusters."""
+        """As `grow` for a world without nodes, but they know each other at once: for large clusters.
+
+        Every node joins through the first, by exchanges that take no time and tell it of one member only;
+        then each gets a copy of the first one's table: a tenth of the time and memory of telling everybody
+        everything. What the nodes would have said about it is thrown away, and so are the events.
+        """
         if self.nodes:
             raise ValueError("there are nodes already: use grow")
         names = [f"{prefix}{i}" for i in range(count)]
-        assemble(self, names)
+        self.muted = True
+        first = self.add_node(names[0])
+        for name in names[1:]:
+            self.schedule.now += JOIN_INTERVAL  # so that the ids are in the order of the names
+            node = self.add_node(name, [names[0]])
+            while node.core.phase is Phase.JOINING:
+                exchange(first, node, self.held_requests.pop())
+        for name in names[1:]:
+            know_all(self.nodes[name], first)
+        hush(first)
+        self.held_requests.clear()
+        self.muted = False
         return names
 
     def restart(
@@ -313,6 +330,14 @@ class World(Course, Faults, Carriage):
         self.messages.append((self.now, node.name, message))
         for listener in self.listeners:
             listener(node, message)
+
+    def acts(self, node: SimulatedNode) -> None:
+        """A node has been called, and acts as leader."""
+        self.invariants.note_term(node)
+
+    def ends(self, node: SimulatedNode) -> None:
+        """A node's process is about to end."""
+        self.invariants.note_id(node)
 
     # --- building blocks
     def _host(self, ip: str, rate: float | None, wall_shift: float) -> Host:
