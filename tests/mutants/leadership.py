@@ -344,7 +344,7 @@ _DERIVED = mutants(
     ),
     (
         "a member below the floor keeps its id",
-        "if me.id is not None and is_minted(me.id) and me.id < self.floor:",
+        "if below_floor(me, self.floor):",
         "if False:",
     ),
     (
@@ -385,11 +385,6 @@ _DERIVED = mutants(
         "        return True\n",
     ),
     (
-        "the holder with the lowest token is followed",
-        "highest = max(holders, key=",
-        "highest = min(holders, key=",
-    ),
-    (
         "a floor from the future is believed",
         "if is_minted(floor) and not from_the_future(floor, self._wall(now)):",
         "if is_minted(floor):",
@@ -406,6 +401,12 @@ _DERIVED = mutants(
     ),
 )
 
+_CHOICE = mutants(
+    "leadership/choice",
+    (*_DERIVED_TESTS, "tests/cli/test_looking.py"),
+    ("the holder with the lowest token is followed", "return max(holders, key=", "return min(holders, key="),
+    ("a pinned id is below the floor, too", "record.id is not None and is_minted(record.id)", "record.id"),
+)
 _TENURE = mutants(
     "leadership/tenure",
     ("tests/protocol/leadership/test_tenure.py",),
@@ -563,6 +564,7 @@ LEADERSHIP = Package(
         *_CONFIGURATION,
         *_ELECTORATE,
         *_DERIVED,
+        *_CHOICE,
         *_TENURE,
         *_IDENTITY,
         *_FUNCTIONS,
