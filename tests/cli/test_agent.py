@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
+from benchmarks.ports import Ports
 from swim.cli.commands import USAGE
 from tests.cli.agents import PATIENCE, Agent, environment, swim, terminate
 
@@ -209,14 +210,13 @@ def test_several_nodes_in_one_process(start: Start) -> None:
 
 
 def test_consecutive_ports(start: Start) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    seed = f"127.0.0.1:{port}"
-    many = start("n", "--count", "2", bind=seed, join=seed)
-    assert many.wait("started", node="n-0")["address"] == seed
-    assert many.wait("started", node="n-1")["address"] == f"127.0.0.1:{port + 1}"
-    many.wait("join", node="n-0", member="n-1")
+    with closing(Ports()) as ports:
+        port = ports.take(2)
+        seed = f"127.0.0.1:{port}"
+        many = start("n", "--count", "2", bind=seed, join=seed)
+        assert many.wait("started", node="n-0")["address"] == seed
+        assert many.wait("started", node="n-1")["address"] == f"127.0.0.1:{port + 1}"
+        many.wait("join", node="n-0", member="n-1")
 
 
 def test_statistics_once_a_second(start: Start) -> None:

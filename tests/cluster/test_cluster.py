@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 import swim
+from benchmarks.ports import Ports
 from swim.config import Config
 from swim.types import Address
 from tests.cluster.test_transport import needs_ipv6
@@ -136,14 +137,9 @@ async def test_events_end_with_the_cluster() -> None:
 
 
 async def test_nodes_that_start_together_form_one_cluster() -> None:
-    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-        probes = (one, two, three)
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        seeds = [f"127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
     names = ("a", "b", "c")
 
-    async def member(name: str, bind: str, done: trio.Event, agreed: list[str]) -> None:
+    async def member(name: str, bind: str, seeds: list[str], done: trio.Event, agreed: list[str]) -> None:
         async with open_node(name, bind=bind, seeds=seeds) as node:
             await node.wait_for(sees(*names))
             await node.wait_for(lambda c: c.leader is not None)
@@ -152,12 +148,14 @@ async def test_nodes_that_start_together_form_one_cluster() -> None:
                 done.set()
             await done.wait()
 
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(PATIENCE), closing(Ports()) as ports:
+        first = ports.take(3)
+        seeds = [f"127.0.0.1:{port}" for port in range(first, first + 3)]
         done = trio.Event()
         agreed: list[str] = []
         async with trio.open_nursery() as nursery:
             for name, bind in zip(names, seeds, strict=True):
-                nursery.start_soon(member, name, bind, done, agreed)
+                nursery.start_soon(member, name, bind, seeds, done, agreed)
 
 
 async def test_two_clusters_become_one() -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from benchmarks.ports import Ports
 from examples.work_queue.demo import NodeGroup, check
 from tests.test_house import run_python
 
@@ -24,12 +24,6 @@ SECONDS_MAX = 120
 @pytest.fixture(autouse=True)
 def in_this_checkout(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
     monkeypatch.chdir(pytestconfig.rootpath)
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def test_demo() -> None:
@@ -93,10 +87,10 @@ async def test_whoever_brought_the_job_may_die(tmp_path: Path) -> None:
 
 async def test_the_leader_may_bring_a_job_and_leave_after_it(tmp_path: Path) -> None:
     report = tmp_path / "report.jsonl"
-    with trio.fail_after(SECONDS_MAX):
+    with trio.fail_after(SECONDS_MAX), closing(Ports()) as ports:
         async with trio.open_nursery() as nursery:
             group = NodeGroup(nursery)
-            place = f"127.0.0.1:{free_port()}"
+            place = f"127.0.0.1:{ports.take()}"
             two = await group.launch("w2", "--join", place)  # waits for the first
             one = await group.start("w1", "--bind", place, "--report", str(report), "primes", "400000")
             assert await one.process.wait() == 0
