@@ -1,18 +1,21 @@
-"""What one hostile socket does to a cluster of three, swim's and memberlist's, by the same bytes.
+"""What one hostile socket does to a cluster of five, swim's and memberlist's, by the same bytes.
 
     python -m benchmarks.hostile [--peers swim,memberlist] [--rows deaths,members]
 
-For each row: processor seconds of the attacked node, and of all three; how long at most it did not answer a
-ping (asked every 10 ms from outside; on a busy machine its wait for a core counts as well); whom anybody
-suspected or gave up; which processes ended; its memory before, at most and a minute after, in MiB.
+For each row: processor seconds of the attacked node, and of all five; how long at most it did not answer a
+ping (asked every 10 ms from outside; on a busy machine its wait for a core counts as well); how long a
+newcomer needs that joins through the attacked node a second later; whom anybody suspected or gave up; which
+processes ended; its memory before, at most and a minute after, in MiB.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import socket
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -29,6 +32,8 @@ from swim.wire.serf import SerfType, encode_message
 _VERSIONS = {"swim": bytes((1, 5, 2, 2, 5, 5)), "memberlist": bytes((1, 5, 2, 0, 0, 0))}
 _PING_INTERVAL = 0.01
 _STREAM_SECONDS = 30.0
+_FLOOD_SECONDS = 60
+_OTHERS = ("b", "c", "d", "e")
 
 Row = Callable[[Peer, tuple[str, int]], Awaitable[None]]
 
@@ -90,6 +95,35 @@ async def members(peer: Peer, target: tuple[str, int]) -> None:
     await say(target, Codec().stream(PushPull(tuple(nodes))))
 
 
+async def flood(peer: Peer, target: tuple[str, int]) -> None:
+    """For a minute, each second: 10,000 pings, 5,000 packets of rubbish, 200 connections."""
+    ping, rng = Codec().part(Ping(1)), random.Random(1)
+    rubbish = [rng.randbytes(rng.randint(1, 400)) for _ in range(100)]
+    opened = deque[socket.socket](maxlen=100)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        begun, sent = time.monotonic(), 0
+        while sent < _FLOOD_SECONDS * 200:
+            while sent < (time.monotonic() - begun) * 200:
+                for packet in [ping] * 50 + rng.choices(rubbish, k=25):
+                    with suppress(OSError):
+                        sock.sendto(packet, target)
+                opened.append(_knock(target))
+                sent += 1
+            await trio.sleep(0.005)
+    for each in opened:
+        each.close()
+
+
+def _knock(target: tuple[str, int]) -> socket.socket:
+    """Opens a connection and says nothing; it ends when it is forgotten."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    with suppress(OSError):
+        sock.connect(target)
+    return sock
+
+
 ROWS: dict[str, Row] = {
     "events-4096": lambda peer, target: one_time(peer, target, 4_096),
     "events-32768": lambda peer, target: one_time(peer, target, 32_768),
@@ -97,6 +131,7 @@ ROWS: dict[str, Row] = {
     "compounds": empty_compounds,
     "deaths": deaths,
     "members": members,
+    "flood": flood,
 }
 
 
@@ -132,19 +167,31 @@ def rss(agent: Agent) -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+async def newcomer(fleet: Fleet, peer: Peer, seed: str, joined: list[float]) -> None:
+    """How long one needs, from its start, to see all and be seen by all."""
+    await trio.sleep(1)
+    begun = time.monotonic()
+    await fleet.start(peer, "new", join=[seed])
+    with suppress(TimeoutError):
+        await fleet.until_all_see(["new", *_OTHERS], seconds=50)
+        joined.append(time.monotonic() - begun)
+
+
 async def row(fleet: Fleet, peer: Peer, name: str, after: float) -> dict[str, object]:
     first = await fleet.start(peer, "a")
-    agents = [first] + [await fleet.start(peer, other, join=[first.address]) for other in ("b", "c")]
-    await fleet.until_all_see(["a", "b", "c"], seconds=90)
+    agents = [first] + [await fleet.start(peer, other, join=[first.address]) for other in _OTHERS]
+    await fleet.until_all_see(["a", *_OTHERS], seconds=90)
     await trio.sleep(3)
     host, _, port = first.address.rpartition(":")
     target = (host, int(port))
     waits: list[float] = []
+    joined: list[float] = []
     begun, lines = [cpu(agent) for agent in agents], len(fleet.lines)
     before = most = rss(first)
     with pinging(target, waits) as ask:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
+            nursery.start_soon(newcomer, fleet, peer, first.address, joined)
             await ROWS[name](peer, target)
             for _ in range(int(after)):
                 await trio.sleep(1)
@@ -156,7 +203,7 @@ async def row(fleet: Fleet, peer: Peer, name: str, after: float) -> dict[str, ob
     told = [
         f"{line['node']} {line['event']} {line['member']}"
         for line in list(fleet.lines)[lines:]
-        if line["event"] in ("suspect", "dead") and line["member"] in ("a", "b", "c")
+        if line["event"] in ("suspect", "dead") and line["member"] in ("a", *_OTHERS)
     ]
     return {
         "peer": peer.kind,
@@ -164,6 +211,7 @@ async def row(fleet: Fleet, peer: Peer, name: str, after: float) -> dict[str, ob
         "cpu": round(used[0], 2) if alive and alive[0] is first else None,
         "cpu of all": round(sum(used), 2),
         "longest wait": round(max(waits), 3),
+        "newcomer": round(joined[0], 2) if joined else None,
         "told": told,
         "ended": [agent.name for agent in agents if agent not in alive],
         "rss": [round(before, 1), round(most, 1), round(rss(first), 1) if first in alive else None],

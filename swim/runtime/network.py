@@ -99,8 +99,12 @@ class Transport(Protocol):
     async def connect(self, address: Address, *, to_keep: bool = False) -> Connection:
         """Raises OSError; EMFILE also when nothing can be spared for a connection that is to be kept."""
 
-    async def accept(self) -> Connection:
-        """The next connection that somebody else opens. Raises OSError when one came to nothing."""
+    async def accept(self) -> list[Connection]:
+        """Connections that others have opened; waits for the first. Raises OSError when one came to nothing.
+
+        All that are there, up to a bound: under a flood of packets the loop comes round so seldom that
+        the kernel would refuse most of them if each took a round.
+        """
 
     def reaches(self, address: Address) -> bool:
         """Whether it is of a family that can be reached from here."""

@@ -65,19 +65,20 @@ class Streams:
         """Accept streams until cancelled; each is served by a task in the nursery."""
         while True:
             try:
-                stream = await self._transport.accept()
+                streams = await self._transport.accept()
             except OSError as error:
                 # The connection is gone already, or the process has no file descriptor left for it.
                 self._connections.drop(f"accept-{errno.errorcode.get(error.errno or 0, 'error')}")
                 await trio.sleep(_EXHAUSTED_PAUSE)
                 continue
-            permitted = self._networks.permit(stream.peer.host)
-            visit = self._visits.admit(stream.peer) if permitted else None
-            if visit is None:
-                self._connections.drop("streams-max" if permitted else "stream-network")
-                stream.close()
-                continue
-            nursery.start_soon(self._serve_one, stream, visit)
+            for stream in streams:
+                permitted = self._networks.permit(stream.peer.host)
+                visit = self._visits.admit(stream.peer) if permitted else None
+                if visit is None:
+                    self._connections.drop("streams-max" if permitted else "stream-network")
+                    stream.close()
+                    continue
+                nursery.start_soon(self._serve_one, stream, visit)
 
     @trio.lowlevel.enable_ki_protection
     async def _serve_one(self, stream: Connection, visit: Visit) -> None:

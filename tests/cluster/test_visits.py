@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import socket
 
 import pytest
 import trio
 
+import swim
 from swim.runtime.visits import BYTES_MAX, GRACE, Visit, Visits
 from swim.types import Address
 
@@ -148,3 +150,16 @@ async def test_the_counts_never_drift(seed: int, autojump_clock: trio.testing.Mo
         assert served._held == served._bytes.total()
         assert len(present) == served._places.total() <= 8
         await trio.sleep(0.01)
+
+
+async def test_connections_that_wait_are_accepted_together() -> None:
+    """Under a flood of packets the loop comes round so seldom that the kernel would refuse most of them."""
+    async with swim.open_cluster("a", bind="127.0.0.1:0") as cluster:
+        callers = [socket.create_connection(cluster.me.address) for _ in range(60)]
+        rounds = 0
+        while cluster.statistics().streams < len(callers):
+            await trio.lowlevel.checkpoint()
+            rounds += 1
+            assert rounds < 30
+        for caller in callers:
+            caller.close()

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from swim.errors import AddressInUse
-from swim.runtime.network import Traffic
+from swim.runtime.network import Connection, Traffic
 from swim.runtime.sockets.connections import SocketConnection, can_be_spared
 from swim.runtime.sockets.refusals import IP_RECVERR, IPV6_RECVERR, SentLog, read_icmp_error
 from swim.types import Address
@@ -27,6 +27,7 @@ _SEGMENT_SIZE_MAX = 1_200
 """Of TCP, both ways, as `Config.packet_size_max`: so no packet has more than 1,280 bytes."""
 _RECEIVE_BUFFER = 1 << 20
 _BACKLOG = 128
+_ACCEPTED_MAX = 64
 _PORT_ATTEMPTS = 32
 
 _HAS_ERROR_QUEUE = sys.platform == "linux"
@@ -39,7 +40,7 @@ class SocketTransport:
 
     def __init__(self, udp: socket.socket, listener: socket.socket) -> None:
         self.listener = listener
-        self._acceptor = trio.socket.from_stdlib_socket(listener)
+        listener.setblocking(False)
         self.traffic = Traffic()
         self.address = normal_address(udp.getsockname())
         """Where the sockets are bound; the host may be a wildcard."""
@@ -170,10 +171,20 @@ class SocketTransport:
             raise
         return SocketConnection(trio.SocketStream(sock), address, self.traffic)
 
-    async def accept(self) -> SocketConnection:
+    async def accept(self) -> list[Connection]:
         """See `Transport`."""
-        sock, sockaddr = await self._acceptor.accept()
-        return SocketConnection(trio.SocketStream(sock), normal_address(sockaddr), self.traffic)
+        await trio.lowlevel.wait_readable(self.listener)
+        accepted = list[Connection]()
+        try:
+            while len(accepted) < _ACCEPTED_MAX:
+                sock, sockaddr = self.listener.accept()
+                sock.setblocking(False)
+                stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+                accepted.append(SocketConnection(stream, normal_address(sockaddr), self.traffic))
+        except OSError as error:
+            if not accepted and not isinstance(error, BlockingIOError):
+                raise
+        return accepted
 
     def stream_socket(self) -> socket.socket:
         """A socket to connect with. It comes from the address that this node is bound to."""
