@@ -22,10 +22,12 @@ from swim.runtime.feeds.inbox import MessageStream
 from swim.runtime.feeds.subscriptions import EventStream
 from swim.runtime.host import SocketHost
 from swim.runtime.network import Transport, simulated_host
+from swim.runtime.kept.mail import checked_topic
+from swim.runtime.kept.serving import Handler
 from swim.runtime.sockets.resolve import Seeds, advertised_address, require_reachable, resolve_one
 from swim.runtime.voters import ask_at, change_voters
 from swim.statistics import Statistics
-from swim.types import Address, Explanation, Leadership, Member, Term
+from swim.types import Address, Explanation, Leadership, Member, MemberState, Term
 from swim.wire import Codec, Keyring
 from swim.wire.dialect import utf8
 from swim.wire.messages import StreamMessage, UserMessage
@@ -224,6 +226,13 @@ class Cluster:
             return members
         return tuple(member for member in members if tags.items() <= member.tags.items())
 
+    def available(self, /, **tags: str) -> tuple[Member, ...]:
+        """As `members`, without those that are suspected: for work that should not wait for the dead.
+
+        A member that has just died is among them until it is suspected.
+        """
+        return tuple(member for member in self.members(**tags) if member.state is MemberState.ALIVE)
+
     def member(self, name: str) -> Member | None:
         """The present member of this name; None when there is none."""
         return next((member for member in self._node.members() if member.name == name), None)
@@ -277,14 +286,18 @@ class Cluster:
         """
         return EventStream(self._driver.subscriptions)
 
-    def messages(self) -> MessageStream:
+    def messages(self, topic: str = "") -> MessageStream:
         """What others send to this node: ``async with cluster.messages() as messages: async for ...``.
 
-        Yields `DirectMessage`, `Broadcast` and `Lagged`. Direct messages that come while nobody listens wait
-        for the first who does; broadcasts do not. Of several streams each has all messages, and a sender
-        waits for the slowest. The iteration ends when the cluster is closed.
+        Yields `DirectMessage`, `Broadcast` and `Lagged`. Direct messages are those of this topic, and
+        broadcasts those whose name it is; without a topic, direct messages that have none, and all
+        broadcasts. Whatever becomes of one topic's messages, those of others arrive.
+
+        Direct messages that come while nobody listens wait for the first who does; broadcasts do not. Of
+        several streams of one topic each has all messages, and a sender waits for the slowest. The iteration
+        ends when the cluster is closed. Raises ValueError for a topic of more than 128 bytes.
         """
-        return MessageStream(self._driver.inbox)
+        return MessageStream(self._driver.inbox, checked_topic(topic))
 
     async def wait_for(self, predicate: Callable[[Cluster], bool]) -> None:
         """Wait until ``predicate(cluster)`` is true. It is asked now and after every change.
@@ -357,23 +370,65 @@ class Cluster:
             raise KeyringError("this node was opened without keys, and encryption cannot be turned on later")
         self._keyring.replace(keys)
 
-    async def send(self, member: Member | str, payload: bytes) -> None:
-        """Send a message to one member, which finds it in its `messages`. At most 1 MiB.
+    async def send(self, member: Member | str, payload: bytes, *, topic: str = "") -> None:
+        """Send a message to one member, which finds it in its `messages` of this topic. At most 1 MiB.
 
-        Reliable and in order, each message once, as long as both processes live and this node counts the
-        member as one. Returns when the message is accepted: at most 256 KiB may be on their way to one member
-        (each message counting 64 bytes beside its payload; a larger one goes alone), until its application
-        has read them; otherwise this waits. So it cannot tell of a message that it did not arrive; for that,
-        let the other one answer. When this node leaves, what it has sent has a second to arrive.
+        A name stands for whoever has it now; a `Member` for just this process (`Member.process`): what is
+        sent to it never reaches one that was started after it.
+
+        Reliable, and in order within a topic, each message once, as long as both processes live and this node
+        counts the member as one. Returns when the message is accepted: at most 256 KiB may be on their way to
+        one member in one topic (each message counting 64 bytes beside its payload; a larger one goes alone),
+        until its application has read them; otherwise this waits. So it cannot tell of a message that it did
+        not arrive; for that there is `request`. When this node leaves, what it has sent has a second to
+        arrive.
 
         Raises:
             SendError: It is not or no longer a member, is none of ours (memberlist, Serf), or no stream to it
                 could be opened for `Config.pause_tolerance` and 30 seconds. Its `unacknowledged` says how
                 many messages that were sent before may not have arrived.
             PayloadTooLarge: More than 1 MiB.
+            ValueError: The topic has more than 128 bytes.
         """
         self._driver.require_open()
-        await self._driver.mail.send(_name(member), payload)
+        await self._driver.mail.send(member, topic, payload)
+
+    async def request(self, member: Member | str, payload: bytes, *, topic: str = "") -> bytes:
+        """Ask one member, and wait for its answer, which `serve` gives there. Each has at most 1 MiB.
+
+        The request is carried out **at most once**, by the process that has the name now (or that the
+        `Member` stands for), and the answer is that process's. If there is an answer it was carried out; if
+        this raises, or is cancelled, it may have been, unless its handler had not begun. It waits for as long
+        as nobody serves the topic there, or all who do are busy: bound that with a cancel scope. To cancel it
+        cancels the handler, too.
+
+        Raises:
+            RequestError: The handler raised an exception, of which this tells the name and the text.
+            SendError: As of `send`; also when the member is gone, or has given this node up, while it is
+                asked.
+            PayloadTooLarge: More than 1 MiB.
+            ValueError: The topic has more than 128 bytes.
+        """
+        self._driver.require_open()
+        return await self._driver.mail.request(member, topic, payload)
+
+    @asynccontextmanager
+    async def serve(self, topic: str, handler: Handler, *, limit: int = 64) -> AsyncIterator[None]:
+        """Carry out requests of this topic while the block runs: ``await handler(sender, payload)``.
+
+        What the handler returns is the answer, at most 1 MiB; an exception that it raises is the asker's (see
+        `RequestError`), and logged here. It is cancelled when the asker has cancelled the request, or is
+        gone. Up to `limit` run at once, begun in the order in which they came; further ones wait, and hold up
+        their askers. When the block ends those that run are cancelled, which their askers are told, and those
+        that wait are for whoever serves the topic next.
+
+        Raises ValueError when this process serves the topic already, and for a bad topic or limit.
+        """
+        self._driver.require_open()
+        if limit < 1:
+            raise ValueError(f"at least one request at a time, not {limit}")
+        async with self._driver.mail.serving.serve(checked_topic(topic), handler, limit):
+            yield
 
     def broadcast(self, name: str, payload: bytes) -> None:
         """Tell all members, this one included: they find it in their `messages`, each once.

@@ -23,6 +23,14 @@
 ...             await a.send("nobody", b"hello")
 ...         except swim.SendError as problem:
 ...             print("SendError", problem.member, problem.unacknowledged)
+...         async def divide(sender: swim.Member, payload: bytes) -> bytes:
+...             return b"%d" % (100 // int(payload))
+...         async with a.serve("divide", divide):
+...             print(await a.request("a", b"7", topic="divide"))
+...             try:
+...                 await a.request("a", b"0", topic="divide")
+...             except swim.RequestError as problem:
+...                 print("RequestError", problem.error)
 ...         try:
 ...             await a.set_voters(["a"])  # it was founded without
 ...         except swim.VotersError as problem:
@@ -35,6 +43,8 @@ TagsError
 KeyringError
 PayloadTooLarge
 SendError nobody 0
+b'14'
+RequestError ZeroDivisionError
 VotersError
 """
 
@@ -49,6 +59,7 @@ __all__ = [
     "KeyringError",
     "NameConflict",
     "PayloadTooLarge",
+    "RequestError",
     "SendError",
     "SwimError",
     "TagsError",
@@ -97,6 +108,20 @@ class SendError(SwimError):
         super().__init__(message)
         self.member = member
         self.unacknowledged = unacknowledged
+
+
+class RequestError(SwimError):
+    """A request was not carried out, or not to its end: at `member` its handler raised an exception.
+
+    `error` is the name of that exception's class, `reason` its text. "Cancelled": the topic ceased to be
+    served meanwhile. What the handler has done until then is not undone.
+    """
+
+    def __init__(self, member: Member, error: str, reason: str) -> None:
+        super().__init__(f"{member.name} could not do it: {error}: {reason}")
+        self.member = member
+        self.error = printable(error)
+        self.reason = printable(reason)
 
 
 class PayloadTooLarge(SwimError, ValueError):

@@ -29,7 +29,8 @@ swim_packets_total (direction)      counter  UDP packets, tx and rx
 swim_packet_bytes_total (direction) counter  their payload
 swim_stream_bytes_total (direction) counter  bytes over TCP
 swim_streams                        gauge    TCP connections open now
-swim_messages_total (kind)          counter  direct messages sent and received, broadcasts heard
+swim_messages_total (kind)          counter  direct messages sent and received, broadcasts heard,
+                                             requests asked and served
 swim_unacknowledged_messages        gauge    direct messages sent that nobody has read yet
 swim_events_total (event)           counter  join, update, suspect, recover, dead, leave, leader
 swim_failures_total (reason)        counter  members given up: process-gone, silence, quality, told
@@ -91,7 +92,7 @@ _HELP = {
     "packet_bytes": "UDP payload.",
     "stream_bytes": "Bytes over TCP.",
     "streams": "TCP connections open now.",
-    "messages": "Direct messages sent and received, and broadcasts heard.",
+    "messages": "Direct messages sent and received, broadcasts heard, requests asked and served.",
     "unacknowledged_messages": "Direct messages sent that the other applications have not read yet.",
     "events": "What happened, by the agent's words for it.",
     "failures": "Members given up, by reason.",

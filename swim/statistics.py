@@ -85,7 +85,8 @@ class Statistics(CoreStatistics):
     streams: int
     """TCP connections open now."""
     messages: Mapping[str, int]
-    """Direct messages that were `sent` (accepted for it) and `received`, and broadcasts that were `heard`."""
+    """Direct messages that were `sent` (accepted for it) and `received`, broadcasts that were `heard`,
+    requests that were `asked` here, and those that were `served` (begun)."""
     unacknowledged: int
     """Direct messages that are on their way now: the other applications have not read them yet."""
     events: Mapping[str, int]

@@ -58,6 +58,10 @@ class Member:
     tags: Mapping[str, str] = field(default_factory=dict)
     state: MemberState = MemberState.ALIVE
     incarnation: int = 1
+    process: str | None = None
+    """Which process has the name: the same for as long as it runs, whatever else changes; another one after
+    a restart. None for a foreign member.
+    """
 
     def __str__(self) -> str:
         return f"{self.name} ({self.address})"

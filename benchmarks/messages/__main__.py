@@ -1,8 +1,9 @@
 """Messages between members, on real sockets: direct ones from process to process, and broadcasts to all.
 
-    python -m benchmarks.messages [--quick] [direct slow large kill broadcast loss]
+    python -m benchmarks.messages [--quick] [direct request slow large kill broadcast loss]
 
 direct     one pair on loopback, 100 bytes each, in order: how many a second
+request    one pair, 100 bytes there and 100 back: how many a second by many tasks; how long one takes alone
 slow       the receiver takes 200 a second: what the sender gets rid of, and the memory of both
 large      1 MiB, and one byte more
 kill       SIGKILL of the receiver while eight tasks send to it: when the last of them knows
@@ -34,12 +35,13 @@ from benchmarks.messages.peer import NAME, rss_kib
 from benchmarks.namespaces import open_network, why_not
 from benchmarks.peers import Absent, Peer, find_peer
 
-SCENARIOS = ("direct", "slow", "large", "kill", "broadcast", "loss")
+SCENARIOS = ("direct", "request", "slow", "large", "kill", "broadcast", "loss")
 PATIENCE = 120.0
 SMALL = 100
 LARGEST = 1_048_576
 SLOW_RATE = 200.0
 SENDERS = 8
+ASKERS = 64
 BROADCAST_SIZE = 400
 INTERVAL = 0.1
 SETTLED_SECONDS = 5.0
@@ -102,6 +104,41 @@ async def direct(args: argparse.Namespace) -> Row:
         "per_second": round(there["count"] / there["seconds"]),
         "sender_cpu_us": round(1e6 * cpu / count, 1),
         "receiver_cpu_us": round(1e6 * there["cpu_s"] / count, 1),
+    }
+
+
+async def request(args: argparse.Namespace) -> Row:
+    count, alone = (10_000, 1_000) if args.quick else (100_000, 5_000)
+    payload, left, seconds = bytes(SMALL), count, list[float]()
+    async with pair("echo") as (cluster, receiver):
+        peer = cluster.member(NAME)
+        assert peer is not None
+
+        async def ask() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                assert await cluster.request(peer, payload, topic="echo") == payload
+
+        for _ in range(alone):
+            began = time.perf_counter()
+            await cluster.request(peer, payload, topic="echo")
+            seconds.append(time.perf_counter() - began)
+        began, cpu = time.perf_counter(), time.process_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(ASKERS):
+                nursery.start_soon(ask)
+        took, cpu = time.perf_counter() - began, time.process_time() - cpu
+        await cluster.send(NAME, b"enough")
+        there = await anext(receiver.lines)
+    return {
+        "requests": count,
+        "bytes": SMALL,
+        "tasks": ASKERS,
+        "per_second": round(count / took),
+        "asker_cpu_us": round(1e6 * cpu / count, 1),
+        "server_cpu_us": round(1e6 * there["cpu_s"] / there["count"], 1),
+        "seconds_until_the_answer_of_one_alone": seconds,
     }
 
 
@@ -236,7 +273,7 @@ async def loss(args: argparse.Namespace, peer: Peer) -> Row:
 
 
 async def measure(args: argparse.Namespace, peer: Peer | Absent, results: Row, skipped: list[str]) -> None:
-    one_pair = {"direct": direct, "slow": slow, "large": large, "kill": kill}
+    one_pair = {"direct": direct, "request": request, "slow": slow, "large": large, "kill": kill}
     for name in args.scenarios:
         if name in one_pair:
             results[name] = await one_pair[name](args)

@@ -3,6 +3,7 @@
     python -m benchmarks.messages.peer SEED count N      N messages in order, as fast as they come
     python -m benchmarks.messages.peer SEED slow RATE    so many a second
     python -m benchmarks.messages.peer SEED digest       one, whatever its size
+    python -m benchmarks.messages.peer SEED echo         answers requests, until a message comes
 
 Prints JSON lines.
 """
@@ -74,6 +75,21 @@ async def digest(cluster: swim.Cluster) -> None:
         return
 
 
+async def echo(cluster: swim.Cluster) -> None:
+    served = 0
+
+    async def answer(sender: swim.Member, payload: bytes) -> bytes:
+        nonlocal served
+        served += 1
+        return payload
+
+    async with cluster.serve("echo", answer):
+        cpu = time.process_time()
+        async for _ in payloads(cluster):
+            say(count=served, cpu_s=time.process_time() - cpu)
+            return
+
+
 async def main(seed: str, what: str, number: float) -> None:
     async with swim.open_cluster(NAME, bind="127.0.0.1:0", seeds=[seed]) as cluster:
         match what:
@@ -83,6 +99,8 @@ async def main(seed: str, what: str, number: float) -> None:
                 await slow(cluster, number)
             case "digest":
                 await digest(cluster)
+            case "echo":
+                await echo(cluster)
 
 
 if __name__ == "__main__":

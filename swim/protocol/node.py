@@ -431,7 +431,7 @@ class Node(Parts):
         record = self._myself.record
         if record is not None:
             return record.member
-        return Member(self.name, self.address, None, dict(self._myself.tags))
+        return Member(self.name, self.address, None, dict(self._myself.tags), process=self.boot)
 
     @property
     def boot(self) -> str:

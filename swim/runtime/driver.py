@@ -27,6 +27,7 @@ from swim.runtime.kept.streams import KeptStreams
 from swim.runtime.leading import Leading
 from swim.runtime.logs import log_event
 from swim.runtime.network import Connections, Transport
+from swim.runtime.nurseries import unwrapped_nursery
 from swim.runtime.sockets.resolve import Seeds
 from swim.runtime.sockets.whereabouts import watch_address
 from swim.runtime.streams import Streams
@@ -111,7 +112,7 @@ class Driver:
         """
         try:
             with self._scope:
-                async with _unwrapped_nursery() as nursery:
+                async with unwrapped_nursery() as nursery:
                     self._nursery = nursery
                     self.node.start(seed_addresses, self.now())
                     self.settle()
@@ -430,7 +431,7 @@ async def running(driver: Driver, seed_addresses: tuple[Address, ...]) -> AsyncI
     The body unwinds first, then the node leaves, whatever the reason. Errors come out as themselves.
     """
     try:
-        async with _unwrapped_nursery() as nursery:
+        async with unwrapped_nursery() as nursery:
             nursery.start_soon(driver.run, seed_addresses)
             try:
                 await driver.until(lambda: driver.node.phase is Phase.MEMBER)
@@ -441,20 +442,3 @@ async def running(driver: Driver, seed_addresses: tuple[Address, ...]) -> AsyncI
                 driver.stop()
     finally:
         driver.close()
-
-
-@asynccontextmanager
-async def _unwrapped_nursery() -> AsyncIterator[trio.Nursery]:
-    """A nursery from which a single exception comes out as itself, not in a group of one."""
-    alone: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            yield nursery
-    except BaseExceptionGroup as group:
-        errors = [error for error in group.exceptions if not isinstance(error, trio.Cancelled)]
-        if len(errors) != 1:
-            raise
-        alone = errors[0]
-    if alone is not None:
-        # Raised here, outside of the handler, it keeps its own context.
-        raise alone

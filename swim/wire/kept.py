@@ -10,18 +10,17 @@ opener may send DATA, and the acceptor says with TAKEN how much of that has reac
 send PACKET.
 
     PACKET    one packet, as it would stand in a datagram: for a network that lets TCP pass, but not UDP
-    DATA      the number of a message; then messages, in order: four bytes of length, big-endian; payload
-              so cut into frames that none is large: a message may go on in the next, which repeats its number
-    TAKEN     the number of a message: it and all before it were taken
+    DATA      the number of a record; then records, in order (see `swim.wire.records`)
+              so cut into frames that none is large: a record may go on in the next, which repeats its number
+    TAKEN     the number of a record: it and all before it in its lane were taken
 
-A message is numbered above those before it, and sent again on the next stream if it was not taken: whoever
+A record is numbered above those before it, and sent again on the next stream if it was not taken: whoever
 has a number already ignores it.
 
-Sealed frames
-are bound to their place: the associated data are 'K', the direction, the sessions (16 random bytes of each
-side, zeros until that side's HELLO has told them), the number of the frame in its direction and the label.
-So a frame that is replayed, reordered, reflected or taken from another connection does not open. A replayed
-first HELLO does, but whoever replays it cannot send the READY.
+Sealed frames are bound to their place: the associated data are 'K', the direction, the sessions (16 random
+bytes of each side, zeros until that side's HELLO has told them), the number of the frame in its direction and
+the label. So a frame that is replayed, reordered, reflected or taken from another connection does not open. A
+replayed first HELLO does, but whoever replays it cannot send the READY.
 """
 
 from __future__ import annotations
@@ -37,20 +36,16 @@ from swim.wire.keyring import Keyring
 
 __all__ = [
     "LINE_SIZE",
-    "MESSAGE_SIZE_MAX",
     "PIECE_SIZE_MAX",
     "PROBE",
-    "RECORD_OVERHEAD",
     "SESSION_SIZE",
     "Data",
     "Frame",
     "Hello",
     "KeptChannel",
-    "MessageReader",
     "Packet",
     "Sign",
     "Taken",
-    "message_record",
 ]
 
 PROBE: Final = bytes(4)
@@ -58,15 +53,11 @@ PROBE: Final = bytes(4)
 SESSION_SIZE = 16
 LINE_SIZE = 8
 _BOOT_SIZE = 8
-MESSAGE_SIZE_MAX: Final = 1_048_576
-"""Of a payload, in bytes."""
 PIECE_SIZE_MAX: Final = 32_768
 """Of the content of one DATA: a frame that is begun has to be finished before a probe can be written."""
 _LENGTH_SIZE = 4
 _NUMBER_SIZE = 8
 _NUMBER_MAX = 1 << 63  # those behind the first of a frame must have room, too
-RECORD_OVERHEAD = _LENGTH_SIZE
-"""What a message takes in DATA beside its payload."""
 _FRAME_SIZE_MAX = PIECE_SIZE_MAX + 256
 # Types are above 1, which sealed frames begin with: so each is known for what it is.
 _HELLO, _DATA, _TAKEN, _PACKET = 16, 19, 20, 21
@@ -93,11 +84,15 @@ class Hello:
     """From the opener: what its messages are numbered under. Name and boot are known to all, this only to the
     two of them: so what somebody else sends in the opener's name has numbers of its own.
     """
+    memory: bytes = b""
+    """From the acceptor: under what it keeps what it knows of the opener. When this is not what it was, it
+    has given up the opener meanwhile, or answers that it could not deliver.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Messages, or a piece of one. `number` is that of the message which begins or goes on here."""
+    """Records, or a piece of one. `number` is that of the record which begins or goes on here."""
 
     number: int
     content: bytes
@@ -105,7 +100,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The other application has this message, and all before it."""
+    """The other application has this record, and all before it in its lane."""
 
     number: int
 
@@ -211,7 +206,14 @@ class KeptChannel:
 def _pack(frame: Frame) -> bytes:
     match frame:
         case Hello():
-            body = {"b": frame.boot, "l": frame.line, "n": frame.name, "s": frame.session, "t": frame.to}
+            body = {
+                "b": frame.boot,
+                "l": frame.line,
+                "m": frame.memory,
+                "n": frame.name,
+                "s": frame.session,
+                "t": frame.to,
+            }
             return bytes((_HELLO,)) + pack(body)
         case Data():
             return bytes((_DATA,)) + frame.number.to_bytes(_NUMBER_SIZE, "big") + frame.content
@@ -231,7 +233,7 @@ def _unpack(content: bytes) -> Frame:
         if len(content) < 1 + _NUMBER_SIZE or bool(rest) != (kind == _DATA):
             raise DecodeError("body", f"frame type {kind} of {len(content)} bytes")
         if number > _NUMBER_MAX:
-            raise DecodeError("number", f"message {number}")
+            raise DecodeError("number", f"record {number}")
         return Data(number, rest) if rest else Taken(number)
     if kind == _PACKET:
         return Packet(content[1:])
@@ -241,42 +243,8 @@ def _unpack(content: bytes) -> Frame:
         except ValueError:
             raise DecodeError("type", f"frame type {kind}") from None
     body = unpack(content[1:])
-    session, boot, line = raw(body, b"s"), raw(body, b"b"), raw(body, b"l", LINE_SIZE)
+    session, boot = raw(body, b"s"), raw(body, b"b")
+    line, memory = raw(body, b"l", LINE_SIZE), raw(body, b"m", LINE_SIZE)
     if len(session) != SESSION_SIZE or len(boot) != _BOOT_SIZE:
         raise DecodeError("body", "a session or boot of another size")
-    return Hello(name(body, b"n"), boot, session, text(body, b"t"), line)
-
-
-def message_record(payload: bytes) -> bytes:
-    """A message as it stands in DATA."""
-    return len(payload).to_bytes(_LENGTH_SIZE, "big") + payload
-
-
-class MessageReader:
-    """The messages in the DATA of one stream."""
-
-    def __init__(self) -> None:
-        self._number: int | None = None
-        self._pending = bytearray()
-
-    def feed(self, data: Data) -> list[tuple[int, bytes]]:
-        """The messages that this completes, with their numbers."""
-        number = data.number
-        if number < (self._number or 0) or (self._pending and number != self._number):
-            raise DecodeError("number", f"message {number} where {self._number} goes on")
-        content = self._pending  # not copied: what is incomplete is only added to, however often that is
-        content += data.content
-        messages: list[tuple[int, bytes]] = []
-        start, end = 0, len(content)
-        while end - start >= _LENGTH_SIZE:
-            size = int.from_bytes(content[start : start + _LENGTH_SIZE], "big")
-            if size > MESSAGE_SIZE_MAX:
-                raise DecodeError("too-large", f"a message of {size} bytes")
-            if end - start - _LENGTH_SIZE < size:
-                break
-            start += _LENGTH_SIZE + size
-            messages.append((number, bytes(content[start - size : start])))
-            number += 1
-        del content[:start]
-        self._number = number
-        return messages
+    return Hello(name(body, b"n"), boot, session, text(body, b"t"), line, memory)

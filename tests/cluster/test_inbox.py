@@ -7,8 +7,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import swim
-from swim.runtime.feeds.inbox import Inbox, MessageStream
+from swim.runtime.feeds.inbox import Inbox, Letter, MessageStream
 from swim.types import Address, Member
+from swim.wire.records import Record
 from tests.cluster.together import PATIENCE, cluster_of, everybody, open_node, sees
 
 SENDER = Member("a", Address("127.0.0.1", 1), id="0" * 26)
@@ -19,13 +20,14 @@ class Box(Inbox):
 
     def __init__(self, limit: int = 4) -> None:
         super().__init__(limit, 1 << 20)
-        self.taken: list[bytes] = []
+        self.read: list[bytes] = []
 
-    def put(self, *payloads: bytes) -> None:
+    def put(self, *payloads: bytes, topic: str = "") -> None:
         for payload in payloads:
-            self.deliver(
-                swim.DirectMessage(SENDER, payload), lambda payload=payload: self.taken.append(payload)
-            )
+            self.deliver(Letter(SENDER, 1, Record(payload, topic=topic), self))
+
+    def taken(self, letter: Letter) -> None:
+        self.read.append(letter.record.payload)
 
     def tell(self, count: int) -> None:
         for number in range(count):
@@ -47,10 +49,10 @@ async def test_direct_messages_wait_for_the_first_reader_and_broadcasts_do_not()
     box.tell(3)
     async with MessageStream(box) as stream:
         assert await read(stream, 1) == [b"1"]
-        assert box.taken == [b"1"]
+        assert box.read == [b"1"]
         box.tell(1)
         assert await read(stream, 2) == [b"2", b"\0"]
-    assert box.taken == [b"1", b"2"]
+    assert box.read == [b"1", b"2"]
 
 
 async def test_taken_is_what_all_readers_have_taken() -> None:
@@ -58,11 +60,11 @@ async def test_taken_is_what_all_readers_have_taken() -> None:
     async with MessageStream(box) as quick, MessageStream(box) as slow:
         box.put(b"1", b"2", b"3")
         assert await read(quick, 3) == [b"1", b"2", b"3"]
-        assert box.taken == []
+        assert box.read == []
         assert await read(slow, 1) == [b"1"]
-        assert box.taken == [b"1"]
+        assert box.read == [b"1"]
         await slow.aclose()
-        assert box.taken == [b"1", b"2", b"3"]
+        assert box.read == [b"1", b"2", b"3"]
 
 
 async def test_what_nobody_has_read_waits_for_the_next_reader() -> None:
@@ -70,7 +72,7 @@ async def test_what_nobody_has_read_waits_for_the_next_reader() -> None:
     async with MessageStream(box), MessageStream(box) as second:
         box.put(b"1", b"2")
         assert await read(second, 1) == [b"1"]
-    assert box.taken == [b"1"], "the second has read it, the first not"
+    assert box.read == [b"1"], "the second has read it, the first not"
     async with MessageStream(box) as third:
         assert await read(third, 1) == [b"2"]
 

@@ -13,7 +13,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, cast
 
 import pytest
@@ -32,19 +32,17 @@ from swim.runtime.sockets.transport import open_transport
 from swim.types import Address, Member
 from swim.wire import Codec, Keyring
 from swim.wire.kept import (
-    MESSAGE_SIZE_MAX,
     PIECE_SIZE_MAX,
     PROBE,
     Data,
     Frame,
     Hello,
     KeptChannel,
-    MessageReader,
     Packet,
     Sign,
     Taken,
-    message_record,
 )
+from swim.wire.records import MESSAGE_SIZE_MAX, Kind, Record, RecordReader, pack_record
 from tests.cluster.scripted import ScriptedNode, driven
 from tests.cluster.together import Stopwatch
 from tests.wire.vectors import seeded_bytes
@@ -102,9 +100,9 @@ class Peer:
         assert isinstance(hello, Hello)
         return stream, channel, hello
 
-    async def establish(self) -> tuple[trio.SocketStream, KeptChannel]:
+    async def establish(self, memory: bytes = b"") -> tuple[trio.SocketStream, KeptChannel]:
         stream, channel, hello = await self.accept_hello()
-        await stream.send_all(channel.encode(Hello(PEER, BOOT, b"p" * 16, hello.name)))
+        await stream.send_all(channel.encode(Hello(PEER, BOOT, b"p" * 16, hello.name, memory=memory)))
         ready, *self.early = await next_frames(stream, channel)
         assert ready is Sign.READY
         return stream, channel
@@ -817,7 +815,7 @@ async def test_a_stream_may_end_before_its_kernel_is_looked_at() -> None:
 
 async def send_all_at_once(driver: Driver, count: int, size: int) -> None:
     for number in range(count):
-        await driver.mail.send(PEER, number.to_bytes(4, "big").ljust(size))
+        await driver.mail.send(PEER, "", number.to_bytes(4, "big").ljust(size))
 
 
 @linux_only
@@ -868,18 +866,18 @@ async def test_what_was_not_taken_goes_again_on_the_next_stream() -> None:
         # It has had the fourth already, and says so only now.
         await stream.send_all(channel.encode(Taken(5)))
         await until(lambda: len(peer.driver.mail.window(PEER) or ()) == 0)
-        await peer.driver.mail.send(PEER, b"next")
+        await peer.driver.mail.send(PEER, "", b"next")
         assert await receive_messages(stream, channel, 1) == [(6, b"next")]
 
 
 async def receive_messages(
     stream: trio.SocketStream, channel: KeptChannel, count: int, early: Sequence[Frame] = ()
 ) -> list[tuple[int, bytes]]:
-    reader, got, frames = MessageReader(), list[tuple[int, bytes]](), list(early)
+    reader, got, frames = RecordReader(), list[tuple[int, bytes]](), list(early)
     while True:
         for frame in frames:
             assert isinstance(frame, Data)
-            got += reader.feed(frame)
+            got += [(number, record.payload) for number, record in reader.feed(frame)]
         if len(got) >= count:
             return got
         frames = await next_frames(stream, channel)
@@ -903,7 +901,7 @@ async def test_messages_are_not_for_another_process_under_the_name() -> None:
         assert window is not None
         await until(lambda: window.closed)
         with pytest.raises(SendError, match="was started again; of 3 messages"):
-            await window.put(b"")
+            await window.put(Record(b""))
         assert peer.driver.transport.traffic.dropped == {"send-unacknowledged": 3}
 
 
@@ -921,16 +919,17 @@ async def test_a_member_that_cannot_be_reached_is_given_up(monkeypatch: pytest.M
 
         await until(given_up)
         with pytest.raises(SendError, match="could not be reached for 0 s; of 1 messages"):
-            await window.put(b"")
+            await window.put(Record(b""))
         assert peer.driver.transport.traffic.dropped["send-unacknowledged"] == 1
 
 
 @pytest.mark.parametrize(
     ("frames", "reason"),
     [
-        ([Data(1, b"\0\0\0\5ab"), Data(3, b"cde")], "kept-number"),
+        ([Data(1, b"\0\0\0\5\0\0a"), Data(3, b"bc")], "kept-number"),
         ([Data(1, b"\xff" * 8)], "kept-too-large"),
-        ([Data(2**64 - 1, message_record(b"x") * 2)], "kept-number"),
+        ([Data(1, b"\0\0\0\2\7\0")], "kept-record"),
+        ([Data(2**64 - 1, pack_record(Record(b"x")) * 2)], "kept-number"),
     ],
 )
 async def test_bad_messages_of_a_guest_end_its_visit(frames: list[Data], reason: str) -> None:
@@ -945,14 +944,35 @@ async def test_bad_messages_of_a_guest_end_its_visit(frames: list[Data], reason:
 async def test_a_guest_that_sends_more_than_its_window_is_shown_out() -> None:
     async with visited() as (node, driver):
         stream, channel = await stay(node)
-        record = message_record(bytes(30_000))
+        record = pack_record(Record(bytes(30_000)))
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012
             for number in range(1, 200):
                 await stream.send_all(channel.encode(Data(number, record)))
             await receive(stream, 1)
         assert driver.transport.traffic.dropped == {"kept-window": 1}
-        held = sum(len(letter.message.payload) for letter in driver.inbox._waiting)
+        held = sum(map(len, unread(driver)))
         assert held <= WINDOW_SIZE + MESSAGE_SIZE_MAX
+
+
+async def test_thousands_of_requests_that_are_cancelled_again_cost_little_and_leave_nothing() -> None:
+    """By a member that means no good: in one topic that nobody serves, from the last to the first."""
+    async with visited() as (node, driver):
+        stream, channel = await stay(node)
+        calls = [b"%08d" % number for number in range(2_000)]
+        asked = [pack_record(Record(b"", Kind.REQUEST, "work", call)) for call in calls]
+        taken_back = [pack_record(Record(b"", Kind.CANCEL, call=call)) for call in reversed(calls)]
+        content = b"".join([*asked, *taken_back, *taken_back])
+        began = time.process_time()
+        for start in range(0, len(content), PIECE_SIZE_MAX):
+            number = 1 + sum(end <= start for end in accumulate(map(len, [*asked, *taken_back, *taken_back])))
+            await stream.send_all(channel.encode(Data(number, content[start : start + PIECE_SIZE_MAX])))
+        taken: list[Frame] = []
+        while Taken(6_000) not in taken:
+            taken += await next_frames(stream, channel)
+        assert Taken(2_000) in taken
+        assert driver.inbox.size == 0
+        assert list(driver.inbox.waiting()) == []
+        assert time.process_time() - began < 5.0
 
 
 async def write_as(
@@ -964,14 +984,15 @@ async def write_as(
     channel = node.codec.kept_channel(opener=True)
     hello = Hello("m0", BOOT, b"s" * 16, "scripted", line)
     await stream.send_all(node.codec.kept_opening + channel.encode(hello))
-    frames: list[Frame] = [Sign.READY, *(Data(number, message_record(text)) for number, text in messages)]
+    frames: list[Frame] = [Sign.READY]
+    frames += [Data(number, pack_record(Record(text))) for number, text in messages]
     assert isinstance(await next_frame(stream, channel), Hello)
     await stream.send_all(b"".join(map(channel.encode, frames)))
     return stream, channel
 
 
 def unread(driver: Driver) -> list[bytes]:
-    return [letter.message.payload for letter in driver.inbox._waiting if letter.message is not None]
+    return [letter.record.payload for letter in driver.inbox.waiting()]
 
 
 async def test_a_forged_number_does_not_make_the_member_unheard() -> None:
@@ -1005,9 +1026,9 @@ async def test_a_message_is_never_delivered_as_that_of_a_successor(monkeypatch: 
         boots = {"m0": "tootboot"}
         monkeypatch.setattr(node, "boot_of", lambda name: boots.get(name, "peerboot"))
         node.others[0] = Member("m0", Address("127.0.0.1", 2000), id="2" * 26)
-        await stream.send_all(channel.encode(Data(2, message_record(b"two"))))
+        await stream.send_all(channel.encode(Data(2, pack_record(Record(b"two")))))
         await until(lambda: len(unread(driver)) == 2)
-        assert [letter.message.sender for letter in driver.inbox._waiting if letter.message] == [earlier] * 2
+        assert [letter.sender for letter in driver.inbox.waiting()] == [earlier] * 2
         reset(stream)
         await until(lambda: driver.transport.traffic.streams == 0)
         assert (GONE, node.others[0].address) not in node.calls
@@ -1033,7 +1054,7 @@ async def test_what_arrives_together_is_handled_a_part_at_a_time(what: str) -> N
     """Whatever small things there are in what is read at once, others have their turn in between."""
     async with visited() as (node, driver):
         stream, channel = await stay(node)
-        frames: list[Frame] = [Data(1 + 100 * n, message_record(b"") * 100) for n in range(100)]
+        frames: list[Frame] = [Data(1 + 100 * n, pack_record(Record(b"")) * 100) for n in range(100)]
         if what == "packets":
             frames = [Packet(b"x")] * 5_000
 
@@ -1060,7 +1081,7 @@ async def test_memory_of_messages_that_nobody_reads_is_bounded_and_given_back() 
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
-            content = message_record(bytes(MESSAGE_SIZE_MAX))
+            content = pack_record(Record(bytes(MESSAGE_SIZE_MAX)))
             pieces = [
                 content[start : start + PIECE_SIZE_MAX] for start in range(0, len(content), PIECE_SIZE_MAX)
             ]
@@ -1098,5 +1119,51 @@ async def test_foreign_members_cannot_be_sent_to() -> None:
     async with driven() as (node, driver):
         node.others = [Member("agent", Address("127.0.0.1", 1000))]
         with pytest.raises(SendError, match=r"agent \(127.0.0.1:1000\) is no swim node") as caught:
-            await driver.mail.send("agent", b"")
+            await driver.mail.send("agent", "", b"")
         assert caught.value.member == node.others[0]
+
+
+async def test_a_request_that_comes_again_on_the_next_stream_is_served_once() -> None:
+    async with visited() as (node, driver):
+        served: list[bytes] = []
+
+        async def note(sender: Member, payload: bytes) -> bytes:
+            served.append(payload)
+            return b""
+
+        def asked(*numbers: int) -> bytes:
+            return b"".join(
+                pack_record(Record(b"%d" % n, Kind.REQUEST, "", b"call%04d" % n)) for n in numbers
+            )
+
+        async with driver.mail.serving.serve("", note, 2):
+            stream, channel = await write_as(node, b"its line")
+            await stream.send_all(channel.encode(Data(1, asked(1, 2))))
+            await until(lambda: served == [b"1", b"2"])
+            stream, channel = await write_as(node, b"its line")
+            await stream.send_all(channel.encode(Data(1, asked(1, 2, 3))))
+            assert await next_frames(stream, channel) == [Taken(3)]
+            assert served == [b"1", b"2", b"3"]
+
+
+async def test_what_was_carried_out_perhaps_is_not_asked_again_of_one_that_has_forgotten() -> None:
+    async with peered() as peer, trio.open_nursery() as nursery:
+        errors: list[SendError] = []
+
+        async def ask() -> None:
+            try:
+                await peer.driver.mail.request(PEER, "", b"once")
+            except SendError as error:
+                errors.append(error)
+
+        nursery.start_soon(ask)
+        for _ in range(2):
+            stream, channel = await peer.establish(b"memory 1")
+            assert await receive_messages(stream, channel, 1, peer.early) == [(1, b"once")]
+            assert not errors
+            await stream.aclose()
+        stream, channel = await peer.establish(b"memory 2")
+        await until(lambda: len(errors) == 1)
+        assert "had given this node up for a while" in str(errors[0])
+        await peer.driver.mail.send(PEER, "", b"message")
+        assert await receive_messages(stream, channel, 1, peer.early) == [(2, b"message")]

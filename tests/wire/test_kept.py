@@ -12,19 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swim.wire import Codec, DecodeError, Keyring, kept
+from swim.wire import Codec, DecodeError, Keyring, records
 from swim.wire.kept import (
     PIECE_SIZE_MAX,
     PROBE,
     Data,
     Hello,
     KeptChannel,
-    MessageReader,
     Packet,
     Sign,
     Taken,
-    message_record,
 )
+from swim.wire.records import Record, RecordReader, pack_record
 from tests.wire.vectors import seeded_bytes
 
 A = Hello("a", b"bootboot", b"A" * 16, to="b")
@@ -330,11 +329,11 @@ def test_messages_arrive_in_any_pieces_with_probes_between(version: int | None, 
     opener, acceptor = ends(codec("blue", version))
     shake_hands(opener, acceptor)
     sizes = data.draw(st.lists(st.sampled_from([0, 1, 3, 100, 5_000]), max_size=8))
-    payloads = [bytes([number]) * size for number, size in enumerate(sizes)]
-    content = b"".join(map(message_record, payloads))
+    records = [Record(bytes([number]) * size, topic="news" * number) for number, size in enumerate(sizes)]
+    content = b"".join(map(pack_record, records))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=6)))
-    ends_of = list(accumulate(len(message_record(payload)) for payload in payloads))
-    written, reader, got = b"", MessageReader(), list[tuple[int, bytes]]()
+    ends_of = list(accumulate(len(pack_record(record)) for record in records))
+    written, reader, got = b"", RecordReader(), list[tuple[int, Record]]()
     for start, end in pairwise([0, *cuts, len(content)]):
         if start < end:
             number = 7 + sum(place <= start for place in ends_of)
@@ -344,7 +343,7 @@ def test_messages_arrive_in_any_pieces_with_probes_between(version: int | None, 
         for frame in acceptor.feed(written[start : start + step]):
             assert isinstance(frame, Data)
             got += reader.feed(frame)
-    assert got == list(enumerate(payloads, 7))
+    assert got == list(enumerate(records, 7))
     assert opener.feed(acceptor.encode(Taken(9))) == [Taken(9)]
 
 
@@ -352,16 +351,16 @@ def test_messages_arrive_in_any_pieces_with_probes_between(version: int | None, 
     ("frames", "reason"),
     [
         ([Data(1, b"\0\0")], None),
-        ([Data(1, b"\0\0\0\5ab"), Data(1, b"cde")], None),
-        ([Data(1, b"\0\0\0\1a"), Data(9, b"\0\0\0\1b")], None),
-        ([Data(1, b"\0\0\0\5ab"), Data(2, b"cde")], "number"),
-        ([Data(5, b"\0\0\0\1a"), Data(5, b"\0\0\0\1a")], "number"),
-        ([Data(1, b"\0\x10\0\1")], "too-large"),
+        ([Data(1, b"\0\0\0\5\0\0a"), Data(1, b"bc")], None),
+        ([Data(1, b"\0\0\0\3\0\0a"), Data(9, b"\0\0\0\3\0\0b")], None),
+        ([Data(1, b"\0\0\0\5\0\0a"), Data(2, b"bc")], "number"),
+        ([Data(5, b"\0\0\0\3\0\0a"), Data(5, b"\0\0\0\3\0\0a")], "number"),
+        ([Data(1, b"\0\x10\0\x8b")], "too-large"),
         ([Data(1, b"\xff" * 4)], "too-large"),
     ],
 )
 def test_numbers_and_sizes_of_messages_are_checked(frames: list[Data], reason: str | None) -> None:
-    reader = MessageReader()
+    reader = RecordReader()
     for frame in frames[:-1]:
         reader.feed(frame)
     if reason is None:
@@ -406,12 +405,12 @@ class Piece(bytes):
 def test_a_large_message_in_tiny_frames_is_copied_a_few_times_and_not_with_each_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kept, "bytearray", Copied, raising=False)
-    reader, size = MessageReader(), 20_000
-    record = message_record(b"x" * size)
+    monkeypatch.setattr(records, "bytearray", Copied, raising=False)
+    reader, size = RecordReader(), 20_000
+    record = pack_record(Record(b"x" * size))
     Copied.count = 0
     got = [found for byte in record for found in reader.feed(Data(1, Piece((byte,))))]
-    assert got == [(1, b"x" * size)]
+    assert got == [(1, Record(b"x" * size))]
     assert size < Copied.count < 10 * size
 
 
@@ -451,8 +450,8 @@ def test_frames_of_messages_that_are_none(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"\x13" + b"\xff" * 8 + message_record(b"x"), "number"),
-        (b"\x13\x80" + bytes(6) + b"\1" + message_record(b"x"), "number"),
+        (b"\x13" + b"\xff" * 8 + pack_record(Record(b"x")), "number"),
+        (b"\x13\x80" + bytes(6) + b"\1" + pack_record(Record(b"x")), "number"),
         (b"\x14" + b"\xff" * 8, "number"),
     ],
 )
@@ -466,7 +465,7 @@ def test_a_number_after_which_there_are_no_more(content: bytes, expected: str) -
 def test_all_messages_of_the_last_frame_can_be_acknowledged() -> None:
     opener, acceptor = ends(codec())
     shake_hands(opener, acceptor)
-    (frame,) = acceptor.feed(opener.encode(Data(1 << 63, message_record(b"") * (PIECE_SIZE_MAX // 4))))
+    (frame,) = acceptor.feed(opener.encode(Data(1 << 63, pack_record(Record(b"")) * (PIECE_SIZE_MAX // 6))))
     assert isinstance(frame, Data)
-    last, _ = MessageReader().feed(frame)[-1]
+    last, _ = RecordReader().feed(frame)[-1]
     assert acceptor.encode(Taken(last))

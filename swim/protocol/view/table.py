@@ -126,7 +126,7 @@ class Record:
             id = boot = None  # a foreign member
         visible = {_one(key): _one(value) for key, value in tags.items() if not key.startswith("_")}
         view = hash_text(name, address.host, address.port, incarnation, meta) if state.present else 0
-        member = Member(name, address, id, visible, state, incarnation)
+        member = Member(name, address, id, visible, state, incarnation, boot)
         marks = _marks(tags, own=id is not None)
         host, port, versions = pack_host(address.host), address.port, _one(versions)
         entry = NodeState(name, incarnation, host, port, meta, _WIRE_STATES[state], versions)

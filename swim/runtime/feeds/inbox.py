@@ -1,128 +1,209 @@
-"""Messages that have arrived, until the application takes them.
+"""What has arrived from others, until the application takes it: lane by lane, each with readers of its own.
 
-Direct messages are never dropped: whoever sends them waits until all readers have taken what came before.
-Broadcasts are, and the reader is told how many.
+Messages and requests are never dropped: whoever sends them waits until they were taken by all who read that
+lane. Broadcasts are, and the reader is told how many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import trio
 
 from swim.messages import Broadcast, DirectMessage, Lagged, Message
 from swim.runtime.feeds.reading import BufferedStream
+from swim.types import Member
+from swim.wire.records import Kind, Lane, Record
 
-__all__ = ["LETTER_SIZE", "Inbox", "Letter", "MessageStream"]
+__all__ = ["LETTER_SIZE", "Account", "Inbox", "Letter", "MessageStream"]
 
 
 LETTER_SIZE = 512
-"""What a message takes beside its payload, in bytes of memory."""
+"""What a record takes beside its payload, in bytes of memory."""
+
+
+class Account(Protocol):
+    """Whoever has to know when a letter was taken."""
+
+    def taken(self, letter: Letter) -> None:
+        """By all its readers; or nobody is to read it."""
 
 
 class Letter:
-    """A direct message, and how many readers have not taken it yet. Without a message it was given up."""
+    """A message or request, and how many readers have not taken it yet."""
 
-    __slots__ = ("_taken", "message", "read", "readers", "size")
+    __slots__ = ("_account", "lane", "number", "read", "readers", "record", "sender", "size", "wanted")
 
-    def __init__(self, message: DirectMessage, taken: Callable[[], None]) -> None:
-        self.message: DirectMessage | None = message
-        self.size = len(message.payload) + LETTER_SIZE
+    def __init__(self, sender: Member, number: int, record: Record, account: Account) -> None:
+        self.sender = sender
+        self.number = number
+        self.record = record
+        self.lane = record.lane
+        self.size = len(record.payload) + LETTER_SIZE
         self.readers = 1
         self.read = False
-        self._taken = taken
+        self.wanted = True
+        """Not given up."""
+        self._account = account
 
     def take(self, *, read: bool) -> None:
         """A reader has it, or does not want it any more."""
         self.read = self.read or read
         self.readers -= 1
         if self.readers == 0:
-            self._taken()
+            self._account.taken(self)
+
+
+class _Box:
+    """One lane: who reads it, and what waits while nobody does."""
+
+    def __init__(self) -> None:
+        self.streams: dict[MessageStream, None] = {}
+        self.server: Callable[[], None] | None = None
+        """Called when something was put into `waiting`."""
+        self.waiting = OrderedDict[Letter, None]()
+
+    @property
+    def idle(self) -> bool:
+        return not (self.streams or self.waiting or self.server)
 
 
 class Inbox:
-    """The open message streams of a cluster. While there is none, direct messages wait for one."""
+    """All lanes of a cluster. What comes while nobody reads its lane waits for whoever will."""
 
     def __init__(self, limit: int, size_max: int) -> None:
         self.received = self.heard = 0
         self.size = 0
-        """Bytes of direct messages that were not taken yet."""
+        """Bytes of what was not taken yet."""
         self.senders = 0
-        """How many members there are with such messages."""
+        """How many members there are with such."""
         self._limit = limit
         self._size_max = size_max
-        self._streams: dict[MessageStream, None] = {}
-        self._waiting: dict[Letter, None] = {}
+        self._boxes: dict[Lane, _Box] = {}
         self._ended = False
 
     def has_room(self, size: int) -> bool:
-        """For a message of a sender of whom so many bytes will be waiting then.
+        """For a record of a sender of whom so many bytes will be waiting then.
 
         When all is taken up, those who have less than their share still have room: so there may be twice as
         much in all.
         """
         return self.size < self._size_max or size <= self._size_max // max(1, self.senders)
 
-    def deliver(self, message: DirectMessage, taken: Callable[[], None]) -> Letter:
-        """A direct message; `taken` is called when all readers have it."""
-        self.received += 1
-
-        def forget() -> None:
-            self.size -= letter.size
-            taken()
-
-        letter = Letter(message, forget)
+    def deliver(self, letter: Letter) -> None:
+        """It counts until its account says `discard`."""
+        self.received += letter.record.kind is Kind.MESSAGE
         self.size += letter.size
-        if not self._streams:
-            self._waiting[letter] = None
-            return letter
-        letter.readers = len(self._streams)
-        for stream in self._streams:
-            stream._put(letter)
-        return letter
+        box = self._box(letter.lane)
+        if box.streams:
+            letter.readers = len(box.streams)
+            for stream in box.streams:
+                stream._put(letter)
+        else:
+            box.waiting[letter] = None
+            if box.server is not None:
+                box.server()
 
-    def give_up(self, letters: list[Letter]) -> None:
-        """Nobody will read these: there is no room for them any more."""
+    def discard(self, letter: Letter) -> None:
+        """It takes no memory any more."""
+        self.size -= letter.size
+
+    def waiting(self) -> Iterator[Letter]:
+        """What nobody reads who is there now."""
+        return (letter for box in self._boxes.values() for letter in box.waiting)
+
+    def give_up(self, letters: Iterable[Letter]) -> None:
+        """Nobody is to read these: there is no room for them any more, or whoever asked has gone."""
+        lanes: dict[Lane, None] = {}
         for letter in letters:
-            letter.message = None
-            self._waiting.pop(letter, None)
+            letter.wanted = False
+            lanes[letter.lane] = None
+            if (box := self._boxes.get(letter.lane)) is not None:
+                box.waiting.pop(letter, None)
             while letter.readers:
                 letter.take(read=False)
-        for stream in self._streams:
-            stream._sweep()
+        for lane in lanes:
+            for stream in self._streams(lane):
+                stream._sweep()
+            self._tidy(lane)
 
     def publish(self, broadcast: Broadcast) -> None:
-        """A broadcast, for those who listen now."""
+        """A broadcast, for those who listen now: to all of them, or to the topic that is its name."""
         self.heard += 1
-        for stream in self._streams:
-            stream._put_broadcast(broadcast, self._limit)
+        for topic in ("", broadcast.name):
+            for stream in self._streams((Kind.MESSAGE, topic)):
+                stream._put_broadcast(broadcast, self._limit)
 
     def end(self) -> None:
         """No more messages: readers see the end after what is buffered."""
         self._ended = True
-        self._waiting.clear()
-        for stream in self._streams:
-            stream._end()
+        for box in self._boxes.values():
+            box.waiting.clear()
+            for stream in box.streams:
+                stream._end()
 
-    def _add(self, stream: MessageStream) -> None:
+    # --- those who read
+    def serve(self, lane: Lane, wake: Callable[[], None]) -> None:
+        """Call `wake` for each letter to `take`. Raises ValueError when somebody does so already."""
+        self._require_open()
+        box = self._box(lane)
+        if box.server is not None:
+            raise ValueError(f"topic {lane[1]!r} is being served already")
+        box.server = wake
+        for _ in box.waiting:
+            wake()
+
+    def serve_no_more(self, lane: Lane) -> None:
+        self._box(lane).server = None
+        self._tidy(lane)
+
+    def take(self, lane: Lane) -> Letter | None:
+        """The first that waits."""
+        box = self._boxes.get(lane)
+        return box.waiting.popitem(last=False)[0] if box is not None and box.waiting else None
+
+    def _require_open(self) -> None:
         if self._ended:
             raise trio.ClosedResourceError("the cluster is closed")
-        self._streams[stream] = None
-        for letter in self._waiting:
+
+    def _box(self, lane: Lane) -> _Box:
+        box = self._boxes.get(lane)
+        if box is None:
+            box = self._boxes[lane] = _Box()
+        return box
+
+    def _streams(self, lane: Lane) -> tuple[MessageStream, ...]:
+        box = self._boxes.get(lane)
+        return () if box is None else tuple(box.streams)
+
+    def _tidy(self, lane: Lane) -> None:
+        box = self._boxes.get(lane)
+        if box is not None and box.idle:
+            del self._boxes[lane]
+
+    def _add(self, stream: MessageStream) -> None:
+        self._require_open()
+        box = self._box(stream._lane)
+        box.streams[stream] = None
+        for letter in box.waiting:
             stream._put(letter)
-        self._waiting.clear()
+        box.waiting.clear()
 
     def _discard(self, stream: MessageStream, unread: Iterable[Letter]) -> None:
-        self._streams.pop(stream, None)
+        box = self._box(stream._lane)
+        box.streams.pop(stream, None)
         for letter in unread:
-            if self._streams or self._ended or letter.read:
+            if box.streams or self._ended or letter.read:
                 letter.take(read=False)
             else:
-                self._waiting[letter] = None
+                box.waiting[letter] = None
+        self._tidy(stream._lane)
 
 
 class MessageStream(BufferedStream[Letter | Broadcast | Lagged]):
-    """An asynchronous iterator of messages, open inside ``async with``.
+    """An asynchronous iterator of the messages of one topic, open inside ``async with``.
 
     It yields `DirectMessage`, `Broadcast` and `Lagged`. The iteration ends when the cluster is closed. Direct
     messages that nobody has read when it is closed wait for the next stream.
@@ -130,19 +211,18 @@ class MessageStream(BufferedStream[Letter | Broadcast | Lagged]):
 
     _name = "message"
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, topic: str = "") -> None:
         super().__init__()
         self._inbox = inbox
+        self._lane: Lane = (Kind.MESSAGE, topic)
         self._broadcasts = 0
 
     async def __anext__(self) -> Message:
         """The next message. Raises `trio.ClosedResourceError` outside of its ``async with``."""
         item = await self._next()
         if isinstance(item, Letter):
-            message = item.message
-            assert message is not None
             item.take(read=True)
-            return message
+            return DirectMessage(item.sender, item.record.payload)
         self._broadcasts -= isinstance(item, Broadcast)
         return item
 
@@ -154,7 +234,7 @@ class MessageStream(BufferedStream[Letter | Broadcast | Lagged]):
 
     def _sweep(self) -> None:
         """Forget what was given up."""
-        kept = [item for item in self._buffer if not isinstance(item, Letter) or item.message is not None]
+        kept = [item for item in self._buffer if not isinstance(item, Letter) or item.wanted]
         self._buffer.clear()
         self._buffer.extend(kept)
 

@@ -53,9 +53,9 @@ class Handshake:
 
     def hello(self, to: str, *, opener: bool = False) -> Hello:
         """This node's own, for a new stream."""
-        line = self.mail.line(to) if opener else b""
+        line, memory = (self.mail.line(to), b"") if opener else (b"", self.mail.memory(to))
         session = self.mail.random_bytes(SESSION_SIZE)
-        return Hello(self._node.name, self._node.boot.encode(), session, to, line)
+        return Hello(self._node.name, self._node.boot.encode(), session, to, line, memory)
 
     def refusal(self, hello: Hello) -> str | None:
         """Why this opener cannot stay."""

@@ -58,7 +58,7 @@ class Keeper:
         self._attempted = -inf
         self._urged = trio.Event()
         self._watching = False
-        self._boot = b""
+        self._boot = self._memory = b""
 
     async def run(self, delay: float) -> None:
         """Open it, and open it again when it was closed."""
@@ -107,7 +107,8 @@ class Keeper:
         """There are messages for whoever is here. Whether they are being written."""
         self._carried = trio.current_time()
         talk = self._talk
-        if talk is None or not talk.channel.established or self._to != window.member.name:
+        # Not to a successor: who has sent to a process has to be told when that is gone.
+        if talk is None or not talk.channel.established or talk.boot != window.boot:
             if self._carried - self._attempted >= _REST_WITH_TRAFFIC[0]:
                 self._urged.set()
             return False
@@ -191,6 +192,7 @@ class Keeper:
         if not talk.write_at_once(Sign.READY):
             return False
         self._meet(frame)
+        self._memory = frame.memory
         window = self._handshake.mail.window(self._to)
         if window is not None and window.boot != frame.boot:
             self._lose(self._to, "was started again")
@@ -210,6 +212,7 @@ class Keeper:
         if self._window is None or self._window.closed:
             self._window = window
             window.carried = True
+            self._handshake.mail.remembered(window, self._memory)
             window.rewind()
             assert talk.nursery is not None
             talk.nursery.start_soon(self._write, talk, window)

@@ -1,19 +1,20 @@
-"""Messages that come from one member: each once, in order, and not more than its window holds."""
+"""Records that come from one member: each once, in order, and in no lane more than its window holds."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
-from swim.messages import DirectMessage
-from swim.runtime.feeds.inbox import LETTER_SIZE, Inbox, Letter
+from swim.runtime.feeds.inbox import Inbox, Letter
 from swim.runtime.kept.sending import OVERHEAD, WINDOW_SIZE
 from swim.types import Member
 from swim.wire import DecodeError
-from swim.wire.kept import MESSAGE_SIZE_MAX
+from swim.wire.records import MESSAGE_SIZE_MAX, Kind, Lane, Record
 
-__all__ = ["ReceiveWindow", "Unread"]
+__all__ = ["Loop", "Reactions", "ReceiveWindow", "Unread"]
 
 _HELD_MAX = WINDOW_SIZE + MESSAGE_SIZE_MAX
 _SOON = 0.02
@@ -22,19 +23,33 @@ _MUCH = WINDOW_SIZE // 4
 _LINES_MAX = 4
 
 
+class Reactions(Protocol):
+    """What else has to be done about what has come."""
+
+    def requested(self, letter: Letter) -> None:
+        """A request waits for whoever serves its topic."""
+
+    def heard(self, sender: Member, record: Record) -> None:
+        """An answer, or what else waits for no reader."""
+
+    def left(self) -> None:
+        """There is more of one who is no member any more."""
+
+
 class Unread:
     """What has come from the member of one name, whatever process that was, and was not taken yet."""
 
-    def __init__(self, inbox: Inbox, grown: Callable[[], None]) -> None:
+    def __init__(self, inbox: Inbox, reactions: Reactions, *, bounded: bool = True) -> None:
         self.gone = False
-        """The member is none any more. `grown` is called when it leaves yet more."""
+        """The member is none any more."""
         self.memory = 0
         """Bytes that it takes."""
-        self._size = 0
+        self.reactions = reactions
+        self._sizes: dict[Lane, int] = {}
         self._letters: dict[Letter, None] = {}
         self._given_up = False
         self._inbox = inbox
-        self._grown = grown
+        self._bounded = bounded
         self._windows: dict[tuple[bytes, bytes], ReceiveWindow] = {}
 
     def window(self, boot: bytes, line: bytes, *, trusted: bool) -> ReceiveWindow:
@@ -51,72 +66,143 @@ class Unread:
             del self._windows[next(doubtful, next(iter(self._windows)))]
         return window
 
-    def put(self, message: DirectMessage, taken: Callable[[], None]) -> None:
+    def admit(self, letter: Letter) -> None:
         """Raises DecodeError when it is too much."""
-        size = len(message.payload) + OVERHEAD
-        if self._size + size > _HELD_MAX:
-            raise DecodeError("window", f"{self._size} bytes of messages were not taken yet")
-        if self._given_up or not self._inbox.has_room(self.memory + len(message.payload) + LETTER_SIZE):
-            raise DecodeError("inbox", "too many messages of all members together were not taken yet")
+        held = self._sizes.get(letter.lane, 0) + len(letter.record.payload) + OVERHEAD
+        if held > _HELD_MAX and self._bounded:
+            raise DecodeError("window", f"{held} bytes of one topic were not taken yet")
+        crowded = self._bounded and not self._inbox.has_room(self.memory + letter.size)
+        if self._given_up or crowded:
+            raise DecodeError("inbox", "too much of all members together was not taken yet")
 
-        def forget() -> None:
-            self._size -= size
-            self.memory -= letter.size
-            del self._letters[letter]
-            taken()
-
-        letter = self._inbox.deliver(message, forget)
+    def put(self, letter: Letter) -> None:
+        """For whoever reads its lane."""
+        lane, size = letter.lane, len(letter.record.payload) + OVERHEAD
+        self._sizes[lane] = self._sizes.get(lane, 0) + size
         self._letters[letter] = None
-        self._size += size
         self.memory += letter.size
+        if lane[0] is Kind.REQUEST:
+            self.reactions.requested(letter)
+        self._inbox.deliver(letter)
         if self.gone:
-            self._grown()
+            self.reactions.left()
+
+    def discard(self, letter: Letter) -> int:
+        """It was taken, and all before it in its lane. How much room that makes for its sender."""
+        lane, size = letter.lane, len(letter.record.payload) + OVERHEAD
+        self._inbox.discard(letter)
+        self.memory -= letter.size
+        del self._letters[letter]
+        self._sizes[lane] -= size
+        if not self._sizes[lane]:
+            del self._sizes[lane]
+        return size
 
     def give_up(self) -> int:
-        """Nobody will read these, and nothing more is taken. How many messages that were."""
+        """Nobody will read these, and nothing more is taken. How many that were."""
         self._given_up = True
-        letters = list(self._letters)
+        letters = [letter for letter in self._letters if letter.readers]
         self._inbox.give_up(letters)
         return len(letters)
+
+    def requests(self) -> list[Letter]:
+        """Those that nobody has begun to carry out."""
+        return [letter for letter in self._letters if letter.readers and letter.record.kind is Kind.REQUEST]
+
+
+class _Lane:
+    """What has come in one lane of one process."""
+
+    def __init__(self) -> None:
+        self.letters = deque[Letter]()
+        """In order; those that were taken before their turn among them."""
+        self.taken = 0
+        """The number of the last before which all were taken."""
 
 
 class ReceiveWindow:
     """What has come from one process, on all the streams that it has opened one after the other."""
 
     def __init__(self, unread: Unread) -> None:
-        self.taken = 0
-        """The number of the last message that the application has taken."""
         self.trusted = False
         """A stream of it came from where only the member can be: see `Talk.trusted`."""
         self._unread = unread
         self._last = 0
-        self._untold = 0
+        self._lanes: dict[Lane, _Lane] = {}
+        self._untold: dict[Lane, _Lane] = {}
+        self._room = 0
+        """That the sender does not know of yet, in bytes."""
         self._some = trio.lowlevel.ParkingLot()
         self._much = trio.lowlevel.ParkingLot()
 
-    def receive(self, sender: Member, number: int, payload: bytes) -> None:
-        """A message; one that came before, on an earlier stream, is ignored."""
+    def receive(self, sender: Member, number: int, record: Record) -> None:
+        """One that came before, on an earlier stream, is ignored; that it was taken is told again."""
+        key = record.lane
+        lane = self._lanes.get(key)
         if number <= self._last:
-            return
+            if lane is None or not lane.letters or number < lane.letters[0].number:
+                self._note(key, number, len(record.payload) + OVERHEAD)
+        elif record.kind > Kind.REQUEST:
+            self._note(key, number, len(record.payload) + OVERHEAD)
+            self._unread.reactions.heard(sender, record)
+        else:
+            letter = Letter(sender, number, record, self)
+            self._unread.admit(letter)
+            if lane is None:
+                lane = self._lanes[key] = _Lane()
+            lane.letters.append(letter)
+            self._unread.put(letter)
+        self._last = max(self._last, number)
 
-        size = len(payload) + OVERHEAD  # not the payload itself, which would live as long as this
+    def taken(self, letter: Letter) -> None:
+        """The sender is told when all before it in its lane were taken as well."""
+        key = letter.lane
+        letters, room, number = self._lanes[key].letters, 0, 0
+        while letters and not letters[0].readers:
+            number = letters[0].number
+            room += self._unread.discard(letters.popleft())
+        if room:
+            self._note(key, number, room)
 
-        def taken() -> None:
-            self.taken = number
-            self._untold += size
+    def _note(self, key: Lane, number: int, room: int) -> None:
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = _Lane()
+        lane.taken = max(lane.taken, number)
+        self._untold[key] = lane
+        self._room += room
+        if self._some:
             self._some.unpark_all()
-            if self._untold >= _MUCH:
-                self._much.unpark_all()
+        if self._room >= _MUCH and self._much:
+            self._much.unpark_all()
 
-        self._unread.put(DirectMessage(sender, payload), taken)
-        self._last = number
-
-    async def wait_to_tell(self) -> int:
-        """Until the sender should be told what was taken; its number."""
+    async def wait_to_tell(self) -> list[int]:
+        """Until the sender should be told what was taken: the number of the last in each lane."""
         if not self._untold:
             await self._some.park()
-        if self._untold < _MUCH:
+        if self._room < _MUCH:
             with trio.move_on_after(_SOON):
                 await self._much.park()
-        self._untold = 0
-        return self.taken
+        return self._tell()
+
+    def _tell(self) -> list[int]:
+        numbers = [lane.taken for lane in self._untold.values()]
+        for key, lane in self._untold.items():
+            if not lane.letters:
+                del self._lanes[key]
+        self._untold.clear()
+        self._room = 0
+        return numbers
+
+
+class Loop(ReceiveWindow):
+    """What this node sends to itself. `told`: as the sender's end of a stream is told."""
+
+    def __init__(self, unread: Unread, told: Callable[[int], object]) -> None:
+        super().__init__(unread)
+        self._told = told
+
+    def _note(self, key: Lane, number: int, room: int) -> None:
+        super()._note(key, number, room)
+        for number in self._tell():
+            self._told(number)

@@ -1,26 +1,56 @@
-"""Messages on their way to one member: kept until its application has taken them, and bounded."""
+"""Records on their way to one member: kept until its application has taken them, and bounded."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
 from swim.errors import SendError
 from swim.types import Member
-from swim.wire.kept import MESSAGE_SIZE_MAX, PIECE_SIZE_MAX, RECORD_OVERHEAD, Data, message_record
+from swim.wire.kept import PIECE_SIZE_MAX, Data
+from swim.wire.records import MESSAGE_SIZE_MAX, Kind, Lane, Record, pack_record
 
-__all__ = ["OVERHEAD", "WINDOW_SIZE", "SendWindow"]
+__all__ = ["OVERHEAD", "WINDOW_SIZE", "LoopWindow", "SendWindow"]
 
 WINDOW_SIZE = 262_144
-"""Bytes that a sender may have on their way to one member. A larger message goes alone."""
+"""Bytes that a sender may have on their way to one member, in each lane. A larger record goes alone."""
 OVERHEAD = 64
-"""What each message counts beside its payload."""
+"""What each record counts beside its payload."""
 assert WINDOW_SIZE < MESSAGE_SIZE_MAX
 
 
+class _Sent:
+    """A record that was not taken yet, as far as this node knows."""
+
+    __slots__ = ("data", "lane", "number", "size", "taken")
+
+    def __init__(self, number: int, data: bytes, size: int, lane: _Lane) -> None:
+        self.number = number
+        self.data = data
+        self.size = size
+        self.lane = lane
+        self.taken = False
+
+
+class _Lane:
+    """What goes to one reader there; see `swim.wire.records.Lane`."""
+
+    def __init__(self, key: Lane) -> None:
+        self.key = key
+        self.size = 0
+        self.records = deque[_Sent]()
+        self.turn = trio.Lock()
+        self.changed = trio.lowlevel.ParkingLot()
+        self.waiting = 0
+
+    def has_room(self, size: int) -> bool:
+        return not self.size or self.size + size <= WINDOW_SIZE
+
+
 class SendWindow:
-    """The messages for one process: `put` by the application, written to a stream, forgotten when taken.
+    """The records for one process: `put` by the application, written to a stream, forgotten when taken.
 
     On a fresh stream all that was not taken goes again. Order is that of `put`.
     """
@@ -33,20 +63,30 @@ class SendWindow:
         """When it was last seen to be on its way: written to a stream that is open, or taken."""
         self.carried = False
         """A stream is open, and what is put here will be written to it."""
-        self._size = 0
-        self._queued: deque[tuple[int, bytes]] = deque()
-        self._written: deque[tuple[int, bytes]] = deque()
+        self.memory = b""
+        """See `Hello.memory`."""
+        self._lanes: dict[Lane, _Lane] = {}
+        self._untaken: dict[int, _Sent] = {}
+        self._queued: deque[_Sent] = deque()
         self._offset = 0
         """Bytes of the first queued record that are written already."""
-        self._taken = 0
-        self._turn = trio.Lock()
-        self._changed = trio.lowlevel.ParkingLot()
         self._filled = trio.lowlevel.ParkingLot()
+        self._empty = trio.lowlevel.ParkingLot()
         self._failure: SendError | trio.ClosedResourceError | None = None
 
     def __len__(self) -> int:
-        """Messages that were not taken yet."""
-        return len(self._queued) + len(self._written)
+        """Records that were not taken yet."""
+        return len(self._untaken)
+
+    @property
+    def messages(self) -> int:
+        """How many of them are messages."""
+        return sum(len(lane.records) for lane in self._lanes.values() if lane.key[0] is Kind.MESSAGE)
+
+    @property
+    def process(self) -> str:
+        """See `Member.process`."""
+        return self.boot.decode()
 
     @property
     def queued(self) -> bool:
@@ -58,39 +98,64 @@ class SendWindow:
         return self._failure is not None
 
     # --- the application's side
-    async def put(self, payload: bytes) -> None:
-        """Wait for room, in turn, and accept the message. Raises what the window was closed with."""
-        await trio.lowlevel.checkpoint()
-        size = len(payload) + OVERHEAD
-        if self._turn.locked() or not self._has_room(size):
-            async with self._turn:
-                while self._failure is None and not self._has_room(size):
-                    await self._changed.park()
+    async def put(self, record: Record) -> None:
+        """Wait for room, in turn, and accept it. Raises what the window was closed with.
+
+        Waits for nothing where there is room: a checkpoint is the caller's business.
+        """
+        key, size = record.lane, len(record.payload) + OVERHEAD
+        lane = self._lane(key)
+        if lane.waiting or not lane.has_room(size):
+            lane.waiting += 1
+            try:
+                async with lane.turn:
+                    while self._failure is None and not lane.has_room(size):
+                        await lane.changed.park()
+            finally:
+                lane.waiting -= 1
+                self._tidy(lane)
+            lane = self._lane(key)
+        self._accept(record, lane, size)
+
+    def put_at_once(self, record: Record) -> None:
+        """Accept it whether or not there is room: for what is rare and small. Raises as `put`."""
+        self._accept(record, self._lane(record.lane), len(record.payload) + OVERHEAD)
+
+    def _lane(self, key: Lane) -> _Lane:
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = _Lane(key)
+        return lane
+
+    def _accept(self, record: Record, lane: _Lane, size: int) -> None:
         if self._failure is not None:
             raise self._failure
-        if not self._size:
+        if not self._untaken:
             self.used = trio.current_time()
-        self._size += size
-        self._queued.append((self.next_number, message_record(payload)))
+        sent = _Sent(self.next_number, pack_record(record), size, lane)
         self.next_number += 1
+        lane.size += size
+        lane.records.append(sent)
+        self._untaken[sent.number] = sent
+        self._queued.append(sent)
         if self._filled:
             self._filled.unpark_all()
 
-    def _has_room(self, size: int) -> bool:
-        return not self._size or self._size + size <= WINDOW_SIZE
-
     async def wait_empty(self) -> None:
         """Until everything was taken, or the window is closed."""
-        while len(self) and self._failure is None:
-            await self._changed.park()
+        while self._untaken and self._failure is None:
+            await self._empty.park()
 
     def close(self, failure: SendError | trio.ClosedResourceError) -> None:
         """Give up: whoever waits for room, or tries from now on, gets this."""
         self._failure = failure
         self._queued.clear()
-        self._written.clear()
-        self._changed.unpark_all()
+        self._untaken.clear()
+        for lane in self._lanes.values():
+            lane.records.clear()
+            lane.changed.unpark_all()
         self._filled.unpark_all()
+        self._empty.unpark_all()
 
     # --- the stream's side
     async def wait_filled(self) -> None:
@@ -100,44 +165,83 @@ class SendWindow:
 
     def rewind(self) -> None:
         """A fresh stream: everything that was not taken is to be written again."""
-        self._queued = self._written + self._queued
-        self._written = deque()
+        self._queued = deque(self._untaken.values())
         self._offset = 0
 
+    def drop_requests(self) -> None:
+        """Before it is rewound: they are not to be written (again)."""
+        for lane in list(self._lanes.values()):
+            if lane.key[0] is Kind.REQUEST:
+                while lane.records:
+                    self._forget(lane.records.popleft())
+                lane.changed.unpark_all()
+
     def next_data(self) -> Data | None:
-        """What is to be written next."""
-        if not self._queued:
-            return None
-        first = self._queued[0][0]
-        pieces: list[bytes] = []
-        room = PIECE_SIZE_MAX
-        while self._queued and room:
-            record = self._queued[0][1]
+        """What is to be written next: records whose numbers follow each other."""
+        queued, pieces, room = self._queued, list[bytes](), PIECE_SIZE_MAX
+        first = following = 0
+        while queued and room:
+            sent = queued[0]
+            if sent.taken and not self._offset:  # on the stream before
+                queued.popleft()
+                continue
+            if not pieces:
+                first = following = sent.number
+            elif sent.number != following:
+                break
+            data = sent.data
             piece = (
-                record[self._offset : self._offset + room] if self._offset or len(record) > room else record
+                data if not self._offset and len(data) <= room else data[self._offset : self._offset + room]
             )
             pieces.append(piece)
             room -= len(piece)
-            if self._offset + len(piece) < len(record):
-                self._offset += len(piece)
-            else:
+            self._offset += len(piece)
+            if self._offset == len(data):
                 self._offset = 0
-                self._written.append(self._queued.popleft())
-                self._forget(self._written)  # it may have been taken on the stream before
-        return Data(first, b"".join(pieces))
+                queued.popleft()
+                following += 1
+        return Data(first, b"".join(pieces)) if pieces else None
 
     def taken(self, number: int, now: float) -> bool:
-        """The other application has all up to this. False when it cannot have."""
+        """The other application has all up to this in its lane. False when it cannot have."""
         if number >= self.next_number:
             return False
         self.used = now
-        self._taken = max(self._taken, number)
-        self._forget(self._written)
-        if not self._offset:
-            self._forget(self._queued)
-        self._changed.unpark_all()
+        sent = self._untaken.get(number)
+        if sent is None:
+            return True  # as it has said before
+        lane = sent.lane
+        while lane.records and lane.records[0].number <= number:
+            self._forget(lane.records.popleft())
+        if lane.changed:
+            lane.changed.unpark_all()
+        if not self._untaken:
+            self._empty.unpark_all()
         return True
 
-    def _forget(self, records: deque[tuple[int, bytes]]) -> None:
-        while records and records[0][0] <= self._taken:
-            self._size -= len(records.popleft()[1]) - RECORD_OVERHEAD + OVERHEAD
+    def _forget(self, sent: _Sent) -> None:
+        lane = sent.lane
+        sent.taken = True
+        lane.size -= sent.size
+        del self._untaken[sent.number]
+        self._tidy(lane)
+
+    def _tidy(self, lane: _Lane) -> None:
+        if not lane.records and not lane.waiting:
+            self._lanes.pop(lane.key, None)
+
+
+class LoopWindow(SendWindow):
+    """What a node sends to itself: it is there at once."""
+
+    def __init__(
+        self, member: Member, boot: bytes, now: float, arrived: Callable[[int, Record], None]
+    ) -> None:
+        super().__init__(member, boot, 1, now)
+        self.carried = True
+        self._arrived = arrived
+
+    def _accept(self, record: Record, lane: _Lane, size: int) -> None:
+        super()._accept(record, lane, size)
+        self._queued.clear()
+        self._arrived(self.next_number - 1, record)

@@ -22,14 +22,15 @@ from swim.runtime.kept.talk import PACKETS_MAX, Talk
 from swim.runtime.network import Connection, Connections
 from swim.types import Address, Member
 from swim.wire import DecodeError
-from swim.wire.kept import Data, Frame, Hello, MessageReader, Taken
+from swim.wire.kept import Data, Frame, Hello, Taken
+from swim.wire.records import RecordReader
 
 __all__ = ["Guest", "KeptStreams"]
 
 _LOOK_INTERVAL = 1.0
 _TIDY_INTERVAL = 30.0
 _STAGGER = 0.02
-_MESSAGES_AT_ONCE = 256
+_RECORDS_AT_ONCE = 256
 """That are delivered without a pause: tens of thousands of small ones fit into what arrives together."""
 
 
@@ -61,6 +62,7 @@ class KeptStreams:
         for place, address in enumerate(missing):
             self._keep(address, place * _STAGGER, nursery).wanted = True
         self._count_lost(self._mail.look(now))
+        self._remind()
         if now >= self._next_tidying:
             self._next_tidying = now + _TIDY_INTERVAL
             self._tidy()
@@ -164,6 +166,13 @@ class KeptStreams:
                 del self._guests[guest.name]
         guest.report_end()
 
+    def _remind(self) -> None:
+        """Whoever was given up and is back has to know that: it does when it opens a stream again."""
+        for guest in list(self._guests.values()):
+            present = self._handshake.process(guest.name, guest.boot) is not None
+            if present and guest.memory != self._mail.memory(guest.name):
+                guest.scope.cancel()
+
     def _tidy(self) -> None:
         """Whoever is no member any more, or has a successor, has perhaps not been able to say goodbye."""
         for guest in list(self._guests.values()):
@@ -180,6 +189,8 @@ class Guest:
         """`refusal`: why the opener cannot stay, once it has said HELLO."""
         self.scope = trio.CancelScope()
         self.welcome = True
+        self.memory = b""
+        """See `Hello.memory`."""
         self._handshake = handshake
         self._refusal = refusal
         self._packets = deque[bytes](maxlen=PACKETS_MAX)
@@ -188,7 +199,7 @@ class Guest:
         self._line = b""
         self._early: list[Frame] = []
         """What came together with the end of the handshake."""
-        self._messages = MessageReader()
+        self._records = RecordReader()
         self._count = 0
         self._source: ReceiveWindow | None = None
 
@@ -217,7 +228,9 @@ class Guest:
                     self.welcome = False
                     return True
                 self._talk.trusted = self._handshake.comes_from(self._talk.stream, frame.name)
-                await self._talk.write(self._handshake.hello(frame.name))
+                hello = self._handshake.hello(frame.name)
+                self.memory = hello.memory
+                await self._talk.write(hello)
         return self._talk.channel.established
 
     def post(self, packet: bytes) -> None:
@@ -265,20 +278,18 @@ class Guest:
             # Never as its successor's: it is named as it was when it was a member for the last time.
             self._member = handshake.process(self.name, talk.boot) or self._member
             assert self._member is not None
-            for number, payload in self._messages.feed(frame):
-                self._source.receive(self._member, number, payload)
+            for number, record in self._records.feed(frame):
+                self._source.receive(self._member, number, record)
                 self._count += 1
-                if self._count % _MESSAGES_AT_ONCE == 0:
+                if self._count % _RECORDS_AT_ONCE == 0:
                     await trio.lowlevel.checkpoint()
 
     @trio.lowlevel.enable_ki_protection
     async def _tell(self, source: ReceiveWindow) -> None:
         """Tell the sender what was taken."""
-        number = source.taken
         try:
             while True:
-                if number:
+                for number in await source.wait_to_tell():
                     await self._talk.write(Taken(number))
-                number = await source.wait_to_tell()
         except trio.BrokenResourceError:
             return

@@ -1,0 +1,163 @@
+"""Requests that this node serves: who carries them out, and what is told to those who asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import trio
+
+from swim.runtime.feeds.inbox import Inbox, Letter
+from swim.runtime.nurseries import unwrapped_nursery
+from swim.types import Member
+from swim.wire.records import Kind, Lane, Record, pack_failure
+
+__all__ = ["Handler", "Reply", "Serving"]
+
+Handler = Callable[[Member, bytes], Awaitable[bytes]]
+_AT_ONCE = 16
+"""Requests that one task carries out without a pause, if their handlers make none."""
+_STOPPED = pack_failure("Cancelled", "this topic is not served any more")
+
+_logger = logging.getLogger("swim")
+_Asked = tuple[str, str | None, bytes]
+"""Which request: of which process, and what that calls it."""
+
+
+class Reply(Protocol):
+    """What answers go through."""
+
+    async def answer(self, to: Member, record: Record) -> None:
+        """Once there is room. Does nothing when that process is gone."""
+
+    def answer_at_once(self, to: Member, record: Record) -> None:
+        """Whether or not there is room."""
+
+    def checked(self, payload: bytes) -> bytes:
+        """Raises TypeError and `PayloadTooLarge`."""
+
+
+class Serving:
+    """All topics that this node serves."""
+
+    def __init__(self, name: str, inbox: Inbox, reply: Reply) -> None:
+        self.served = 0
+        """Requests that were carried out, or at least begun."""
+        self._name = name
+        self._inbox = inbox
+        self._reply = reply
+        self._waiting: dict[_Asked, Letter] = {}
+        self._running: dict[_Asked, trio.CancelScope] = {}
+
+    # --- what others want
+    def requested(self, letter: Letter) -> None:
+        """It waits for whoever serves its topic."""
+        self._waiting[_asked(letter)] = letter
+
+    def cancel(self, sender: Member, call: bytes) -> None:
+        """It does not wait for this any more."""
+        asked = (sender.name, sender.process, call)
+        if (letter := self._waiting.pop(asked, None)) is not None:
+            self._inbox.give_up([letter])
+        elif (scope := self._running.get(asked)) is not None:
+            scope.cancel()
+
+    def forget(self, name: str) -> None:
+        """The process that has asked under this name is gone."""
+        self._inbox.give_up([self._waiting.pop(asked) for asked in list(self._waiting) if asked[0] == name])
+        for asked, scope in self._running.items():
+            if asked[0] == name:
+                scope.cancel()
+
+    # --- what is done
+    @asynccontextmanager
+    async def serve(self, topic: str, handler: Handler, limit: int) -> AsyncIterator[None]:
+        """See `Cluster.serve`."""
+        async with unwrapped_nursery() as nursery:
+            desk = _Desk(self, (Kind.REQUEST, topic), handler, limit, nursery)
+            self._inbox.serve(desk.lane, desk.wake)
+            try:
+                await trio.lowlevel.checkpoint()
+                yield
+            finally:
+                self._inbox.serve_no_more(desk.lane)
+                nursery.cancel_scope.cancel()
+
+    def take(self, lane: Lane) -> Letter | None:
+        """The next request that is to be carried out."""
+        letter = self._inbox.take(lane)
+        if letter is not None:
+            self._waiting.pop(_asked(letter), None)
+            letter.take(read=True)
+            self.served += 1
+        return letter
+
+    async def carry_out(self, letter: Letter, handler: Handler) -> None:
+        """From the beginning to the answer. What the handler raises is the asker's."""
+        asked, sender, call = _asked(letter), letter.sender, letter.record.call
+        record: Record | None = None
+        try:
+            try:
+                with trio.CancelScope() as scope:
+                    self._running[asked] = scope
+                    payload = self._reply.checked(await _call(handler, sender, letter.record.payload))
+                    record = Record(payload, Kind.ANSWER, call=call)
+            except Exception as error:
+                topic = letter.record.topic
+                _logger.warning(
+                    "%s: a request of %s (topic %r) failed", self._name, sender, topic, exc_info=True
+                )
+                record = Record(pack_failure(type(error).__name__, str(error)), Kind.FAILURE, call=call)
+            if record is not None:  # else the asker has cancelled it
+                await self._reply.answer(sender, record)
+        except BaseException:
+            self._reply.answer_at_once(sender, Record(_STOPPED, Kind.FAILURE, call=call))
+            raise
+        finally:
+            self._running.pop(asked, None)
+
+
+class _Desk:
+    """One topic: a few tasks that carry out what is asked there, more of them as more is asked at once."""
+
+    def __init__(
+        self, serving: Serving, lane: Lane, handler: Handler, limit: int, nursery: trio.Nursery
+    ) -> None:
+        self.lane = lane
+        self._serving = serving
+        self._handler = handler
+        self._left = limit
+        self._nursery = nursery
+        self._idle = trio.lowlevel.ParkingLot()
+
+    def wake(self) -> None:
+        """There is something to be done."""
+        if self._idle:
+            self._idle.unpark()
+        elif self._left:
+            self._left -= 1
+            self._nursery.start_soon(self._work)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _work(self) -> None:
+        count = 0
+        while True:
+            if (letter := self._serving.take(self.lane)) is None:
+                await self._idle.park()
+                continue
+            await self._serving.carry_out(letter, self._handler)
+            count += 1
+            if count % _AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+
+
+@trio.lowlevel.disable_ki_protection
+async def _call(handler: Handler, sender: Member, payload: bytes) -> bytes:
+    """The application's own code: Ctrl-C may strike it."""
+    return await handler(sender, payload)
+
+
+def _asked(letter: Letter) -> _Asked:
+    return letter.sender.name, letter.sender.process, letter.record.call

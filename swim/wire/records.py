@@ -1,0 +1,146 @@
+"""Records: what members' applications say to each other, as it stands in the DATA of kept streams.
+
+    record    four bytes of length, big-endian, of all that follows
+              kind (1 byte), size of the topic (1 byte), topic
+              of all kinds but MESSAGE: the call, 8 bytes that whoever asks has made up
+              payload
+
+A request and its answer go over two streams, each opened by the one who speaks. The call joins them: only who
+was asked has been told of it, so nobody else can answer.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from swim.wire.dialect import utf8
+from swim.wire.errors import DecodeError
+from swim.wire.kept import Data
+
+__all__ = [
+    "CALL_SIZE",
+    "MESSAGE_SIZE_MAX",
+    "TOPIC_SIZE_MAX",
+    "Kind",
+    "Lane",
+    "Record",
+    "RecordReader",
+    "pack_failure",
+    "pack_record",
+    "unpack_failure",
+]
+
+MESSAGE_SIZE_MAX: Final = 1_048_576
+"""Of a payload, in bytes."""
+TOPIC_SIZE_MAX: Final = 128
+"""In bytes of UTF-8."""
+CALL_SIZE = 8
+_LENGTH_SIZE = 4
+_HEAD_SIZE = 2
+_RECORD_SIZE_MAX = _HEAD_SIZE + TOPIC_SIZE_MAX + CALL_SIZE + MESSAGE_SIZE_MAX
+_FAILURE_SIZE_MAX = 4_096
+
+
+class Kind(IntEnum):
+    """What a record is."""
+
+    MESSAGE = 0
+    """To whoever reads this topic."""
+    REQUEST = 1
+    """To whoever serves this topic: wants one ANSWER or FAILURE."""
+    ANSWER = 2
+    FAILURE = 3
+    """The request was not carried out, or not to its end: see `unpack_failure`."""
+    CANCEL = 4
+    """Nobody waits for the answer to this call any more."""
+
+
+_KINDS = tuple(Kind)
+
+Lane = tuple[Kind, str]
+"""What waits for different readers: messages of one topic, requests of one topic, and all the rest together.
+
+Nothing in one lane waits for what is in another.
+"""
+_REST: Lane = (Kind.ANSWER, "")
+
+
+class Record(NamedTuple):
+    """One message, request, answer or cancellation."""
+
+    payload: bytes
+    kind: Kind = Kind.MESSAGE
+    topic: str = ""
+    call: bytes = b""
+
+    @property
+    def lane(self) -> Lane:
+        return (self.kind, self.topic) if self.kind <= Kind.REQUEST else _REST
+
+
+def pack_record(record: Record) -> bytes:
+    """A record as it stands in DATA."""
+    payload, kind, topic, call = record
+    name = utf8("a topic", topic) if topic else b""
+    size = _HEAD_SIZE + len(name) + len(call) + len(payload)
+    return b"".join((size.to_bytes(_LENGTH_SIZE, "big"), bytes((kind, len(name))), name, call, payload))
+
+
+def _unpack(content: bytearray, start: int, end: int) -> Record:
+    """What stands there, without its length."""
+    if end - start < _HEAD_SIZE or content[start] >= len(_KINDS):
+        raise DecodeError("record", f"a record begins with {content[start:end][:_HEAD_SIZE].hex()}")
+    kind, head = _KINDS[content[start]], start + _HEAD_SIZE
+    topic_end = head + content[start + 1]
+    call_end = topic_end if kind is Kind.MESSAGE else topic_end + CALL_SIZE
+    if not 0 <= end - call_end <= MESSAGE_SIZE_MAX or topic_end - head > TOPIC_SIZE_MAX:
+        raise DecodeError("record", f"a {kind.name} of {end - start} bytes")
+    try:
+        topic = content[head:topic_end].decode() if topic_end > head else ""
+    except UnicodeDecodeError:
+        raise DecodeError("record", "a topic that is not UTF-8") from None
+    call = bytes(content[topic_end:call_end]) if call_end > topic_end else b""
+    return Record(bytes(content[call_end:end]), kind, topic, call)
+
+
+def pack_failure(error: str, text: str) -> bytes:
+    """The payload of a FAILURE: the name of an exception, and its text, which is cut where it is long."""
+    name = error.encode(errors="replace")[:_FAILURE_SIZE_MAX]
+    return name + b"\0" + text.encode(errors="replace")[:_FAILURE_SIZE_MAX]
+
+
+def unpack_failure(payload: bytes) -> tuple[str, str]:
+    """The name of the exception, and its text."""
+    error, _, text = payload[: 2 * _FAILURE_SIZE_MAX + 1].partition(b"\0")
+    return error.decode(errors="replace"), text.decode(errors="replace")
+
+
+class RecordReader:
+    """The records in the DATA of one stream."""
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._pending = bytearray()
+
+    def feed(self, data: Data) -> list[tuple[int, Record]]:
+        """The records that this completes, with their numbers."""
+        number = data.number
+        if number < (self._number or 0) or (self._pending and number != self._number):
+            raise DecodeError("number", f"record {number} where {self._number} goes on")
+        content = self._pending  # not copied: what is incomplete is only added to, however often that is
+        content += data.content
+        records: list[tuple[int, Record]] = []
+        start, end = 0, len(content)
+        while end - start >= _LENGTH_SIZE:
+            size = int.from_bytes(content[start : start + _LENGTH_SIZE], "big")
+            if size > _RECORD_SIZE_MAX:
+                raise DecodeError("too-large", f"a record of {size} bytes")
+            if end - start - _LENGTH_SIZE < size:
+                break
+            start += _LENGTH_SIZE + size
+            records.append((number, _unpack(content, start - size, start)))
+            number += 1
+        del content[:start]
+        self._number = number
+        return records
