@@ -21,9 +21,9 @@ from swim.runtime.driver import Driver, running
 from swim.runtime.feeds.inbox import MessageStream
 from swim.runtime.feeds.subscriptions import EventStream
 from swim.runtime.host import SocketHost
-from swim.runtime.network import Transport, simulated_host
 from swim.runtime.kept.mail import checked_topic
 from swim.runtime.kept.serving import Handler
+from swim.runtime.network import Transport, simulated_host
 from swim.runtime.sockets.resolve import Seeds, advertised_address, require_reachable, resolve_one
 from swim.runtime.voters import ask_at, change_voters
 from swim.statistics import Statistics
