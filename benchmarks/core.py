@@ -160,11 +160,7 @@ def _ping(sender: Node, target: Node, now: float) -> Ping:
 
 def drain(core: Node, now: float) -> None:
     """What a driver does after each call."""
-    core.datagrams_to_send()
-    core.requests_to_send()
-    core.kernel_probes()
-    core.next_events()
-    core.next_deadline()
+    core.drain()
 
 
 def _own_ping(core: Node, now: float) -> Callable[[], None]:
@@ -247,7 +243,7 @@ def _flood(target: Address, own: Address, seconds: float) -> int:
         )
         core.start([target], time.monotonic())
         while core.phase is not Phase.MEMBER:
-            for request in core.requests_to_send():
+            for request in core.drain().requests:
                 core.receive_answer(request.token, _exchange(core.codec, request), time.monotonic())
         assert core.me.id is not None
         sender_id, codec, left = pack_id(core.me.id), core.codec, WINDOW
@@ -273,7 +269,7 @@ def _acks(udp: socket.socket, core: Node) -> int:
                 count += 1
                 continue
             core.receive_datagram(data, Address(*source), time.monotonic())
-            for answer, address in core.datagrams_to_send():
+            for answer, address in core.drain().datagrams:
                 udp.sendto(answer, address)
     except TimeoutError:
         pass
@@ -341,7 +337,7 @@ def _introduce(core: Node, members: int) -> None:
     """Until the node knows all of them: each answers for itself."""
     now = 1.0
     while len(core.members()) <= members and now < 60.0:
-        for data, address in core.datagrams_to_send():
+        for data, address in core.drain().datagrams:
             for ping in core.codec.open_packet(data).messages:
                 if isinstance(ping, Ping):
                     ack = core.codec.packet([core.codec.part(Ack(ping.seq))])

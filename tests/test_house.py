@@ -27,7 +27,7 @@ PACKAGES = {
     "values": 430,
     "swim.wire": 2_250,
     "swim.protocol.view": 500,
-    "swim.protocol.base": 360,
+    "swim.protocol.base": 420,
     "swim.protocol.gossip": 700,
     "swim.protocol.leadership": 1_440,
     "swim.protocol.membership": 780,

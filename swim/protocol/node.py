@@ -1,10 +1,10 @@
 """One node of the cluster: bytes and time go in; datagrams, requests, events and one deadline come out.
 
     datagram -> receive_datagram --\
-    stream   -> receive_request  ---+-> Node -> datagrams_to_send, requests_to_send, next_events
-    timer    -> handle_timer     --/            next_deadline
+    stream   -> receive_request  ---+-> Node -> drain -> Output(datagrams, requests, events, .., deadline)
+    timer    -> handle_timer     --/
 
-After every call a driver (trio, or the simulator) drains the three outputs and re-arms its one timer.
+After every call a driver (trio, or the simulator) drains the output, carries it out, and re-arms its timer.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from statistics import median
 
 from swim.config import Config
 from swim.errors import SwimError
-from swim.events import Event
-from swim.messages import Broadcast
 from swim.protocol.base.context import Context
 from swim.protocol.base.networks import Networks
-from swim.protocol.base.outbox import Outbox, Request, Verdict
+from swim.protocol.base.outbox import Outbox, Output, Request
 from swim.protocol.base.phase import Phase
 from swim.protocol.exchange.joining import problem_of
 from swim.protocol.parts import Parts
@@ -38,7 +36,7 @@ from swim.wire.messages import (
     UserMessage,
 )
 
-__all__ = ["Node", "Phase", "Request"]
+__all__ = ["Node", "Output", "Phase", "Request"]
 
 _LATE_S = 0.05
 _STALL_S = 5.0
@@ -247,7 +245,7 @@ class Node(Parts):
             self._settle(now)
 
     def receive_kernel_answer(self, address: Address, now: float) -> None:
-        """The kernel at this address took something from us (`kernel_probes`, or a kept stream)."""
+        """The kernel at this address took something from us (`Output.kernel_probes`, or a kept stream)."""
         self._attend(now)
         record = self._table.at(address)
         if record is not None and self.phase is Phase.MEMBER:
@@ -267,7 +265,7 @@ class Node(Parts):
     def receive_stream_packet(self, data: bytes, name: str, boot: str, now: float) -> None:
         """A packet came over the kept stream with this process of a member, in place of a datagram.
 
-        Its answers go over the stream, too (`packets_over_stream`).
+        Its answers go over the stream, too (`Output.stream_packets`).
         """
         record = self._table.get(name)
         if record is None or not record.own or record.boot != boot:
@@ -369,32 +367,9 @@ class Node(Parts):
         """When `handle_timer` is to be called next."""
         return self._timers.next_deadline()
 
-    def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
-        """Drain the datagrams."""
-        drained, self._outbox.datagrams = self._outbox.datagrams, []
-        return drained
-
-    def packets_over_stream(self) -> list[tuple[bytes, Address]]:
-        """Drain the packets for the kept stream with the own member there: UDP to it is silent.
-
-        On whichever stream there is, opened by either side; without one, the driver opens one. A packet that
-        cannot be written within a second or so is of no use any more: nothing waits for it.
-        """
-        drained, self._outbox.stream_packets = self._outbox.stream_packets, []
-        return drained
-
-    def requests_to_send(self) -> list[Request]:
-        """Drain the streams to open."""
-        drained, self._outbox.requests = self._outbox.requests, []
-        return drained
-
-    def kernel_probes(self) -> list[Address]:
-        """Drain the addresses whose kernels are to be asked whether they still answer.
-
-        The driver writes to the kept stream and looks whether that is acknowledged, or opens a
-        connection; it reports `receive_kernel_answer`, `receive_refusal`, or nothing.
-        """
-        return self._suspicion.take_kernel_probes()
+    def drain(self) -> Output:
+        """All that is to be sent, was found out or happened, once; after every call, by every driver."""
+        return self._outbox.drain(self._timers.next_deadline())
 
     def streams_to_keep(self, now: float) -> tuple[Address, ...]:
         """Where the driver should keep a stream open: to the own members that this node observes.
@@ -403,26 +378,6 @@ class Node(Parts):
         is a stream between any two, also for packets where UDP is blocked.
         """
         return self._streamed.to_keep(self._probing, now) if self.phase is Phase.MEMBER else ()
-
-    def next_events(self) -> list[Event]:
-        """Drain what happened, in order (never a `Snapshot`: the driver makes those)."""
-        drained, self._outbox.events = self._outbox.events, []
-        return drained
-
-    def next_verdicts(self) -> list[Verdict]:
-        """Drain the deaths that this node has found out itself, each with its evidence."""
-        drained, self._outbox.verdicts = self._outbox.verdicts, []
-        return drained
-
-    def next_warnings(self) -> list[str]:
-        """Drain what the operator of this node should know, a sentence each."""
-        drained, self._outbox.warnings = self._outbox.warnings, []
-        return drained
-
-    def next_broadcasts(self) -> list[Broadcast]:
-        """Drain what was broadcast, each once."""
-        drained, self._outbox.broadcasts = self._outbox.broadcasts, []
-        return drained
 
     # --- views
 

@@ -222,35 +222,34 @@ class Driver:
 
     def settle(self) -> None:
         """Carry out what the node wants after a call into it."""
-        node = self.node
-        if datagrams := node.datagrams_to_send():
+        node, output = self.node, self.node.drain()
+        if output.datagrams:
             now = self.now()
-            for data, address in datagrams:
+            for data, address in output.datagrams:
                 self.transport.send(data, address, now)
         if self._nursery is not None:
-            for data, address in node.packets_over_stream():
+            for data, address in output.stream_packets:
                 self._kept.post(data, address, self._nursery)
-            for request in node.requests_to_send():
+            for request in output.requests:
                 self._nursery.start_soon(self._request, request)
-            for address in node.kernel_probes():
+            for address in output.kernel_probes:
                 self._kept.probe(address, self._nursery)
             self._kept.look(self._nursery)
         term_changed = self.leading.follow()
-        for broadcast in node.next_broadcasts():
+        for broadcast in output.broadcasts:
             self.inbox.publish(broadcast)
-        for text in node.next_warnings():
+        for text in output.warnings:
             _logger.warning("%s: %s", node.name, text)
-        for verdict in node.next_verdicts():
+        for verdict in output.verdicts:
             _logger.debug("%s: %s", node.name, verdict)
-        events = node.next_events()
         seen = (node.phase, node.leader)  # a new token of the leader's is no event
-        if events or term_changed or seen != self._seen:
+        if output.events or term_changed or seen != self._seen:
             self._seen = seen
-            for event in events:
+            for event in output.events:
                 log_event(node.name, event)
                 if isinstance(event, MemberFailed | MemberLeft):
                     self._kept.lose(event.member.name, "is gone")
-            self.subscriptions.publish(events)
+            self.subscriptions.publish(output.events)
             self._changed.unpark_all()
         deadline = self._deadline()
         if deadline != self._alarm.deadline:  # to move it costs more than to look

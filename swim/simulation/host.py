@@ -355,19 +355,20 @@ class SimulatedNode:
         core, world = self._core, self.world
         if core is None:
             return
-        for data, target in core.datagrams_to_send():
+        output = core.drain()
+        for data, target in output.datagrams:
             self._write(world.transmit, self, data, target)
-        for data, target in core.packets_over_stream():
+        for data, target in output.stream_packets:
             self._write(world.send_over_stream, self, data, target)
-        for request in core.requests_to_send():
+        for request in output.requests:
             self._write(world.open_stream, self, request)
-        for address in core.kernel_probes():
+        for address in output.kernel_probes:
             self._write(world.probe_kernel, self, address)
-        for verdict in core.next_verdicts():
+        for verdict in output.verdicts:
             world.note(f"{self.name}: {verdict}")
-        for broadcast in core.next_broadcasts():
+        for broadcast in output.broadcasts:
             world.told(self, broadcast)
-        for event in core.next_events():
+        for event in output.events:
             world.happened(self, event)
         if self._core is not core:  # an observer of the events ended this process
             return

@@ -12,7 +12,7 @@ import trio
 from swim.config import Config
 from swim.events import Event, MemberUpdated
 from swim.protocol.base.networks import Networks
-from swim.protocol.node import Node, Phase, Request
+from swim.protocol.node import Node, Output, Phase, Request
 from swim.runtime.clock import NodeClock
 from swim.runtime.driver import Driver, running
 from swim.runtime.sockets.resolve import Seeds
@@ -170,37 +170,20 @@ class ScriptedNode:
     def next_deadline(self) -> float | None:
         return self.deadline
 
-    def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
-        drained, self.datagrams = self.datagrams, []
-        return drained
-
-    def packets_over_stream(self) -> list[tuple[bytes, Address]]:
-        drained, self.over_stream = self.over_stream, []
-        return drained
-
-    def requests_to_send(self) -> list[Request]:
-        drained, self.requests = self.requests, []
-        return drained
-
-    def kernel_probes(self) -> list[Address]:
-        drained, self.probes = self.probes, []
+    def drain(self) -> Output:
+        drained = Output(
+            datagrams=self.datagrams,
+            stream_packets=self.over_stream,
+            requests=self.requests,
+            kernel_probes=self.probes,
+            events=self.events,
+            deadline=self.deadline,
+        )
+        self.datagrams, self.over_stream, self.requests, self.probes, self.events = [], [], [], [], []
         return drained
 
     def streams_to_keep(self, now: float) -> tuple[Address, ...]:
         return self.keep
-
-    def next_verdicts(self) -> list[Any]:
-        return []
-
-    def next_broadcasts(self) -> list[Any]:
-        return []
-
-    def next_warnings(self) -> list[str]:
-        return []
-
-    def next_events(self) -> list[Event]:
-        drained, self.events = self.events, []
-        return drained
 
 
 def make_driver(

@@ -97,10 +97,10 @@ class Arena:
         self.net.requested.clear()
         for process in self.net._processes.values():
             process.events.clear()
+            process.broadcasts.clear()
         for member in self.members:
             member.received.clear()
             member.datagrams.clear()
-        self.node.next_broadcasts()
 
     def take(self, item: Input) -> tuple[float, float]:
         """What the input costs, and the longest turn of that; without what the collector happens to do."""

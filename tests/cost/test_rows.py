@@ -65,7 +65,7 @@ def test_events_of_one_time(arena: Arena, count: int) -> None:
     assert cost < 1.0
     cost, turn = arena.take(stream(compress(item.data)))
     assert turn < LONGEST_TURN
-    assert len(arena.node.next_broadcasts()) <= 1_024
+    assert len(arena.net.take_broadcasts(arena.node)) <= 1_024
     survives(arena)
 
 
@@ -113,7 +113,7 @@ def test_a_crowd_that_answers_is_let_in(arena: Arena) -> None:
         if len(arena.node._table) == 10_005:
             break
         arena.net.now += 0.002
-        for data, target in arena.node.datagrams_to_send():
+        for data, target in arena.node.drain().datagrams:
             for message in arena.net.codec.open_packet(data).messages:
                 if isinstance(message, Ping) and names.get(target) == message.node:
                     answer = Input("ack", arena.net.codec.part(Ack(message.seq, bare=True)), target, False, 9)

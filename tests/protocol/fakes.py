@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from swim.config import Config
 from swim.events import Event
+from swim.messages import Broadcast
+from swim.protocol.base.outbox import Verdict
 from swim.protocol.exchange.sync import answer_to
 from swim.protocol.leadership.post import digest_people
 from swim.protocol.node import Node, Phase, Request
@@ -78,6 +80,9 @@ class Process:
 
     node: Node
     events: list[Event] = field(default_factory=list)
+    broadcasts: list[Broadcast] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
     paused_until: float = 0.0
 
 
@@ -153,6 +158,17 @@ class Net:
     def events(self, node: Node, kind: type[T] | tuple[type[T], ...] = object) -> list[T]:  # type: ignore[assignment]
         """What was reported by this node so far, of one kind or of some."""
         return [event for event in self._processes[node.address].events if isinstance(event, kind)]
+
+    def output(self, node: Node) -> Process:
+        """What was put out by this node so far, for people and for its application."""
+        return self._processes[node.address]
+
+    def take_broadcasts(self, node: Node) -> list[Broadcast]:
+        """What was broadcast since this was last asked."""
+        self.drain(node)
+        process = self._processes[node.address]
+        taken, process.broadcasts = process.broadcasts, []
+        return taken
 
     def forget_events(self) -> None:
         for process in self._processes.values():
@@ -270,21 +286,36 @@ class Net:
         process = self._processes.get(node.address)
         if process is None or process.node is not node:
             return
-        process.events += node.next_events()
-        for data, target in node.datagrams_to_send():
+        output = node.drain()
+        process.events += output.events
+        process.broadcasts += output.broadcasts
+        process.warnings += output.warnings
+        process.verdicts += output.verdicts
+        for data, target in output.datagrams:
             self.sent.append(Sent(self.now, node.address, target, data))
             if self.passes(node.address, target):
                 self.after(DELAY, lambda d=data, t=target: self.deliver(d, node.address, t))  # type: ignore[misc]
-        for data, target in node.packets_over_stream():
+        for data, target in output.stream_packets:
             self.streamed.append(Sent(self.now, node.address, target, data))
             if self.streams_work and self._passes(node.address, target, self._cut):
                 self.after(DELAY, lambda d=data, t=target: self._deliver_streamed(d, node, t))  # type: ignore[misc]
-        for request in node.requests_to_send():
+        for probed in output.kernel_probes:
+            self._probe_kernel(node.address, probed)
+        for request in output.requests:
             self.requested.append((self.now, node.name, request.address))
             self._open_stream(node, request)
         if node.phase in (Phase.LEFT, Phase.FAILED):
             del self._processes[node.address]
             self._ended = process
+
+    def _probe_kernel(self, source: Address, target: Address) -> None:
+        """A kernel answers whatever its process does; without a process it refuses."""
+        there_and_back = (source, target), (target, source)
+        if target in self._lost or not all(self._passes(*way, self._cut) for way in there_and_back):
+            return
+        runs = target in self._processes or target in self._puppets
+        verb = Node.receive_kernel_answer if runs else Node.receive_refusal
+        self.after(2 * DELAY, lambda: self._call(source, lambda node: verb(node, target, self.now)))
 
     def _open_stream(self, node: Node, request: Request) -> None:
         def finish(outcome: StreamMessage | Exception | None) -> None:

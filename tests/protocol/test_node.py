@@ -32,7 +32,7 @@ class TestPhases:
         assert node.next_deadline() is None
         node.receive_datagram(net.codec.part(Ping(1)), Address("10.0.0.2", 1), net.now)
         assert node.receive_request(PushPull(()), Address("10.0.0.2", 1), net.now) is None
-        assert node.datagrams_to_send() == []
+        assert node.drain().datagrams == []
         assert node.me.id is None
 
     def test_from_new_to_left(self, net: Net) -> None:
@@ -55,12 +55,12 @@ class TestPhases:
         node = net.make("a")
         net.start("b")
         node.start([Address("10.0.0.98", 7946)], net.now)
-        assert len(node.requests_to_send()) == 1
-        assert node.requests_to_send() == []
+        assert len(node.drain().requests) == 1
+        assert node.drain().requests == []
         node = net.make("c")
         node.start([], net.now)
-        assert len(node.next_events()) == 1
-        assert node.next_events() == []
+        assert len(node.drain().events) == 1
+        assert node.drain().events == []
 
     def test_the_members_come_in_the_order_of_joining_foreign_ones_last(self, net: Net) -> None:
         nodes = net.cluster("c", "b", "a")
@@ -135,7 +135,7 @@ class TestLeaving:
         net.run(1)
         b.receive_datagram(net.codec.part(Ping(1)), Address("10.0.0.2", 1), net.now)
         assert b.receive_request(PushPull(()), Address("10.0.0.2", 1), net.now) is None
-        assert b.datagrams_to_send() == []
+        assert b.drain().datagrams == []
         assert b.next_deadline() is None
 
     def test_what_the_application_does_meanwhile_does_not_call_it_back(self, net: Net) -> None:
@@ -239,10 +239,10 @@ class TestStreams:
         packet = sealed.packet([sealed.part(Ping(1))])
         for _ in range(5):
             keyed.receive_datagram(packet, self.SOMEBODY, net.now)
-        (warning,) = keyed.next_warnings()
+        (warning,) = keyed.drain().warnings
         assert warning.startswith(f"{self.SOMEBODY.host} sends what none of this node's keys opens")
         keyed.receive_datagram(packet, self.SOMEBODY, net.now + 3_601)
-        assert len(keyed.next_warnings()) == 1
+        assert len(keyed.drain().warnings) == 1
 
     def test_strangers_cannot_fill_the_log_with_warnings(self, net: Net) -> None:
         net.codec = Codec(keyring=Keyring([bytes(32)], random_bytes=bytes))
@@ -250,7 +250,7 @@ class TestStreams:
         for number in range(1_000):
             source = Address(f"10.0.{number // 250}.{number % 250}", 7946)
             node.receive_bad_stream(DecodeError("plaintext"), source, net.now)
-        assert len(node.next_warnings()) == 16
+        assert len(node.drain().warnings) == 16
 
     @pytest.mark.parametrize(
         ("outcome", "problem"),
@@ -271,7 +271,7 @@ class TestStreams:
     def test_a_request_that_went_well_has_no_problem(self, net: Net) -> None:
         a, b = net.start("a"), net.start("b")
         token = a.sync(b.address, net.now)
-        (request,) = a.requests_to_send()
+        (request,) = a.drain().requests
         assert request.token == token
         answer = b.receive_request(read(request.content), a.address, net.now)
         assert answer is not None

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from swim.config import Config
 from swim.events import Event
-from swim.protocol.node import Phase, Request
+from swim.protocol.node import Output, Phase, Request
 from swim.simulation import World
 from swim.types import Address, Member, Term
 
@@ -50,7 +50,6 @@ class FakeNode:
         self.keep: list[Address] = []
         self.kernel_answers: list[tuple[float, Address]] = []
         self.closed: list[tuple[float, str]] = []
-        self._probes: list[Address] = []
         self.order: list[str] = []
         self.deadline: float | None = None
         self.period: float | None = None
@@ -63,10 +62,7 @@ class FakeNode:
         self.boot = f"{name:0>8}"
         self.moves: list[Address] = []
         self.streamed: list[tuple[bytes, str]] = []
-        self._over_stream: list[tuple[bytes, Address]] = []
-        self._out: list[tuple[bytes, Address]] = []
-        self._ask: list[Request] = []
-        self._events: list[Event] = []
+        self._output = Output()
 
     def start(self, seeds: Any, now: float) -> None:
         self.seeds = list(seeds)
@@ -80,13 +76,13 @@ class FakeNode:
         self.period, self.peers, self.deadline = period, peers, now + period
 
     def send(self, data: bytes, target: Address, now: float) -> None:
-        self._out.append((data, target))
+        self._output.datagrams.append((data, target))
 
     def ask(self, token: int, target: Address, content: Any, now: float) -> None:
-        self._ask.append(Request(token, target, content, self.codec))
+        self._output.requests.append(Request(token, target, content, self.codec))
 
     def tell(self, event: Event, now: float) -> None:
-        self._events.append(event)
+        self._output.events.append(event)
 
     def leave(self, now: float) -> None:
         self.phase = Phase.LEFT
@@ -95,7 +91,7 @@ class FakeNode:
         self.received.append((now, data, source))
         self.order.append("datagram")
         if data == b"ping":
-            self._out.append((b"pong", source))
+            self._output.datagrams.append((b"pong", source))
 
     def move(self, address: Address, now: float) -> None:
         self.address = address
@@ -120,35 +116,24 @@ class FakeNode:
         self.timers.append(now)
         self.order.append("timer")
         self.deadline = now + self.period if self.period else None
-        self._out.extend((b"ping", peer) for peer in self.peers)
+        self._output.datagrams.extend((b"ping", peer) for peer in self.peers)
 
     def next_deadline(self) -> float | None:
         return self.deadline
 
-    def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
-        out, self._out = self._out, []
-        return out
-
-    def packets_over_stream(self) -> list[tuple[bytes, Address]]:
-        out, self._over_stream = self._over_stream, []
-        return out
+    def drain(self) -> Output:
+        drained, self._output = self._output, Output()
+        drained.deadline = self.deadline
+        return drained
 
     def send_over_stream(self, data: bytes, target: Address, now: float) -> None:
-        self._over_stream.append((data, target))
+        self._output.stream_packets.append((data, target))
 
     def receive_stream_packet(self, data: bytes, name: str, boot: str, now: float) -> None:
         self.streamed.append((data, name))
 
-    def requests_to_send(self) -> list[Request]:
-        out, self._ask = self._ask, []
-        return out
-
-    def kernel_probes(self) -> list[Address]:
-        out, self._probes = self._probes, []
-        return out
-
     def probe(self, address: Address, now: float) -> None:
-        self._probes.append(address)
+        self._output.kernel_probes.append(address)
 
     def streams_to_keep(self, now: float) -> tuple[Address, ...]:
         return tuple(self.keep)
@@ -158,16 +143,6 @@ class FakeNode:
 
     def receive_stream_end(self, name: str, boot: str, now: float) -> None:
         self.closed.append((now, name))
-
-    def next_verdicts(self) -> list[Any]:
-        return []
-
-    def next_broadcasts(self) -> list[Any]:
-        return []
-
-    def next_events(self) -> list[Event]:
-        out, self._events = self._events, []
-        return out
 
     @property
     def me(self) -> Member:

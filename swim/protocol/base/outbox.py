@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from swim.events import Event, FailureReason
@@ -12,7 +12,7 @@ from swim.types import Address
 from swim.wire import Codec
 from swim.wire.messages import Message, PushPull, StreamMessage
 
-__all__ = ["Outbox", "Request", "Verdict", "Way"]
+__all__ = ["Outbox", "Output", "Request", "Verdict", "Way"]
 
 Way = Literal["udp", "stream", "helper"]
 """How a message goes out: by itself, over the kept stream, or through another member that asks for us."""
@@ -56,6 +56,37 @@ class Verdict:
         return f"{self.name} {self.reason}{' (alone)' if self.solo else ''}: {self.evidence}; {votes}"
 
 
+@dataclass(slots=True)
+class Output:
+    """All that a node has put out since it was last drained, each in order; and when to call it again."""
+
+    datagrams: list[tuple[bytes, Address]] = field(default_factory=list)
+    stream_packets: list[tuple[bytes, Address]] = field(default_factory=list)
+    """For the kept stream with the own member there, as UDP to it is silent.
+
+    They go over whichever stream there is, opened by either side; without one, the driver opens one. A packet
+    that cannot be written within a second or so is of no use any more: nothing waits for it.
+    """
+    requests: list[Request] = field(default_factory=list)
+    """Streams to open."""
+    kernel_probes: list[Address] = field(default_factory=list)
+    """Where the kernel is to be asked whether it still answers.
+
+    The driver writes to the kept stream and looks whether that is acknowledged, or opens a connection; it
+    reports `receive_kernel_answer`, `receive_refusal`, or nothing.
+    """
+    broadcasts: list[Broadcast] = field(default_factory=list)
+    """What was broadcast, each once."""
+    events: list[Event] = field(default_factory=list)
+    """What happened (never a `Snapshot`: the driver makes those)."""
+    warnings: list[str] = field(default_factory=list)
+    """What the operator of this node should know, a sentence each."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    """The deaths that this node has found out itself, each with its evidence."""
+    deadline: float | None = None
+    """When `Node.handle_timer` is to be called next."""
+
+
 class Outbox:
     """Collects output until the driver drains it."""
 
@@ -66,6 +97,7 @@ class Outbox:
         self.streamed: Callable[[Address], bool] = lambda address: False
         """See `Streamed.covers`."""
         self.requests: list[Request] = []
+        self.kernel_probes: dict[Address, None] = {}
         self.events: list[Event] = []
         self.broadcasts: list[Broadcast] = []
         self.verdicts: list[Verdict] = []
@@ -73,6 +105,24 @@ class Outbox:
         self.warnings: list[str] = []
         self._warned: dict[tuple[str, str], float] = {}
         self._token = 0
+
+    def drain(self, deadline: float | None) -> Output:
+        """See `Node.drain`."""
+        drained = Output(
+            self.datagrams,
+            self.stream_packets,
+            self.requests,
+            list(self.kernel_probes),
+            self.broadcasts,
+            self.events,
+            self.warnings,
+            self.verdicts,
+            deadline,
+        )
+        self.datagrams, self.stream_packets, self.requests = [], [], []
+        self.broadcasts, self.events, self.warnings, self.verdicts = [], [], [], []
+        self.kernel_probes.clear()
+        return drained
 
     def drop(self, reason: str, count: int = 1) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + count

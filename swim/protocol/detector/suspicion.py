@@ -34,7 +34,7 @@ from swim.protocol.detector.watch import Case, Probe, Watch
 from swim.protocol.membership.links import Links
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.table import Record
-from swim.types import Address, Explanation
+from swim.types import Explanation
 from swim.wire.messages import Ack, Opinion, OpinionKind
 
 __all__ = ["Suspicion"]
@@ -57,7 +57,6 @@ class Suspicion(Part):
     ) -> None:
         super().__init__(context)
         self.probing: Probing  # set by Node: each of the two needs the other
-        self.kernel_probes: dict[Address, None] = {}
         self._links = links
         self._membership = membership
         self._verdicts = verdicts
@@ -65,12 +64,6 @@ class Suspicion(Part):
         self._lately_long = -math.inf
         self._ended: dict[str, tuple[str, float]] = {}
         """Members that this node does not observe, whose streams ended lately: which process, and when."""
-
-    def take_kernel_probes(self) -> list[Address]:
-        """See `Node.kernel_probes`."""
-        taken = list(self.kernel_probes)
-        self.kernel_probes.clear()
-        return taken
 
     # --- what others may ask
 
@@ -422,7 +415,7 @@ class Suspicion(Part):
             probes += [self.probing.probe_through(record, helper, now) for helper in self._helpers(name)]
             self._streamed.begin(record)
             if record.own:
-                self.kernel_probes[record.address] = None
+                self._outbox.kernel_probes[record.address] = None
         if self._streamed.covers(record.address):
             probes.append(self.probing.probe(record, now, "stream"))
         self.probing.forget(case.add(probes))

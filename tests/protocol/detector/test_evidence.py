@@ -201,8 +201,8 @@ class TestStreamOnly:
         assert all(len(node.members()) == 3 for node in nodes)
 
     def test_is_said_once_and_shown(self) -> None:
-        _, nodes = self.blocked("a", "b", "c")
-        (warning, *more) = nodes[0].next_warnings()
+        net, nodes = self.blocked("a", "b", "c")
+        (warning, *more) = net.output(nodes[0]).warnings
         assert "answers over TCP, but not by UDP" in warning
         assert len(more) == 1, "of each of the two"
 
@@ -433,7 +433,7 @@ def test_a_verdict_says_what_it_rests_on() -> None:
     net, (a, b, c) = calm("a", "b", "c")
     net.kill(b)
     net.run(1)
-    verdicts = [*a.next_verdicts(), *c.next_verdicts()]
+    verdicts = [*net.output(a).verdicts, *net.output(c).verdicts]
     assert verdicts
     for text in map(str, verdicts):
         assert text.startswith("b process-gone: ")

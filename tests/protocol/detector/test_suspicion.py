@@ -200,7 +200,6 @@ class TestKernel:
 
 def answering(net: Net, address: object, *nodes: Node) -> None:
     for node in nodes:
-        node.kernel_probes()
         node.receive_kernel_answer(address, net.now)  # type: ignore[arg-type]
         net.drain(node)
 

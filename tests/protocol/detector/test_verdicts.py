@@ -151,7 +151,7 @@ class TestLoss:
         for voter in "cde":
             answer(net, five[0], voter, OpinionKind.AGREE, round=9)
         assert five[0].member("b") is None
-        assert [event.reason for event in five[0].next_events() if isinstance(event, MemberFailed)] == [
+        assert [event.reason for event in five[0].drain().events if isinstance(event, MemberFailed)] == [
             "quality"
         ]
 

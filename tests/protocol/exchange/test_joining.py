@@ -524,18 +524,17 @@ class TestRefusals:
         assert newcomer.phase is Phase.FAILED
         newcomer.receive_datagram(b"\x00\x81\xa5SeqNo\x01", address_of("a"), net.now)
         newcomer.handle_timer(net.now + 100)
-        assert newcomer.datagrams_to_send() == []
-        assert newcomer.requests_to_send() == []
-        assert newcomer.next_deadline() is None
+        output = newcomer.drain()
+        assert (output.datagrams, output.requests, output.deadline) == ([], [], None)
 
     @pytest.mark.parametrize("how", ["leave", "fail"])
     def test_an_answer_that_comes_too_late_does_not_call_it_back(self, net: Net, how: str) -> None:
         node = net.make("b")
         puppet = seed(net)
         node.start([puppet.address], net.now)
-        (look,) = node.requests_to_send()
+        (look,) = node.drain().requests
         node.receive_answer(look.token, read(puppet.serve(read(look.content)), answering=True), net.now)
-        (join,) = node.requests_to_send()
+        (join,) = node.drain().requests
         if how == "leave":
             node.leave(net.now)
             node.handle_timer(net.now + 10)
