@@ -88,7 +88,7 @@ async def open_cluster(
             founds one when none of the others answers.
         tags: What all members can see of this one; Serf's limit is 512 bytes in all.
         advertise: ``host[:port]`` where others reach this node, if not where it is bound.
-        id: Pins the id that decides who leads; by default it is made when the node joins.
+        id: Pins the id that decides which member leads; by default it is made when the node joins.
         voters: The names of some members, the same at all nodes. A leader then exists only with a lease
             from a majority of them, so that two never overlap. Without voters it follows from the members.
         electable: Whether this node may lead.
@@ -205,7 +205,7 @@ class Cluster:
 
     @property
     def leader(self) -> Member | None:
-        """The leader in this node's view; None while nobody is electable."""
+        """The leader in this node's view; None while no member is electable."""
         return self._node.leader
 
     @property
@@ -216,7 +216,7 @@ class Cluster:
 
     @property
     def leadership(self) -> Leadership:
-        """Who leads on what grounds, this node's term if it has one, and what is in the way."""
+        """Which member leads and on what grounds, this node's term if it has one, and what is in the way."""
         return self._node.leadership(self._driver.now())
 
     def members(self, /, **tags: str) -> tuple[Member, ...]:
@@ -247,7 +247,7 @@ class Cluster:
         return self.explain(member).phi
 
     def explain(self, member: Member | str) -> Explanation:
-        """What this node knows of a member's health: who observes it, who accuses it on what evidence.
+        """What this node knows of a member's health: its observers, and its accusers with their evidence.
 
         Raises KeyError when there is no present member of this name.
         """
@@ -330,7 +330,7 @@ class Cluster:
         term. A function that comes to no checkpoint cannot be cancelled: give `Term.token` to whatever it
         writes to, which should refuse a lower one.
 
-        With voters nobody else leads while the function cleans up, for a sixth of the lease in any case
+        With voters no other node leads while the function cleans up, for a sixth of the lease in any case
         (0.5 s of 3 s), since it is cancelled so much before. While this node reaches the voters (it yields,
         leaves, or has to begin another term) it keeps the lease until the clean-up has ended. What cleans
         up for longer although the lease could not be renewed may overlap the next leader: shorten the
@@ -434,8 +434,8 @@ class Cluster:
         """Tell all members, this one included: they find it in their `messages`, each once.
 
         Name and payload have at most 512 bytes together (Serf's limit). It goes with the gossip: it is there
-        within milliseconds, in no particular order, and those who miss it are told when they next exchange
-        everything with somebody. Serf agents see it as a user event of this name.
+        within milliseconds, in no particular order, and members that miss it are told when they next exchange
+        everything with another. Serf agents see it as a user event of this name.
 
         Raises `PayloadTooLarge`, and ValueError for an empty name.
         """

@@ -41,7 +41,7 @@ class Config:
     rtt_max: float = 1.0
     """The longest wait for one ack before the member is probed again."""
     rings: int = 8
-    """Hash rings that decide who observes whom: each member has up to this many observers."""
+    """Hash rings that decide which member observes which: each has up to this many observers."""
     indirect_probes: int = 2
     """Members asked to ping a silent one in each round (SWIM's k)."""
     round_max: float = 0.2
@@ -101,7 +101,7 @@ class Config:
     message_buffer: int = 1_024
     """Broadcasts kept for a slow reader before it misses some, and is told how many."""
     message_memory: int = 67_108_864
-    """Bytes of memory for direct messages that nobody has read yet; then those who have most of it wait."""
+    """Bytes of memory for direct messages that are not read yet; then the senders of most of it wait."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

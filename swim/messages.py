@@ -46,7 +46,7 @@ class DirectMessage:
 class Broadcast:
     """What `sender` has sent to all, with `Cluster.broadcast`.
 
-    None: a Serf user event, which does not say whose it is; or its sender is no member any more.
+    None: a Serf user event, which does not name its sender; or its sender is no member any more.
     """
 
     sender: Member | None

@@ -31,7 +31,7 @@ swim_stream_bytes_total (direction) counter  bytes over TCP
 swim_streams                        gauge    TCP connections open now
 swim_messages_total (kind)          counter  direct messages sent and received, broadcasts heard,
                                              requests asked and served
-swim_unacknowledged_messages        gauge    direct messages sent that nobody has read yet
+swim_unacknowledged_messages        gauge    direct messages sent that are not read yet
 swim_events_total (event)           counter  join, update, suspect, recover, dead, leave, leader
 swim_failures_total (reason)        counter  members given up: process-gone, silence, quality, told
 swim_dropped_total (reason)         counter  what was dropped or could not be sent
@@ -180,7 +180,7 @@ async def serve(
 ) -> None:
     """Answer ``GET /metrics`` over HTTP until cancelled; for ``await nursery.start(serve, ..)``.
 
-    Everybody who can reach the port can read them. A connection is for one request and ends after
+    Anybody who can reach the port can read them. A connection is for one request and ends after
     5 seconds; when 64 are open, a new one ends the oldest. Raises OSError when the address cannot be bound.
     """
     await trio.serve_tcp(_Server(clusters).attend, port, host=host, task_status=task_status)

@@ -1,4 +1,4 @@
-"""Work spread over members so that all agree on who does what, without asking anyone."""
+"""Work spread over members: all agree on which member does what, without asking each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one node has done and how it fares, in figures: for dashboards, and for whoever wonders."""
+"""What one node has done and how it fares, in figures, for dashboards."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Explanation:
 
     member: Member
     observers: tuple[str, ...]
-    """Who pings it regularly."""
+    """The members that ping it regularly."""
     refutations: int = 0
     """How often it gave news of itself that ended a suspicion or its death, here and under this name."""
     observed_here: bool = False
@@ -113,7 +113,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """Who leads, on what grounds, and what is in the way: see `Cluster.leadership`. For people who look."""
+    """Which member leads, on what grounds, and what is in the way, for people: see `Cluster.leadership`."""
 
     leader: Member | None
     token: str | None = None
@@ -123,7 +123,7 @@ class Leadership:
     remaining: float = 0.0
     """Seconds until that term ends, unless it is renewed; ``inf`` when only an event can end it."""
     voters: tuple[str, ...] = ()
-    """The names of those whose majority grants the lease; none: the leader follows from the members."""
+    """The voters, a majority of which grants the lease; none: the leader follows from the members."""
     granted: tuple[str, ...] = ()
     """The voters whose grant this node holds now."""
     problem: str | None = None

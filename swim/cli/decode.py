@@ -24,7 +24,7 @@ __all__ = ["command"]
 @click.option(
     "--role",
     type=click.Choice(["request", "response"]),
-    help="Whose side of a TCP connection: who opened it, or who answered.",
+    help="Which side of a TCP connection: the one that opened it, or the one that answered.",
 )
 @click.option("--jsonl", is_flag=True, help="Read JSON objects from standard input, one a line.")
 @click.argument("bytes_hex", metavar="[HEX]", required=False)

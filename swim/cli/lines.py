@@ -61,7 +61,7 @@ class LineWriter:
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
-            except BlockingIOError:  # somebody else made our stdout non-blocking
+            except BlockingIOError:  # another process made our stdout non-blocking
                 select.select([], [self._fd], [])
             except OSError:  # the reader is gone for good; the node is not
                 self._closed = True

@@ -44,7 +44,7 @@ class Row:
 
     @property
     def urgency(self) -> int:
-        """Who is shown when there is no room for all."""
+        """The members that are shown when there is no room for all."""
         return 0 if self.state == "suspect" or self.leader or self.here else 1 if self.state != "left" else 2
 
 

@@ -184,7 +184,7 @@ class AgentNodes:
             self._report(node, {"t": begun, "event": "leading", "on": True, "token": term.token})
             try:
                 while self._options.ticks:
-                    # What cannot be taken back is not done by somebody who has just woken up too late.
+                    # What cannot be taken back is not done by a process that has just woken up too late.
                     if trio.current_time() < trio.current_effective_deadline():
                         self._report(node, {"event": "tick", "token": term.token})
                     await trio.sleep(_TICK_INTERVAL)

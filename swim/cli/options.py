@@ -146,7 +146,7 @@ def parse_names(texts: Iterable[str]) -> list[str]:
     found = []
     for text in texts:
         names = text.replace(",", " ").split()
-        if not names:  # an empty variable of a script, most likely: nobody wants to lose the lease that way
+        if not names:  # an empty variable of a script, most likely: the lease should not be lost that way
             raise ValueError("no name given; leave the option out to have no voters")
         found += [parse_text(name) for name in names]
     return found

@@ -19,7 +19,7 @@ def _read(fd: int, token: trio.lowlevel.TrioToken, channel: trio.MemorySendChann
     try:
         while data := os.read(fd, _LINE_MAX):
             *lines, rest = (rest + data).split(b"\n")
-            rest = rest[:_LINE_MAX]  # whoever sends lines of this size gets an error for them, not our memory
+            rest = rest[:_LINE_MAX]  # lines of this size get an error, not our memory
             trio.from_thread.run(channel.send, lines, trio_token=token)
         trio.from_thread.run(channel.send, [rest], trio_token=token)
         trio.from_thread.run_sync(channel.close, trio_token=token)

@@ -42,7 +42,7 @@ _MARKERS: dict[type, str] = {
     MemberJoined: "+",
 }
 _BEGINNER_S = 5.0
-"""Who started so lately is told of members that are news to nobody else."""
+"""Nodes that started so lately are told of members that are no news to others."""
 _LABEL = 44
 _LEADERS_SHOWN = 10
 

@@ -1,4 +1,4 @@
-"""`swim voters`: who votes for the leader, changed while the cluster runs."""
+"""`swim voters`: the voters, changed while the cluster runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["command"]
 PATIENCE = 60.0
 
 
-@click.command("voters", short_help="Change who votes for the leader.")
+@click.command("voters", short_help="Change which members vote for the leader.")
 @click.argument("address", metavar="HOST[:PORT]")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option(

@@ -106,7 +106,7 @@ class _Watch:
         self._problem = ""
 
     async def run(self) -> None:
-        """Until SIGINT or SIGTERM. Raises `Unanswered` when there was nobody at all."""
+        """Until SIGINT or SIGTERM. Raises `Unanswered` when no member answered at all."""
         self._take(await look(*self._asked, self._codec))
         if self._table is not None:
             self._table.start()

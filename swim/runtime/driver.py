@@ -53,7 +53,7 @@ _logger = logging.getLogger("swim")
 
 @dataclass(slots=True)
 class _Outcome:
-    """Of an exchange that somebody waits for."""
+    """Of an exchange for which a caller waits."""
 
     known: trio.Event = field(default_factory=trio.Event)
     problem: str | None = "the cluster is closed"
@@ -132,7 +132,7 @@ class Driver:
         self.close()
 
     def close(self) -> None:
-        """End all event streams and wake whoever waits."""
+        """End all event streams and wake all that wait."""
         self._closed = True
         self.subscriptions.end()
         self.inbox.end()
@@ -150,7 +150,7 @@ class Driver:
         """Say farewell, and answer for a while longer. Does nothing unless a member.
 
         Functions that run while this node leads have ended before, clean-up included; from then on it is
-        time-limited. It goes on by itself if the caller is cancelled, who may be such a function.
+        time-limited. It goes on by itself if its caller is cancelled, which may be such a function.
         """
         if self._stopped:
             return
@@ -318,13 +318,13 @@ class Driver:
         if deadline is not None and deadline <= now and not self._intake.precedes(now - deadline):
             # Not guarded as input is. A bad packet is gone once dropped; a fault here lies in the node itself
             # and would come again, or a timer would be lost: half a node, which others take for alive.
-            # Its end they notice, and whoever runs it can start it again.
+            # They notice its end, and its operator can start it again.
             self.node.handle_timer(now)
         self._notice_stall()
         self.settle()
 
     def _notice_stall(self) -> None:
-        """What blocks the event loop is the application's to find; nobody else would tell it."""
+        """What blocks the event loop is the application's to find, and nothing else would tell of it."""
         stalled, self._stalled = self.node.stalled - self._stalled, self.node.stalled
         if stalled >= _STALL_TOLD_S:
             _logger.warning(

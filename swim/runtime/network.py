@@ -132,7 +132,7 @@ class Host(Protocol):
         """Seconds for which this machine has slept since it was started."""
 
     def random_bytes(self, count: int) -> bytes:
-        """Which nobody else can know."""
+        """Random bytes that cannot be guessed."""
 
     def opened(self, cluster: object) -> None:
         """Told of each `Cluster` that a program on this machine opens."""

@@ -27,7 +27,7 @@ _EXHAUSTED_PAUSE = 0.05
 
 
 class Answers(Protocol):
-    """Who answers what comes in."""
+    """Answers what comes in."""
 
     def receive_request(self, message: StreamMessage, source: Address) -> StreamMessage | None:
         """A whole message; the answer to it, if there is one."""
@@ -98,7 +98,7 @@ class Streams:
                 await self._kept.attend(guest)
 
     async def _answer(self, stream: Connection, visit: Visit) -> Guest | None:
-        """One request and its answer; or the one who wants to keep this stream open."""
+        """One request and its answer; or the opener wants to keep this stream."""
         data = await self._beginning(stream)
         opening = self._codec.kept_opening
         if data.startswith(opening):
@@ -131,7 +131,7 @@ class Streams:
 
     async def _read_request(self, stream: Connection, visit: Visit, data: bytes) -> StreamMessage | None:
         if not data:
-            return None  # somebody looked whether we listen
+            return None  # a look whether we listen
         decoder = self._codec.stream_decoder(answering=False)
         try:
             while True:

@@ -1,4 +1,4 @@
-"""Who works when: all of a node runs on one loop, and what takes long there is a stall to everybody else.
+"""What is done when: all of a node runs on one loop, and what takes long there is a stall to the rest.
 
 So packets wait in two queues, those of members and those of strangers, and are read for a few milliseconds
 at a time; and of all that is read from or written to streams, one step is done at a time.
@@ -54,7 +54,7 @@ class _Queue:
 class Intake:
     """The datagrams that have arrived. `knows`: is this a member's address?
 
-    Addresses can be forged, so this decides who waits, and nothing else.
+    Addresses can be forged, so this decides which packets wait, and nothing else.
     """
 
     def __init__(self, transport: Transport, knows: Callable[[Address], bool]) -> None:

@@ -31,7 +31,7 @@ GRACE = 1.0
 
 @dataclass(eq=False, slots=True)
 class Visit:
-    """A stream that somebody else has opened, while it is served."""
+    """A stream that another has opened, while it is served."""
 
     source: Address
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)

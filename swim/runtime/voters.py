@@ -80,7 +80,7 @@ def _leader_address(text: str, told_by: Address) -> Address:
 
 
 async def connect_from_outside(address: Address) -> Connection:
-    """As nobody's node; the host may be a name. Raises OSError."""
+    """Without being a node; the host may be a name. Raises OSError."""
     stream = await trio.open_tcp_stream(address.host, address.port)
     return SocketConnection(stream, address, Traffic())
 

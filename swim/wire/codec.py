@@ -107,7 +107,7 @@ class Codec:
         return Packet(tuple(reader.layers), tuple(reader.messages), tuple(reader.dropped))
 
     def stream(self, message: StreamMessage, *, answering: bool = False) -> bytes:
-        """All that is written to a TCP connection, as the one who opened it or as the one who answers."""
+        """All that is written to a TCP connection, as the side that opened it or as the side that answers."""
         steps = self.streaming(message, answering=answering)
         while True:
             try:
@@ -116,7 +116,7 @@ class Codec:
                 return bytes(finished.value)
 
     def streaming(self, message: StreamMessage, *, answering: bool = False) -> Reading[bytes]:
-        """As `stream`, in steps of a few milliseconds: who has many members has much to write."""
+        """As `stream`, in steps of a few milliseconds: a node with many members has much to write."""
         content = yield from stream_content(message, self._packed)
         if self._keyring is not None:
             content = seal_stream(content, self._keyring, self._label)

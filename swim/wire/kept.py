@@ -14,8 +14,8 @@ send PACKET.
               so cut into frames that none is large: a record may go on in the next, which repeats its number
     TAKEN     the number of a record: it and all before it in its lane were taken
 
-A record is numbered above those before it, and sent again on the next stream if it was not taken: whoever
-has a number already ignores it.
+A record is numbered above those before it, and sent again on the next stream if it was not taken: a
+receiver that has its number already ignores it.
 
 Sealed frames are bound to their place: the associated data are 'K', the direction, the sessions (16 random
 bytes of each side, zeros until that side's HELLO has told them), the number of the frame in its direction and
@@ -74,7 +74,7 @@ class Sign(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Who speaks: name and boot. `to` is whom the opener wants to reach at this address."""
+    """The speaker's name and boot. `to`: the member that the opener wants to reach at this address."""
 
     name: str
     boot: bytes
@@ -82,7 +82,7 @@ class Hello:
     to: str = ""
     line: bytes = b""
     """From the opener: what its messages are numbered under. Name and boot are known to all, this only to the
-    two of them: so what somebody else sends in the opener's name has numbers of its own.
+    two of them: so what another sends in the opener's name has numbers of its own.
     """
     memory: bytes = b""
     """From the acceptor: under what it keeps what it knows of the opener. When this is not what it was, it

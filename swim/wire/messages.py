@@ -55,7 +55,7 @@ class Standing:
     heir: bytes = b""  # "h": the newest id of a process of this name that was given up when it joined, packed
     id: bytes = b""  # "i": its id now, packed
     address: bytes = b""  # "a": where it is found, as `pack_addresses` does it
-    token: bytes = b""  # "t": for whoever has reached it at its address, to prove that later
+    token: bytes = b""  # "t": given at its address: with it the receiver can prove later that it called there
     echo: bytes = b""  # "e": the token that it was given at the other's address
 
 
@@ -129,7 +129,7 @@ class Dead:
     incarnation: int
     sender: str
     id: bytes = b""  # ours, "i": which process of that name
-    early: bool = False  # ours, "e": it is not dead, but its id is of a time to come, and nobody takes it
+    early: bool = False  # ours, "e": it is not dead, but its id is of a time to come, and no node takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +169,11 @@ class Greeting:
     joining: bool = False  # "j": not a member of any cluster yet
     floor: bytes = b""  # "f": its leadership floor, packed as an id
     lost: bytes = b""  # "l": members that it alone gave up: names and addresses, see pack_places
-    to: str = ""  # "t": whom it is meant for; another at that address is to have no part in it
+    to: str = ""  # "t": the member that it is meant for; another at that address does not read it
     founder: bytes = b""  # "a": it is joining, and found a cluster itself if need be: its packed address
     setup: bytes = b""  # "v": the voters, as its cluster has them: a packed configuration
     question: int = 0  # "q": the number of the request, and of what is answered
-    asker: bytes = b""  # "x", of an answer: the boot of whoever asked
+    asker: bytes = b""  # "x", of an answer: the boot of the asker
     seed: bool = False  # "s", of an answer of one that is joining: the asker has answered at one of its seeds
 
 
@@ -243,7 +243,7 @@ class ClaimKind(IntEnum):
     ASK = 2
     """To a voter, in its `turn`: grant me the lease, or renew it."""
     GRANT = 3
-    """To ASK: you have it, from when I received that round first; until it is over nobody else gets it."""
+    """To ASK: you have it, from when I received that round first; meanwhile no other process gets it."""
     REFUSE = 4
     """To ASK or TRY: no, for this `reason`; asking again is of use in `left_ms`."""
     RELEASE = 5
@@ -288,8 +288,8 @@ class Claim:
     what it answers.
 
     `process` is the sender's, and `between` a digest of the cluster's label, and of the names and processes
-    of sender and receiver: so it says nothing to anybody else, nor to another process. A voter's `turn` ends
-    with each grant, and so do all questions that were asked in it.
+    of sender and receiver: so it says nothing to another member, nor to another process of the same name. A
+    voter's `turn` ends with each grant, and so do all questions that were asked in it.
 
     `token`: of ASK, the fencing token that the term is to have (left out once it has been granted); of
     WOULD and GRANT, the highest that this voter has granted the lease for to others, and `led`: it is known

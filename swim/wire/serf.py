@@ -159,7 +159,7 @@ def read_exchange(user_state: bytes) -> Reading[Exchange]:
                 exchange.left.append(_text((yield from source.value())))
         elif key == b"Events":
             yield from _read_events(source, exchange)
-        else:  # the status times of all members, which nobody here needs; or unknown
+        else:  # the status times of all members, which are not needed here; or unknown
             yield from source.skip()
     if missing or source.left:
         raise DecodeError("body", "fields are missing, or something follows")

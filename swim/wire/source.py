@@ -1,7 +1,7 @@
 """Bytes that are read value by value, in steps, as they arrive.
 
 A reader is a generator that stops where bytes are missing, so that nothing is ever read twice; and where it
-has done enough for one turn, so that whoever reads much can do other things in between.
+has done enough for one turn, so that a node that reads much can do other things in between.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class StreamDecoder:
             self.busy = True
 
     def advance(self) -> None:
-        """Go on reading, for a millisecond or two: whoever reads much has other things to do in between."""
+        """Go on reading, for a millisecond or two: there are other things to do in between."""
         try:
             self.busy = next(self._reading)
         except StopIteration as finished:

@@ -87,7 +87,7 @@ class Inbox:
     def has_room(self, size: int) -> bool:
         """For a record of a sender of whom so many bytes will be waiting then.
 
-        When all is taken up, those who have less than their share still have room: so there may be twice as
+        When all is taken up, senders with less than their share still have room: so there may be twice as
         much in all.
         """
         return self.size < self._size_max or size <= self._size_max // max(1, self.senders)
@@ -206,7 +206,7 @@ class MessageStream(BufferedStream[Letter | Broadcast | Lagged]):
     """An asynchronous iterator of the messages of one topic, open inside ``async with``.
 
     It yields `DirectMessage`, `Broadcast` and `Lagged`. The iteration ends when the cluster is closed. Direct
-    messages that nobody has read when it is closed wait for the next stream.
+    messages that are unread when it is closed wait for the next stream.
     """
 
     _name = "message"

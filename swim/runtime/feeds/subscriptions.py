@@ -1,4 +1,4 @@
-"""Who reads events, and what waits for them: bounded, so that a slow reader never blocks the protocol."""
+"""The readers of events, and what waits for them: bounded, so that a slow one never blocks the protocol."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What both ends of a kept stream need of this node: its part of the handshake, whom it knows, and where it
-reports what the kernels say."""
+"""What both ends of a kept stream need of this node: its part of the handshake, which members it knows, and
+where it reports what the kernels say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Handshake", "Reports"]
 
 
 class Reports(Protocol):
-    """Who wants to know what kernels say; see the same verbs of `Node`."""
+    """Hears what kernels say; see the same verbs of `Node`."""
 
     def now(self) -> float:
         """The time that the node is told."""
@@ -24,7 +24,7 @@ class Reports(Protocol):
         """It took something from us."""
 
     def receive_refusal(self, address: Address) -> None:
-        """Nobody listens there."""
+        """No process listens there."""
 
     def receive_stream_end(self, name: str, boot: bytes) -> None:
         """The stream with this process of a member ended, and this node had no part in that."""
@@ -60,7 +60,7 @@ class Handshake:
     def refusal(self, hello: Hello) -> str | None:
         """Why this opener cannot stay."""
         if hello.to != self._node.name:
-            return "kept-name"  # of whoever had this address before
+            return "kept-name"  # of the member that had this address before
         if self._node.member(hello.name) is None:
             return "kept-stranger"
         boot = self._node.boot_of(hello.name)
@@ -69,7 +69,7 @@ class Handshake:
         return None
 
     def comes_from(self, stream: Connection, name: str) -> bool:
-        """Can nobody but this member be at the other end of a stream that was opened to this node?
+        """Can only this member be at the other end of a stream that was opened to this node?
 
         Without keys anybody can say HELLO in its name, but a connection comes from its address only if its
         host has opened it. To a stream that this node opens itself, it is the member's address that answers.
@@ -89,6 +89,6 @@ class Handshake:
         return None if known is None or known.encode() != boot else self._node.member(name)
 
     def name_at(self, address: Address) -> str | None:
-        """Whose address it is now."""
+        """The member that has this address now."""
         member = self._node.member_at(address)
         return None if member is None else member.name

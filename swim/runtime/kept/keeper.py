@@ -73,9 +73,9 @@ class Keeper:
                 await self._rest(failures)
 
     def follow(self, wanted: bool, now: float) -> None:
-        """The node has looked again whom it observes."""
+        """The node has looked again which members it observes."""
         if wanted and not self.wanted and self._talk is not None:
-            # Somebody whom it observes anew: it does not know yet that this kernel can be heard.
+            # A member that it observes anew: it does not know yet that this kernel can be heard.
             self._handshake.reports.receive_kernel_answer(self.address)
         self.wanted = wanted
         if not wanted and now - self._asked > _ASKED_LATELY and not self._in_use(now):
@@ -95,7 +95,7 @@ class Keeper:
         return self._talk is not None and self._talk.channel.established
 
     def post(self, packet: bytes) -> None:
-        """A packet for whoever is here: at once, or when there is a stream."""
+        """A packet for the member at this address: at once, or when there is a stream."""
         self._posted = trio.current_time()
         self._packets.append(packet)
         if self._talk is not None:
@@ -104,7 +104,7 @@ class Keeper:
             self._urged.set()
 
     def carry(self, window: SendWindow) -> bool:
-        """There are messages for whoever is here. Whether they are being written."""
+        """There are messages for the member at this address. Returns whether they are being written."""
         self._carried = trio.current_time()
         talk = self._talk
         # Not to a successor: who has sent to a process has to be told when that is gone.
@@ -225,7 +225,7 @@ class Keeper:
                 while (data := window.next_data()) is not None:
                     self._carried = trio.current_time()
                     await talk.write(data)
-                # Who has more to say already will have still more: better all of that together.
+                # A sender that has more to say already will have still more: better all of that together.
                 await trio.lowlevel.checkpoint()
                 if window.queued:
                     await trio.sleep(_GATHER)

@@ -227,7 +227,7 @@ class Mail:
             self.left()
 
     def left(self) -> None:
-        """Keep little of those who are gone: first goes what the first of them have left."""
+        """Keep little of members that are gone: first goes what the first of them have left."""
         size = sum(unread.memory for unread in self._gone.values())
         for name, unread in list(self._gone.items()):
             if unread.memory and size <= _LEFT_MAX:

@@ -147,7 +147,7 @@ class SendWindow:
             await self._empty.park()
 
     def close(self, failure: SendError | trio.ClosedResourceError) -> None:
-        """Give up: whoever waits for room, or tries from now on, gets this."""
+        """Give up: callers that wait for room, or try from now on, get this."""
         self._failure = failure
         self._queued.clear()
         self._untaken.clear()

@@ -1,7 +1,7 @@
-"""Streams that are kept open to those whom this node observes, so that their kernels can speak for them.
+"""Streams that are kept open to the members that this node observes, so that their kernels speak for them.
 
-And to those to whom it sends messages, or packets where UDP is silent, for a while. Otherwise nothing is
-sent on a kept stream that nobody asks about. See `keeper` for the end that opens it, and `talk`.
+And, for a while, to members to which it sends messages, or packets where UDP is silent. Otherwise nothing is
+sent on a kept stream unless the other end asks. See `keeper` for the end that opens it, and `talk`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class KeptStreams:
         return keeper.carry(window)
 
     def post(self, packet: bytes, address: Address, nursery: trio.Nursery) -> None:
-        """Send a packet over the stream with this address, whoever opened it, or open one."""
+        """Send a packet over the stream with this address, whichever end opened it, or open one."""
         keeper, guest = self._keepers.get(address), None
         if keeper is None or not keeper.established:
             name = self._handshake.name_at(address)
@@ -174,7 +174,7 @@ class KeptStreams:
                 guest.scope.cancel()
 
     def _tidy(self) -> None:
-        """Whoever is no member any more, or has a successor, has perhaps not been able to say goodbye."""
+        """A process that is no member any more, or has a successor, may not have been able to say goodbye."""
         for guest in list(self._guests.values()):
             if self._handshake.process(guest.name, guest.boot) is None:
                 guest.scope.cancel()

@@ -25,7 +25,7 @@ _FRAMES_AT_ONCE = 16
 
 
 class Talk:
-    """One stream while it lasts, its socket, and whoever is at the other end."""
+    """One stream while it lasts, its socket, and the process at the other end."""
 
     def __init__(
         self, handshake: Handshake, stream: Connection, packets: deque[bytes], *, opener: bool
@@ -34,12 +34,12 @@ class Talk:
         """Connected; the other process need not have taken notice of that yet."""
         self.channel = handshake.new_channel(opener=opener)
         self.nursery: trio.Nursery | None = None
-        """Set by whoever keeps it, for as long as it lasts."""
+        """Set by its keeper, for as long as it lasts."""
         self.name = ""
         self.boot = b""
         """Of the other process, once it has said HELLO."""
         self.trusted = True
-        """Nobody but the member can be at the other end."""
+        """Only the member itself can be at the other end."""
         self.in_frame = False
         """Part of a frame has been written: nothing else may be."""
         self._handshake = handshake
@@ -48,7 +48,7 @@ class Talk:
         self._turn = trio.Lock()
         self._bye = self._closed = False
         self._error: BaseException | None = None
-        """The first that the kernel has told: it tells each only once, whoever asks."""
+        """The first that the kernel has told: it tells each only once, whichever caller asks."""
 
     # --- reading
     async def read(self) -> list[Frame] | None:

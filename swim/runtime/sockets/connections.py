@@ -73,7 +73,7 @@ class SocketConnection:
     def keep_alive(self, *, opener: bool) -> None:
         """See `Connection`.
 
-        Whoever sends is told within seconds that nothing arrives: after a partition a fresh connection is
+        A sender is told within seconds that nothing arrives: after a partition a fresh connection is
         there at once, and one in back-off might take minutes. The acceptor rarely sends, so it is its kernel
         that has to ask: rarely, this is only to free what was forgotten.
         """

@@ -26,7 +26,7 @@ __all__ = [
 
 _RESOLVE_PATIENCE = 5.0
 ELSEWHERE = (Address("198.51.100.1", 9), Address("2001:db8::1", 9))
-"""Documentation networks (RFC 5737, RFC 3849): nobody is there, but they take the default route."""
+"""Documentation networks (RFC 5737, RFC 3849): no host is there, but they take the default route."""
 
 _logger = logging.getLogger("swim")
 

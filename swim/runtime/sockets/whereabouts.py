@@ -38,7 +38,7 @@ class Whereabouts:
 
     A node that is bound to a wildcard follows the routes to the others, as when it was started: its address
     is that from which its packets come to at least some of them. One that is bound to an address stays
-    there: whoever chose it may have had a reason.
+    there: the operator may have had a reason to choose it.
     """
 
     def __init__(self, name: str, transport: Transport) -> None:
@@ -48,7 +48,7 @@ class Whereabouts:
         self._gone = False
 
     def look(self, address: Address, others: Sequence[Address]) -> Address | None:
-        """Where others, who are at these addresses, find this node from now on; None where they do now."""
+        """Where others, at these addresses, find this node from now on; None where they do now."""
         here = self._transport.is_local(address.host)
         if self._follows:
             sources = self._sources(others or (() if here else ELSEWHERE))
