@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def network() -> Iterator[Network]:
 def heard(network: Network, listener: str, *messages: tuple[str, str], seconds: float = 20.0) -> str:
     """The first of the messages (host, text) that arrives at the listener; nothing if none does in time."""
     command = [*network.command(listener), sys.executable, "-c", LISTEN, str(seconds)]
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    quiet: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, **quiet) as process:
         try:
             assert process.stdout is not None
@@ -150,7 +151,7 @@ with socket.create_server(("0.0.0.0", 5000)) as server:
 
 def conversation(network: Network, fault: Callable[[], None], text: str, seconds: float = 5.0) -> str:
     """What comes of a text on a connection that was there before the fault."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen([*network.command("b"), sys.executable, "-c", ECHO], text=True, **pipes)
     with server:
         assert server.stdout is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -296,7 +295,7 @@ class TestWithSerf:
 
 class TestAmongPlainMemberlists:
     @pytest.fixture
-    def nodes(self, net: Net) -> Iterator[list[Node]]:
+    def nodes(self, net: Net) -> list[Node]:
         """Nodes that have joined a plain memberlist."""
         m = net.puppet("m", own=False, versions=PLAIN)
         m.answer = PushPull((m.state(),))

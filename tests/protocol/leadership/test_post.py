@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -85,8 +86,8 @@ def test_without_a_process_it_counts_nowhere(nodes: list[Node]) -> None:
 
 
 def test_each_of_cluster_people_and_place_makes_a_difference() -> None:
-    usual = (b"label", "a", b"PROCESSA", "b", b"PROCESSB", "10.0.0.1:1")
-    other = (b"other", "c", b"PROCESSC", "d", b"PROCESSD", "10.0.0.2:1")
+    usual: tuple[Any, ...] = (b"label", "a", b"PROCESSA", "b", b"PROCESSB", "10.0.0.1:1")
+    other: tuple[Any, ...] = (b"other", "c", b"PROCESSC", "d", b"PROCESSD", "10.0.0.2:1")
     digests = {digest_people(*usual)}
     for place in range(len(usual)):
         digests.add(digest_people(*usual[:place], other[place], *usual[place + 1 :]))

@@ -305,7 +305,7 @@ class TestTraces:
         net.split("a", "b", "c")
         watch.run(30)
         assert [leader(node) for node in nodes] == ["a", "b", "c"]
-        for one, other in order:
+        for one, other in map(tuple, order):
             net._cut -= {(one, other), (other, one)}
             watch.run(20)
         net.heal()
