@@ -11,6 +11,8 @@ from swim.errors import (
     AddressInUse,
     JoinError,
     KeyringError,
+    LeaseLost,
+    LeaseRefused,
     NameConflict,
     PayloadTooLarge,
     RequestError,
@@ -37,7 +39,7 @@ from swim.messages import Broadcast, DirectMessage, Lagged
 from swim.spreading import rendezvous
 from swim.statistics import Statistics
 from swim.text import PrintableLines
-from swim.types import Address, Explanation, Leadership, Member, MemberState, Term
+from swim.types import Address, Explanation, Leadership, Lease, Member, MemberState, Term
 
 if TYPE_CHECKING:
     from swim.cluster import Cluster, open_cluster
@@ -60,6 +62,9 @@ __all__ = [
     "Lagged",
     "LeaderChanged",
     "Leadership",
+    "Lease",
+    "LeaseLost",
+    "LeaseRefused",
     "Member",
     "MemberFailed",
     "MemberJoined",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from dataclasses import fields
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import trio
 from swim.config import Config
 from swim.errors import JoinError, KeyringError
 from swim.protocol.base.networks import Networks
+from swim.protocol.leases.grantor import LIMIT_MAX
 from swim.protocol.node import Node
 from swim.runtime.clock import NodeClock
 from swim.runtime.driver import Driver, running
@@ -24,12 +25,14 @@ from swim.runtime.host import SocketHost
 from swim.runtime.kept.mail import checked_topic
 from swim.runtime.kept.serving import Handler
 from swim.runtime.network import Transport, simulated_host
+from swim.runtime.nurseries import unwrapped_nursery
 from swim.runtime.sockets.resolve import Seeds, advertised_address, require_reachable, resolve_one
 from swim.runtime.voters import ask_at, change_voters
 from swim.statistics import Statistics
-from swim.types import Address, Explanation, Leadership, Member, MemberState, Term
+from swim.types import Address, Explanation, Leadership, Lease, Member, MemberState, Term
 from swim.wire import Codec, Keyring
 from swim.wire.dialect import utf8
+from swim.wire.leases import LEASE_NAME_SIZE_MAX
 from swim.wire.messages import StreamMessage, UserMessage
 
 __all__ = ["Cluster", "open_cluster"]
@@ -172,11 +175,20 @@ class Cluster:
     ...             return f"a leads, and has a token of {len(term.token)} characters"
     ...
     ...         print(await a.run_while_leader(lead))
+    ...
+    ...         async def serve(lease: swim.Lease) -> str:
+    ...             return f"b owns {lease.name}"
+    ...
+    ...         async with a.hold("invoice/42") as lease:  # a lock of the whole cluster
+    ...             print((await b.owner("invoice/42")).name, "holds", lease.name)
+    ...         print(await b.run_while_owner("shard/7", serve))
     >>> trio.run(main)
     ['a'] a Snapshot
     a None None
     ('a',) True
     a leads, and has a token of 26 characters
+    a holds invoice/42
+    b owns shard/7
     """
 
     def __init__(self, driver: Driver, keyring: Keyring | None) -> None:
@@ -342,6 +354,82 @@ class Cluster:
         that leaves gracefully says so to the others only after that.
         """
         return await self._driver.leading.run(function)
+
+    # --- names
+    def hold(self, name: str, limit: int = 1) -> AbstractAsyncContextManager[Lease]:
+        """Hold a name: a lock of the whole cluster, or with a `limit` a semaphore.
+
+        ::
+
+            async with cluster.hold("invoice/42") as lease:  # waits for its turn
+                await charge(fencing=lease.token)
+
+        The leader grants it, first come, first served, to at most `limit` blocks of all nodes at a time; what
+        waits asks again as long as there is no leader. The block is cancelled before the lease can be
+        another's: when the leader has not prolonged it (`Config.session`), or when this node leaves. Then
+        `LeaseLost` comes out of it. A twelfth of the session (0.5 s of 6 s) is left for its clean-up. The
+        end is the deadline of the block's scope, set ahead of time and moved on while all is well, as it is
+        for `run_while_leader`. A new leader asks all holders what they hold, and interrupts none.
+
+        With voters there are at no instant more than `limit` holders, for the same conditions as those of
+        the leader's functions: clocks that run within 1 % of each other, code that passes checkpoints. And
+        the tokens of one name rise. Without voters it is as good as the derived leader: in a partition
+        each side has holders of its own, and so it is for a moment around a change of the leader.
+
+        Args:
+            name: 1 to 128 bytes of text. Names need not be told to anybody before.
+            limit: 1 to 65,535; the same at all who use the name.
+
+        Raises:
+            LeaseLost: The block was cancelled, since the lease was over.
+            LeaseRefused: The name is in use with another limit, or the leader has no room for it.
+            ValueError: For a name or a limit that cannot be.
+            trio.ClosedResourceError: The cluster was closed before it was granted.
+        """
+        return self._driver.holding.lease(_checked_name(name), _checked_limit(limit))
+
+    async def run_while_owner(self, name: str, function: Callable[[Lease], Awaitable[T]]) -> T:
+        """Run ``await function(lease)`` whenever this node owns the name, and cancel it when it does not.
+
+        Of all nodes that call this with the name one owns it, whichever the leader chooses. Names of one
+        group (those with the same text before the last ``/``) are spread evenly over the nodes that offer
+        themselves for them, within one of each other. When a node comes, as many move as have to: the
+        function is cancelled there, cleans up, and is started here. When a node leaves it hands over after
+        its clean-up. When it dies its names go to others at once without voters, and after
+        `Config.session` with them.
+
+        For all else it is as `run_while_leader`: started again whenever the name is owned again; returns
+        what the function returns by itself; what it raises is raised. What is promised of two owners, and of
+        their tokens, is what `hold` promises.
+
+        Raises `LeaseRefused` and ValueError as `hold` does; `trio.ClosedResourceError` when the cluster is
+        closed, after the function's clean-up.
+        """
+        return await self._driver.holding.run(_checked_name(name), function)
+
+    async def run_shards(self, names: Iterable[str], function: Callable[[Lease], Awaitable[object]]) -> None:
+        """`run_while_owner` for each of these names, all at once: this node's share of them runs here.
+
+        Returns when the function has returned by itself for each of them. An exception that it raises cancels
+        all others and is raised (several at once as a group).
+        """
+
+        async def one(name: str) -> None:
+            with suppress(trio.ClosedResourceError):  # it is said once, below
+                await self.run_while_owner(name, function)
+
+        async with unwrapped_nursery() as nursery:
+            for name in dict.fromkeys(names):
+                nursery.start_soon(one, name)
+        self._driver.require_open()
+
+    async def owner(self, name: str) -> Member | None:
+        """The member that holds the name now, as the leader says; None if nobody does. Waits for a leader.
+
+        Of several the one that has held it for the longest. Raises ValueError for a name that cannot be, and
+        `trio.ClosedResourceError` when the cluster is closed before.
+        """
+        return self._node.member(await self._driver.holding.owner(_checked_name(name)))
 
     def yield_leadership(self) -> None:
         """If this node leads: end its functions, step down, and go to the back of the queue.
@@ -541,3 +629,17 @@ def _keyring(keys: Sequence[bytes], random_bytes: Callable[[int], bytes]) -> Key
 
 def _name(member: Member | str) -> str:
     return member if isinstance(member, str) else member.name
+
+
+def _checked_name(name: str) -> str:
+    """Of a lease."""
+    size = len(utf8("the name", name))
+    if not 1 <= size <= LEASE_NAME_SIZE_MAX:
+        raise ValueError(f"the name of a lease has 1 to {LEASE_NAME_SIZE_MAX} bytes, not {size}")
+    return name
+
+
+def _checked_limit(limit: int) -> int:
+    if not 1 <= limit <= LIMIT_MAX:
+        raise ValueError(f"limit={limit!r}: a name may have 1 to {LIMIT_MAX:,} holders at once")
+    return limit

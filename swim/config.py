@@ -68,6 +68,13 @@ class Config:
     Each voter is asked three times in it, and a round trip must take much less than a third of it.
     """
 
+    session: float = 6.0
+    """How long a process keeps the names that it holds (`Cluster.hold`) when the leader does not answer.
+
+    The same at all nodes. At least two leases, so that it outlives a change of the leader; with a longer
+    `lease` it is that.
+    """
+
     # --- staying one cluster
     push_pull_interval: float = 30.0
     """Full state exchange with a random member; grows with log2 of the cluster size above 32."""
@@ -95,6 +102,8 @@ class Config:
     """TCP connections served at once; more are closed at once, and counted."""
     kept_streams_max: int = 1_024
     """TCP connections that other members may keep open to this one, apart from `streams_max`."""
+    leases_max: int = 65_536
+    """Names in use that a leader keeps; a quarter of that for one process."""
     event_buffer: int = 1_024
     """Events kept for a slow reader before it is given a fresh snapshot instead."""
 

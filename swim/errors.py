@@ -35,6 +35,16 @@
 ...             await a.set_voters(["a"])  # it was founded without
 ...         except swim.VotersError as problem:
 ...             print("VotersError")
+...         try:
+...             async with a.hold("gpu", limit=2), a.hold("gpu", limit=3):
+...                 pass
+...         except swim.LeaseRefused as problem:
+...             print("LeaseRefused")
+...         try:
+...             async with a.hold("invoice/42"):
+...                 await a.leave()
+...         except swim.LeaseLost as problem:
+...             print("LeaseLost")
 >>> trio.run(main)
 NameConflict
 AddressInUse
@@ -46,17 +56,21 @@ SendError nobody 0
 b'14'
 RequestError ZeroDivisionError
 VotersError
+LeaseRefused
+LeaseLost
 """
 
 from __future__ import annotations
 
 from swim.text import printable
-from swim.types import Member
+from swim.types import Lease, Member
 
 __all__ = [
     "AddressInUse",
     "JoinError",
     "KeyringError",
+    "LeaseLost",
+    "LeaseRefused",
     "NameConflict",
     "PayloadTooLarge",
     "RequestError",
@@ -122,6 +136,18 @@ class RequestError(SwimError):
         self.member = member
         self.error = printable(error)
         self.reason = printable(reason)
+
+
+class LeaseLost(SwimError):
+    """The name of `lease` is not held any more: the block that held it was cancelled. It says why."""
+
+    def __init__(self, message: str, lease: Lease) -> None:
+        super().__init__(message)
+        self.lease = lease
+
+
+class LeaseRefused(SwimError):
+    """The leader does not grant this name to this node, now or later: it says why."""
 
 
 class PayloadTooLarge(SwimError, ValueError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["Address", "Explanation", "Leadership", "Member", "MemberState", "Term"]
+__all__ = ["Address", "Explanation", "Leadership", "Lease", "Member", "MemberState", "Term"]
 
 
 class Address(NamedTuple):
@@ -109,6 +109,17 @@ class Term:
     """
     since: float
     """When the term began, on this node's own clock (trio's, plus the time that the machine has slept)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A name that this process holds: see `Cluster.hold`."""
+
+    name: str
+    token: str
+    """The fencing token: as text above those of all earlier leases of this name."""
+    since: float
+    """When it was granted, on this node's own clock (trio's, plus the time that the machine has slept)."""
 
 
 @dataclass(frozen=True, slots=True)

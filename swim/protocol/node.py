@@ -122,6 +122,7 @@ class Node(Parts):
             self._end(Phase.LEFT)
             return
         self._tenure.release(now)  # before anybody else can begin
+        self.leases.stop()
         self.phase = Phase.LEAVING
         self._joining.stop()
         self._reception.open = False
@@ -199,6 +200,7 @@ class Node(Parts):
     def _end(self, phase: Phase) -> None:
         self.phase = phase
         self._tenure.end()
+        self.leases.stop()
         self._joining.stop()
         self._timers.clear()
         self._backlog.clear()
@@ -360,6 +362,7 @@ class Node(Parts):
             self._leadership.update(now)
             self._probing.refresh(now)
             self._tenure.update(now)
+            self.leases.update(now)
 
     # --- output
 
@@ -369,6 +372,8 @@ class Node(Parts):
 
     def drain(self) -> Output:
         """All that is to be sent, was found out or happened, once; after every call, by every driver."""
+        if self.phase is Phase.MEMBER:
+            self.leases.flush()
         return self._outbox.drain(self._timers.next_deadline())
 
     def streams_to_keep(self, now: float) -> tuple[Address, ...]:

@@ -29,13 +29,14 @@ from swim.protocol.leadership.lease import Lease
 from swim.protocol.leadership.post import Post
 from swim.protocol.leadership.rule import HolderLeads, Leadership
 from swim.protocol.leadership.tenure import Tenure
+from swim.protocol.leases.leases import Leases
 from swim.protocol.membership.links import Links
 from swim.protocol.membership.naming import Naming
 from swim.protocol.membership.readmission import Readmission
 from swim.protocol.membership.updates import Membership
 from swim.protocol.reception import Reception
 from swim.protocol.view.table import Record
-from swim.types import Address
+from swim.types import Address, Term
 from swim.wire.messages import Claim
 
 __all__ = ["Parts"]
@@ -157,6 +158,7 @@ class Parts:
                 self._sync.differs,
                 self._post,
             )
+        self.leases = Leases(context, self._post, leads, acting=self._acting, derived=not voters)
         self._reception = Reception(
             context,
             self._myself,
@@ -167,6 +169,7 @@ class Parts:
             self._verdicts,
             self._sync,
             self._claimed,
+            self.leases.receive,
             self._broadcasts,
             self._freshness,
             self._streamed,
@@ -187,6 +190,10 @@ class Parts:
             joined=self._joined,
             failed=self._fail,
         )
+
+    def _acting(self, now: float) -> Term | None:
+        """This node's term as leader, if it is not over."""
+        return self._tenure.term if now < self._tenure.term_ends else None
 
     def _claimed(self, claim: Claim, sender: Record, now: float) -> None:
         """A claim of another member, if it is for this process."""

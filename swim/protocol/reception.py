@@ -18,6 +18,7 @@ from swim.protocol.membership.links import Links
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.table import Record
 from swim.types import Address
+from swim.wire.leases import LeaseMessage
 from swim.wire.messages import (
     Ack,
     Alive,
@@ -37,7 +38,7 @@ from swim.wire.messages import (
 __all__ = ["Reception"]
 
 _ALIASES_MAX = 1_024
-_QUESTIONS = Ping, PingReq, Opinion, Claim
+_QUESTIONS = Ping, PingReq, Opinion, Claim, LeaseMessage
 _QUESTIONS_MAX = 8
 """Of one packet. To answer costs far more than to ask, and no honest sender has so many questions at once."""
 _ALSO_OF_ABSENT = ClaimKind.WOULD, ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.RELEASE
@@ -58,6 +59,7 @@ class Reception(Part):
         verdicts: Verdicts,
         sync: Sync,
         claimed: Callable[[Claim, Record, float], None],
+        leased: Callable[[LeaseMessage, Record, float], None],
         broadcasts: Broadcasts,
         freshness: Freshness,
         streamed: Streamed,
@@ -73,6 +75,7 @@ class Reception(Part):
         self._verdicts = verdicts
         self._sync = sync
         self._claimed = claimed
+        self._leased = leased
         self._broadcasts = broadcasts
         self._freshness = freshness
         self._streamed = streamed
@@ -155,6 +158,8 @@ class Reception(Part):
                 self._opinion(message, now)
             case Claim():
                 self._claim(message, sender, source, now)
+            case LeaseMessage():
+                self._lease(message, sender, source, now)
             case Nack():
                 name = self._probing.receive_nack(message, now)
                 if name is not None:
@@ -226,3 +231,12 @@ class Reception(Part):
             self._membership.correct(source, sender.as_dead(self._name), now)
             return
         self._claimed(claim, sender, now)
+
+    def _lease(self, message: LeaseMessage, sender: Record | None, source: Address, now: float) -> None:
+        """Whom the others have given up may hold a name nevertheless; it is told what is said of it."""
+        if sender is None or not sender.own or not self.open:
+            self._outbox.drop("stranger")
+            return
+        if not sender.present and not sender.solo:
+            self._membership.correct(source, sender.as_dead(self._name), now)
+        self._leased(message, sender, now)

@@ -40,6 +40,11 @@ class NodeClock:
         self.look()
         return trio.current_time() + self._slept
 
+    @property
+    def slept(self) -> float:
+        """Seconds for which the machine has slept, as of the last look."""
+        return self._slept
+
     def look(self) -> bool:
         """Whether the machine has slept since the last look."""
         slept = self._suspended() - self._origin

@@ -21,6 +21,7 @@ from swim.protocol.node import Node, Phase, Request
 from swim.runtime.clock import NodeClock
 from swim.runtime.feeds.inbox import Inbox
 from swim.runtime.feeds.subscriptions import Subscriptions
+from swim.runtime.holding import Holding
 from swim.runtime.kept.mail import Mail
 from swim.runtime.kept.sending import SendWindow
 from swim.runtime.kept.streams import KeptStreams
@@ -80,6 +81,7 @@ class Driver:
         networks.reaches = transport.reaches
         self.subscriptions = Subscriptions(self._snapshot, node.config.event_buffer)
         self.leading = Leading(node, clock, self.until, self._after_functions)
+        self.holding = Holding(node, clock, self.settle)
         self._seeds = seeds
         self._advertised = advertised
         connections = Connections(transport)
@@ -118,6 +120,7 @@ class Driver:
                     self.settle()
                     nursery.start_soon(self._read)
                     nursery.start_soon(self._keep_time)
+                    nursery.start_soon(self.holding.carry_out)
                     nursery.start_soon(self._streams.serve, nursery)
                     nursery.start_soon(self._refresh_seeds)
                     if not self._advertised:
@@ -127,6 +130,7 @@ class Driver:
             self._nursery = None
             self._closed = True
             self.leading.hold()
+            self.holding.hold()
             self.transport.close()
         # Not after an error: then the body is cancelled, which says more than "closed" would.
         self.close()
@@ -138,6 +142,7 @@ class Driver:
         self.inbox.end()
         self.mail.close()
         self._changed.unpark_all()
+        self.holding.close()
         for outcome in self._outcomes.values():
             outcome.known.set()
 
@@ -145,6 +150,7 @@ class Driver:
         """Stop at once, without a word to the others."""
         self._scope.cancel()
         self.leading.hold()
+        self.holding.hold()
 
     async def leave(self) -> None:
         """Say farewell, and answer for a while longer. Does nothing unless a member.
@@ -155,7 +161,7 @@ class Driver:
         if self._stopped:
             return
         if self.node.phase is Phase.MEMBER:
-            self.leading.hold(self._begin_farewell)
+            self.leading.hold(lambda: self.holding.hold(self._begin_farewell))
             await self.until(lambda: self._stopped or self.node.phase is not Phase.MEMBER)
         with trio.move_on_after(self.node.config.leave_linger + _LEAVE_ALLOWANCE):
             await self.until(lambda: self._stopped or self.node.phase is not Phase.LEAVING)
@@ -168,6 +174,7 @@ class Driver:
     async def _say_farewell(self) -> None:
         with trio.move_on_after(_DRAIN_PATIENCE):
             await self.mail.drain()
+            await self.holding.drain()
         if self.node.phase is Phase.MEMBER:
             self.node.leave(self.now())
             self.settle()
@@ -236,6 +243,7 @@ class Driver:
                 self._kept.probe(address, self._nursery)
             self._kept.look(self._nursery)
         term_changed = self.leading.follow()
+        self.holding.follow()
         for broadcast in output.broadcasts:
             self.inbox.publish(broadcast)
         for text in output.warnings:

@@ -16,13 +16,67 @@ from swim.protocol.node import Node
 from swim.runtime.clock import NodeClock
 from swim.types import Term
 
-__all__ = ["Leading"]
+__all__ = ["Functions", "Leading"]
 
 T = TypeVar("T")
 
 
-class Leading:
-    """The functions of one node. `follow` is called after every call into the node."""
+class Functions:
+    """Functions that run for as long as something is granted to the node, each in a cancel scope.
+
+    A subclass says what that is: `follow` takes over what the node says of it.
+    """
+
+    def __init__(self, node: Node, clock: NodeClock) -> None:
+        self._node = node
+        self._clock = clock
+        self._running: dict[trio.CancelScope, None] = {}
+        self._holds = 0
+        self._afterwards: list[Callable[[], None]] = []
+        self._watch = _SleepWatch(clock, self)
+
+    def follow(self) -> bool:
+        """Take over what the node says. Whether it is something new."""
+        raise NotImplementedError
+
+    def _note_running(self, running: bool) -> None:
+        """The first function is about to begin; or the last has ended."""
+
+    @trio.lowlevel.enable_ki_protection
+    def _begun(self, scope: trio.CancelScope) -> None:
+        if not self._running:
+            trio.lowlevel.add_instrument(self._watch)
+            self._note_running(True)
+        self._running[scope] = None
+
+    @trio.lowlevel.enable_ki_protection
+    def _ended(self, scope: trio.CancelScope) -> None:
+        if self._running.pop(scope, self) is None and not self._running:
+            trio.lowlevel.remove_instrument(self._watch)
+            self._note_running(False)
+            self._flush()
+
+    def hold(self, afterwards: Callable[[], None] | None = None) -> None:
+        """Cancel all functions and start none; do this as soon as the last has ended its clean-up."""
+        self._holds += 1
+        if afterwards is not None:
+            self._afterwards.append(afterwards)
+        self.follow()
+        if not self._running:
+            self._flush()
+
+    def _flush(self) -> None:
+        due, self._afterwards = self._afterwards, []
+        for afterwards in due:
+            afterwards()
+
+    def release(self) -> None:
+        """Undo one `hold`: functions may start again, unless there is another (who leaves releases none)."""
+        self._holds -= 1
+
+
+class Leading(Functions):
+    """The functions of a leader. `follow` is called after every call into the node."""
 
     def __init__(
         self,
@@ -31,16 +85,11 @@ class Leading:
         until: Callable[[Callable[[], bool]], Awaitable[None]],
         after_functions: Callable[[], None],
     ) -> None:
-        self._node = node
-        self._clock = clock
+        super().__init__(node, clock)
         self._until = until
         self._after_functions = after_functions
         self._term: Term | None = None
         self._ends = 0.0
-        self._running: dict[trio.CancelScope, None] = {}
-        self._holds = 0
-        self._afterwards: list[Callable[[], None]] = []
-        self._watch = _SleepWatch(clock, self)
 
     @property
     def term(self) -> Term | None:
@@ -85,47 +134,19 @@ class Leading:
                 finally:
                     self._ended(scope)
 
-    @trio.lowlevel.enable_ki_protection
-    def _begun(self, scope: trio.CancelScope) -> None:
-        if not self._running:
-            trio.lowlevel.add_instrument(self._watch)
-            self._node.note_functions(True, self._clock.now())
-        self._running[scope] = None
-
-    @trio.lowlevel.enable_ki_protection
-    def _ended(self, scope: trio.CancelScope) -> None:
-        if self._running.pop(scope, self) is None and not self._running:
-            trio.lowlevel.remove_instrument(self._watch)
-            self._node.note_functions(False, self._clock.now())
+    def _note_running(self, running: bool) -> None:
+        self._node.note_functions(running, self._clock.now())
+        if not running:
             self._after_functions()
-            self._flush()
-
-    def hold(self, afterwards: Callable[[], None] | None = None) -> None:
-        """Cancel all functions and start none; do this as soon as the last has ended its clean-up."""
-        self._holds += 1
-        if afterwards is not None:
-            self._afterwards.append(afterwards)
-        self.follow()
-        if not self._running:
-            self._flush()
-
-    def _flush(self) -> None:
-        due, self._afterwards = self._afterwards, []
-        for afterwards in due:
-            afterwards()
-
-    def release(self) -> None:
-        """Undo one `hold`: functions may start again, unless there is another (a leave ends none)."""
-        self._holds -= 1
 
 
 class _SleepWatch(trio.abc.Instrument):
     """Looks whether the machine has slept, whenever trio's loop wakes: before any task is run."""
 
-    def __init__(self, clock: NodeClock, leading: Leading) -> None:
+    def __init__(self, clock: NodeClock, functions: Functions) -> None:
         self._clock = clock
-        self._leading = leading
+        self._functions = functions
 
     def after_io_wait(self, timeout: float) -> None:
         if self._clock.look():
-            self._leading.follow()
+            self._functions.follow()

@@ -32,6 +32,7 @@ from swim.wire.dialect import (
     unpack,
 )
 from swim.wire.errors import DecodeError
+from swim.wire.leases import LEASES_MARK, LeaseMessage, lease_message, pack_lease_message
 from swim.wire.messages import (
     Ack,
     Alive,
@@ -216,6 +217,8 @@ def packet_message(data: bytes) -> Message:
             return _opinion(unpack(data[2:]))
         if data[1:2] == bytes((CLAIM_MARK,)):
             return claim(unpack(data[2:]))
+        if data[1:2] == bytes((LEASES_MARK,)):
+            return lease_message(unpack(data[2:]))
         return UserMessage(data[1:])
     raise DecodeError("type", f"message type {data[0]} in a packet")
 
@@ -383,6 +386,7 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     UserMessage: _pack_user,
     Opinion: _pack_opinion,
     Claim: pack_claim,
+    LeaseMessage: pack_lease_message,
     ErrorMessage: _pack_error,
 }
 

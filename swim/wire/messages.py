@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from swim.wire.leases import LeaseMessage
+
 __all__ = [
     "Ack",
     "Alive",
@@ -317,5 +319,5 @@ class ErrorMessage:
     text: str
 
 
-Message = Ping | PingReq | Ack | Nack | Suspect | Alive | Dead | UserMessage | Opinion | Claim
+Message = Ping | PingReq | Ack | Nack | Suspect | Alive | Dead | UserMessage | Opinion | Claim | LeaseMessage
 StreamMessage = PushPull | Ping | Ack | UserMessage | ErrorMessage

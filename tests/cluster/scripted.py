@@ -34,6 +34,15 @@ class RawCodec(Codec):
         return (yield from super().streaming(message, answering=answering))
 
 
+class NoLeases:
+    """Nobody uses names."""
+
+    idle = True
+
+    def take_changes(self) -> list[Any]:
+        return []
+
+
 class ScriptedNode:
     """Notes every call in `calls`; `on` has the test's reaction to a call, by the method's name."""
 
@@ -60,6 +69,7 @@ class ScriptedNode:
         self.over_stream: list[tuple[bytes, Address]] = []
         self.others: list[Member] = []
         self.events: list[Event] = []
+        self.leases = NoLeases()
         self.term: Term | None = None
         self.term_ends = math.inf
         self._token = 0

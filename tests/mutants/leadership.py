@@ -533,7 +533,7 @@ _FUNCTIONS = mutants(
     ("a node that leaves begins a term", "None if self._holds else self._node.term", "self._node.term"),
     (
         "a machine's sleep goes unnoticed",
-        "        if self._clock.look():\n            self._leading.follow()",
+        "        if self._clock.look():\n            self._functions.follow()",
         "        pass",
     ),
     (

@@ -25,6 +25,7 @@ import msgpack
 from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.dialect import ENCRYPT
 from swim.wire.framing import compress
+from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage
 from swim.wire.messages import Ack, Claim, ClaimKind, Dead, Greeting, Opinion, OpinionKind, Ping, PushPull
 from swim.wire.serf import decode_message, decode_tags
 from tests.wire.test_packets import crc, many
@@ -60,6 +61,10 @@ class Sample:
     answering: bool = False
 
 
+def lease_entries() -> tuple[LeaseEntry, ...]:
+    return tuple(LeaseEntry(kind, 3, "name", b"t" * 24, 2, True) for kind in LeaseKind)
+
+
 def ours() -> set[Sample]:
     """What only our own members send."""
     codec = Codec()
@@ -69,6 +74,7 @@ def ours() -> set[Sample]:
         Dead("a", 3, "b", id=bytes(16)),
         Opinion(OpinionKind.POLL, "a", 3, 250, 7, True),
         Claim(ClaimKind.ASK, 7, b"p" * 8, b"s" * 8, 9, b"i" * 16, b"t" * 16, True, b"v" * 4, b"c"),
+        LeaseMessage(b"t" * 16, b"p" * 8, b"s" * 8, (7, 8), lease_entries(), b"d" * 8, 9, 6_000, (8,)),
     ]
     greeting = Greeting("a", b"b" * 8, 7946, 1_700_000_000_000, True, b"f" * 16)
     return {Sample(codec.part(message), stream=False) for message in parts} | {

@@ -1,0 +1,272 @@
+"""Leases on names, joined to a node: whom its holder tells, what its grantor hears, how that is sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from swim.config import Config
+from swim.protocol.base.context import Context, Part
+from swim.protocol.leadership.post import Post, digest_people
+from swim.protocol.leadership.rule import Leadership
+from swim.protocol.leases.grantor import Answers, Grantor
+from swim.protocol.leases.holder import Change, Holder
+from swim.protocol.view.identity import pack_id, unpack_id
+from swim.protocol.view.table import Record
+from swim.types import Term
+from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage, size_of_entry
+
+__all__ = ["Leases", "session_length", "token_text"]
+
+_HEAD_SIZE = 120
+"""Of a message but for its entries, at most."""
+_ANSWER_SIZE = 20
+_ROUNDS_MAX = 16
+_FIRST_GAP_S = 0.05
+_TERM_SIZE = 16
+
+
+def session_length(config: Config) -> float:
+    """Seconds that a holder keeps its names without an answer of the leader: two leases at least, so that it
+    outlives a change of the leader."""
+    return max(config.session, 2 * config.lease)
+
+
+def token_text(token: bytes) -> str:
+    """The fencing token of a lease: as text it compares with others of its name."""
+    return f"{unpack_id(token[:_TERM_SIZE])}.{int.from_bytes(token[_TERM_SIZE:], 'big'):013}"
+
+
+class Leases(Part):
+    """The leases of one node. `acting`: this node's own term as leader. `derived`: without voters, what the
+    detector says of a process counts."""
+
+    def __init__(
+        self,
+        context: Context,
+        post: Post,
+        leadership: Leadership,
+        *,
+        acting: Callable[[float], Term | None],
+        derived: bool,
+    ) -> None:
+        super().__init__(context)
+        self.session = session_length(self._config)
+        self._room = self._config.packet_size_max - self._outbox.codec.packet_overhead - _HEAD_SIZE
+        self.holder = Holder(self.session, self._room)
+        self.grantor = Grantor(self.session, self._config.leases_max)
+        self._post = post
+        self._leadership = leadership
+        self._acting = acting
+        self._derived = derived
+        self._leader = ""
+        """The name of the one that the holder tells."""
+        self._now = -math.inf
+        self._version = -1
+        self._ask_at, self._ask_gap = math.inf, _FIRST_GAP_S
+
+    # --- what the application does
+
+    def want(self, name: str, limit: int, owned: bool, now: float) -> int:
+        """Ask for a name that `limit` uses may have at once; returns the id of this use."""
+        self.update(now)
+        return self.holder.want(name, limit, owned, now)
+
+    def release(self, id: int, now: float) -> None:
+        """This use is over, its clean-up included."""
+        self.update(now)
+        self.holder.release(id, now)
+
+    def ask_owner(self, name: str, now: float) -> int:
+        """See `Holder.ask_owner`."""
+        self.update(now)
+        return self.holder.ask_owner(name, now)
+
+    def take_owner(self, question: int) -> str | None:
+        """See `Holder.take_owner`."""
+        return self.holder.take_owner(question)
+
+    def drop_question(self, question: int) -> None:
+        """See `Holder.drop_question`."""
+        self.holder.drop_question(question)
+
+    @property
+    def idle(self) -> bool:
+        """See `Holder.idle`."""
+        return self.holder.idle
+
+    def take_changes(self) -> list[Change]:
+        """Drain what the application has to know."""
+        drained, self.holder.changes = self.holder.changes, []
+        return drained
+
+    # --- following
+
+    def update(self, now: float) -> None:
+        """Follow who leads, and who is there; do what is due."""
+        self._now = now
+        self._follow_term(now)
+        self._follow_leader(now)
+        if self._derived and self.grantor.term and self._version != self._table.version:
+            self._version = self._table.version
+            self._forget_ended(now)
+        if now >= self.holder.deadline():
+            self.holder.tick(now)
+        if self.grantor.term and now >= self.grantor.deadline():
+            self.grantor.tick(now)
+
+    def _follow_term(self, now: float) -> None:
+        term = self._acting(now)
+        packed = b"" if term is None else pack_id(term.token)
+        if packed != self.grantor.term:
+            if packed:
+                self.grantor.begin(packed, now)
+            else:
+                self.grantor.end()
+            self._version, self._ask_at, self._ask_gap = -1, math.inf, _FIRST_GAP_S
+
+    def _follow_leader(self, now: float) -> None:
+        """One that does not act any more is told as before until there is another one."""
+        leader, term = self._leadership.leader, ""
+        if self.grantor.term:
+            self._leader = self._name
+            self.holder.follow(self.grantor.term, now)
+            return
+        if leader is not None and leader.name != self._name:
+            term = self._leadership.token or ""
+        if leader is not None and term:
+            self._leader = leader.name
+            self.holder.follow(pack_id(term), now)
+        elif (
+            (record := self._table.get(self._leader)) is None
+            or not record.present
+            or record.name == self._name
+        ):
+            self.holder.follow(b"", now)
+
+    def _forget_ended(self, now: float) -> None:
+        """Without voters the detector's word counts."""
+        for session in list(self.grantor.books.sessions.values()):
+            record = self._table.get(session.member)
+            if record is None or not record.present or record.boot != session.boot:
+                self.grantor.forget(session.process, now)
+
+    def _ask_holders(self, now: float) -> None:
+        """Somebody waits, and without voters all holders are known: when they all have told, grant."""
+        if not self._derived or not self.grantor.awaited:
+            self._ask_at = math.inf
+            return
+        told = dict.fromkeys(self.grantor.told.values())
+        missing = [record for record in self._table.present() if record.own and record.name not in told]
+        if not missing:
+            self.grantor.end_pause(now)
+        elif now >= (0.0 if self._ask_at == math.inf else self._ask_at):
+            self._ask_at = now + self._ask_gap
+            self._ask_gap = min(2 * self._ask_gap, self.session / 6)
+            for record in missing:
+                tell = LeaseMessage(self.grantor.term, entries=(LeaseEntry(LeaseKind.TELL),))
+                self._send(tell, record, b"")
+
+    def _wake(self, now: float) -> None:
+        """`update`, which follows every timer, has done what was due."""
+
+    def stop(self) -> None:
+        """This node is no member any more."""
+        self.grantor.end()
+        self.holder.follow(b"", self._now)
+        self._timers.cancel("leases")
+
+    # --- sending
+
+    def flush(self) -> None:
+        """Send what is to be said since the last time: drained as a whole, many entries share a packet."""
+        now = self._now
+        for _ in range(_ROUNDS_MAX):  # what this node says to itself may have answers
+            messages = self.holder.flush(now)
+            self._ask_holders(now)
+            if self.grantor.term and now >= self.grantor.deadline():
+                self.grantor.tick(now)
+            answers, self.grantor.answers = self.grantor.answers, {}
+            if not messages and not answers:
+                break
+            leader = self._table.get(self._leader)
+            for message in messages:
+                if leader is not None:
+                    self._send(message, leader, b"")
+            for process, each in answers.items():
+                record = self._table.get(each.member)
+                for message in self._pages(each) if record is not None else ():
+                    assert record is not None
+                    self._send(message, record, process)
+        self._arm()
+
+    def _arm(self) -> None:
+        due = min(self.holder.deadline(), self.grantor.deadline(), self._ask_at)
+        if due == math.inf:
+            self._timers.cancel("leases")
+        elif due != self._timers.when("leases"):
+            self._timers.set("leases", due, self._wake)
+
+    def _pages(self, answers: Answers) -> list[LeaseMessage]:
+        """An answer and what it refuses stay together."""
+        pages, left = [LeaseMessage(self.grantor.term)], self._room
+        parts: list[tuple[tuple[int, ...], tuple[int, ...], tuple[LeaseEntry, ...]]] = [
+            ((each.number,), (each.number,) if each.unknown else (), tuple(each.refused))
+            for each in answers.answers
+        ]
+        parts += [((), (), (entry,)) for entry in answers.entries]
+        for numbers, unknown, entries in parts:
+            size = _ANSWER_SIZE * len(numbers) + sum(map(size_of_entry, entries))
+            if size > left:
+                pages.append(LeaseMessage(self.grantor.term))
+                left = self._room
+            left -= size
+            page = pages[-1]
+            pages[-1] = replace(
+                page,
+                numbers=page.numbers + numbers,
+                unknown=page.unknown + unknown,
+                entries=page.entries + entries,
+            )
+        return pages
+
+    def _send(self, message: LeaseMessage, to: Record, process: bytes) -> None:
+        message = replace(message, process=self._post.process)
+        if to.name == self._name:
+            self._take(message, to, self._now)
+            return
+        between = self._between(message, self._name, to.name, process)
+        self._outbox.send(to.address, replace(message, between=between))
+
+    def _between(self, message: LeaseMessage, source: str, target: str, process: bytes) -> bytes:
+        label, place = self._outbox.codec.label, message.term.hex()
+        return digest_people(label, source, message.process, target, process, place)
+
+    # --- receiving
+
+    def receive(self, message: LeaseMessage, sender: Record, now: float) -> None:
+        """A message of another member of our own, which may be meant for another process, or forged."""
+        self.update(now)
+        if message.process == self._post.process or not message.process:
+            self._outbox.drop("lease-reflected")
+            return
+        asked = any(entry.kind is LeaseKind.TELL for entry in message.entries)
+        target = b"" if message.session_ms or asked else self._post.process
+        if message.between != self._between(message, sender.name, self._name, target):
+            self._outbox.drop("lease-for-another")
+            return
+        self._take(message, sender, now)
+
+    def _take(self, message: LeaseMessage, sender: Record, now: float) -> None:
+        if message.session_ms:
+            if not message.term or message.term != self.grantor.term or len(message.numbers) != 1:
+                self._outbox.drop("lease-term")
+            elif self._derived and not sender.present:
+                self._outbox.drop("stranger")
+            else:
+                self.grantor.receive(message, sender.name, sender.boot, now)
+        elif message.term != self.holder.term or sender.name != self._leader:
+            self._outbox.drop("lease-term")
+        else:
+            self.holder.receive(message, now)
