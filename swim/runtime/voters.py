@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = ["ask_at", "change_voters"]
 
 _AGAIN_S = 0.1
 _HOPS_MAX = 8
+_SILENCE_MAX = 15.0
+"""Seconds for which a leader may be silent: the member that was asked first will know the next one."""
 _ANSWER_PATIENCE = 10.0
 """Seconds for one request from outside: a node answers at once, or not at all."""
 _KINDS = {"v": list, "c": bytes, "l": str, "t": bytes, "e": str}
@@ -35,10 +38,19 @@ async def change_voters(ask: Ask, address: Address, voters: Sequence[str]) -> tu
     Waits for a leader, for ever if need be. Raises `VotersError`.
     """
     requested, hops = False, 0
-    first = address
+    first, silent_since = address, math.inf
     while True:
-        request = request_for()
-        state = await _state(ask, address, request)
+        try:
+            state = await _state(ask, address, request_for())
+        except VotersError:
+            silent_since = min(silent_since, trio.current_time())
+            if address == first or trio.current_time() - silent_since > _SILENCE_MAX:
+                raise
+            address, hops = first, 0
+            await trio.sleep(_AGAIN_S)
+            continue
+        if address != first or state.get("me"):
+            silent_since = math.inf
         leader = state.get("l")
         if not state.get("me"):
             hops += 1

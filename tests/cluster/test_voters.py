@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import msgpack
@@ -11,6 +12,7 @@ import trio
 import swim
 from swim.cli.voters import _change
 from swim.protocol.leadership.changing import read_state, request_for
+from swim.runtime.voters import change_voters
 from swim.wire import Codec
 from swim.wire.claims import CLAIM_MARK
 from swim.wire.messages import UserMessage
@@ -96,6 +98,35 @@ async def _serve(
     nursery.start_soon(trio.serve_listeners, answer, listeners)
     host, port = listeners[0].socket.getsockname()
     return host, port
+
+
+FIRST, DEAD = swim.Address("10.0.0.1", 1), swim.Address("10.0.0.2", 1)
+
+
+def _two_members(takes_over: float) -> Callable[[swim.Address, bytes], Awaitable[UserMessage]]:
+    """The first one says that the dead one leads, until it leads itself; then it has the voters at once."""
+
+    async def ask(address: swim.Address, payload: bytes) -> UserMessage:
+        if address == DEAD:
+            raise swim.VotersError(f"{address} cannot be asked")
+        leads = trio.current_time() >= takes_over
+        state = {"l": "" if leads else str(DEAD), "me": leads, "v": list(NEW), "o": False}
+        return UserMessage(bytes((CLAIM_MARK,)) + msgpack.packb(state))
+
+    return ask
+
+
+async def test_while_a_leader_that_has_died_is_named_the_first_member_is_asked_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    assert await change_voters(_two_members(trio.current_time() + 10), FIRST, NEW) == NEW
+
+
+async def test_but_not_for_ever(autojump_clock: trio.testing.MockClock) -> None:
+    began = trio.current_time()
+    with pytest.raises(swim.VotersError, match=r"10\.0\.0\.2:1 cannot be asked"):
+        await change_voters(_two_members(math.inf), FIRST, NEW)
+    assert 15 < trio.current_time() - began < 20
 
 
 async def test_a_request_counts_once() -> None:

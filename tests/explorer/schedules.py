@@ -420,7 +420,7 @@ def _set_anew(seed: int, rng: Random) -> tuple[Arena, float | None]:
             pass_time()
         arena.voters = tuple(new if name == old else name for name in arena.voters)
         _set_voters(arena, arena.voters, pass_time)
-        rng.choice([arena.leave, arena.crash])(old)
+        rng.choice([arena.leave, arena.crash, arena.lose_host])(old)
         until = arena.now + 2 * arena.config.lease + rng.uniform(0.5, 3.0)
         while arena.now < until:
             pass_time()

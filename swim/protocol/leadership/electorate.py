@@ -37,6 +37,8 @@ _ASK_AGAIN_S = 1.0
 _CATCH_UP_S = 5.0
 """A member that shows an older configuration for so long does not just lag behind."""
 _KNOWN_MAX = 32
+_MISSED_MAX = 1_000
+"""So many changes, of two steps each, a member may have missed; without a bound one could use up all numbers."""
 _READY_S = 0.5
 """After joining, until the application reads events."""
 _WHO_AGAIN_S = 0.1
@@ -79,7 +81,8 @@ class Electorate(Part):
         if theirs is None or self._settled or not (theirs.voters and self.configuration.voters):
             return
         mine = self.configuration
-        self._overruled = (sorted(mine.voters), mine.length_ms) != (sorted(theirs.voters), theirs.length_ms)
+        differs = (sorted(mine.voters), mine.length_ms) != (sorted(theirs.voters), theirs.length_ms)
+        self._overruled = differs and theirs.root != mine.root  # else they were only changed since
         self._settled = True
         self._take(theirs)
         self.changed(now)
@@ -144,7 +147,8 @@ class Electorate(Part):
     def _newer(self, theirs: Configuration | None, now: float) -> Configuration | None:
         """It, if this node has to follow it: a later change of the configuration that it has."""
         mine = self.configuration
-        if theirs is None or from_the_future(theirs.token, self._wall(now)):
+        possible = theirs is not None and theirs.number <= mine.number + 2 * _MISSED_MAX
+        if theirs is None or not possible or from_the_future(theirs.token, self._wall(now)):
             self._outbox.drop("configuration")
             return None
         related = theirs.voters and mine.voters and theirs.root == mine.root

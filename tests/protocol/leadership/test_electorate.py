@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from swim.events import VotersDiffer
 from swim.protocol.node import Node
 from swim.types import Address
+from swim.wire.dialect import U32
 from tests.protocol.fakes import Net
 from tests.protocol.leadership.test_lease import L, leader, led, never_two, term
 
@@ -107,6 +111,15 @@ class TestChanging:
         net.run(5.0)
         assert voters(again) == NEW
         assert a.term is not None
+        assert net.events(again, VotersDiffer) == [], "it has those of the founding"
+
+    def test_a_member_cannot_use_up_their_numbers(self, net: Net) -> None:
+        """After the last one there would be no change any more."""
+        a, *_ = led(net, "a", "b", "c")
+        mine = a._electorate.configuration
+        for number, follows in ((2, True), (2_000, True), (2_001, False), (U32, False)):
+            told = replace(mine, number=number, token=term(a).token)
+            assert (a._electorate._newer(told, net.now) is not None) is follows
 
 
 class TestMoved:
