@@ -90,5 +90,6 @@ def test_each_of_cluster_people_and_place_makes_a_difference() -> None:
     other: tuple[Any, ...] = (b"other", "c", b"PROCESSC", "d", b"PROCESSD", "10.0.0.2:1")
     digests = {digest_people(*usual)}
     for place in range(len(usual)):
-        digests.add(digest_people(*usual[:place], other[place], *usual[place + 1 :]))
+        changed = (*usual[:place], other[place], *usual[place + 1 :])
+        digests.add(digest_people(*changed))
     assert len(digests) == len(usual) + 1
