@@ -32,9 +32,9 @@ with the node and the `DirectMessage` or `Broadcast`.
 Faults are methods of the world: `crash`, `lose_host`, `pause`, `block_receive`, `block_send`, `partition`,
 `heal`, `set_loss`, `set_clock_rate`, `restart`, `leave`, `move`; and those of firewalls and routers:
 `block`, `reject`, `reject_between`, `set_size_max`, `reset_streams`, `forge_refusal`. `Network` is the
-weather, `Chaos` all of it at random, `Firewalls` only what is nobody's death. `world.trace.digest()` is equal
-for two runs in which the same happened. The world also checks the library's invariants; a violation is an
-AssertionError that tells the seed and what happened last.
+weather, `Chaos` all of it at random, `Firewalls` only what is no member's death. `world.trace.digest()` is
+equal for two runs in which the same happened. The world also checks the library's invariants; a violation
+is an AssertionError that tells the seed and what happened last.
 """
 
 from swim.simulation.chaos import Chaos

@@ -45,7 +45,7 @@ def exchange(server: SimulatedNode, client: SimulatedNode, request: Request) -> 
 
 
 def hush(node: SimulatedNode) -> None:
-    """Everybody knows already: there is nothing to pass on."""
+    """All nodes know already: there is nothing to pass on."""
     dissemination: Any = getattr(node.core, "_dissemination", None)
     dissemination._held.clear()
     dissemination._riding.clear()

@@ -28,7 +28,7 @@ class Barriers(ABC):
         """Whether there is a node of this name, or is going to be one."""
 
     def partition(self, *groups: Collection[str], one_way: bool = False) -> list[Cut]:
-        """Cut the groups off from each other; a single group, from everybody else.
+        """Cut the groups off from each other; a single group, from all others.
 
         One way: nothing passes from an earlier group to a later one.
         """

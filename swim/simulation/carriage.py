@@ -13,7 +13,7 @@ LOOPBACK_DELAY = 0.00002
 ADDRESS_INTERVAL = 1.0
 """How often the driver looks whether its address is still its host's."""
 _NETWORKS = 126
-"""Addresses begin with one of 1 to 126; who moves takes the next."""
+"""Addresses begin with one of 1 to 126; a host that moves takes the next."""
 
 
 class Carriage(Medium):
@@ -23,10 +23,10 @@ class Carriage(Medium):
     trace: Trace
     muted: bool
     _listeners: dict[Address, SimulatedNode]
-    """Who uses an address, or did last."""
+    """The node that uses an address, or did last."""
 
     def move(self, name: str) -> None:
-        """The host has another address from now on, the old one is nobody's, and the process runs on.
+        """The host has another address from now on, the old one is no host's, and the process runs on.
 
         Its streams end without a word. Within a second it notices, as one that is bound to a wildcard does.
         """
@@ -90,7 +90,7 @@ class Carriage(Medium):
     def refusal(
         self, source: SimulatedNode, target: SimulatedNode, protocol: Protocol = Protocol.TCP, size: int = 0
     ) -> tuple[Refusal, float] | None:
-        """Who refuses such a packet, and after how long the sender hears of that; None if it does not."""
+        """The host that refuses such a packet, and after how long the sender hears of it; None if none does."""
         if self.muted or source is target or source.host.lost or target.host.lost:
             return None
         fabric = self.fabric

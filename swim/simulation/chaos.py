@@ -19,9 +19,9 @@ CLOCK_ERROR = 0.01
 class Chaos:
     """Does random things to the nodes of a world, and undoes them at the end.
 
-    But clocks keep the rates that they were given (1 % off at most), and who is paused or blocked then, is so
-    for a few seconds more. The first node is crashed and restarted like the others, but there is always a
-    member that runs.
+    But clocks keep the rates that they were given (1 % off at most), and a node that is paused or blocked
+    then, is so for a few seconds more. The first node is crashed and restarted like the others, but there is
+    always a member that runs.
     """
 
     def __init__(self, world: World, *, with_yielding: bool = False) -> None:
@@ -41,7 +41,7 @@ class Chaos:
         self.calm()
 
     def calm(self) -> None:
-        """No more faults: the network is whole, and whoever does not run is started again."""
+        """No more faults: the network is whole, and nodes that do not run are started again."""
         self._calm = True
         world = self.world
         world.heal()
@@ -141,7 +141,7 @@ class Chaos:
         self._later(world.heal, cuts)
 
     def _middlebox(self, name: str) -> None:
-        """Connections are forgotten on the way, or somebody who sees the traffic says that it is refused."""
+        """Connections are forgotten on the way, or an attacker who sees the traffic forges refusals."""
         if self._rng.random() < 0.5:
             self.world.reset_streams(name)
         else:
@@ -167,7 +167,7 @@ class Chaos:
             self.world.set_tags(name, {"load": str(self._rng.randrange(100))})
 
     def _yield(self, name: str) -> None:
-        """Whoever leads."""
+        """The node that leads."""
         for node in self.world.running():
             if node.core.term is not None and node.core.phase is Phase.MEMBER and not node.paused:
                 self.world.yield_leadership(node.name)

@@ -73,7 +73,7 @@ class Course:
         return self.now - start
 
     def report(self) -> str:
-        """What somebody needs who has to find out what went wrong."""
+        """What is needed to find out what went wrong."""
         replay = f"\nreplay: {self._replay}" if self._replay else ""
         return f"{self!r}{replay}\nat {self.now:.6f}; last:\n{self.trace.tail()}"
 

@@ -72,9 +72,9 @@ class Faults(Barriers):
         node.clock_changed()
 
     def forge_refusal(self, about: str, *told: str) -> None:
-        """Somebody who sees what these send makes them believe that it was refused there.
+        """An attacker who sees what these send makes them believe that it was refused there.
 
-        (Whoever does not see it cannot: an ICMP message must quote it.)
+        (One who does not see it cannot: an ICMP message must quote it.)
         """
         self._check_names([about, *told])
         self.note(f"forge a refusal of {about} for {listed(told)}")

@@ -1,7 +1,7 @@
-"""Random faults that are nobody's death: what firewalls, routers and middleboxes do to a cluster that lives.
+"""Random faults that are no member's death: what firewalls, routers and middleboxes do to a live cluster.
 
 At all times all members can exchange packets both ways, by UDP or by TCP, but for moments that are shorter
-than the silence tolerance. So whoever is declared dead while its process runs, is so wrongly.
+than the silence tolerance. So a member that is declared dead while its process runs, is so wrongly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BLOCK_MAX = 30.0
 PAUSE_MAX = 0.6
 """Of the pause tolerance."""
 LEADS_ON = 4.5
-"""Who stands still for longer than 5 s hands the lead on."""
+"""A leader that stands still for longer than 5 s hands the lead on."""
 REST = 3.0
 """Between two faults that may not come together."""
 

@@ -89,7 +89,7 @@ class Kept(Connection, Protocol):
 
 
 class Medium(ABC):
-    """The world as what is in it sees it: time, ways to others, and somebody who takes notes."""
+    """The world as what is in it sees it: time, ways to others, and a log."""
 
     schedule: Schedule
     nodes: dict[str, SimulatedNode]
@@ -112,7 +112,7 @@ class Medium(ABC):
     def note(self, text: str) -> None:
         """Write a line into the trace."""
 
-    # --- who is where
+    # --- which node is where
     @abstractmethod
     def running(self) -> list[SimulatedNode]:
         """The nodes whose process runs."""
@@ -123,7 +123,7 @@ class Medium(ABC):
 
     @abstractmethod
     def listener(self, address: Address) -> SimulatedNode | None:
-        """Who uses this address, or did last."""
+        """The node that uses this address, or did last."""
 
     # --- ways to others
     @abstractmethod
@@ -136,7 +136,7 @@ class Medium(ABC):
     def refusal(
         self, source: SimulatedNode, target: SimulatedNode, protocol: IpProtocol = ..., size: int = ...
     ) -> tuple[Refusal, float] | None:
-        """Who refuses such a packet, and after how long the sender hears of that; None if it does not."""
+        """The host that refuses such a packet, and after how long the sender hears of it; None if none does."""
 
     @abstractmethod
     def transmit(self, source: SimulatedNode, data: bytes, address: Address) -> None:

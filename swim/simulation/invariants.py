@@ -48,7 +48,7 @@ class Invariants:
     """Watches all nodes' events, and looks into the nodes once a second.
 
     - A death stands until the member itself answers with a higher incarnation (unless the viewer had
-      reached it alone), so nobody is resurrected by stale news.
+      reached it alone), so no member is resurrected by stale news.
     - Incarnations of one process never go back in anybody's view.
     - The leader that a process follows never has a lower id than those before, outside solo periods;
       nor does its floor ever fall.
@@ -61,7 +61,7 @@ class Invariants:
         self.false_deaths: list[Record] = []
         """Members that were given up although their process ran (paused or cut off ones included)."""
         self.terms: list[tuple[float, str, Term]] = []
-        """Who began to act as leader, when in true time."""
+        """The nodes that began to act as leader, and when in true time."""
         self._world = world
         self._growing: list[tuple[str, str]] = []
         self._holders: dict[str, tuple[Term, float, int]] = {}
@@ -73,7 +73,7 @@ class Invariants:
         world.every(MEASURE_INTERVAL, self._measure)
 
     def process_of(self, member: Member) -> Process | None:
-        """Who has worn this id; None for a member without one."""
+        """The process that has worn this id; None for a member without one."""
         if member.id is None:
             return None
         if member.id not in self._worn:
@@ -137,7 +137,7 @@ class Invariants:
             self._check_holders(node)
 
     def note_release(self, name: str) -> None:
-        """A node gives its lease back. (Whose term is over otherwise may still clean up until its end.)"""
+        """A node gives its lease back. (If its term ended otherwise, it may still clean up until the lease ends.)"""
         self._holders.pop(name, None)
 
     def _check_holders(self, holder: SimulatedNode) -> None:

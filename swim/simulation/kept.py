@@ -2,7 +2,7 @@
 
 As `swim.runtime.kept` has it for real ones: one connection to each address; a probe is a few bytes on it
 (repeated like all data), answered by the kernel's acknowledgement, whatever the process does; without a
-connection it is the attempt to open one. Data that nobody acknowledges for three seconds ends the connection
+connection it is the attempt to open one. Data that is not acknowledged for three seconds ends the connection
 at the sender silently. Each end closes for itself: what is written to one that is closed is answered by a
 reset, as is what a firewall refuses by resets. So does the kernel of a process that dies with something
 unread.
@@ -67,14 +67,14 @@ class KeptStream:
 
     # --- either end
     def close(self) -> None:
-        """The client wants it no more, and says so: nobody is alarmed."""
+        """The client wants it no more, and says so: no end is alarmed."""
         was_open = self._open and not self._closed
         self._forget_client()
         if was_open:
             transfer(self._world, self.client, self.server, 0, self._forget_server, self._is_severed)
 
     def sever(self) -> None:
-        """One of the two addresses is nobody's any more: nothing arrives, and neither end hears of that."""
+        """One of the two addresses is no host's any more: nothing arrives, and neither end hears of that."""
         self._severed = True
 
     def _is_severed(self) -> bool:
@@ -256,7 +256,7 @@ class KeptStream:
                 self.reset_end(node)
 
     def reset_end(self, node: SimulatedNode) -> None:
-        """A reset arrives at one end. Whose doing that is cannot be told."""
+        """A reset arrives at one end. Where it comes from cannot be told."""
         at_client = node is self.client
         node.input(self._read_refusal_at_client if at_client else self._read_refusal_at_server)
 

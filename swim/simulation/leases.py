@@ -14,9 +14,9 @@ from swim.simulation.world import World
 __all__ = ["AGREED_WITHIN", "LIVE_WITHIN", "Run", "lease_world", "run_derived", "run_leases"]
 
 LIVE_WITHIN = 60.0
-"""Seconds of calm after which somebody holds the lease again."""
+"""Seconds of calm after which a member holds the lease again."""
 AGREED_WITHIN = 300.0
-"""Seconds of calm after which all follow one leader: who died again and again is held off for a while."""
+"""Seconds of calm after which all follow one leader: a node that died often is held off for a while."""
 _STORM_LEASES, _STORM_MIN_S = 4.0, 6.0
 _GAP_S = 0.4
 _SIZES = (3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9)
@@ -68,7 +68,7 @@ def run_leases(seed: int) -> Run:
     world = _storm(lease_world(seed))
     calm_after = world.run_until(lambda: _held(world), LIVE_WITHIN, step=0.1)
     if calm_after is None:
-        world.fail(f"nobody holds the lease after {LIVE_WITHIN} s of calm:\n{world.describe()}")
+        world.fail(f"no member holds the lease after {LIVE_WITHIN} s of calm:\n{world.describe()}")
     return _run(world, calm_after)
 
 

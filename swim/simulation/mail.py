@@ -1,7 +1,7 @@
 """Direct messages between simulated nodes, as the kept streams carry them.
 
 Each once and in order, as long as both processes live and the sender counts the other as a member. Lost
-packets cost time. There is no bound on what is on its way: nobody waits in `World.send`.
+packets cost time. There is no bound on what is on its way: `World.send` does not wait.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Network:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Cut:
-    """What does not pass from `sources` to `targets`; None: everybody else, or, for both, anybody."""
+    """What does not pass from `sources` to `targets`; None: all others, or, for both, all."""
 
     sources: frozenset[str] | None
     targets: frozenset[str] | None
@@ -186,7 +186,7 @@ class Fabric:
         size_max: int = 0,
         refusal: Refusal | None = None,
     ) -> list[Cut]:
-        """Such packets do not pass between the groups; a single group is cut off from everybody else.
+        """Such packets do not pass between the groups; a single group is cut off from all others.
 
         One way: they do not pass from an earlier group to a later one. Without groups they pass nowhere.
         """

@@ -65,7 +65,7 @@ class Clock:
         self.rate = rate
 
     def shift_wall(self, seconds: float) -> None:
-        """Somebody sets the wall clock; the monotonic one does not notice."""
+        """The wall clock is set; the monotonic one does not notice."""
         self._wall += seconds
 
     def wall(self, local: float) -> float:

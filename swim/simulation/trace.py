@@ -26,7 +26,7 @@ class Record(NamedTuple):
 
     @property
     def member(self) -> Member | None:
-        """Whom it is about; the new leader for a `LeaderChanged`."""
+        """The member that it is about; the new leader for a `LeaderChanged`."""
         if isinstance(self.event, LeaderChanged):
             return self.event.leader
         return None if isinstance(self.event, Snapshot | HeldOff) else self.event.member

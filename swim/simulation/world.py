@@ -84,7 +84,7 @@ class World(Course, Faults, Carriage):
         self.watchers: list[Callable[[SimulatedNode, Event], None]] = []
         self.listeners: list[Callable[[SimulatedNode, Message], None]] = []
         self.messages: list[tuple[float, str, Message]] = []
-        """Who has been told what, and when."""
+        """What each node has been told, and when."""
         self._channels = Channels(self)
         self.muted = False
         """Nothing passes or is recorded: while a cluster is assembled."""
@@ -106,7 +106,7 @@ class World(Course, Faults, Carriage):
     def run_until_converged(self, limit: float, step: float = 0.05) -> float:
         """Let time pass until all running nodes have the same view and leader; seconds taken.
 
-        The leader may be nobody: while no one is electable or, with voters, no lease is granted.
+        There may be no leader: while no member is electable or, with voters, no lease is granted.
         """
         taken = self.run_until(self.converged, limit, step)
         if taken is None:
@@ -173,7 +173,7 @@ class World(Course, Faults, Carriage):
         """As `grow` for a world without nodes, but they know each other at once: for large clusters.
 
         Every node joins through the first, by exchanges that take no time and tell it of one member only;
-        then each gets a copy of the first one's table: a tenth of the time and memory of telling everybody
+        then each gets a copy of the first one's table: a tenth of the time and memory of telling all
         everything. What the nodes would have said about it is thrown away, and so are the events.
         """
         if self.nodes:
@@ -256,7 +256,7 @@ class World(Course, Faults, Carriage):
         return [node for node in self.nodes.values() if node.running]
 
     def leader(self, name: str) -> str | None:
-        """Whom this node follows."""
+        """The leader that this node follows."""
         leader = self.nodes[name].core.leader
         return leader.name if leader else None
 
@@ -286,7 +286,7 @@ class World(Course, Faults, Carriage):
 
     # --- what the nodes' kernels use
     def listener(self, address: Address) -> SimulatedNode | None:
-        """Who uses this address, or did last."""
+        """The node that uses this address, or did last."""
         return self._listeners.get(address)
 
     def open_stream(self, client: SimulatedNode, request: Request) -> None:

@@ -38,7 +38,7 @@ _CATCH_UP_S = 5.0
 """A member that shows an older configuration for so long does not just lag behind."""
 _KNOWN_MAX = 32
 _MISSED_MAX = 1_000
-"""So many changes, of two steps each, a member may have missed; without a bound one could use up all numbers."""
+"""So many changes, of two steps each, a member may have missed; unbounded, one could use up all numbers."""
 _READY_S = 0.5
 """After joining, until the application reads events."""
 _WHO_AGAIN_S = 0.1
