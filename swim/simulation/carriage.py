@@ -90,7 +90,7 @@ class Carriage(Medium):
     def refusal(
         self, source: SimulatedNode, target: SimulatedNode, protocol: Protocol = Protocol.TCP, size: int = 0
     ) -> tuple[Refusal, float] | None:
-        """The host that refuses such a packet, and after how long the sender hears of it; None if none does."""
+        """The host that refuses such a packet, and after how long the sender hears it; None if none does."""
         if self.muted or source is target or source.host.lost or target.host.lost:
             return None
         fabric = self.fabric

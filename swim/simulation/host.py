@@ -136,7 +136,7 @@ class Medium(ABC):
     def refusal(
         self, source: SimulatedNode, target: SimulatedNode, protocol: IpProtocol = ..., size: int = ...
     ) -> tuple[Refusal, float] | None:
-        """The host that refuses such a packet, and after how long the sender hears of it; None if none does."""
+        """The host that refuses such a packet, and after how long the sender hears it; None if none does."""
 
     @abstractmethod
     def transmit(self, source: SimulatedNode, data: bytes, address: Address) -> None:

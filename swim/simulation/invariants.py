@@ -137,7 +137,7 @@ class Invariants:
             self._check_holders(node)
 
     def note_release(self, name: str) -> None:
-        """A node gives its lease back. (If its term ended otherwise, it may still clean up until the lease ends.)"""
+        """A node gives its lease back. (If its term ended otherwise, it cleans up until the lease ends.)"""
         self._holders.pop(name, None)
 
     def _check_holders(self, holder: SimulatedNode) -> None:
