@@ -78,7 +78,7 @@ class Parts:
         self._post = Post(context, self._myself)
         self._electorate = Electorate(context, self._myself, self._post, configuration)
         self._links = Links(
-            context, self._myself, ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries)
+            context, self._myself, ask=lambda *question, **how: self._probing.ask(*question, **how)
         )
         self._readmission = Readmission(context, self._myself, self._links, lambda: self._leadership)
         self._membership = Membership(
@@ -88,7 +88,9 @@ class Parts:
             networks,
             self._readmission,
             claimed=lambda record, now: self._naming.claimed(record, now),
-            ask=lambda *question, tries=1: self._probing.ask(*question, tries=tries),
+            ask=lambda *question, **how: self._probing.ask(*question, **how),
+            hears=lambda record: self._suspicion.hears(record),
+            patience=lambda: self._suspicion.patience(),
         )
         self._build_leadership(voters)
         self._broadcasts = Broadcasts(context, self._myself, self._dissemination)

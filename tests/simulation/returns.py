@@ -1,7 +1,8 @@
-"""Random histories of a cluster, and an oracle: two live members that can exchange packets see each other.
+"""Random histories of a cluster, and two oracles: two live members that can exchange packets see each other,
+and neither reports the other dead.
 
-The oracle keeps its own book of who can reach whom, from the faults that it makes, and asks the nodes only
-what an application may ask: their members. See `History.check`.
+They keep their own book of who can reach whom, from the faults that are made, and ask the nodes only what an
+application may ask: their members, and what is reported of them. See `History.check` and `History.hear`.
 
     python -m tests.simulation.returns [FIRST LAST]      # seeds; the first that fails ends it
 """
@@ -14,13 +15,17 @@ from collections.abc import Callable, Collection
 from random import Random
 from typing import Any
 
+from swim.events import Event, MemberFailed
 from swim.protocol.node import Node, Phase
 from swim.simulation import Network, World
+from swim.simulation.host import SimulatedNode
 
 __all__ = ["BACK_S", "FLAPPING_S", "History", "run"]
 
 BACK_S, FLAPPING_S = 5.0, 10.0
 """So soon two see each other; so soon, when one of the two was cut off three times within a minute."""
+TALKING_S = 1.0
+"""Two that can talk for so long have heard each other: what was on its way when they met has arrived."""
 SAMPLE_S = 0.1
 CUTS, MINUTE_S = 3, 60.0
 
@@ -43,25 +48,51 @@ class History:
         """Until when a process stands still."""
         self._good: dict[tuple[str, str], tuple[int, int, float]] = {}
         """By pair: the processes, and since when they could talk, or when they saw each other last."""
+        self._talking: dict[tuple[str, str], tuple[int, int, float]] = {}
+        """By pair: the processes, and since when they can talk."""
+        self._worn: dict[str, tuple[str, int]] = {}
+        """Whose ids these are, or were: a node, and which of its processes."""
         self._cuts: dict[str, deque[float]] = {name: deque(maxlen=CUTS) for name in self.names}
         self.world.every(SAMPLE_S, self.check)
+        self.world.watchers.append(self.hear)
 
     # --- the oracle
 
     def check(self) -> None:
         """Two processes that have been members, awake and connected for so long are in each other's view."""
+        for node in self.world.running():
+            self._worn[node.core.me.id or ""] = node.name, node.lives
         for one in self.names:
             for other in self.names:
                 if one < other:
                     self._check_pair(one, other)
 
+    def hear(self, node: SimulatedNode, event: Event) -> None:
+        """Nobody is reported dead by a process that could talk to it all the time."""
+        if not isinstance(event, MemberFailed):
+            return
+        name, world = event.member.name, self.world
+        pair = min(node.name, name), max(node.name, name)
+        lives = world.nodes[pair[0]].lives, world.nodes[pair[1]].lives
+        talking = self._talking.get(pair)
+        if talking is None or talking[:2] != lives or not self._can_talk(*pair):
+            return
+        if self._worn.get(event.member.id or "") != (name, world.nodes[name].lives):
+            return  # an earlier process of that name
+        talked = world.now - talking[2]
+        if talked > TALKING_S:
+            world.fail(f"{node.name} and {name} could talk for {talked:.2f} s, but: {event}")
+
     def _check_pair(self, one: str, other: str) -> None:
         world, nodes = self.world, (self.world.nodes[one], self.world.nodes[other])
         if not self._can_talk(one, other):
+            self._talking.pop((one, other), None)
             if self._good.pop((one, other), None) is not None:
                 self._note_cut(one, other)
             return
         lives = nodes[0].lives, nodes[1].lives
+        if self._talking.get((one, other), ())[:2] != lives:
+            self._talking[one, other] = (*lives, world.now)
         known = self._good.get((one, other))
         seen = self._sees(one, other) and self._sees(other, one)
         if seen or known is None or known[:2] != lives:

@@ -5,11 +5,12 @@ More random histories than CI has time for:   python -m tests.simulation.returns
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
-from swim.events import HeldOff
+from swim.events import HeldOff, MemberFailed
 from swim.protocol.node import Node
 from swim.simulation import World
 from tests.simulation.returns import run
@@ -42,18 +43,47 @@ def held_off_for_a_minute(node: Any) -> None:
     readmission._obstacle = longer
 
 
-def test_a_planted_fault_is_found() -> None:
+def believes_all_deaths(node: Any) -> None:
+    """As it once was: another's verdict was believed even by those who heard the member themselves."""
+    node._membership._hearsay._hears = lambda record: False
+
+
+def does_not_search(node: Any) -> None:
+    node._search.begin = lambda now: None
+
+
+@pytest.mark.parametrize(
+    ("fault", "seeds", "why"),
+    [
+        (held_off_for_a_minute, range(20), "could talk for .* s, but:\n"),
+        (believes_all_deaths, (4, 45, *range(20)), "but: MemberFailed.*reason='told'"),
+        (does_not_search, (11, 19, 28, 41, *range(20)), "could talk for .* s, but:\n"),
+    ],
+)
+def test_a_planted_fault_is_found(fault: Callable[[Any], None], seeds: Iterable[int], why: str) -> None:
+    """The seeds that found it last are tried first."""
+
     def build(*args: Any, **options: Any) -> Node:
         node = Node(*args, **options)
-        held_off_for_a_minute(node)
+        fault(node)
         return node
 
     def histories() -> None:
-        for seed in range(20):
+        for seed in seeds:
             run(seed, build)
 
-    with pytest.raises(AssertionError, match="could talk for"):
+    with pytest.raises(AssertionError, match=why):
         histories()
+
+
+@pytest.mark.parametrize("size", [3, 5, 8, 16])
+def test_a_verdict_from_beyond_a_cut_is_no_news_to_those_who_hear_the_member(size: int) -> None:
+    world = cluster(4, size)
+    one = world.nodes["n0"]
+    one.call(one.core._membership.declare_dead, "n2", "silence")
+    world.run(5.0)
+    assert {record.node for record in world.events(MemberFailed)} == {"n0"}
+    assert world.converged()
 
 
 @pytest.mark.parametrize("seconds", [4.0, 30.0])

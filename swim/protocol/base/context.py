@@ -50,6 +50,7 @@ class Ask(Protocol):
         silent: Callable[[float], None],
         *,
         tries: int = 1,
+        within: float | None = None,
     ) -> bool: ...
 
 

@@ -169,9 +169,17 @@ class Probing(Part):
             self._flights.pop(probe.seq, None)
 
     def ask(
-        self, name: str, address: Address, now: float, answered: Answered, silent: Silent, *, tries: int = 1
+        self,
+        name: str,
+        address: Address,
+        now: float,
+        answered: Answered,
+        silent: Silent,
+        *,
+        tries: int = 1,
+        within: float | None = None,
     ) -> bool:
-        """Ping an address that need not be a member's; one of the two is called within `rtt_max`.
+        """Ping an address that need not be a member's; one of the two is called `within` seconds (`rtt_max`).
 
         False (and neither is called) when too many are being asked already.
         """
@@ -183,7 +191,7 @@ class Probing(Part):
         # A stranger is answered with no more than it sent: naming ourselves leaves room for the answer.
         sender = pack_id(self._myself.id) or bytes(16)
         ping = Ping(seq, name, source_node=self._name, sender_id=sender)
-        interval = self._config.rtt_max / tries
+        interval = (within or self._config.rtt_max) / tries
 
         def again(left: int, at: float) -> None:
             if left == 0:
@@ -237,7 +245,7 @@ class Probing(Part):
                 boot=self._myself.boot.encode(),
                 wait_ms=0 if sender is None else self._wait_ms(sender.name, now),
                 bare=True,
-                unknown=bool(ping.source_node) and not self._knows(ping, source),
+                unknown=bool(ping.source_node) and not (self._myself.speaks and self._knows(ping, source)),
             )
         if sender is not None:
             self._dissemination.send(source, ack)

@@ -38,6 +38,11 @@ class Streamed(Part):
         self._said: dict[Address, None] = {}
         self._outbox.streamed = self.covers
 
+    @property
+    def keep_to_all(self) -> bool:
+        """The members are so few that each keeps streams with all, and not only with those it observes."""
+        return self._table.present_count <= _FEW
+
     def covers(self, address: Address) -> bool:
         """Does what is sent there go over the stream, too?"""
         if address in self._silent or address in self._answered:
@@ -67,7 +72,7 @@ class Streamed(Part):
             if record is None or record.address != address:
                 del self._silent[address]  # the member has moved, or was started again elsewhere
         records = probing.observed_for(_STABLE_S, now)
-        if self._table.present_count <= _FEW:
+        if self.keep_to_all:
             records += [record for record in self._table.present() if self._keeps_to(record, now)]
         addresses = [record.address for record in records if record.own]
         return tuple(dict.fromkeys([*addresses, *self._silent, *self._answered]))

@@ -71,6 +71,16 @@ class Suspicion(Part):
         watch = self.probing.subjects.get(name)
         return watch is not None and watch.suspected
 
+    def hears(self, record: Record) -> bool:
+        """Has the member answered this node, which knows of nothing against it?
+
+        In a small cluster all keep streams with all, and would know if its had ended.
+        """
+        watch, ended = self.probing.subjects.get(record.name), self._ended.get(record.name, ("",))
+        if ended[0] == record.boot or (watch is not None and watch.doubtful):
+            return False
+        return self._table.met(record) or self._streamed.keep_to_all
+
     def stream_only(self) -> list[str]:
         """Those that answer over their streams and not by UDP."""
         return [name for name, watch in self.probing.subjects.items() if watch.stream_only]
@@ -354,7 +364,7 @@ class Suspicion(Part):
                 now,
                 silence=case.silence(self._attention(now)),
                 answering=self._answering,
-                patience=self._patience(),
+                patience=self.patience(),
                 desperate=self._long(case, now),
                 sound=self._links.sound(now),
             )
@@ -375,11 +385,11 @@ class Suspicion(Part):
         watch = self.probing.subjects.get(name)
         return watch is None or watch.case is None
 
-    def _patience(self) -> float:
+    def patience(self) -> float:
         """How long an answer of those that answer may take."""
         subjects = self.probing.subjects
         answering = [name for name, watch in subjects.items() if watch.case is None]
-        return max(map(self.probing.timeout, answering or subjects))
+        return max(map(self.probing.timeout, answering or subjects), default=self._config.rtt_min)
 
     def _convinced(self, name: str, watch: Watch, now: float) -> bool:
         """Would this observer declare it dead?"""

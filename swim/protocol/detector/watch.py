@@ -167,6 +167,11 @@ class Watch:
         return self.state in (State.SUSPECTED, State.POLLED, State.GIVEN_UP)
 
     @property
+    def doubtful(self) -> bool:
+        """Something speaks against it."""
+        return self.suspected or self.ended is not None or self.refused > self.heard
+
+    @property
     def asked(self) -> bool:
         """A regular ping is on its way."""
         return self.state in (State.ASKED, State.STREAM_ASKED)

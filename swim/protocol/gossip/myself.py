@@ -106,6 +106,11 @@ class Myself(Part):
         return self._table.get(self.name)
 
     @property
+    def speaks(self) -> bool:
+        """It would be a member, or is one: it neither leaves, nor stays away because it was given up."""
+        return not (self.leaving or self.held)
+
+    @property
     def pinned(self) -> bool:
         return self._pinned_id is not None
 

@@ -19,9 +19,10 @@ from swim.protocol.base.limits import TokenBucket
 from swim.protocol.base.networks import Networks
 from swim.protocol.gossip.dissemination import Dissemination
 from swim.protocol.gossip.myself import INCARNATION_MAX, Myself
+from swim.protocol.membership.hearsay import Hearsay
 from swim.protocol.membership.newcomers import Newcomers
 from swim.protocol.membership.readmission import Readmission
-from swim.protocol.view.identity import from_the_future, id_milliseconds, is_minted, pack_id, unpack_id
+from swim.protocol.view.identity import from_the_future, id_milliseconds, minted_later, pack_id, unpack_id
 from swim.protocol.view.precedence import can_change
 from swim.protocol.view.table import Record
 from swim.types import Address, MemberState
@@ -56,6 +57,8 @@ class Membership(Part):
         readmission: Readmission,
         claimed: Callable[[Record, float], None],
         ask: Ask,
+        hears: Callable[[Record], bool],
+        patience: Callable[[], float],
     ) -> None:
         super().__init__(context)
         self._myself = myself
@@ -65,6 +68,7 @@ class Membership(Part):
         self._ask = ask
         self._contested: dict[str, Record] = {}
         self._readmission = readmission
+        self._hearsay = Hearsay(context, ask, hears, patience)
         self._newcomers = Newcomers(context, ask, lambda news, at: self.alive(news, at, answered=True))
         self._corrections = TokenBucket(_CORRECTIONS_PER_S, _CORRECTIONS_BURST)
 
@@ -157,7 +161,7 @@ class Membership(Part):
             if not new.own and old.state is MemberState.LEFT and old.address != new.address:
                 return True  # memberlist reclaims a name that left, whatever the incarnation
             return can_change(old.state, old.incarnation, MemberState.ALIVE, new.incarnation)
-        later = _minted_later(new.id, old.id)
+        later = minted_later(new.id, old.id)
         if later is not None:
             return later  # another process: the later one, even if it lost its incarnation
         # Ids that applications pin say nothing of order; incarnations do, until they are exhausted.
@@ -199,6 +203,11 @@ class Membership(Part):
     def _unrefuted(self, news: Suspect, now: float) -> None:
         """The accused has had the time to answer, were it alive (SWIM section 4.2)."""
         old = self._table.get(news.node)
+        if old is not None:
+            self._hearsay.weigh(old, now, lambda at: self._lose(news, at))
+
+    def _lose(self, news: Suspect, now: float) -> None:
+        old = self._table.get(news.node)
         if old is not None and old.state is MemberState.SUSPECT and old.incarnation == news.incarnation:
             self._change(old, old.become(MemberState.DEAD, now), now, reason="told")
 
@@ -223,26 +232,38 @@ class Membership(Part):
                     source, mine.as_alive(), now
                 )  # no flood goes to a member that counts as dead here
             return
-        state = MemberState.LEFT if news.sender == news.node else MemberState.DEAD
         old = self._table.get(news.node)
-        if old is None or news.incarnation < old.incarnation:
+        if old is None or not self._ends(old, news):
             return
-        if _minted_later(old.id, unpack_id(news.id)):
-            return  # the process that has the name now may have the same incarnation as the one that died
-        if old.solo:
-            self._table.put(old.become(state, now, news.incarnation), now)  # now others say so too
-        elif can_change(old.state, old.incarnation, state, news.incarnation):
-            self._change(old, old.become(state, now, news.incarnation), now, reason="told")
-        else:
-            return
-        self._dissemination.news(news.node, news, now)
-        if state is MemberState.DEAD:
+        if _state(news) is MemberState.DEAD:
             self._outbox.send(old.address, news)  # so that it can refute at once
+        # A member of memberlist goes on answering pings after its farewell.
+        if not old.present or (_state(news) is MemberState.LEFT and not old.own):
+            self._bury(news, now)
+        else:
+            self._hearsay.weigh(old, now, lambda at: self._bury(news, at))
+
+    def _ends(self, old: Record, news: Dead) -> bool:
+        """Is this the end of what is known?"""
+        if news.incarnation < old.incarnation or minted_later(old.id, unpack_id(news.id)):
+            return False  # the process that has the name now may have that incarnation, too
+        return old.solo or can_change(old.state, old.incarnation, _state(news), news.incarnation)
+
+    def _bury(self, news: Dead, now: float) -> None:
+        old = self._table.get(news.node)
+        if old is None or not self._ends(old, news):
+            return
+        gone = old.become(_state(news), now, news.incarnation)
+        if old.solo:
+            self._table.put(gone, now)  # now others say so too
+        else:
+            self._change(old, gone, now, reason="told")
+        self._dissemination.news(news.node, news, now)
 
     def _overtaken(self, news: Dead, now: float) -> bool:
         """Has a later process had this node's name, and ended?"""
         id, mine = unpack_id(news.id), self._myself.id
-        return bool(_minted_later(id, mine)) and not from_the_future(id or "", self._wall(now))
+        return bool(minted_later(id, mine)) and not from_the_future(id or "", self._wall(now))
 
     def _told(self, record: Record) -> Alive | Dead:
         """What this node knows of a name, as news."""
@@ -404,11 +425,9 @@ class Membership(Part):
             events.append(MemberUpdated(after, before))
 
 
-def _minted_later(one: str | None, other: str | None) -> bool | None:
-    """Was this id minted after the other? None where that cannot be told: pinned ids have no order."""
-    if one is None or other is None or not is_minted(one) or not is_minted(other):
-        return None
-    return one > other
+def _state(news: Dead) -> MemberState:
+    """Of a member of which this is the news."""
+    return MemberState.LEFT if news.sender == news.node else MemberState.DEAD
 
 
 def _compatible(theirs: bytes, mine: bytes) -> bool:

@@ -13,6 +13,7 @@ __all__ = [
     "is_minted",
     "mint_boot",
     "mint_id",
+    "minted_later",
     "pack_id",
     "unpack_id",
     "valid_boot",
@@ -107,3 +108,10 @@ def mint_boot(rng: random.Random) -> str:
 
 def valid_boot(text: str) -> bool:
     return _BOOT.fullmatch(text) is not None
+
+
+def minted_later(one: str | None, other: str | None) -> bool | None:
+    """Was this id minted after the other? None where that cannot be told: pinned ids have no order."""
+    if one is None or other is None or not is_minted(one) or not is_minted(other):
+        return None
+    return one > other

@@ -94,7 +94,7 @@ def test_one_that_answers_is_told_of_its_death_and_comes_back(net: Net) -> None:
         net.cut(b.name, node.name)
         net.cut(node.name, b.name)
     teller.tell(a, Dead("b", 1, "m"))
-    net.run(0.1)
+    net.run(0.3)
     assert net.believes(a, "b") is None
     net.heal()
     net.run(1.5)

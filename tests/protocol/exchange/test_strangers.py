@@ -180,6 +180,7 @@ class TestAmplification:
         net = Net()
         node = net.start("a", tags={"role": "x" * 300})
         member, _, gone = (net.puppet(name).join(node) for name in "mog")
+        gone.mute = True
         member.tell(node, Dead("a", 1, "m"), Dead("g", 1, "m"))
         net.run(3)
         net.sent.clear()

@@ -31,14 +31,17 @@ def node(net: Net) -> Node:
 class TestAnswer:
     def test_has_everybody_dead_ones_and_itself_too(self, net: Net, node: Node) -> None:
         gone, left = net.puppet("g").join(node), net.puppet("l").join(node)
+        gone.mute = left.mute = True
         gone.tell(node, Dead("g", 1, "l"))
         left.tell(node, Dead("l", 1, "l"))
+        net.run(0.3)
         answer = net.puppet("x").push(node)
         states = {each.name: each.state for each in answer.nodes}
         assert states == {"a": WireState.ALIVE, "g": WireState.DEAD, "l": WireState.LEFT}
 
     def test_says_for_how_many_seconds_somebody_has_been_gone(self, net: Net, node: Node) -> None:
         gone, here = net.puppet("g").join(node), net.puppet("h").join(node)
+        gone.mute = True
         gone.tell(node, Dead("g", 1, "h"))
         net.run(7.5)
         ages = {each.name: each.age for each in here.push(node).nodes}
@@ -102,7 +105,9 @@ class TestMerge:
     @pytest.mark.parametrize("own", [True, False])
     def test_one_that_left_left(self, net: Net, node: Node, own: bool) -> None:
         victim, teller = net.puppet("v").join(node), net.puppet("t", own=own).join(node)
+        victim.mute = True
         teller.push(node, teller.state(), victim.state(WireState.LEFT))
+        net.run(0.3)
         assert len(net.events(node, MemberLeft)) == 1
 
     def test_dead_members_that_were_never_known_are_remembered_and_not_reported(

@@ -174,7 +174,8 @@ class TestTokens:
         a, b = net.cluster("a", "b")
         puppet = net.puppet("z~p").join(a, b)
         net.run(3)
-        puppet.tell(b, Dead("a", a.me.incarnation, "x"))
+        b._membership.declare_dead("a", "quality", net.now)
+        net.drain(b)
         for turn in range(20):
             puppet.incarnation = 2 + turn
             puppet.meta = encode_meta({"turn": str(turn)}, puppet.id, puppet.boot)

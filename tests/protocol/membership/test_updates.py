@@ -58,10 +58,18 @@ class Scene:
     def tell_and_wait(self, *news: Alive | Suspect | Dead) -> list[str]:
         """The same, when the node asks the subject before it believes that."""
         self.teller.tell(self.node, *news)
-        self.net.run(0.1)
+        self.net.run(0.3)
         events = self.net.events(self.node, MEMBERSHIP)
         self.net.forget_events()
         return [type(event).__name__ for event in events]
+
+    def end(self, news: Dead) -> list[str]:
+        """The subject falls silent, and the node is told of its end."""
+        self.subject.mute = True
+        try:
+            return self.tell_and_wait(news)
+        finally:
+            self.subject.mute = False
 
     def alive(self, incarnation: int, **changes: object) -> Alive:
         return replace(self.subject.alive(), incarnation=incarnation, **changes)  # type: ignore[arg-type]
@@ -157,13 +165,13 @@ class TestAlive:
     @pytest.mark.parametrize("verdict", ["dead", "left"])
     def test_equal_incarnation_does_not_undo_a_death(self, scene: Scene, verdict: str) -> None:
         """The stale table of somebody who has not heard of it."""
-        scene.tell(getattr(scene, verdict)())
+        scene.end(getattr(scene, verdict)())
         assert scene.tell(scene.alive(5)) == []
         assert scene.net.believes(scene.node, "s") is None
 
     @pytest.mark.parametrize("verdict", ["dead", "left"])
     def test_a_higher_one_undoes_it(self, scene: Scene, verdict: str) -> None:
-        scene.tell(getattr(scene, verdict)())
+        scene.end(getattr(scene, verdict)())
         assert scene.tell(scene.alive(6)) == ["MemberJoined"]
 
     @pytest.mark.parametrize("versions", [bytes((0, 5, 2, 2, 5, 5)), bytes((3, 2, 2, 2, 5, 5))])
@@ -219,7 +227,7 @@ class TestSuspect:
 
     @pytest.mark.parametrize("verdict", ["dead", "left"])
     def test_of_somebody_gone_is_ignored(self, scene: Scene, verdict: str) -> None:
-        scene.tell(getattr(scene, verdict)())
+        scene.end(getattr(scene, verdict)())
         assert scene.tell(scene.suspect(9)) == []
 
     def test_that_comes_to_nothing_is_dropped_in_time(self) -> None:
@@ -236,21 +244,59 @@ class TestSuspect:
 
 
 class TestDead:
-    def test_is_taken_at_once_whoever_says_so(self, scene: Scene) -> None:
+    def test_is_taken_at_once_where_there_is_something_against_the_member(self, scene: Scene) -> None:
+        scene.node.receive_stream_end("s", scene.subject.boot, scene.net.now)
         scene.teller.tell(scene.node, scene.dead())
         (event,) = scene.net.events(scene.node, MEMBERSHIP)
         assert isinstance(event, MemberFailed)
         assert event.reason == "told"
         assert event.member.state is DEAD
 
+    @pytest.mark.parametrize("verdict", ["dead", "left"])
+    @pytest.mark.parametrize("incarnation", [5, 50])
+    def test_of_one_that_answers_is_nothing_but_told_to_it(
+        self, scene: Scene, verdict: str, incarnation: int
+    ) -> None:
+        """From the other side of a partition that has just ended, or made up."""
+        news = getattr(scene, verdict)(incarnation)
+        assert scene.tell_and_wait(news, news) == []
+        assert scene.passed_on() == []
+        assert (news in scene.subject.heard(Dead)) == (verdict == "dead")
+        assert (scene.state, scene.node.dropped["contradicted"]) == (ALIVE, 1)
+
+    def test_of_one_that_does_not_answer_is_believed_soon(self, scene: Scene) -> None:
+        assert scene.end(scene.dead()) == ["MemberFailed"]
+
+    def test_that_the_member_has_outbid_meanwhile_is_void(self, scene: Scene) -> None:
+        scene.subject.mute = True
+        scene.teller.tell(scene.node, scene.dead(), scene.alive(6))
+        scene.net.run(0.1)
+        assert scene.net.events(scene.node, MemberFailed) == []
+        assert (scene.state, scene.incarnation) == (ALIVE, 6)
+
     def test_is_passed_on_and_told_to_the_accused(self, scene: Scene) -> None:
-        scene.tell(scene.dead())
+        scene.subject.mute = True
+        scene.tell_and_wait(scene.dead())
         assert scene.dead() in scene.passed_on()
         assert scene.dead() in scene.subject.heard(Dead)
 
     def test_said_by_the_member_itself_it_left(self, scene: Scene) -> None:
-        assert scene.tell(scene.left()) == ["MemberLeft"]
+        assert scene.end(scene.left()) == ["MemberLeft"]
         assert scene.state is LEFT
+
+    @pytest.mark.parametrize("how", ["leaves", "stays away"])
+    def test_of_one_that_answers_that_it_is_no_member_any_more_is_believed(self, net: Net, how: str) -> None:
+        a, b = net.cluster("a", "b")
+        teller = net.puppet("t").join(a, b)
+        net.run(5)
+        if how == "leaves":
+            b.leave(net.now)
+            b.drain()  # its farewell is lost
+        else:
+            b._myself.held = True
+        teller.tell(a, Dead("b", 1, "b" if how == "leaves" else "t"))
+        net.run(0.1)
+        assert net.believes(a, "b") is None
 
     @pytest.mark.parametrize("verdict", ["dead", "left"])
     @pytest.mark.parametrize("incarnation", [1, 4])
@@ -261,7 +307,7 @@ class TestDead:
     @pytest.mark.parametrize("first", ["dead", "left"])
     @pytest.mark.parametrize("second", ["dead", "left"])
     def test_the_first_verdict_stands(self, scene: Scene, first: str, second: str) -> None:
-        scene.tell(getattr(scene, first)())
+        scene.end(getattr(scene, first)())
         before = scene.state
         assert scene.tell(getattr(scene, second)(5), getattr(scene, second)(7)) == []
         assert scene.state is before
@@ -272,7 +318,7 @@ class TestDead:
 
     def test_of_a_suspect_is_a_failure(self, scene: Scene) -> None:
         scene.tell(scene.suspect())
-        assert scene.tell(scene.dead()) == ["MemberFailed"]
+        assert scene.end(scene.dead()) == ["MemberFailed"]
 
 
 class TestProcesses:
@@ -293,7 +339,7 @@ class TestProcesses:
         scene.tell_and_wait(self.restarted(scene, 5))
         assert scene.tell(before.as_dead("m")) == []
         assert scene.state is ALIVE
-        assert scene.tell(scene.dead(5)) == ["MemberFailed"], "without an id it counts: memberlist has none"
+        assert scene.end(scene.dead(5)) == ["MemberFailed"], "without an id it counts: memberlist has none"
 
     def test_a_restart_at_the_same_address_is_a_failure_and_a_join(self, scene: Scene) -> None:
         scene.teller.tell(scene.node, self.restarted(scene, 6))
@@ -311,11 +357,11 @@ class TestProcesses:
 
     @pytest.mark.parametrize("verdict", ["dead", "left"])
     def test_after_its_death_it_simply_joins(self, scene: Scene, verdict: str) -> None:
-        scene.tell(getattr(scene, verdict)())
+        scene.end(getattr(scene, verdict)())
         assert scene.tell(self.restarted(scene, 1)) == ["MemberJoined"]
 
     def test_at_another_address_after_its_death_it_joins(self, scene: Scene) -> None:
-        scene.tell(scene.dead())
+        scene.end(scene.dead())
         assert scene.tell(self.restarted(scene, 1, address=pack_host("10.0.9.9"))) == ["MemberJoined"]
 
     def test_news_of_the_process_before_is_ignored_whatever_its_incarnation(self, scene: Scene) -> None:
@@ -327,7 +373,7 @@ class TestProcesses:
         self, scene: Scene, verdict: str
     ) -> None:
         scene.tell_and_wait(self.restarted(scene, 1))
-        scene.tell(getattr(scene, verdict)(1))
+        scene.end(getattr(scene, verdict)(1))
         assert scene.tell(scene.alive(5)) == []
         assert scene.net.believes(scene.node, "s") is None
 
@@ -543,7 +589,9 @@ class TestReadmission:
     def test_whom_it_counts_as_dead_it_answers_directly(self, net: Net) -> None:
         """No flood goes there, and each of two that have given each other up waits for the other."""
         _, b, teller = self.given_up(net)
+        teller.mute = True
         teller.tell(b, Dead("m", teller.incarnation, "m"))
+        net.run(1.0)
         teller.received.clear()
         teller.tell(b, Dead("b", b.me.incarnation, "m"))
         net.run(0.1)
@@ -599,7 +647,7 @@ class TestReadmission:
 
     def test_a_restarted_process_does_not_wait(self, scene: Scene) -> None:
         for incarnation in (5, 6):
-            scene.tell(Dead("s", incarnation, "m"))
+            scene.end(Dead("s", incarnation, "m"))
         id = mint_id(int((EPOCH + scene.net.now) * 1000) + 1, random.Random(7))
         assert scene.tell(scene.alive(1, meta=encode_meta({}, id, "BOOT0002"))) == ["MemberJoined"]
 

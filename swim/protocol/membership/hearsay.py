@@ -1,0 +1,60 @@
+"""Another's word that a member is gone, while this node hears the member itself: then the member is asked.
+
+A verdict travels fast and far. It reaches nodes that never lost the member, when two sides of a partition
+meet again; and without keys anybody can make one up. Nodes that know of nothing against the member believe
+what is true a few round trips later, and what is not ends with them. The member hears of it and refutes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.view.table import Record
+from swim.wire.messages import Ack
+
+__all__ = ["Hearsay"]
+
+_TRIES, _PATIENCE = 3, 2.0
+"""Pings, and how long they may take: times that an answer of those that answer may take."""
+
+
+class Hearsay(Part):
+    """Asks members of whose end others tell."""
+
+    def __init__(
+        self,
+        context: Context,
+        ask: Ask,
+        hears: Callable[[Record], bool],
+        patience: Callable[[], float],
+    ) -> None:
+        super().__init__(context)
+        self._ask = ask
+        self._hears = hears
+        self._patience = patience
+        self._asking: dict[str, None] = {}
+
+    def weigh(self, record: Record, now: float, believe: Callable[[float], None]) -> None:
+        """Somebody says that it is gone: `believe` is called, now or later, unless it answers."""
+        if not self._hears(record):
+            believe(now)
+            return
+        if record.name in self._asking:
+            return
+
+        def answered(ack: Ack, at: float) -> None:
+            if ack.unknown or (ack.boot and ack.boot.decode("ascii", "replace") != record.boot):
+                silent(at)  # no member any more by its own account, or another process
+            else:
+                del self._asking[record.name]
+                self._outbox.drop("contradicted")
+                self._table.refutations[record.name] += 1
+
+        def silent(at: float) -> None:
+            del self._asking[record.name]
+            believe(at)
+
+        within = _PATIENCE * self._patience()
+        if self._ask(record.name, record.address, now, answered, silent, tries=_TRIES, within=within):
+            self._asking[record.name] = None
