@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
+import socket
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import click
 import trio
@@ -25,6 +29,8 @@ from swim.cli.options import (
 from swim.cli.report import as_json, as_text
 from swim.cli.running import RunningNode
 from swim.cli.screen import open_screen
+from swim.cli.scripts import parse_rules
+from swim.cli.sockets import default_path, open_socket, remove_socket
 from swim.text import printable
 from swim.types import Address
 from swim.wire.addresses import DEFAULT_PORT, parse_address
@@ -75,6 +81,21 @@ _OF_BIND = 0
 @click.option("--plain", is_flag=True, help="Lines in place of the live table, also on a terminal.")
 @click.option("--metrics", metavar="HOST:PORT", help="Serve Prometheus metrics there, at /metrics.")
 @click.option(
+    "--on",
+    "scripts",
+    multiple=True,
+    metavar="EVENT=COMMAND",
+    help="Run this in a shell for each such event; its fields are in SWIM_MEMBER and so on. Repeatable.",
+)
+@click.option(
+    "--socket",
+    "socket_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Where commands such as `swim tags` reach this agent.  [default: by its name; with --json: nowhere]",
+)
+@click.option("--no-socket", is_flag=True, help="Listen to no commands.")
+@click.option(
     "--count",
     type=click.IntRange(1),
     default=1,
@@ -96,6 +117,9 @@ def command(
     json_lines: bool,
     plain: bool,
     metrics: str | None,
+    scripts: tuple[str, ...],
+    socket_path: Path | None,
+    no_socket: bool,
     count: int,
 ) -> None:
     """Run a node (or --count of them) until SIGTERM or Ctrl-C, then leave gracefully.
@@ -106,12 +130,9 @@ def command(
     Over the network: swim agent --join 10.0.0.7,10.0.0.8
     For programs:     swim agent --json --name c --bind 127.0.0.1:0 --join 127.0.0.1
 
-    With --json, commands are read from standard input, one a line, and its end means: leave.
-
-    \b
-        join HOST[:PORT][,..]   tags [KEY=VALUE ..]   meta TEXT    keys KEY [KEY ..]
-        send MEMBER TEXT        broadcast NAME TEXT   leave        kill-node
-        @NAME COMMAND           for one node of several
+    It is told what to do by commands like `swim tags role=db` (see `swim --help`), through a socket that only
+    its own user can open. With --json the same commands are read from standard input, one a line, with @NAME
+    before it for one node of several; the end of the input means: leave.
 
     Exit status: 0 after a leave, 1 when the node could not start, 2 for bad options.
     """
@@ -126,12 +147,35 @@ def command(
         networks=usage("--allow", parse_networks, allow),
         metrics=None if metrics is None else usage("--metrics", parse_address, metrics),
         voters=usage("--voters", parse_names, voters),
+        scripts=usage("--on", parse_rules, scripts),
         ticks=ticks,
     )
     if metrics is not None:
         _need_prometheus()
+    if no_socket and socket_path is not None:
+        raise click.UsageError("--socket and --no-socket contradict each other")
     nodes = _nodes(name, bind, advertise, count)
-    sys.exit(_run(options, nodes, json_lines, plain))
+    if socket_path is None and not no_socket and not json_lines:
+        socket_path = default_path(name or (f"agent-{os.getpid()}" if bind.endswith(":0") else bind))
+    with _commands_from(socket_path) as listener:
+        status = _run(options, nodes, listener, json_lines, plain)
+    sys.exit(status)
+
+
+@contextmanager
+def _commands_from(path: Path | None) -> Iterator[socket.socket | None]:
+    """The socket for them, as long as it is entered."""
+    if path is None:
+        yield None
+        return
+    try:
+        listener = open_socket(path)
+    except OSError as error:
+        raise click.ClickException(f"agent: {error}") from None
+    try:
+        yield listener
+    finally:
+        remove_socket(listener, path)
 
 
 def _need_prometheus() -> None:
@@ -172,7 +216,13 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _run(options: CommonOptions, nodes: list[RunningNode], json_lines: bool, plain: bool) -> int:
+def _run(
+    options: CommonOptions,
+    nodes: list[RunningNode],
+    listener: socket.socket | None,
+    json_lines: bool,
+    plain: bool,
+) -> int:
     _raise_descriptor_limit()
     writer = LineWriter()
     colour = sys.stdout.isatty()
@@ -188,7 +238,7 @@ def _run(options: CommonOptions, nodes: list[RunningNode], json_lines: bool, pla
         if line is not None:
             writer.write(line)
 
-    agent = AgentNodes(options, nodes, emit, writer)
+    agent = AgentNodes(options, nodes, emit, writer, listener)
     with screen or nullcontext():
         trio.run(agent.run, json_lines, None if screen is None else screen.keep_showing)
         if not json_lines and agent.failure is None:

@@ -1,116 +1,257 @@
-"""The commands of the agent's standard input."""
+"""Carries out the commands of `swim.cli.verbs`, wherever they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import trio
 
 from swim.cli.options import parse_addresses, parse_keys, parse_tags
-from swim.cli.post import Post
 from swim.cli.report import shown_tags
 from swim.cli.running import RunningNode
+from swim.cli.verbs import VERBS
 from swim.cluster import Cluster
 from swim.errors import SwimError
+from swim.types import Explanation
 
-__all__ = ["USAGE", "Commands"]
+__all__ = ["ACTS", "Call", "Commands"]
+
+Fields = dict[str, Any]
+Answer = Callable[[Fields], Awaitable[None]]
 
 _JOIN_PATIENCE = 20.0
-USAGE = {
-    "join": "join HOST[:PORT][,HOST[:PORT]..]",
-    "tags": "tags [KEY=VALUE ..]",
-    "meta": "meta TEXT",
-    "keys": "keys KEY [KEY ..]",
-    "send": "send MEMBER TEXT",
-    "broadcast": "broadcast NAME TEXT",
-    "leave": "leave",
-    "kill-node": "kill-node",
-}
+_VOTERS_PATIENCE = 60.0
+_WAITING_MAX = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One command for one node."""
+
+    node: RunningNode
+    verb: str
+    arguments: list[str]
+    answer: Answer
+    """Tells whoever gave the command: fields for programs, and `text` for people."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """Raises ValueError while the node is no member."""
+        if self.node.cluster is None:
+            raise ValueError("this node is not a member (yet, or any more)")
+        return self.node.cluster
+
+    def need(self, what: str) -> str:
+        """The first argument, which is a `what`; raises ValueError where there is none."""
+        if not self.arguments or not self.arguments[0]:
+            raise ValueError(f"no {what} given; the form is: {self.verb} {VERBS[self.verb].form}")
+        return self.arguments[0]
+
+    @property
+    def payload(self) -> bytes:
+        """The text after the first argument."""
+        return "".join(self.arguments[1:]).encode(errors="surrogateescape")
 
 
 class Commands:
-    """Carries out commands on the nodes of the process; what goes wrong becomes an `error` line.
-
-    The nursery is for what takes time: the next command does not wait for it.
-    """
+    """Those of one process. What takes long is done in the nursery where they come over standard input."""
 
     def __init__(
         self,
         nodes: Sequence[RunningNode],
-        report: Callable[[RunningNode, dict[str, Any]], None],
+        report: Callable[[RunningNode, Fields], None],
         nursery: trio.Nursery,
     ) -> None:
-        self.nodes = nodes
-        self.report = report
-        self.nursery = nursery
-        self._post = Post(nursery, self._error)
+        self._nodes = nodes
+        self._report = report
+        self._nursery = nursery
+        self._queues: dict[tuple[RunningNode, str, str], trio.MemorySendChannel[Call]] = {}
 
-    def obey(self, line: str) -> None:
-        """One line of input."""
-        nodes, text = list(self.nodes), line.strip()
+    def addressed(self, name: str | None) -> list[RunningNode]:
+        """The node of this name; all of them where there is none. Raises ValueError."""
+        nodes = [node for node in self._nodes if name in (None, node.name)]
+        if not nodes:
+            raise ValueError(f"there is no node {name!r} here")
+        return nodes
+
+    async def obey(self, line: str) -> None:
+        """One line of standard input; what goes wrong becomes an `error` line."""
+        name, text = None, line.strip()
         if text.startswith("@"):
             name, _, text = text[1:].partition(" ")
-            nodes = [node for node in nodes if node.name == name]
-            if not nodes:
-                self._error(self.nodes[0], f"there is no node {name!r} here")
-                return
         verb, _, rest = text.strip().partition(" ")
         if not verb:
             return
-        if verb not in USAGE:
-            self._error(nodes[0], f"there is no command {verb!r}; there are: {', '.join(USAGE)}")
+        try:
+            nodes = self.addressed(name)
+            check_verb(verb)
+        except ValueError as error:
+            self._error(self._nodes[0], str(error))
             return
+        words = VERBS[verb].words
+        arguments = rest.split() if words is None else rest.strip().split(" ", words - 1)
         for node in nodes:
-            try:
-                self._on(node, verb, rest.strip())
-            except (SwimError, ValueError) as error:
-                self._error(node, f"{verb}: {error}")
+            call = Call(node, verb, arguments, self._answer_of(node, verb))
+            if VERBS[verb].waits:
+                self._enqueue(call)
+            else:
+                await self._try(call)
+
+    def _answer_of(self, node: RunningNode, verb: str) -> Answer:
+        async def answer(fields: Fields) -> None:
+            self._report(node, {"event": "answer", "to": verb, **fields})
+
+        return answer
 
     def _error(self, node: RunningNode, message: str) -> None:
-        self.report(node, {"event": "error", "message": " ".join(message.split())})
+        self._report(node, {"event": "error", "message": " ".join(message.split())})
 
-    def _on(self, node: RunningNode, verb: str, rest: str) -> None:
-        if verb == "leave":
-            node.scope.cancel()
-            return
-        cluster = node.cluster
-        if verb == "kill-node":
-            if cluster is not None:
-                cluster.abort()
-            node.scope.cancel()
-            return
-        if cluster is None:
-            raise ValueError("this node is not a member (yet, or any more)")
-        match verb:
-            case "tags":
-                cluster.set_tags(parse_tags(rest.split()))
-            case "meta":
-                cluster.set_tags({**shown_tags(cluster.me.tags), "meta": rest})
-            case "keys":
-                if not rest:
-                    raise ValueError(f"no key given; the form is: {USAGE[verb]}")
-                cluster.set_keys(parse_keys(rest.split()))
-            case "join":
-                addresses = parse_addresses([rest])
-                if not addresses:
-                    raise ValueError(f"no address given; the form is: {USAGE[verb]}")
-                self.nursery.start_soon(self._join, node, cluster, addresses)
-            case "send" | "broadcast":
-                name, _, text = rest.partition(" ")
-                if not name:
-                    raise ValueError(f"no name given; the form is: {USAGE[verb]}")
-                payload = text.encode(errors="surrogateescape")
-                if verb == "send":
-                    self._post.send(node, cluster, name, payload)
-                else:
-                    cluster.broadcast(name, payload)
-
-    async def _join(self, node: RunningNode, cluster: Cluster, addresses: list[str]) -> None:
+    async def _try(self, call: Call) -> None:
         try:
-            with trio.fail_after(_JOIN_PATIENCE):
-                await cluster.join(addresses)
-        except trio.TooSlowError:
-            self._error(node, f"join: no answer from {', '.join(addresses)} in {_JOIN_PATIENCE:.0f} s")
-        except (SwimError, OSError, ValueError, trio.ClosedResourceError) as error:
-            self._error(node, f"join: {error}")
+            await ACTS[call.verb](call)
+        except trio.ClosedResourceError:
+            pass  # the node has ended, which is told elsewhere
+        except (SwimError, OSError, ValueError) as error:
+            self._error(call.node, f"{call.verb}: {error}")
+
+    def _enqueue(self, call: Call) -> None:
+        first = call.arguments[0] if call.arguments else ""
+        key = (call.node, call.verb, first)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue, waiting = trio.open_memory_channel[Call](_WAITING_MAX)
+            self._queues[key] = queue
+            self._nursery.start_soon(self._empty, key, waiting)
+        try:
+            queue.send_nowait(call)
+        except trio.WouldBlock:
+            self._error(call.node, f"{call.verb}: {_WAITING_MAX} for {first} are waiting already")
+
+    async def _empty(
+        self, key: tuple[RunningNode, str, str], waiting: trio.MemoryReceiveChannel[Call]
+    ) -> None:
+        try:
+            while True:
+                await self._try(waiting.receive_nowait())
+        except trio.WouldBlock:
+            del self._queues[key]
+
+
+def check_verb(verb: str) -> None:
+    """Raises ValueError for what is no command."""
+    if verb not in VERBS:
+        raise ValueError(f"there is no command {verb!r}; there are: {', '.join(VERBS)}")
+
+
+# --- what they do
+
+
+async def _join(call: Call) -> None:
+    addresses = parse_addresses(call.arguments)
+    if not addresses:
+        call.need("address")
+    try:
+        with trio.fail_after(_JOIN_PATIENCE):
+            await call.cluster.join(addresses)
+    except trio.TooSlowError:
+        raise ValueError(f"no answer from {', '.join(addresses)} in {_JOIN_PATIENCE:.0f} s") from None
+
+
+async def _tags(call: Call) -> None:
+    call.cluster.set_tags(parse_tags(call.arguments))
+
+
+async def _meta(call: Call) -> None:
+    call.cluster.set_tags({**shown_tags(call.cluster.me.tags), "meta": "".join(call.arguments)})
+
+
+async def _keys(call: Call) -> None:
+    call.need("key")
+    call.cluster.set_keys(parse_keys(call.arguments))
+
+
+async def _send(call: Call) -> None:
+    await call.cluster.send(call.need("name"), call.payload)
+
+
+async def _broadcast(call: Call) -> None:
+    call.cluster.broadcast(call.need("name"), call.payload)
+
+
+async def _voters(call: Call) -> None:
+    if call.arguments:
+        with trio.move_on_after(_VOTERS_PATIENCE) as scope:
+            await call.cluster.set_voters(call.arguments)
+        if scope.cancelled_caught:
+            raise ValueError(f"not done within {_VOTERS_PATIENCE:.0f} s: it may still be, look again")
+    voters = call.cluster.leadership.voters
+    text = f"voters: {', '.join(voters)}" if voters else "there are no voters"
+    await call.answer({"voters": list(voters), "text": text})
+
+
+async def _explain(call: Call) -> None:
+    member = call.need("name")
+    if call.cluster.member(member) is None:
+        raise ValueError(f"{member!r} is no member")
+    await call.answer(_explained(call.cluster.explain(member)))
+
+
+def _explained(known: Explanation) -> Fields:
+    figures: Fields = {
+        "member": known.member.name,
+        "address": str(known.member.address),
+        "state": known.member.state.value,
+        "observers": list(known.observers),
+        "refutations": known.refutations,
+    }
+    if known.observed_here:
+        figures |= {
+            "here": known.state,
+            "phi": round(known.phi, 3),
+            "silence_s": round(known.silence, 3),
+            "last_heard_s": None if known.last_heard is None else round(known.last_heard, 3),
+            "round_trip_ms": None if known.round_trip is None else round(1_000 * known.round_trip, 3),
+            "loss": round(known.loss, 3),
+            "kernel": known.kernel,
+            "accusers": dict(known.accusers),
+        }
+    width = max(map(len, figures))
+    lines = [f"{name:{width}}  {_shown(value)}" for name, value in figures.items()]
+    if not known.observed_here:
+        lines.append("this node does not ping it: ask one of its observers for more")
+    return {**figures, "text": "\n".join(lines)}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} ({said})" for name, said in value.items()) or "none"
+    return "unknown" if value is None else str(value)
+
+
+async def _leave(call: Call) -> None:
+    call.node.scope.cancel()
+
+
+async def _kill_node(call: Call) -> None:
+    if call.node.cluster is not None:
+        call.node.cluster.abort()
+    call.node.scope.cancel()
+
+
+ACTS: dict[str, Callable[[Call], Awaitable[None]]] = {
+    "join": _join,
+    "tags": _tags,
+    "meta": _meta,
+    "keys": _keys,
+    "send": _send,
+    "broadcast": _broadcast,
+    "voters": _voters,
+    "explain": _explain,
+    "leave": _leave,
+    "kill-node": _kill_node,
+}
+"""What is done for each of `VERBS`. A command that takes long ends when whoever gave it has gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -16,8 +17,11 @@ import trio
 
 from swim.cli.commands import Commands
 from swim.cli.lines import LineWriter
+from swim.cli.notify import notify
 from swim.cli.report import EventLines, message_fields
 from swim.cli.running import RunningNode
+from swim.cli.scripts import Rule, Scripts
+from swim.cli.serving import serve_commands
 from swim.cli.stdin import read_lines
 from swim.cluster import Cluster, open_cluster
 from swim.config import Config
@@ -53,6 +57,8 @@ class CommonOptions:
     metrics: tuple[str, int] | None = None
     """Where to serve them."""
     voters: Sequence[str] = ()
+    scripts: Sequence[Rule] = ()
+    """What is run for which events."""
     ticks: bool = False
     """Whether a node says that it leads, again and again."""
 
@@ -66,6 +72,7 @@ class AgentNodes:
         nodes: Sequence[RunningNode],
         emit: Callable[[dict[str, Any]], None],
         writer: LineWriter,
+        listener: socket.socket | None = None,
     ) -> None:
         self.failure: tuple[int, str] | None = None
         """Exit status and message of the first node that could not start, or failed later."""
@@ -73,7 +80,9 @@ class AgentNodes:
         self._nodes = nodes
         self._emit = emit
         self._writer = writer
+        self._listener = listener
         self._clusters: list[Cluster] = []
+        self._scripts = Scripts(options.scripts, self._script_failed)
         self._first_bound = trio.Event()
         self._first_address = ""
 
@@ -90,9 +99,13 @@ class AgentNodes:
                 background.start_soon(show, self._clusters)
             if self._options.metrics is not None and not await self._serve_metrics(background):
                 return
+            background.start_soon(self._scripts.run)
+            commands = Commands(self._nodes, self._report, background)
+            if self._listener is not None:
+                background.start_soon(serve_commands, self._listener, commands)
             if json_lines:
                 background.start_soon(self._report_stats)
-                background.start_soon(self._read_commands, background)
+                background.start_soon(self._read_commands, commands)
             async with trio.open_nursery() as nursery:
                 for node in self._nodes:
                     nursery.start_soon(self._run_node, node)
@@ -100,11 +113,17 @@ class AgentNodes:
 
     def _stop(self) -> None:
         """Every node leaves."""
+        notify("STOPPING=1")
         for node in self._nodes:
             node.scope.cancel()
 
     def _report(self, node: RunningNode, fields: dict[str, Any]) -> None:
-        self._emit({"t": time.monotonic(), "node": node.name or node.bind, **fields})
+        line = {"t": time.monotonic(), "node": node.name or node.bind, **fields}
+        self._emit(line)
+        self._scripts.offer(line)
+
+    def _script_failed(self, node: str, text: str) -> None:
+        self._emit({"t": time.monotonic(), "node": node, "event": "error", "message": text})
 
     # --- the life of a node
     async def _run_node(self, node: RunningNode) -> None:
@@ -143,6 +162,8 @@ class AgentNodes:
         ) as cluster:
             node.cluster = cluster
             self._clusters.append(cluster)
+            if len(self._clusters) == len(self._nodes):
+                notify("READY=1", f"STATUS={', '.join(self.members)}: a member")
             try:
                 await self._observe(node, cluster)
             finally:
@@ -202,10 +223,9 @@ class AgentNodes:
             async for _ in signals:
                 self._stop()
 
-    async def _read_commands(self, nursery: trio.Nursery) -> None:
-        commands = Commands(self._nodes, self._report, nursery)
+    async def _read_commands(self, commands: Commands) -> None:
         async for line in read_lines(0):
-            commands.obey(line)
+            await commands.obey(line)
         self._stop()
 
     # --- figures

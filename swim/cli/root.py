@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from swim.cli.verbs import VERBS
 from swim.text import printable
 
 __all__ = ["cli"]
@@ -55,9 +56,13 @@ class _Commands(click.Group):
     """Loads commands when they are needed, and prints every error as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
+        return sorted(_COMMANDS.keys() | VERBS.keys())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in VERBS and cmd_name not in _COMMANDS:
+            from swim.cli.telling import command_of
+
+            return command_of(cmd_name)
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = import_module(_COMMANDS[cmd_name]).command
@@ -126,7 +131,7 @@ def cli(ctx: click.Context) -> None:
     Another that joins:   swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946,127.0.0.1:7947
     Look from outside:    swim members 127.0.0.1
     Follow from outside:  swim watch 127.0.0.1
-    Change the voters:    swim voters 127.0.0.1 a b d
+    Tell a running node:  swim tags role=db
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

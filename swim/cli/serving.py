@@ -1,0 +1,103 @@
+"""The agent's end of its local socket: one command a connection, as one line of JSON, and lines of answers.
+
+A request is ``{"command": ["send", "b", "hello"], "node": null}``; each answer has the `node` that gives it,
+and the last line is ``{"end": true}``. `error` is in an answer where something went wrong. When the client
+closes the connection, a command that still runs is cancelled.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import suppress
+from typing import Any
+
+import trio
+
+from swim.cli.commands import ACTS, Call, Commands, check_verb
+from swim.cli.running import RunningNode
+from swim.cli.verbs import VERBS
+from swim.errors import SwimError
+
+__all__ = ["serve_commands"]
+
+_REQUEST_MAX = 2_097_152
+"""Bytes; JSON makes up to twice as many of a message of 1 MiB."""
+_PATIENCE = 10.0
+_AT_ONCE = 256
+_LAST_WORDS = 1.0
+
+
+async def serve_commands(listener: socket.socket, commands: Commands) -> None:
+    """Until cancelled."""
+    listener.setblocking(False)
+    limiter = trio.CapacityLimiter(_AT_ONCE)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        async with limiter, stream:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # the client has gone
+                await _serve(stream, commands)
+
+    listening = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+    await trio.serve_listeners(serve, [listening])
+
+
+async def _serve(stream: trio.SocketStream, commands: Commands) -> None:
+    try:
+        with trio.fail_after(_PATIENCE):
+            nodes, verb, arguments = _understood(await _read_line(stream), commands)
+    except (ValueError, RecursionError, trio.TooSlowError) as error:
+        await _write(stream, {"error": str(error) or "no command came"})
+        return
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_until_gone, stream, nursery.cancel_scope)
+        try:
+            for node in nodes:
+                await _carry_out(node, verb, arguments, stream)
+        finally:
+            with trio.move_on_after(_LAST_WORDS, shield=True):  # also when it was to leave
+                await _write(stream, {"end": True})
+        nursery.cancel_scope.cancel()
+
+
+async def _read_line(stream: trio.SocketStream) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        data = await stream.receive_some()
+        line += data
+        if not data or len(line) > _REQUEST_MAX:
+            raise ValueError(f"a command is one line of at most {_REQUEST_MAX} bytes")
+    return line
+
+
+def _understood(line: bytes, commands: Commands) -> tuple[list[RunningNode], str, list[str]]:
+    request = json.loads(line)
+    command = request.get("command") if isinstance(request, dict) else None
+    if not isinstance(command, list) or not command or not all(isinstance(word, str) for word in command):
+        raise ValueError('a request is {"command": [VERB, ARGUMENT, ..]}')
+    verb, *arguments = command
+    check_verb(verb)
+    return commands.addressed(request.get("node")), verb, VERBS[verb].shaped(arguments)
+
+
+async def _carry_out(node: RunningNode, verb: str, arguments: list[str], stream: trio.SocketStream) -> None:
+    async def answer(fields: dict[str, Any]) -> None:
+        await _write(stream, {"node": node.name, **fields})
+
+    try:
+        await ACTS[verb](Call(node, verb, arguments, answer))
+    except trio.ClosedResourceError:
+        await answer({"error": f"{verb}: the node has ended"})
+    except (SwimError, OSError, ValueError) as error:
+        await answer({"error": f"{verb}: {error}"})
+
+
+async def _until_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    with suppress(trio.BrokenResourceError):
+        while await stream.receive_some():
+            pass
+    scope.cancel()
+
+
+async def _write(stream: trio.SocketStream, fields: dict[str, Any]) -> None:
+    await stream.send_all(json.dumps(fields).encode() + b"\n")

@@ -1,0 +1,46 @@
+"""The commands that a running agent carries out: what they are called, and what people are told of them.
+
+They come over the agent's standard input (with `--json`) and over its local socket (`swim VERB ..`); each is
+a function in `swim.cli.commands`. Nothing is imported here, so that `swim --help` is quick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["VERBS", "Verb"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command."""
+
+    form: str
+    """As people write it, without its name."""
+    about: str
+    """One sentence."""
+    words: int | None = None
+    """How many arguments it has, if the last of them is text with spaces; None: any number of words."""
+    waits: bool = False
+    """It may take its time. Of those that come over standard input, the ones with the same first argument are
+    carried out one after the other, and no other command waits for them."""
+
+    def shaped(self, arguments: list[str]) -> list[str]:
+        """The words of a command line, those of the text at the end as one."""
+        if self.words is None or len(arguments) <= self.words:
+            return arguments
+        return [*arguments[: self.words - 1], " ".join(arguments[self.words - 1 :])]
+
+
+VERBS = {
+    "join": Verb("HOST[:PORT] ..", "Join this cluster as well: the two become one.", waits=True),
+    "tags": Verb("[KEY=VALUE ..]", "Replace all tags of the node."),
+    "meta": Verb("TEXT", "Set the tag `meta`, and keep the others.", words=1),
+    "keys": Verb("KEY|@FILE ..", "Replace the keyring; the first key seals."),
+    "send": Verb("MEMBER TEXT", "Send a direct message.", words=2, waits=True),
+    "broadcast": Verb("NAME TEXT", "Send a message to all.", words=2),
+    "voters": Verb("[NAME ..]", "The voters; with names, have these members vote from now on.", waits=True),
+    "explain": Verb("MEMBER", "What this node knows of a member's health.", words=1),
+    "leave": Verb("", "Leave gracefully; when no node is left, the process ends with status 0."),
+    "kill-node": Verb("", "Stop the node without a word, for drills."),
+}

@@ -1,0 +1,238 @@
+"""What a running agent is told through its local socket, and the scripts that it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from swim.cli.commands import ACTS
+from swim.cli.scripts import environment_of, parse_rules
+from swim.cli.sockets import default_path, open_socket, remove_socket
+from swim.cli.verbs import VERBS
+from tests.cli.agents import PATIENCE, Agent, environment, swim, terminate
+from tests.house import ROOT
+
+Start = Callable[..., Agent]
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place of our own for sockets."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("SWIM_AGENT", raising=False)
+    return tmp_path
+
+
+def told(*arguments: str) -> str:
+    """What a command says that succeeds."""
+    done = swim(*arguments)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+def test_every_command_is_done_and_explained() -> None:
+    assert list(ACTS) == list(VERBS)
+    page = (ROOT / "swim/cli/README.md").read_text(encoding="utf-8")
+    for verb, known in VERBS.items():
+        assert f"| `{f'{verb} {known.form}'.strip()}` | {known.about} |" in page.replace(r"\|", "|")
+
+
+# --- a running agent
+
+
+def test_a_running_agent_is_told_what_to_do(start: Start, runtime: Path) -> None:
+    path = runtime / "a.sock"
+    first = start("a", "--socket", str(path))
+    second = start("b", "--socket", str(runtime / "b.sock"), join=first.address)
+    first.wait("join", member="b")
+    second.wait("join", member="a")
+    mode = path.stat().st_mode
+    assert (stat.S_ISSOCK(mode), mode & 0o777) == (True, 0o600)
+
+    at = ("--agent", str(path))
+    assert told("tags", "role=db", "note=two words", *at) == ""
+    second.wait("update", member="a", tags={"role": "db", "note": "two words"})
+    told("send", "b", "good", "day", *at)
+    second.wait("message", sender="a", kind="direct", payload="good day")
+    told("broadcast", "news", "line one\nline two", *at)
+    second.wait("message", kind="broadcast", name="news", payload="line one\nline two")
+    assert told("voters", *at) == "there are no voters\n"
+    known = dict(line.split(maxsplit=1) for line in told("explain", "b", *at).splitlines())
+    assert known["state"] == "alive"
+    assert json.loads(told("explain", "b", "--json", *at))["observers"] == ["a"]
+    for command, said in {
+        ("explain", "ghost"): "'ghost' is no member",
+        ("send", "ghost", "hello"): "'ghost' is no member",
+        ("tags", "role"): "'role' is not KEY=VALUE",
+        ("tags", "--node", "x"): "there is no node 'x' here",
+    }.items():
+        done = swim(*command, *at)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert told("leave", *at) == ""
+    assert first.ended() == 0
+    second.wait("leave", member="a")
+    assert not path.exists(), "who leaves takes the socket along"
+
+
+def test_of_several_agents_one_has_to_be_named(start: Start, runtime: Path) -> None:
+    nobody = swim("tags", "role=db")
+    assert nobody.returncode == 1
+    assert nobody.stderr.startswith("swim: no agent of this user runs here")
+    default_path("a").parent.mkdir(mode=0o700)
+    first = start("a", "--socket", str(default_path("a")))
+    first.wait("started")
+    told("tags", "role=only")
+    first.wait("update", tags={"role": "only"})
+    second = start("b", "--socket", str(default_path("b")))
+    second.wait("started")
+    unclear = swim("tags", "role=db")
+    assert unclear.returncode == 1
+    assert "several agents run here: a, b; say which: --agent a" in unclear.stderr
+    told("tags", "role=named", "--agent", "b")
+    second.wait("update", tags={"role": "named"})
+
+
+def test_a_socket_is_there_without_json_and_under_the_name_of_the_agent(runtime: Path) -> None:
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "swim", "agent", "--name", "a/b", "--bind", "127.0.0.1:0", "--plain"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert agent.stdout is not None
+        assert any("a/b is a member" in line for line in agent.stdout)
+        second = swim("agent", "--name", "a/b", "--bind", "127.0.0.1:0", "--plain")
+        assert second.returncode == 1
+        assert second.stderr.startswith("swim: agent: another agent listens at ")
+        assert "choose another path by --socket, or --no-socket" in second.stderr
+        told("leave", "--agent", "a/b")
+        assert agent.wait(PATIENCE) == 0
+    finally:
+        agent.kill()
+        agent.wait()
+        agent.stdout.close()
+
+
+def test_several_nodes_are_told_together_or_one_by_one(start: Start, runtime: Path) -> None:
+    path = str(runtime / "n.sock")
+    many = start("n", "--count", "2", "--socket", path)
+    many.wait("join", node="n-0", member="n-1")
+    many.wait("join", node="n-1", member="n-0")
+    told("tags", "role=both", "--agent", path)
+    told("tags", "role=one", "--agent", path, "--node", "n-1")
+    many.wait("update", node="n-0", member="n-0", tags={"role": "both"})
+    many.wait("update", node="n-0", member="n-1", tags={"role": "one"})
+    answers = [json.loads(line) for line in told("voters", "--agent", path, "--json").splitlines()]
+    assert [answer["node"] for answer in answers] == ["n-0", "n-1"]
+
+
+def test_a_bad_request_gets_an_error_and_harms_nothing(start: Start, runtime: Path) -> None:
+    path = runtime / "a.sock"
+    agent = start("a", "--socket", str(path))
+    agent.wait("started")
+    for line, said in {
+        b"hello\n": "Expecting value",
+        b"[]\n": "a request is",
+        b'{"command": [7]}\n': "a request is",
+        b'{"command": ["frobnicate"]}\n': "there is no command 'frobnicate'",
+        b"[" * 100_000 + b"\n": "recursion",
+    }.items():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            client.connect(str(path))
+            client.sendall(line)
+            with client.makefile("rb") as answers:
+                assert said in json.loads(answers.readline())["error"]
+    told("tags", "--agent", str(path))
+    assert terminate(agent) == 0
+
+
+# --- the socket
+
+
+def test_what_a_dead_agent_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(path))
+    stale.close()
+    listener = open_socket(path)
+    with pytest.raises(OSError, match=r"another agent listens at .*--no-socket"):
+        open_socket(path)
+    remove_socket(listener, path)
+    assert not path.exists()
+    path.write_text("precious")
+    with pytest.raises(OSError, match="is no socket"):
+        open_socket(path)
+    assert path.read_text() == "precious"
+    with pytest.raises(OSError, match="more than 107 bytes"):
+        open_socket(tmp_path / ("x" * 120))
+    with pytest.raises(OSError, match="cannot listen at"):
+        open_socket(tmp_path / "none" / "a.sock")
+
+
+def test_a_directory_that_others_may_enter_is_not_used(runtime: Path) -> None:
+    path = default_path("a")
+    path.parent.mkdir(mode=0o700)
+    path.parent.chmod(0o755)
+    with pytest.raises(OSError, match="not a directory of this user alone"):
+        open_socket(path)
+
+
+# --- scripts
+
+
+def test_events_start_scripts(start: Start, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    agent = start(
+        "a",
+        *("--on", f'join=echo "$SWIM_EVENT $SWIM_MEMBER $SWIM_TAGS" >> {log}; cat >> {log}'),
+        *("--on", f"dead=echo dead >> {log}; echo no such >&2; exit 3"),
+    )
+    second = start("$(touch${IFS}x)", "--tag", "role=db", join=agent.address)
+    second.wait("join", member="a")
+    agent.wait("join", member="$(touch${IFS}x)")
+    second.process.kill()
+    failed = agent.wait("error")
+    assert failed["message"].endswith("ended with status 3: no such")
+    first, given, last = log.read_text().splitlines()
+    assert first == 'join $(touch${IFS}x) {"role": "db"}'
+    assert json.loads(given)["member"] == "$(touch${IFS}x)"
+    assert last == "dead"
+
+
+def test_a_script_ends_with_the_agent(start: Start, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    agent = start("a", "--on", f"started=echo $$ > {pid}.new; mv {pid}.new {pid}; sleep 1000")
+    agent.wait("started")
+    for _ in range(30):
+        if pid.exists():
+            break
+        agent.wait("stats", after=len(agent.lines))  # one a second
+    assert terminate(agent) == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("join", "is not EVENT=COMMAND"), ("join= ", "is not EVENT=COMMAND"), ("jion=x", "no event 'jion'")],
+)
+def test_a_rule_that_is_none(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_rules([text])
+
+
+def test_the_environment_has_what_fits_in_it() -> None:
+    fields = {"event": "message", "payload": "x" * 10_000, "sender": "b", "name": None, "bad": "a\0b"}
+    assert environment_of(fields) == {"SWIM_EVENT": "message", "SWIM_SENDER": "b", "SWIM_NAME": "null"}
