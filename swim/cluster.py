@@ -305,7 +305,7 @@ class Cluster:
         broadcasts those whose name it is; without a topic, direct messages that have none, and all
         broadcasts. Whatever becomes of one topic's messages, those of others arrive.
 
-        Direct messages that come while nobody listens wait for the first who does; broadcasts do not. Of
+        Direct messages that come while there is no reader wait for the first one; broadcasts do not. Of
         several streams of one topic each has all messages, and a sender waits for the slowest. The iteration
         ends when the cluster is closed. Raises ValueError for a topic of more than 128 bytes.
         """
@@ -378,7 +378,7 @@ class Cluster:
 
         Args:
             name: 1 to 128 bytes of text. Names need not be told to anybody before.
-            limit: 1 to 65,535; the same at all who use the name.
+            limit: 1 to 65,535; the same at all that use the name.
 
         Raises:
             LeaseLost: The block was cancelled, since the lease was over.
@@ -424,7 +424,7 @@ class Cluster:
         self._driver.require_open()
 
     async def owner(self, name: str) -> Member | None:
-        """The member that holds the name now, as the leader says; None if nobody does. Waits for a leader.
+        """The member that holds the name now, as the leader says; None if none does. Waits for a leader.
 
         Of several the one that has held it for the longest. Raises ValueError for a name that cannot be, and
         `trio.ClosedResourceError` when the cluster is closed before.
@@ -461,8 +461,8 @@ class Cluster:
     async def send(self, member: Member | str, payload: bytes, *, topic: str = "") -> None:
         """Send a message to one member, which finds it in its `messages` of this topic. At most 1 MiB.
 
-        A name stands for whoever has it now; a `Member` for just this process (`Member.process`): what is
-        sent to it never reaches one that was started after it.
+        A name stands for the process that has it now; a `Member` for just this process (`Member.process`):
+        what is sent to it never reaches one that was started after it.
 
         Reliable, and in order within a topic, each message once, as long as both processes live and this node
         counts the member as one. Returns when the message is accepted: at most 256 KiB may be on their way to
@@ -487,8 +487,8 @@ class Cluster:
         The request is carried out **at most once**, by the process that has the name now (or that the
         `Member` stands for), and the answer is that process's. If there is an answer it was carried out; if
         this raises, or is cancelled, it may have been, unless its handler had not begun. It waits for as long
-        as nobody serves the topic there, or all who do are busy: bound that with a cancel scope. To cancel it
-        cancels the handler, too.
+        as the topic is not served there, or all that serve it are busy: bound that with a cancel scope. To
+        cancel it cancels the handler, too.
 
         Raises:
             RequestError: The handler raised an exception, of which this tells the name and the text.
@@ -508,7 +508,7 @@ class Cluster:
         `RequestError`), and logged here. It is cancelled when the asker has cancelled the request, or is
         gone. Up to `limit` run at once, begun in the order in which they came; further ones wait, and hold up
         their askers. When the block ends those that run are cancelled, which their askers are told, and those
-        that wait are for whoever serves the topic next.
+        that wait are for the next that serves the topic.
 
         Raises ValueError when this process serves the topic already, and for a bad topic or limit.
         """

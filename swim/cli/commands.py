@@ -34,7 +34,7 @@ class Call:
     verb: str
     arguments: list[str]
     answer: Answer
-    """Tells whoever gave the command: fields for programs, and `text` for people."""
+    """Tells the one that gave the command: fields for programs, and `text` for people."""
 
     @property
     def cluster(self) -> Cluster:
@@ -254,4 +254,4 @@ ACTS: dict[str, Callable[[Call], Awaitable[None]]] = {
     "leave": _leave,
     "kill-node": _kill_node,
 }
-"""What is done for each of `VERBS`. A command that takes long ends when whoever gave it has gone."""
+"""What is done for each of `VERBS`. A command that takes long ends when the one that gave it has gone."""

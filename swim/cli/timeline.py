@@ -88,7 +88,7 @@ class RecordedWorld(World):
 
 @dataclass(frozen=True)
 class Sample:
-    """A look at all nodes that run: whom each follows, and how many members it sees."""
+    """A look at all nodes that run: the leader that each follows, and how many members it sees."""
 
     time: float
     nodes: dict[str, tuple[str, int]]

@@ -233,7 +233,7 @@ class Reception(Part):
         self._claimed(claim, sender, now)
 
     def _lease(self, message: LeaseMessage, sender: Record | None, source: Address, now: float) -> None:
-        """Whom the others have given up may hold a name nevertheless; it is told what is said of it."""
+        """A member that the others gave up may hold a name nevertheless; it is told what is said of it."""
         if sender is None or not sender.own or not self.open:
             self._outbox.drop("stranger")
             return

@@ -67,7 +67,7 @@ class Holding(Functions):
         self._uses: dict[int, _Use] = {}
         self._slept = clock.slept
         self._known = trio.lowlevel.ParkingLot()
-        """Where those wait that have asked who holds a name, or for all to be released."""
+        """Where tasks wait that have asked which member holds a name, or for all to be released."""
         self._closed = False
 
     # --- what the node says
@@ -114,7 +114,7 @@ class Holding(Functions):
             self._settle()
 
     def close(self) -> None:
-        """The node does not run any more: nobody waits for anything."""
+        """The node does not run any more: no task waits for anything."""
         self._closed = True
         for use in self._uses.values():
             use.end("the cluster is closed")
@@ -201,7 +201,7 @@ class Holding(Functions):
     # --- questions
 
     async def owner(self, name: str) -> str:
-        """The name of the member that holds it; empty if nobody does."""
+        """The name of the member that holds it; empty if none does."""
         self._require_open()
         question = self._node.leases.ask_owner(name, self._clock.now())
         try:

@@ -71,7 +71,7 @@ class Functions:
             afterwards()
 
     def release(self) -> None:
-        """Undo one `hold`: functions may start again, unless there is another (who leaves releases none)."""
+        """Undo one `hold`: functions may start again, unless there is another (a leave ends none)."""
         self._holds -= 1
 
 

@@ -20,7 +20,7 @@ receiver that has its number already ignores it.
 Sealed frames are bound to their place: the associated data are 'K', the direction, the sessions (16 random
 bytes of each side, zeros until that side's HELLO has told them), the number of the frame in its direction and
 the label. So a frame that is replayed, reordered, reflected or taken from another connection does not open. A
-replayed first HELLO does, but whoever replays it cannot send the READY.
+replayed first HELLO does, but the one that replays it cannot send the READY.
 """
 
 from __future__ import annotations

@@ -58,9 +58,9 @@ class LeaseKind(IntEnum):
     FREED = 8
     """To RELEASE: this use of the name is over."""
     OWNER = 9
-    """To WHO: the member of this name; an empty one: nobody."""
+    """To WHO: the member of this name; an empty one: none."""
     TELL = 10
-    """What do you hold? I am about to grant what nobody tells me of."""
+    """What do you hold? I am about to grant what no holder tells me of."""
 
 
 class LeaseRefusal(IntEnum):

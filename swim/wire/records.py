@@ -2,11 +2,11 @@
 
     record    four bytes of length, big-endian, of all that follows
               kind (1 byte), size of the topic (1 byte), topic
-              of all kinds but MESSAGE: the call, 8 bytes that whoever asks has made up
+              of all kinds but MESSAGE: the call, 8 bytes that the asker has made up
               payload
 
-A request and its answer go over two streams, each opened by the one who speaks. The call joins them: only who
-was asked has been told of it, so nobody else can answer.
+A request and its answer go over two streams, each opened by the one that speaks. The call joins them: only
+the process that was asked has been told of it, so no other can answer.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Kind(IntEnum):
     """What a record is."""
 
     MESSAGE = 0
-    """To whoever reads this topic."""
+    """To the readers of this topic."""
     REQUEST = 1
-    """To whoever serves this topic: wants one ANSWER or FAILURE."""
+    """To the tasks that serve this topic: wants one ANSWER or FAILURE."""
     ANSWER = 2
     FAILURE = 3
     """The request was not carried out, or not to its end: see `unpack_failure`."""
     CANCEL = 4
-    """Nobody waits for the answer to this call any more."""
+    """The answer to this call is not waited for any more."""
 
 
 _KINDS = tuple(Kind)

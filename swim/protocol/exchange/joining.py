@@ -100,7 +100,7 @@ class Joining(Part):
         """Where others that are joining have looked at this node from; they are asked whether that is so."""
         self._calls: set[int] = set()
         self._joins: dict[int, tuple[Address, float]] = {}
-        """Whom this node has asked to let it in, and when; the first that answers does."""
+        """The members that this node has asked to let it in, and when; the first that answers does."""
         self._newest = ""
 
     def begin(self, now: float) -> None:
@@ -303,7 +303,7 @@ class Joining(Part):
         return False
 
     def _may_join(self, now: float) -> bool:
-        """Is it time to ask (once more)? Whoever was asked may be gone, and the stream hang until its end."""
+        """Is it time to ask (once more)? The member that was asked may be gone, and the stream hang till its end."""
         patience = self._config.join_retry_interval * (2 ** len(self._joins) - 1)
         return all(now - asked >= patience for _, asked in self._joins.values())
 

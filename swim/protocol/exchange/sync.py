@@ -310,7 +310,7 @@ class Sync(Part):
         elif node.state is WireState.LEFT:
             self._membership.dead(Dead(node.name, node.incarnation, node.name), now)
         else:
-            # An old verdict is a suspicion to whoever knows it alive, as between memberlists: after a
+            # An old verdict is a suspicion to a node that knows it alive, as between memberlists: after a
             # partition each side has given up the other, and all of them can refute.
             self._membership.suspect(Suspect(node.name, node.incarnation, self._name), now)
 

@@ -6,7 +6,7 @@ when its process stalls, the end has passed before it wakes. It then is *in doub
 most of the members that it observes do not answer it any more. A leader in doubt asks them: "do you
 follow me?", and begins a new term, with a fresh token, when half of them do (with itself: a majority
 of a small cluster; a large cluster is sampled by the rings). A leader that believes itself alone has
-nobody to ask.
+none to ask.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def choose(waiting: Iterable[Use], name: str) -> Use | None:
 
 
 def next_move(books: Books, group: str, now: float) -> tuple[Use, Session] | None:
-    """What is to be given up by its owner, and for whom; None when the spread is as even as it can be."""
+    """What its owner is to give up, and for which process; None when the spread is as even as it can be."""
     moving = books.moving.get(group, {})
     if len(moving) >= MOVES_MAX:
         return None

@@ -1,4 +1,4 @@
-"""What a leader knows: who uses which name, by which token, and until when."""
+"""What a leader knows: which process uses which name, by which token, and until when."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Grantor:
         self._names_max = names_max
         self._counter = 0
         self._questioned = False
-        """In the pause: somebody has asked who holds a name."""
+        """In the pause: a process has asked which member holds a name."""
         self._released: dict[bytes, None] = {}
         self._unsettled: dict[str, float] = {}
         """Groups that may have to be balanced, and when."""
@@ -210,7 +210,7 @@ class Grantor:
         return len(uses.granted) < uses.limit
 
     def _pump(self, name: str, now: float) -> None:
-        """Grant a name, as long as it is free and somebody waits for it who is there."""
+        """Grant a name, as long as it is free and a present process waits for it."""
         while not self.paused and (uses := self.books.names.get(name)) is not None and self._free(uses):
             fresh = (use for use in uses.waiting.values() if now - use.heard < _FRESH * self._session)
             use = choose(fresh, name) if uses.owned else next(fresh, None)

@@ -113,7 +113,7 @@ class Holder:
     # --- verbs
 
     def want(self, name: str, limit: int, owned: bool, now: float) -> int:
-        """Ask for a name; returns the id of this use. `owned`: the leader chooses who has it."""
+        """Ask for a name; returns the id of this use. `owned`: the leader chooses the process that has it."""
         self._ids += 1
         self.states[self._ids] = State(self._ids, name, limit, owned)
         self._tell(self._ids, now)
@@ -135,14 +135,14 @@ class Holder:
         return self._ids
 
     def take_owner(self, question: int) -> str | None:
-        """The answer: a member's name, empty if nobody holds it; None while it is not known."""
+        """The answer: a member's name, empty if none holds it; None while it is not known."""
         answer = self._owners[question][1]
         if answer is not None:
             del self._owners[question]
         return answer
 
     def drop_question(self, question: int) -> None:
-        """Nobody waits for this answer any more."""
+        """No task waits for this answer any more."""
         self._owners.pop(question, None)
 
     def count(self) -> tuple[int, int]:

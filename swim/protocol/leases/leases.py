@@ -1,4 +1,4 @@
-"""Leases on names, joined to a node: whom its holder tells, what its grantor hears, how that is sent."""
+"""Leases on names, joined to a node: what its holder tells, what its grantor hears, how that is sent."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Leases(Part):
     # --- following
 
     def update(self, now: float) -> None:
-        """Follow who leads, and who is there; do what is due."""
+        """Follow which member leads, and which are there; do what is due."""
         self._now = now
         self._follow_term(now)
         self._follow_leader(now)
@@ -153,7 +153,7 @@ class Leases(Part):
                 self.grantor.forget(session.process, now)
 
     def _ask_holders(self, now: float) -> None:
-        """Somebody waits, and without voters all holders are known: when they all have told, grant."""
+        """A process waits, and without voters all holders are known: when they all have told, grant."""
         if not self._derived or not self.grantor.awaited:
             self._ask_at = math.inf
             return

@@ -20,7 +20,7 @@ _TRIES, _PATIENCE = 3, 2.0
 
 
 class Hearsay(Part):
-    """Asks members of whose end others tell."""
+    """Asks members whether they live, of which others say that they do not."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Hearsay(Part):
         self._asking: dict[str, None] = {}
 
     def weigh(self, record: Record, now: float, believe: Callable[[float], None]) -> None:
-        """Somebody says that it is gone: `believe` is called, now or later, unless it answers."""
+        """Another member says that it is gone: `believe` is called, now or later, unless it answers."""
         if not self._hears(record):
             believe(now)
             return

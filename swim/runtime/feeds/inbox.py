@@ -1,7 +1,7 @@
 """What has arrived from others, until the application takes it: lane by lane, each with readers of its own.
 
-Messages and requests are never dropped: whoever sends them waits until they were taken by all who read that
-lane. Broadcasts are, and the reader is told how many.
+Messages and requests are never dropped: their senders wait until all readers of that lane have taken them.
+Broadcasts are, and the reader is told how many.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ LETTER_SIZE = 512
 
 
 class Account(Protocol):
-    """Whoever has to know when a letter was taken."""
+    """Is told when a letter was taken, so that its sender may go on."""
 
     def taken(self, letter: Letter) -> None:
-        """By all its readers; or nobody is to read it."""
+        """All its readers have it; or it is to have none any more."""
 
 
 class Letter:
@@ -57,7 +57,7 @@ class Letter:
 
 
 class _Box:
-    """One lane: who reads it, and what waits while nobody does."""
+    """One lane: its readers, and what waits while there are none."""
 
     def __init__(self) -> None:
         self.streams: dict[MessageStream, None] = {}
@@ -71,7 +71,7 @@ class _Box:
 
 
 class Inbox:
-    """All lanes of a cluster. What comes while nobody reads its lane waits for whoever will."""
+    """All lanes of a cluster. What comes while its lane has no reader waits for the first one."""
 
     def __init__(self, limit: int, size_max: int) -> None:
         self.received = self.heard = 0
@@ -85,7 +85,7 @@ class Inbox:
         self._ended = False
 
     def has_room(self, size: int) -> bool:
-        """For a record of a sender of whom so many bytes will be waiting then.
+        """Is there room for a record of a sender that will have so many bytes waiting then?
 
         When all is taken up, senders with less than their share still have room: so there may be twice as
         much in all.
@@ -111,11 +111,11 @@ class Inbox:
         self.size -= letter.size
 
     def waiting(self) -> Iterator[Letter]:
-        """What nobody reads who is there now."""
+        """The letters for which there is no reader now."""
         return (letter for box in self._boxes.values() for letter in box.waiting)
 
     def give_up(self, letters: Iterable[Letter]) -> None:
-        """Nobody is to read these: there is no room for them any more, or whoever asked has gone."""
+        """These are not to be read: there is no room for them any more, or the asker has gone."""
         lanes: dict[Lane, None] = {}
         for letter in letters:
             letter.wanted = False
@@ -130,7 +130,7 @@ class Inbox:
             self._tidy(lane)
 
     def publish(self, broadcast: Broadcast) -> None:
-        """A broadcast, for those who listen now: to all of them, or to the topic that is its name."""
+        """A broadcast, for the readers that there are now: of all broadcasts, or of the topic of its name."""
         self.heard += 1
         for topic in ("", broadcast.name):
             for stream in self._streams((Kind.MESSAGE, topic)):
@@ -144,9 +144,9 @@ class Inbox:
             for stream in box.streams:
                 stream._end()
 
-    # --- those who read
+    # --- readers
     def serve(self, lane: Lane, wake: Callable[[], None]) -> None:
-        """Call `wake` for each letter to `take`. Raises ValueError when somebody does so already."""
+        """Call `wake` for each letter to `take`. Raises ValueError when that is done already."""
         self._require_open()
         box = self._box(lane)
         if box.server is not None:

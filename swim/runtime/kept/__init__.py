@@ -1,7 +1,7 @@
 """Connections between members that are kept open: how a death is noticed, and what applications say to each
 other.
 
-Each member opens its own stream to those to whom it has something to say (`keeper`), and accepts those of
+Each member opens its own stream to those to which it has something to say (`keeper`), and accepts those of
 others (`streams`). What goes over it is in `swim.wire.kept`; `talk` is one stream at either end.
 
 **Records** are messages, requests and answers (`swim.wire.records`). `sending` keeps them until the other
@@ -14,10 +14,10 @@ one numbering and one stream. `mail` is both together.
 askers. An answer comes back on the other one's stream, in a lane that nothing can fill. It names the call,
 eight bytes which only the process that was asked has been told: that of anybody else is ignored.
 
-That a request is carried out at most once rests on what the one who serves remembers of the asker, and it
+That a request is carried out at most once rests on what the serving process remembers of the asker, and it
 forgets that when it gives the asker up. Were the asker then believed to be alive again, a request that is
-written again would be carried out again, and one whose answer was lost would wait for ever. So each HELLO of
-an acceptor says under which `memory` it remembers the opener; when that is another than before, all calls to
-it end with an error, and nothing of them is written again. Whoever is back after it was given up is hung up
-on once, so that it hears of that.
+written again would be carried out again, and one whose answer was lost would wait for ever. So each HELLO
+of an acceptor says under which `memory` it remembers the opener; when that is another than before, all
+calls to it end with an error, and nothing of them is written again. A process that is back after it was
+given up is hung up on once, so that it hears of that.
 """

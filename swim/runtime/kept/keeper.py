@@ -107,7 +107,7 @@ class Keeper:
         """There are messages for the member at this address. Returns whether they are being written."""
         self._carried = trio.current_time()
         talk = self._talk
-        # Not to a successor: who has sent to a process has to be told when that is gone.
+        # Not to a successor: the sender has to be told when the process is gone to which it has sent.
         if talk is None or not talk.channel.established or talk.boot != window.boot:
             if self._carried - self._attempted >= _REST_WITH_TRAFFIC[0]:
                 self._urged.set()

@@ -1,4 +1,4 @@
-"""Messages, requests and answers: who may be sent to, what is on its way to whom, what has come from whom.
+"""Messages, requests and answers: what is on its way to each member, and what has come from each.
 
 The kept streams carry them (`swim.runtime.kept.keeper`, `swim.runtime.kept.streams`).
 """
@@ -50,7 +50,7 @@ class Mail:
         self._memories: dict[str, bytes] = {}
         self._own = Unread(inbox, self, bounded=False)
         self.given_up = 0
-        """Records of such that nobody will read."""
+        """Records of members that are gone; they will not be read."""
         self._numbered = self._sent = 0
         self._closed = False
 
@@ -91,7 +91,7 @@ class Mail:
         return payload
 
     def _window(self, to: Member | str) -> SendWindow:
-        """What takes records for this process, or for whoever has this name now. Raises SendError."""
+        """What takes records for this process, or for the one that has this name now. Raises SendError."""
         name = to if isinstance(to, str) else to.name
         window = self._windows.get(name)
         if window is None or window.closed:
@@ -155,7 +155,7 @@ class Mail:
         return lost
 
     def remembered(self, window: SendWindow, memory: bytes) -> None:
-        """Who is at the other end says under what it remembers this node: see `Hello.memory`."""
+        """The process at the other end says under what it remembers this node: see `Hello.memory`."""
         if window.memory not in (b"", memory):
             window.drop_requests()  # some may have been carried out
             self.calls.lose(window, "had given this node up for a while")

@@ -27,13 +27,13 @@ class Reactions(Protocol):
     """What else has to be done about what has come."""
 
     def requested(self, letter: Letter) -> None:
-        """A request waits for whoever serves its topic."""
+        """A request waits for its topic to be served."""
 
     def heard(self, sender: Member, record: Record) -> None:
         """An answer, or what else waits for no reader."""
 
     def left(self) -> None:
-        """There is more of one who is no member any more."""
+        """There is more of a process that is no member any more."""
 
 
 class Unread:
@@ -76,7 +76,7 @@ class Unread:
             raise DecodeError("inbox", "too much of all members together was not taken yet")
 
     def put(self, letter: Letter) -> None:
-        """For whoever reads its lane."""
+        """For the readers of its lane."""
         lane, size = letter.lane, len(letter.record.payload) + OVERHEAD
         self._sizes[lane] = self._sizes.get(lane, 0) + size
         self._letters[letter] = None
@@ -99,14 +99,14 @@ class Unread:
         return size
 
     def give_up(self) -> int:
-        """Nobody will read these, and nothing more is taken. How many that were."""
+        """These will not be read, and nothing more is taken. Returns how many they were."""
         self._given_up = True
         letters = [letter for letter in self._letters if letter.readers]
         self._inbox.give_up(letters)
         return len(letters)
 
     def requests(self) -> list[Letter]:
-        """Those that nobody has begun to carry out."""
+        """Those that were not begun."""
         return [letter for letter in self._letters if letter.readers and letter.record.kind is Kind.REQUEST]
 
 

@@ -1,4 +1,4 @@
-"""Requests that this node serves: who carries them out, and what is told to those who asked."""
+"""Requests that this node serves: the tasks that carry them out, and the answers to the askers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Serving:
 
     # --- what others want
     def requested(self, letter: Letter) -> None:
-        """It waits for whoever serves its topic."""
+        """It waits for its topic to be served."""
         self._waiting[_asked(letter)] = letter
 
     def cancel(self, sender: Member, call: bytes) -> None:

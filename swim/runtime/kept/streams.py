@@ -167,7 +167,7 @@ class KeptStreams:
         guest.report_end()
 
     def _remind(self) -> None:
-        """Whoever was given up and is back has to know that: it does when it opens a stream again."""
+        """A process that was given up and is back has to know that: it does when it opens a stream again."""
         for guest in list(self._guests.values()):
             present = self._handshake.process(guest.name, guest.boot) is not None
             if present and guest.memory != self._mail.memory(guest.name):

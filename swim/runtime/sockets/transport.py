@@ -163,7 +163,7 @@ class SocketTransport:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             await sock.connect(target)
             if sock.getsockname() == sock.getpeername():
-                # Nobody listens there, and the kernel happened to give us that very port: TCP connects
+                # No process listens there, and the kernel happened to give us that very port: TCP connects
                 # such a socket to itself.
                 raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         except BaseException:
