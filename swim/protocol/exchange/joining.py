@@ -303,7 +303,7 @@ class Joining(Part):
         return False
 
     def _may_join(self, now: float) -> bool:
-        """Is it time to ask (again)? The member that was asked may be gone, and the stream hang till its end."""
+        """Is it time to ask again? The member that was asked may be gone, while the stream hangs."""
         patience = self._config.join_retry_interval * (2 ** len(self._joins) - 1)
         return all(now - asked >= patience for _, asked in self._joins.values())
 
