@@ -113,13 +113,14 @@ class MemberRecovered:
 class MemberFailed:
     """A member is given up for dead.
 
-    `reason`: "silence" and "quality" are this node's own measurement; "process-gone" means that the
-    member's kernel said so, or that a new process answers under its name; "told" is another
-    member's word.
+    `reason`: "silence", or "quality" (it lost most packets), as was measured; "process-gone" means that the
+    member's kernel said so, or that a new process answers under its name; "told" that whoever says so did
+    not say why. `told_by`: the name of the member which has found that out; None: this node itself.
     """
 
     member: Member
     reason: FailureReason
+    told_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,9 +108,9 @@ class EventLines:
             case MemberRecovered(member):
                 self._remember(member)
                 yield {"event": "recover", "member": member.name}
-            case MemberFailed(member, reason):
+            case MemberFailed(member, reason, told_by):
                 self._others.pop(member.name, None)
-                yield {"event": "dead", "member": member.name, "reason": reason}
+                yield {"event": "dead", "member": member.name, "reason": reason, "told_by": told_by}
             case MemberLeft(member):
                 self._others.pop(member.name, None)
                 yield {"event": "leave", "member": member.name}
@@ -170,7 +170,7 @@ class EventLines:
         for name in [name for name in self._others if name not in present]:
             # How it went was among the lost events; all that is known is that it is no member now.
             del self._others[name]
-            yield {"event": "dead", "member": name, "reason": "told"}
+            yield {"event": "dead", "member": name, "reason": "told", "told_by": None}
         for member in members:
             before = self._me if member.name == self._node else self._others.get(member.name)
             yield from self._difference(before, member)
@@ -266,7 +266,8 @@ def sentence(fields: Fields) -> str | None:
         case "recover":
             return f"+ {member} answers again"
         case "dead":
-            return f"x {member} is dead ({fields['reason']})"
+            told_by = fields.get("told_by")
+            return f"x {member} is dead ({fields['reason']}{f', says {told_by}' if told_by else ''})"
         case "leave":
             return f"- {member} left"
         case "left":

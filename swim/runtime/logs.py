@@ -27,8 +27,9 @@ def log_event(name: str, event: Event) -> None:
             _logger.info("%s: %s joined", name, member)
         case MemberLeft(member):
             _logger.info("%s: %s left", name, member)
-        case MemberFailed(member, reason):
-            _logger.info("%s: %s failed (%s)", name, member, reason)
+        case MemberFailed(member, reason, told_by):
+            told = "" if told_by is None else f", as {told_by} says"
+            _logger.info("%s: %s failed (%s%s)", name, member, reason, told)
         case LeaderChanged(leader, reason=reason):
             _logger.info("%s: the leader is %s", name, leader or f"nobody ({reason})")
         case HeldOff(None):

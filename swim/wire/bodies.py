@@ -34,6 +34,7 @@ from swim.wire.dialect import (
 from swim.wire.errors import DecodeError
 from swim.wire.leases import LEASES_MARK, LeaseMessage, lease_message, pack_lease_message
 from swim.wire.messages import (
+    DEATH_REASONS,
     Ack,
     Alive,
     Claim,
@@ -131,7 +132,8 @@ def _suspect(body: Body) -> Suspect:
 def _dead(body: Body) -> Dead:
     node, incarnation = name(body, b"Node"), number(body, b"Incarnation", U32)
     id = raw(body, b"i", _EXTRA_SIZE_MAX)
-    return Dead(node, incarnation, text(body, b"From"), id, flag(body, b"e"))
+    reason = DEATH_REASONS[number(body, b"w", len(DEATH_REASONS) - 1)]
+    return Dead(node, incarnation, text(body, b"From"), id, flag(body, b"e"), reason)
 
 
 def _alive(body: Body) -> Alive:
@@ -298,6 +300,8 @@ def _pack_dead(message: Dead) -> bytes:
         body["e"] = True
     if message.id:
         body["i"] = message.id
+    if message.reason:
+        body["w"] = DEATH_REASONS.index(message.reason)
     return b"\x05" + pack(body)
 
 

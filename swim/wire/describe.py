@@ -136,7 +136,7 @@ def _source(message: Ping | PingReq) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value}
 
 
-def _extras(**fields: bytes | int) -> dict[str, Any]:
+def _extras(**fields: bytes | int | str) -> dict[str, Any]:
     """Our own fields, which are left out when empty."""
     return {key: _plain(value) for key, value in fields.items() if value}
 
@@ -175,7 +175,7 @@ def _suspect(suspect: Suspect, _: object) -> dict[str, Any]:
 
 def _dead(dead: Dead, _: object) -> dict[str, Any]:
     body = {"From": dead.sender, "Incarnation": dead.incarnation, "Node": dead.node}
-    return body | _extras(e=dead.early, i=dead.id)
+    return body | _extras(e=dead.early, i=dead.id, w=dead.reason)
 
 
 def _entry(node: Alive | NodeState) -> dict[str, Any]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final, Literal, get_args
 
 from swim.wire.leases import LeaseMessage
 
 __all__ = [
+    "DEATH_REASONS",
     "Ack",
     "Alive",
     "Claim",
     "ClaimKind",
     "Dead",
+    "DeathReason",
     "ErrorMessage",
     "Greeting",
     "Message",
@@ -123,6 +126,10 @@ class Suspect:
     sender: str
 
 
+DeathReason = Literal["", "silence", "process-gone", "quality"]
+DEATH_REASONS: Final[tuple[DeathReason, ...]] = get_args(DeathReason)
+
+
 @dataclass(frozen=True, slots=True)
 class Dead:
     """`node` is dead, says `sender`; it left when it says so itself."""
@@ -132,6 +139,7 @@ class Dead:
     sender: str
     id: bytes = b""  # ours, "i": which process of that name
     early: bool = False  # ours, "e": it is not dead, but its id is of a time to come, and no node takes it
+    reason: DeathReason = ""  # ours, "w": what the sender goes by
 
 
 @dataclass(frozen=True, slots=True)

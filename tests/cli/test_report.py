@@ -52,7 +52,7 @@ def test_every_event_has_its_line() -> None:
         MemberSuspected(ANN, 8.5),
         MemberRecovered(ANN),
         MemberSuspected(ANN, float("inf")),
-        MemberFailed(ANN, "silence"),
+        MemberFailed(ANN, "silence", "ben"),
         MemberJoined(BEN),
         MemberLeft(BEN),
         LeaderChanged(ANN, ME),
@@ -64,7 +64,7 @@ def test_every_event_has_its_line() -> None:
         {"event": "suspect", "member": "ann", "phi": 8.5},
         {"event": "recover", "member": "ann"},
         {"event": "suspect", "member": "ann", "phi": None},
-        {"event": "dead", "member": "ann", "reason": "silence"},
+        {"event": "dead", "member": "ann", "reason": "silence", "told_by": "ben"},
         {"event": "join", "member": "ben", "id": "3", "address": "127.0.0.1:3", "tags": {}},
         {"event": "leave", "member": "ben"},
         {"event": "leader", "leader": "ann", "id": "2", "is_me": False},
@@ -85,7 +85,7 @@ def test_a_later_snapshot_says_only_what_is_new() -> None:
         {"event": "leader", "leader": "ann", "id": "2", "is_me": False},
     ]
     assert observe(observer, Snapshot((replace(ME, id="5"), BEN), ANN)) == [
-        {"event": "dead", "member": "ann", "reason": "told"}
+        {"event": "dead", "member": "ann", "reason": "told", "told_by": None}
     ]
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from swim.events import Event, FailureReason
+from swim.events import Event
 from swim.messages import Broadcast
 from swim.types import Address
 from swim.wire import Codec
-from swim.wire.messages import Message, PushPull, StreamMessage
+from swim.wire.messages import DeathReason, Message, PushPull, StreamMessage
 
 __all__ = ["Outbox", "Output", "Request", "Verdict", "Way"]
 
@@ -44,7 +44,7 @@ class Verdict:
     """A death that this node has found out, and what it rests on. For traces, and for people."""
 
     name: str
-    reason: FailureReason
+    reason: DeathReason
     solo: bool
     evidence: str
     """What led to it, oldest first, each with the seconds before the verdict."""

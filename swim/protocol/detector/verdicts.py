@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from swim.events import FailureReason
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.outbox import Verdict
 from swim.protocol.detector.freshness import Freshness
@@ -22,7 +21,7 @@ from swim.protocol.detector.watch import Poll, Watch
 from swim.protocol.gossip.myself import Myself
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.table import Record
-from swim.wire.messages import Opinion, OpinionKind
+from swim.wire.messages import DeathReason, Opinion, OpinionKind
 
 __all__ = ["Verdicts"]
 
@@ -183,7 +182,7 @@ class Verdicts(Part):
         self,
         record: Record,
         watch: Watch,
-        reason: FailureReason,
+        reason: DeathReason,
         now: float,
         *,
         solo: bool = False,
@@ -250,7 +249,7 @@ class Verdicts(Part):
             self.conclude(record, watch, "quality", now, poll=poll)
 
 
-def _reason(certain: bool) -> FailureReason:
+def _reason(certain: bool) -> DeathReason:
     return "process-gone" if certain else "silence"
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from swim.events import (
-    FailureReason,
     MemberFailed,
     MemberJoined,
     MemberLeft,
@@ -27,7 +26,7 @@ from swim.protocol.view.precedence import can_change
 from swim.protocol.view.table import Record
 from swim.types import Address, MemberState
 from swim.wire import unpack_address
-from swim.wire.messages import Ack, Alive, Dead, Suspect
+from swim.wire.messages import Ack, Alive, Dead, DeathReason, Suspect
 
 __all__ = ["Membership"]
 
@@ -209,7 +208,7 @@ class Membership(Part):
     def _lose(self, news: Suspect, now: float) -> None:
         old = self._table.get(news.node)
         if old is not None and old.state is MemberState.SUSPECT and old.incarnation == news.incarnation:
-            self._change(old, old.become(MemberState.DEAD, now), now, reason="told")
+            self._change(old, old.become(MemberState.DEAD, now), now, told_by=news.sender)
 
     def dead(self, news: Dead, now: float, source: Address | None = None) -> None:
         """Another member says that a member is dead, or a member says itself that it leaves.
@@ -253,11 +252,11 @@ class Membership(Part):
         old = self._table.get(news.node)
         if old is None or not self._ends(old, news):
             return
-        gone = old.become(_state(news), now, news.incarnation)
+        gone = old.become(_state(news), now, news.incarnation, reason=news.reason)
         if old.solo:
             self._table.put(gone, now)  # now others say so too
         else:
-            self._change(old, gone, now, reason="told")
+            self._change(old, gone, now, told_by=news.sender)
         self._dissemination.news(news.node, news, now)
 
     def _overtaken(self, news: Dead, now: float) -> bool:
@@ -310,13 +309,13 @@ class Membership(Part):
         if old is not None and old.state is MemberState.SUSPECT:
             self._change(old, old.become(MemberState.ALIVE, now), now)
 
-    def declare_dead(self, name: str, reason: FailureReason, now: float, *, solo: bool = False) -> None:
+    def declare_dead(self, name: str, reason: DeathReason, now: float, *, solo: bool = False) -> None:
         """This node's own verdict; a solo one stays with this node."""
         old = self._table.get(name)
         if old is None or not old.present:
             return
-        record = old.become(MemberState.DEAD, now, solo=solo)
-        self._change(old, record, now, reason=reason)
+        record = old.become(MemberState.DEAD, now, solo=solo, reason=reason)
+        self._change(old, record, now)
         if not solo:
             news = record.as_dead(self._name)
             self._dissemination.news(name, news, now)
@@ -395,7 +394,7 @@ class Membership(Part):
         new: Record,
         now: float,
         *,
-        reason: FailureReason = "told",
+        told_by: str | None = None,
         phi: float | None = None,
     ) -> None:
         self._table.put(new, now)
@@ -407,7 +406,8 @@ class Membership(Part):
         if not new.present:
             if was:
                 left = new.state is MemberState.LEFT
-                events.append(MemberLeft(new.member) if left else MemberFailed(new.member, reason))
+                reason = new.reason or "told"
+                events.append(MemberLeft(new.member) if left else MemberFailed(new.member, reason, told_by))
             return
         if not was:
             events.append(MemberJoined(new.member))

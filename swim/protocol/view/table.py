@@ -16,7 +16,7 @@ from swim.protocol.view.identity import is_minted, pack_id, valid_boot, valid_id
 from swim.protocol.view.rings import Rings
 from swim.types import Address, Member, MemberState
 from swim.wire import pack_host
-from swim.wire.messages import Alive, Dead, NodeState, WireState
+from swim.wire.messages import Alive, Dead, DeathReason, NodeState, WireState
 from swim.wire.serf import decode_tags, encode_tags
 
 __all__ = [
@@ -99,6 +99,7 @@ class Record:
     versions: bytes
     since: float
     solo: bool
+    reason: DeathReason
     id: str | None
     boot: str | None
     token: str
@@ -119,6 +120,7 @@ class Record:
         versions: bytes,
         since: float,
         solo: bool = False,
+        reason: DeathReason = "",
     ) -> Record:
         tags = decode_tags(meta)
         id, boot = tags.get(ID_TAG), tags.get(BOOT_TAG)
@@ -130,7 +132,7 @@ class Record:
         marks = _marks(tags, own=id is not None)
         host, port, versions = pack_host(address.host), address.port, _one(versions)
         entry = NodeState(name, incarnation, host, port, meta, _WIRE_STATES[state], versions)
-        changing = (incarnation, state, meta, versions, since, solo)
+        changing = (incarnation, state, meta, versions, since, solo, reason)
         return cls(name, address, *changing, id, boot, *marks, view, member, entry)
 
     @property
@@ -147,11 +149,18 @@ class Record:
         return self.incarnation == news.incarnation and self.meta == news.meta
 
     def become(
-        self, state: MemberState, since: float, incarnation: int | None = None, *, solo: bool = False
+        self,
+        state: MemberState,
+        since: float,
+        incarnation: int | None = None,
+        *,
+        solo: bool = False,
+        reason: DeathReason = "",
     ) -> Record:
-        """The same member in another state."""
+        """The same member in another state; `reason` is that of its death."""
         number = self.incarnation if incarnation is None else incarnation
-        return Record.make(self.name, self.address, number, state, self.meta, self.versions, since, solo)
+        rest = (self.meta, self.versions, since, solo, reason)
+        return Record.make(self.name, self.address, number, state, *rest)
 
     def as_alive(self) -> Alive:
         entry = self.entry
@@ -160,7 +169,8 @@ class Record:
     def as_dead(self, sender: str) -> Dead:
         """`sender` is the member itself when it left."""
         left = self.state is MemberState.LEFT
-        return Dead(self.name, self.incarnation, self.name if left else sender, id=pack_id(self.id))
+        accuser = self.name if left else sender
+        return Dead(self.name, self.incarnation, accuser, id=pack_id(self.id), reason=self.reason)
 
 
 class MemberTable:

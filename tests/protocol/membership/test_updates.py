@@ -22,7 +22,7 @@ from swim.protocol.view.identity import mint_id, pack_id
 from swim.protocol.view.table import encode_meta
 from swim.types import Address, MemberState
 from swim.wire import pack_host
-from swim.wire.messages import Alive, Dead, Ping, Suspect, WireState
+from swim.wire.messages import Alive, Dead, DeathReason, Ping, Suspect, WireState
 from tests.protocol.fakes import EPOCH, Net, Puppet
 
 MEMBERSHIP = (MemberJoined, MemberUpdated, MemberSuspected, MemberRecovered, MemberFailed, MemberLeft)
@@ -249,7 +249,7 @@ class TestDead:
         scene.teller.tell(scene.node, scene.dead())
         (event,) = scene.net.events(scene.node, MEMBERSHIP)
         assert isinstance(event, MemberFailed)
-        assert event.reason == "told"
+        assert (event.reason, event.told_by) == ("told", scene.dead().sender)
         assert event.member.state is DEAD
 
     @pytest.mark.parametrize("verdict", ["dead", "left"])
@@ -273,6 +273,18 @@ class TestDead:
         scene.net.run(0.1)
         assert scene.net.events(scene.node, MemberFailed) == []
         assert (scene.state, scene.incarnation) == (ALIVE, 6)
+
+    @pytest.mark.parametrize("reason", ["silence", "process-gone", "quality"])
+    def test_is_reported_with_the_reason_of_whoever_found_it_out(
+        self, scene: Scene, reason: DeathReason
+    ) -> None:
+        news = replace(scene.dead(), reason=reason)
+        scene.node.receive_stream_end("s", scene.subject.boot, scene.net.now)
+        scene.teller.tell(scene.node, news)
+        (event,) = scene.net.events(scene.node, MEMBERSHIP)
+        assert isinstance(event, MemberFailed)
+        assert (event.reason, event.told_by) == (reason, news.sender)
+        assert news in scene.passed_on()
 
     def test_is_passed_on_and_told_to_the_accused(self, scene: Scene) -> None:
         scene.subject.mute = True
