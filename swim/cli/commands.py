@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +15,18 @@ from swim.cli.running import RunningNode
 from swim.cli.verbs import VERBS
 from swim.cluster import Cluster
 from swim.errors import SwimError
-from swim.types import Explanation
+from swim.types import Explanation, Member
 
-__all__ = ["ACTS", "Call", "Commands"]
+__all__ = ["ACTS", "QUERY_TOPIC", "Call", "Commands", "check_verb"]
 
 Fields = dict[str, Any]
 Answer = Callable[[Fields], Awaitable[None]]
 
 _JOIN_PATIENCE = 20.0
 _VOTERS_PATIENCE = 60.0
+_QUERY_PATIENCE = 15.0
+QUERY_TOPIC = "swim.query"
+"""Of the requests by which agents ask each other; the payload is JSON: `name` and `payload`."""
 _WAITING_MAX = 1_024
 
 
@@ -180,6 +184,31 @@ async def _broadcast(call: Call) -> None:
     call.cluster.broadcast(call.need("name"), call.payload)
 
 
+async def _query(call: Call) -> None:
+    """The answers are told as they come."""
+    cluster, name = call.cluster, call.need("name")
+    question = json.dumps({"name": name, "payload": "".join(call.arguments[1:])}).encode()
+    telling = trio.Lock()
+
+    async def ask(member: Member) -> None:
+        fields: Fields = {"problem": f"no answer in {_QUERY_PATIENCE:.0f} s"}
+        if member.id is None:
+            fields = {"problem": "no node of swim, not asked"}
+        else:
+            try:
+                with trio.move_on_after(_QUERY_PATIENCE):
+                    fields = json.loads(await cluster.request(member, question, topic=QUERY_TOPIC))
+            except (SwimError, ValueError) as error:
+                fields = {"problem": str(error)}
+        said = fields.get("reply", fields.get("problem"))
+        async with telling:
+            await call.answer({"member": member.name, **fields, "text": f"{member.name}: {said}".rstrip()})
+
+    async with trio.open_nursery() as nursery:
+        for member in cluster.members():
+            nursery.start_soon(ask, member)
+
+
 async def _voters(call: Call) -> None:
     if call.arguments:
         with trio.move_on_after(_VOTERS_PATIENCE) as scope:
@@ -249,6 +278,7 @@ ACTS: dict[str, Callable[[Call], Awaitable[None]]] = {
     "keys": _keys,
     "send": _send,
     "broadcast": _broadcast,
+    "query": _query,
     "voters": _voters,
     "explain": _explain,
     "leave": _leave,

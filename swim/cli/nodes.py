@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import signal
 import socket
@@ -10,15 +11,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from swim.cli.commands import Commands
+from swim.cli.commands import QUERY_TOPIC, Commands
 from swim.cli.lines import LineWriter
 from swim.cli.notify import notify
-from swim.cli.report import EventLines, message_fields
+from swim.cli.report import EventLines, message_fields, payload_field
 from swim.cli.running import RunningNode
 from swim.cli.scripts import Rule, Scripts
 from swim.cli.serving import serve_commands
@@ -27,7 +29,7 @@ from swim.cluster import Cluster, open_cluster
 from swim.config import Config
 from swim.errors import SwimError
 from swim.messages import Message
-from swim.types import Address, Term
+from swim.types import Address, Member, Term
 
 __all__ = ["AgentNodes", "CommonOptions"]
 
@@ -182,7 +184,12 @@ class AgentNodes:
 
     async def _observe(self, node: RunningNode, cluster: Cluster) -> None:
         lines = EventLines(cluster.name)
-        async with cluster.events() as events, cluster.messages() as messages, trio.open_nursery() as nursery:
+        async with (
+            cluster.events() as events,
+            cluster.messages() as messages,
+            cluster.serve(QUERY_TOPIC, partial(self._answer_query, node)),
+            trio.open_nursery() as nursery,
+        ):
             me = cluster.me
             self._report(node, {"event": "started", "address": str(me.address), "id": me.id})
             nursery.start_soon(self._lead, node, cluster)
@@ -195,6 +202,16 @@ class AgentNodes:
                     elif fields["event"] == "leader" and node.said_to_lead.is_set():
                         node.said_to_lead = trio.Event()
             nursery.cancel_scope.cancel()
+
+    async def _answer_query(self, node: RunningNode, sender: Member, payload: bytes) -> bytes:
+        """What the script for it says."""
+        try:
+            asked = json.loads(payload)
+            fields = {"event": "query", "node": node.name, "name": asked["name"], "payload": asked["payload"]}
+            said = {"reply": payload_field(await self._scripts.answer({**fields, "sender": sender.name}))}
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            said = {"problem": str(error)}
+        return json.dumps(said).encode()
 
     async def _lead(self, node: RunningNode, cluster: Cluster) -> None:
         """Tell when this node leads, as an application's leadership function would work then."""

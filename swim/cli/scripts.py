@@ -14,13 +14,16 @@ import trio
 
 from swim.cli.report import as_json
 
-__all__ = ["EVENTS", "Rule", "Scripts", "environment_of", "parse_rules"]
+__all__ = ["EVENTS", "QUERY", "Rule", "Scripts", "environment_of", "parse_rules"]
 
 EVENTS = (
     *("bound", "started", "join", "update", "suspect", "recover", "dead", "leave", "leader", "leading"),
     *("held-off", "message", "error"),
 )
 """Those of the agent's lines for which a script can be run; `*` is all of them."""
+QUERY = "query:"
+"""Before the name of a query, in a rule whose script answers it."""
+_ANSWER_MAX, _ANSWERS_AT_ONCE = 65_536, 8
 _WAITING_MAX = 256
 _SECONDS_MAX = 60.0
 _VALUE_MAX = 4_096
@@ -41,8 +44,9 @@ def parse_rules(texts: Sequence[str]) -> list[Rule]:
         event, equals, command = text.partition("=")
         if not equals or not command.strip():
             raise ValueError(f"{text!r} is not EVENT=COMMAND")
-        if event not in (*EVENTS, "*"):
-            raise ValueError(f"there is no event {event!r}; there are: {', '.join(EVENTS)}, and * for all")
+        if event not in (*EVENTS, "*") and not event.startswith(QUERY):
+            known = ", ".join(EVENTS)
+            raise ValueError(f"there is no event {event!r}; there are: {known}, {QUERY}NAME, and * for all")
         rules.append((event, command))
     return rules
 
@@ -53,6 +57,7 @@ class Scripts:
     def __init__(self, rules: Sequence[Rule], failed: Callable[[str, str], None]) -> None:
         """`failed(node, text)` tells what went wrong; nothing is run for the lines of that."""
         self._failed = failed
+        self._answering = trio.CapacityLimiter(_ANSWERS_AT_ONCE)
         self._rules = [(event, command, *_queue()) for event, command in rules]
 
     def offer(self, fields: Mapping[str, Any]) -> None:
@@ -64,6 +69,23 @@ class Scripts:
                 except trio.WouldBlock:
                     text = f"--on {event}: {_WAITING_MAX} events wait for {command!r}: one is left out"
                     self._failed(str(fields["node"]), text)
+
+    async def answer(self, fields: Mapping[str, Any]) -> bytes:
+        """What the first rule for the query `fields["name"]` writes to standard output.
+
+        Raises ValueError where there is none, and where its script fails.
+        """
+        wanted = f"{QUERY}{fields['name']}"
+        for event, command, _, _ in self._rules:
+            if event == wanted:
+                output = bytearray()
+                async with self._answering:
+                    problem = await _run(command, fields, output)
+                if problem is not None:
+                    self._failed(str(fields["node"]), f"--on {event}: {command!r} {problem}")
+                    raise ValueError("its script failed, see there")
+                return bytes(output)
+        raise ValueError("it has no script for this query")
 
     async def run(self) -> None:
         """Until cancelled: then what still runs is killed."""
@@ -86,13 +108,13 @@ def _queue() -> tuple[
     return trio.open_memory_channel[Mapping[str, Any]](_WAITING_MAX)
 
 
-async def _run(command: str, fields: Mapping[str, Any]) -> str | None:
-    """What went wrong, if anything."""
+async def _run(command: str, fields: Mapping[str, Any], output: bytearray | None = None) -> str | None:
+    """What went wrong, if anything. `output` takes the beginning of what it writes to standard output."""
     try:
         process = await trio.lowlevel.open_process(
             ["/bin/sh", "-c", command],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if output is None else subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=os.environ | environment_of(fields),
             start_new_session=True,  # a group of its own, so that its children end with it
@@ -104,7 +126,9 @@ async def _run(command: str, fields: Mapping[str, Any]) -> str | None:
         with trio.move_on_after(_SECONDS_MAX) as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_feed, process, as_json(dict(fields)).encode() + b"\n")
-                nursery.start_soon(_listen, process, words)
+                nursery.start_soon(_listen, process.stderr, words)
+                if output is not None:
+                    nursery.start_soon(_collect, process.stdout, output)
                 await process.wait()
                 nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS
     finally:
@@ -124,11 +148,17 @@ async def _feed(process: trio.Process, data: bytes) -> None:
             await process.stdin.send_all(data)
 
 
-async def _listen(process: trio.Process, words: bytearray) -> None:
-    assert process.stderr is not None
-    async for data in process.stderr:
+async def _listen(pipe: trio.abc.ReceiveStream | None, words: bytearray) -> None:
+    assert pipe is not None
+    async for data in pipe:
         words += data
         del words[:-_WORDS_MAX]
+
+
+async def _collect(pipe: trio.abc.ReceiveStream | None, output: bytearray) -> None:
+    assert pipe is not None
+    async for data in pipe:
+        output += data[: _ANSWER_MAX - len(output)]
 
 
 async def _end(process: trio.Process) -> None:
@@ -137,9 +167,9 @@ async def _end(process: trio.Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     with trio.CancelScope(shield=True):
         await process.wait()
-        for pipe in (process.stdin, process.stderr):
-            assert pipe is not None
-            await pipe.aclose()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                await pipe.aclose()
 
 
 def environment_of(fields: Mapping[str, Any]) -> dict[str, str]:

@@ -39,6 +39,9 @@ VERBS = {
     "keys": Verb("KEY|@FILE ..", "Replace the keyring; the first key seals."),
     "send": Verb("MEMBER TEXT", "Send a direct message.", words=2, waits=True),
     "broadcast": Verb("NAME TEXT", "Send a message to all.", words=2),
+    "query": Verb(
+        "NAME [TEXT]", "Ask all agents, and gather what their scripts answer (--on query:NAME=..).", 2, True
+    ),
     "voters": Verb("[NAME ..]", "The voters; with names, have these members vote from now on.", waits=True),
     "explain": Verb("MEMBER", "What this node knows of a member's health.", words=1),
     "leave": Verb("", "Leave gracefully; when no node is left, the process ends with status 0."),

@@ -158,6 +158,26 @@ def test_a_bad_request_gets_an_error_and_harms_nothing(start: Start, runtime: Pa
     assert terminate(agent) == 0
 
 
+def test_a_query_gathers_what_all_agents_answer(start: Start, runtime: Path) -> None:
+    path = str(runtime / "a.sock")
+    first = start("a", "--socket", path, "--on", 'query:load=echo "a: $SWIM_PAYLOAD for $SWIM_SENDER"')
+    second = start("b", "--on", "query:load=echo oh no >&2; exit 1", join=first.address)
+    third = start("c", join=first.address)
+    for agent in (first, second, third):
+        for other in {"a", "b", "c"} - {agent.name}:
+            agent.wait("join", member=other)
+    answers = [
+        json.loads(line) for line in told("query", "load", "now", "--agent", path, "--json").splitlines()
+    ]
+    assert {answer["member"]: answer.get("reply", answer.get("problem")) for answer in answers} == {
+        "a": "a: now for a\n",
+        "b": "its script failed, see there",
+        "c": "it has no script for this query",
+    }
+    assert second.wait("error")["message"].endswith("ended with status 1: oh no")
+    assert "c: it has no script for this query\n" in told("query", "load", "--agent", path)
+
+
 # --- the socket
 
 
