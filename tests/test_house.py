@@ -43,6 +43,7 @@ PACKAGES = {
     "swim.runtime": 1_160,
     "face": 600,
     "swim.simulation": 2_300,
+    "swim.testing": 1_350,
     "swim.cli": 3_000,
 }
 """From the ground up: the modules of each import its own and those of the packages before it in this list. A
@@ -52,7 +53,7 @@ How many code lines it may have in all: a little more than it has. To raise one 
 with the reason."""
 TRIO = ("swim.runtime", *(f"swim.{name}" for name in FACE))
 SIMULATION = "swim.simulation"
-MAY_IMPORT_TRIO = (*TRIO, "swim.cli")
+MAY_IMPORT_TRIO = (*TRIO, "swim.testing", "swim.cli")
 
 MODULE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 50
