@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import trio
 
 from swim.cluster import Cluster
-from swim.runtime.network import Traffic
+from swim.runtime.network import Connection, Traffic, Transport
 from swim.testing.kernel import DatagramSocket, Listener, Machine
 from swim.testing.medium import is_loopback
 from swim.testing.process import WorldError
@@ -148,7 +148,7 @@ class SimulatedTransport:
         for _ in range(min(limit, len(self._datagrams.refusals))):
             yield self._datagrams.refusals.popleft()
 
-    async def connect(self, address: Address, *, to_keep: bool = False) -> SimulatedConnection:
+    async def connect(self, address: Address, *, to_keep: bool = False) -> Connection:
         """See `Transport`."""
         await trio.lowlevel.checkpoint()
         endpoint = self._machine.connect(self.address.host, address)
@@ -162,7 +162,7 @@ class SimulatedTransport:
             endpoint.close()
             raise
 
-    async def accept(self) -> SimulatedConnection:
+    async def accept(self) -> Connection:
         """See `Transport`."""
         await trio.lowlevel.checkpoint()
         while (endpoint := self._listener.take()) is None:
@@ -193,7 +193,7 @@ class SimulatedHost:
         self._machine = machine
         self._chance = chance
 
-    def open_transport(self, host: str, port: int) -> SimulatedTransport:
+    def open_transport(self, host: str, port: int) -> Transport:
         """See `Host`."""
         return SimulatedTransport(self._machine, *self._machine.bind(host, port))
 
