@@ -162,14 +162,14 @@ class SimulatedTransport:
             endpoint.close()
             raise
 
-    async def accept(self) -> Connection:
+    async def accept(self) -> list[Connection]:
         """See `Transport`."""
         await trio.lowlevel.checkpoint()
-        while (endpoint := self._listener.take()) is None:
+        while not (endpoints := self._listener.take()):
             if self._closed:
                 raise trio.ClosedResourceError("bound no more")
             await self._listener.acceptable.wait()
-        return SimulatedConnection(endpoint, self.traffic)
+        return [SimulatedConnection(endpoint, self.traffic) for endpoint in endpoints]
 
     def reaches(self, address: Address) -> bool:
         """See `Transport`."""

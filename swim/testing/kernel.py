@@ -284,9 +284,11 @@ class Listener:
             self.acceptable.ring()
         return not self._closed
 
-    def take(self) -> Endpoint | None:
-        """The first of those that wait."""
-        return self._connections.popleft() if self._connections else None
+    def take(self) -> list[Endpoint]:
+        """All that wait."""
+        taken = list(self._connections)
+        self._connections.clear()
+        return taken
 
     def close(self) -> None:
         self._closed = True
