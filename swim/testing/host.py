@@ -14,10 +14,10 @@ import trio
 
 from swim.cluster import Cluster
 from swim.runtime.network import Connection, Traffic, Transport
-from swim.testing.kernel import DatagramSocket, Listener, Machine
-from swim.testing.medium import is_loopback
+from swim.testing.kernel import DatagramSocket, Machine
 from swim.testing.process import WorldError
-from swim.testing.tcp import Endpoint
+from swim.testing.station import is_loopback
+from swim.testing.tcp import Endpoint, Listener
 from swim.types import Address
 
 __all__ = ["NoSockets", "Resolver", "SimulatedHost"]

@@ -8,21 +8,17 @@ import errno
 import os
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
-
-import trio
+from typing import TypeVar
 
 from swim.errors import AddressInUse
 from swim.simulation.network import Protocol, Refusal
 from swim.simulation.schedule import Clock
-from swim.testing.medium import Medium, is_loopback
-from swim.testing.tcp import Endpoint
+from swim.testing.medium import Medium
+from swim.testing.station import Bell, Station, is_loopback
+from swim.testing.tcp import Endpoint, Listener
 from swim.types import Address
 
-if TYPE_CHECKING:
-    from swim.testing.process import Process
-
-__all__ = ["Bell", "DatagramSocket", "Listener", "Machine"]
+__all__ = ["DatagramSocket", "Machine"]
 
 T = TypeVar("T")
 
@@ -30,42 +26,16 @@ _DATAGRAM_BUFFER = 1 << 20
 _DATAGRAM_OVERHEAD = 768
 """What a small datagram takes of a socket's buffer beside its content, as with Linux."""
 _REFUSALS_MAX = 64
-_BACKLOG = 128
 _EPHEMERAL_PORTS = 32_768, 60_999
 _WILDCARDS = ("0.0.0.0", "::")
 
 
-class Bell:
-    """Tasks of a machine's program wait for it; its kernel rings it."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._waiting = trio.lowlevel.ParkingLot()
-
-    async def wait(self) -> None:
-        """Until it rings."""
-        await self._waiting.park()
-
-    def ring(self) -> None:
-        """Wake those who wait now."""
-        process = self._machine.process
-        if self._waiting and process is not None:
-            process.tell(self._waiting.unpark_all)
-
-
-class Machine:
+class Machine(Station):
     """One machine, known by the name of the program that runs on it."""
 
     def __init__(self, name: str, number: int, address: str, clock: Clock, medium: Medium) -> None:
-        self.name = name
-        self.number = number
-        self.address = address
-        self.clock = clock
+        super().__init__(name, number, address, clock)
         self.medium = medium
-        self.lost = False
-        """Nothing reaches it, and nothing leaves it."""
-        self.process: Process | None = None
-        self.endpoints: dict[Endpoint, None] = {}
         self._datagrams: dict[Address, DatagramSocket] = {}
         self._listeners: dict[Address, Listener] = {}
         self._half_open: dict[Endpoint, Endpoint] = {}
@@ -74,10 +44,6 @@ class Machine:
 
     def __repr__(self) -> str:
         return f"<machine {self.name} {self.address}>"
-
-    def owns(self, host: str) -> bool:
-        """Whether the address is one of this machine's now."""
-        return not self.lost and (host == self.address or is_loopback(host))
 
     # --- the ports
     def bind(self, host: str, port: int) -> tuple[DatagramSocket, Listener]:
@@ -131,12 +97,12 @@ class Machine:
         return target.host if is_loopback(target.host) else self.address
 
     def _endpoint(self, local: Address, peer: Address) -> Endpoint:
-        endpoint = Endpoint(self, local, peer, Bell(self), Bell(self))
+        endpoint = Endpoint(self, self.medium, local, peer)
         self.endpoints[endpoint] = None
         return endpoint
 
     # --- what arrives
-    def receive_datagram(self, data: bytes, source: Address, sender: Machine, target: Address) -> None:
+    def receive_datagram(self, data: bytes, source: Address, sender: Station, target: Address) -> None:
         """A datagram, for whoever is bound to the target's port."""
         if not self.owns(target.host):
             return
@@ -261,40 +227,6 @@ class DatagramSocket:
         datagram = self.arrived.popleft()
         self._size -= len(datagram[0]) + _DATAGRAM_OVERHEAD
         return datagram
-
-
-class Listener:
-    """A TCP socket that listens, and the connections that nobody has accepted yet."""
-
-    def __init__(self, machine: Machine, address: Address) -> None:
-        self.address = address
-        self.acceptable = Bell(machine)
-        self._connections: deque[Endpoint] = deque()
-        self._closed = False
-
-    @property
-    def full(self) -> bool:
-        """No connection more fits into the queue."""
-        return len(self._connections) >= _BACKLOG
-
-    def put(self, endpoint: Endpoint) -> bool:
-        """A connection is made. False when nobody listens any more."""
-        if not self._closed:
-            self._connections.append(endpoint)
-            self.acceptable.ring()
-        return not self._closed
-
-    def take(self) -> list[Endpoint]:
-        """All that wait."""
-        taken = list(self._connections)
-        self._connections.clear()
-        return taken
-
-    def close(self) -> None:
-        self._closed = True
-        while self._connections:
-            self._connections.popleft().abort()
-        self.acceptable.ring()
 
 
 def _overlap(one: Address, other: Address) -> bool:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from swim.simulation.network import Cut, Fabric, Protocol, Refusal
 from swim.simulation.schedule import Schedule
 from swim.simulation.trace import Trace
+from swim.testing.station import Station, is_loopback
 
-if TYPE_CHECKING:
-    from swim.testing.kernel import Machine
-
-__all__ = ["Medium", "Slowness", "is_loopback"]
+__all__ = ["Medium", "Slowness"]
 
 LOOPBACK_DELAY = 0.00002
 
@@ -34,17 +31,17 @@ class Medium:
         self.fabric = fabric
         self.schedule = schedule
         self.trace = trace
-        self.machines: dict[str, Machine] = {}
+        self.machines: dict[str, Station] = {}
         """By address."""
         self.slow: list[Slowness] = []
         self._busy: dict[tuple[str, str], float] = {}
         """Until when a link of bounded bandwidth is taken up."""
 
-    def machine_at(self, host: str, seen_from: Machine) -> Machine | None:
+    def machine_at(self, host: str, seen_from: Station) -> Station | None:
         """Which machine has this address, from this one's point of view."""
         return seen_from if is_loopback(host) else self.machines.get(host)
 
-    def passage(self, source: Machine, target: Machine, protocol: Protocol, size: int) -> float | None:
+    def passage(self, source: Station, target: Station, protocol: Protocol, size: int) -> float | None:
         """How long one packet with so many bytes of content takes that is sent now; None if it gets lost."""
         if source.lost:
             return None
@@ -62,8 +59,8 @@ class Medium:
 
     def send(
         self,
-        source: Machine,
-        target: Machine,
+        source: Station,
+        target: Station,
         protocol: Protocol,
         land: Callable[[], object],
         *,
@@ -86,8 +83,8 @@ class Medium:
 
     def refuse(
         self,
-        source: Machine,
-        target: Machine,
+        source: Station,
+        target: Station,
         protocol: Protocol,
         size: int,
         refused: Callable[[Refusal], object],
@@ -107,11 +104,11 @@ class Medium:
         if back is not None:
             self.schedule.after(there + back, _land, source, lambda: refused(refusal))
 
-    def delivered(self, source: Machine, target: Machine, data: bytes) -> None:
+    def delivered(self, source: Station, target: Station, data: bytes) -> None:
         """A datagram or a part of a stream has arrived: it goes into the digest."""
         self.trace.packet(self.schedule.now, source.number, target.number, data)
 
-    def _queue(self, source: Machine, target: Machine, size: int, bandwidth: float | None) -> float:
+    def _queue(self, source: Station, target: Station, size: int, bandwidth: float | None) -> float:
         if bandwidth is None:
             return 0.0
         now, link = self.schedule.now, (source.name, target.name)
@@ -119,11 +116,6 @@ class Medium:
         return self._busy[link] - now
 
 
-def is_loopback(host: str) -> bool:
-    """Whether the address is that of each machine itself."""
-    return host.startswith("127.") or host == "::1"
-
-
-def _land(target: Machine, land: Callable[[], object]) -> None:
+def _land(target: Station, land: Callable[[], object]) -> None:
     if not target.lost:
         land()

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
 
 from swim.simulation.network import Protocol, Refusal
+from swim.testing.medium import Medium
+from swim.testing.station import Bell, Station
 from swim.types import Address
 
-if TYPE_CHECKING:
-    from swim.testing.kernel import Bell, Listener, Machine
+__all__ = ["Endpoint", "Listener"]
 
-__all__ = ["Endpoint"]
+_BACKLOG = 128
 
 _ROUNDING = 1e-6
 SEGMENT = 1_200
@@ -55,15 +56,13 @@ class _Flight:
 class Endpoint:
     """One end of a connection, in the kernel of its machine."""
 
-    def __init__(
-        self, machine: Machine, local: Address, peer: Address, readable: Bell, writable: Bell
-    ) -> None:
+    def __init__(self, machine: Station, medium: Medium, local: Address, peer: Address) -> None:
         self.machine = machine
         self.local = local
         self.peer = peer
-        self.readable = readable
+        self.readable = Bell(machine)
         """Rung when there is something to read, or an end."""
-        self.writable = writable
+        self.writable = Bell(machine)
         """Rung when there is room, the connection is made, or an end."""
         self.connected = False
         self.acknowledged = 0
@@ -73,8 +72,8 @@ class Endpoint:
         self.other: Endpoint | None = None
         self.dead = False
         """It is no connection any more."""
-        self._medium = machine.medium
-        self._schedule = machine.medium.schedule
+        self._medium = medium
+        self._schedule = medium.schedule
         self._error: int | None = None
         self._listener: Listener | None = None
         self._outgoing = bytearray()
@@ -366,3 +365,37 @@ class Endpoint:
                 not_before=self._last_landing,
                 refused=self._refused,
             )
+
+
+class Listener:
+    """A TCP socket that listens, and the connections that nobody has accepted yet."""
+
+    def __init__(self, machine: Station, address: Address) -> None:
+        self.address = address
+        self.acceptable = Bell(machine)
+        self._connections: deque[Endpoint] = deque()
+        self._closed = False
+
+    @property
+    def full(self) -> bool:
+        """No connection more fits into the queue."""
+        return len(self._connections) >= _BACKLOG
+
+    def put(self, endpoint: Endpoint) -> bool:
+        """A connection is made. False when nobody listens any more."""
+        if not self._closed:
+            self._connections.append(endpoint)
+            self.acceptable.ring()
+        return not self._closed
+
+    def take(self) -> list[Endpoint]:
+        """All that wait."""
+        taken = list(self._connections)
+        self._connections.clear()
+        return taken
+
+    def close(self) -> None:
+        self._closed = True
+        while self._connections:
+            self._connections.popleft().abort()
+        self.acceptable.ring()
