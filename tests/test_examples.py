@@ -53,6 +53,25 @@ def test_registry() -> None:
     assert "db-1 has died: what it was doing has to be done again" not in lines
 
 
+def test_locks() -> None:
+    lines = run("locks.py").stdout.splitlines()
+    charged = [line.rpartition(" ")[2] for line in lines if " charges " in line]
+    assert sorted(charged) == [f"invoice/{number}" for number in range(5)]
+    assert sorted(line for line in lines if line.startswith("job")) == [f"job {i} runs" for i in range(6)]
+    assert lines[-1] == "5 invoices, each charged once"
+
+
+def test_shards() -> None:
+    lines = [line.partition(": ") for line in run("shards.py").stdout.splitlines()]
+    spread = {what: sorted(ast.literal_eval(counts).values()) for what, _, counts in lines}
+    assert spread == {
+        "three nodes": [21, 21, 22],
+        "dan has come": [16, 16, 16, 16],
+        "bob has left": [21, 21, 22],
+        "ann has died": [32, 32],
+    }
+
+
 def test_cron() -> None:
     lines = run("cron.py").stdout.splitlines()
     death = next(number for number, line in enumerate(lines) if line.startswith("-- ann"))
@@ -87,6 +106,8 @@ def test_every_example_is_run() -> None:
         "cron.py",
         "fencing.py",
         "hello.py",
+        "locks.py",
         "registry.py",
+        "shards.py",
         "testing.py",
     ], "write a test for the new one"

@@ -63,7 +63,7 @@ class Process:
     origin: float
     boots: int = 0
     holder: Holder = field(default_factory=lambda: Holder(SESSION, 400))
-    grantor: Grantor = field(default_factory=lambda: Grantor(SESSION, 64))
+    grantor: Grantor = field(default_factory=lambda: Grantor(SESSION, 1_000))
     leader: int = -1
     term: int = -1
     """Its own, while it leads."""

@@ -17,12 +17,13 @@ from queue import SimpleQueue
 
 from tests.mutants.detection import DETECTION
 from tests.mutants.leadership import LEADERSHIP
+from tests.mutants.leases import LEASES
 from tests.mutants.mutant import AnchorLost, Mutant, Package
 
 __all__ = ["PACKAGES", "judge", "main", "sample", "tree"]
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = {"leadership": LEADERSHIP, "detection": DETECTION}
+PACKAGES = {"leadership": LEADERSHIP, "detection": DETECTION, "leases": LEASES}
 TIMEOUT_S = 300.0
 _PASSED, _FAILED = 0, 1
 

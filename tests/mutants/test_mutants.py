@@ -9,7 +9,7 @@ import pytest
 from tests.mutants.__main__ import PACKAGES, ROOT, judge, main, sample, tree
 from tests.mutants.mutant import AnchorLost, Mutant, Package
 
-SAMPLE = {"leadership": 5, "detection": 4}
+SAMPLE = {"leadership": 5, "detection": 4, "leases": 3}
 EVERY = [(name, mutant) for name, package in PACKAGES.items() for mutant in package.mutants]
 
 
