@@ -209,6 +209,21 @@ def test_a_directory_that_others_may_enter_is_not_used(runtime: Path) -> None:
         open_socket(path)
 
 
+def test_the_service_manager_is_told_when_the_agent_is_a_member_and_when_it_stops(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(PATIENCE)
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        agent = start("a", join="127.0.0.1:1")
+        agent.wait("bound")
+        other = start("b")
+        assert manager.recv(1_000) == b"READY=1\nSTATUS=b: a member", "the other one still looks for its seed"
+        assert terminate(other) == 0
+        assert manager.recv(1_000) == b"STOPPING=1"
+
+
 # --- scripts
 
 
