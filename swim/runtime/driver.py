@@ -86,8 +86,7 @@ class Driver:
         self._advertised = advertised
         connections = Connections(transport)
         self.inbox = Inbox(node.config.message_buffer, node.config.message_memory)
-        self.mail = Mail(node, self.inbox, random_bytes)
-        self.mail.carry = self._carry
+        self.mail = Mail(node, self.inbox, random_bytes, self._carry)
         self._intake = Intake(transport, node.knows)
         self._kept = KeptStreams(node, connections, self, self.mail)
         self._streams = Streams(transport, connections, self._kept, node.codec, node.config, networks, self)

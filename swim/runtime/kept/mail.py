@@ -34,10 +34,16 @@ _REACH_PATIENCE = 30.0
 class Mail:
     """What goes from one node to each of the others, and comes from them."""
 
-    def __init__(self, node: Node, inbox: Inbox, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        inbox: Inbox,
+        random_bytes: Callable[[int], bytes],
+        carry: Callable[[SendWindow], bool],
+    ) -> None:
+        """`carry`: see to it that a stream carries this; whether one does already."""
         self.random_bytes = random_bytes
-        self.carry: Callable[[SendWindow], bool] = lambda window: False
-        """See to it that a stream carries this; whether one does already."""
+        self._carry = carry
         self.calls = Calls(random_bytes)
         self.serving = Serving(node.name, inbox, self)
         self._node = node
@@ -99,7 +105,7 @@ class Mail:
         if not isinstance(to, str) and to.process != window.process:
             raise SendError(f"{to} is gone, and another process has its name", to)
         if not window.carried:
-            self.carry(window)
+            self._carry(window)
         return window
 
     def _new_window(self, to: Member | str, name: str) -> SendWindow:
@@ -148,7 +154,7 @@ class Mail:
         for name, window in list(self._windows.items()):
             if not window or name == self._node.name:
                 continue
-            if self.carry(window):
+            if self._carry(window):
                 window.used = now
             elif now - window.used > patience:
                 lost += self.lose(name, f"could not be reached for {patience:.0f} s")

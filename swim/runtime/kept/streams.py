@@ -68,7 +68,7 @@ class KeptStreams:
             self._tidy()
 
     def carry(self, window: SendWindow, nursery: trio.Nursery) -> bool:
-        """See `Mail.carry`."""
+        """See to it that a stream carries these messages; whether one does already."""
         member = self._node.member(window.member.name)
         if member is None:
             return False
