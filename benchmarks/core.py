@@ -172,7 +172,7 @@ def _own_ping(core: Node, now: float) -> Callable[[], None]:
     sender_id, boot, codec = pack_id(target.id), target.boot.encode(), core.codec
 
     def exchange() -> None:
-        seq = core._probing.probe(target, now).seq
+        seq = core._probes.probe(target, now).seq
         drain(core, now)
         ack = Ack(seq, sender_id=sender_id, boot=boot, wait_ms=4_000, bare=True)
         core.receive_datagram(codec.packet([codec.part(ack)]), target.address, now)

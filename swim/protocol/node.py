@@ -382,7 +382,7 @@ class Node(Parts):
         So that the death of their process is noticed when their kernel closes it. In a small cluster there
         is a stream between any two, also for packets where UDP is blocked.
         """
-        return self._streamed.to_keep(self._probing, now) if self.phase is Phase.MEMBER else ()
+        return self._streamed.to_keep(now) if self.phase is Phase.MEMBER else ()
 
     # --- views
 
@@ -455,20 +455,20 @@ class Node(Parts):
 
     def statistics(self, now: float) -> CoreStatistics:
         """What this node has done, and how it fares."""
-        probing, suspicion, table = self._probing, self._suspicion, self._table
-        trips = [subject.round_trip.mean for subject in probing.subjects.values()]
+        subjects, probes, table = self._subjects, self._probes, self._table
+        trips = [subject.round_trip.mean for subject in subjects.values()]
         known = [trip for trip in trips if trip is not None]
         return CoreStatistics(
             members=table.present_count,
             states=table.states(),
-            observed=len(probing.subjects),
-            phi=suspicion.highest_phi(now),
+            observed=len(subjects),
+            phi=self._suspicion.highest_phi(now),
             round_trip=median(known) if known else None,
-            loss=suspicion.usual_loss(),
-            stream_only=len(suspicion.stream_only()),
-            pings=probing.pings,
-            ping_reqs=probing.ping_reqs,
-            acks=probing.acks,
+            loss=subjects.usual_loss(),
+            stream_only=len(subjects.stream_only()),
+            pings=probes.pings,
+            ping_reqs=probes.ping_reqs,
+            acks=self._probing.acks,
             stalled=self.stalled,
         )
 

@@ -10,8 +10,10 @@ from swim.protocol.base.context import Context
 from swim.protocol.base.networks import Networks
 from swim.protocol.base.steps import Backlog
 from swim.protocol.detector.freshness import Freshness
+from swim.protocol.detector.probes import Probes
 from swim.protocol.detector.probing import Probing
 from swim.protocol.detector.streamed import Streamed
+from swim.protocol.detector.subjects import Subjects
 from swim.protocol.detector.suspicion import Suspicion
 from swim.protocol.detector.verdicts import Verdicts
 from swim.protocol.exchange.attempts import Attempts
@@ -30,6 +32,7 @@ from swim.protocol.leadership.post import Post
 from swim.protocol.leadership.rule import HolderLeads, Leadership
 from swim.protocol.leadership.tenure import Tenure
 from swim.protocol.leases.leases import Leases
+from swim.protocol.membership.asking import Asking
 from swim.protocol.membership.links import Links
 from swim.protocol.membership.naming import Naming
 from swim.protocol.membership.readmission import Readmission
@@ -43,13 +46,14 @@ __all__ = ["Parts"]
 
 
 class Parts:
-    """What `Node` consists of. Where two parts need each other, the earlier is given a way to the later."""
+    """What `Node` consists of, from the ground up: each part is given those that it needs.
 
-    _suspicion: Suspicion
-    _probing: Probing
-    _naming: Naming
+    Only the leadership, which all the others follow, is given ways to what comes later: to the reason why
+    there is no leader, and to a comparison of views.
+    """
+
+    _leadership: Leadership
     _tenure: Tenure | Lease
-    _holder: HolderLeads
 
     def __init__(
         self,
@@ -66,39 +70,63 @@ class Parts:
         self._outbox = context.outbox
         self._timers = context.timers
         self._networks = networks
-        self._dissemination = Dissemination(
-            context,
-            suspected=lambda name: self._suspicion.suspects(name),
-            loss=lambda: self._suspicion.usual_loss(),
-        )
+        self._subjects = subjects = Subjects(context.config)
+        self._streamed = Streamed(context, subjects)
+        self._dissemination = Dissemination(context, subjects.suspects, subjects.usual_loss)
         configuration = founding_configuration(voters, context.config.lease)
         self._myself = Myself(
             context, self._dissemination, address, tags, pinned_id, electable, configuration.tag
         )
         self._post = Post(context, self._myself)
         self._electorate = Electorate(context, self._myself, self._post, configuration)
-        self._links = Links(
-            context, self._myself, ask=lambda *question, **how: self._probing.ask(*question, **how)
-        )
-        self._readmission = Readmission(context, self._myself, self._links, lambda: self._leadership)
-        self._membership = Membership(
-            context,
-            self._myself,
-            self._dissemination,
-            networks,
-            self._readmission,
-            claimed=lambda record, now: self._naming.claimed(record, now),
-            ask=lambda *question, **how: self._probing.ask(*question, **how),
-            hears=lambda record: self._suspicion.hears(record),
-            patience=lambda: self._suspicion.patience(),
-        )
         self._build_leadership(voters)
-        self._broadcasts = Broadcasts(context, self._myself, self._dissemination)
+        self._build_membership()
         self._build_sync()
         self._build_detector()
-        self._build_entrances(voters)
+        self._build_entrances()
+
+    def _build_leadership(self, voters: Sequence[str]) -> None:
+        context, myself = self._context, self._myself
+        if voters:
+            self._leadership = holder = HolderLeads(
+                context, myself, self._electorate, why_none=lambda now: self._tenure.problem(now) or ""
+            )
+            self._tenure = Lease(context, myself, holder, self._electorate, self._post)
+        else:
+            self._leadership = Leadership(context, myself)
+            self._tenure = Tenure(
+                context,
+                myself,
+                self._leadership,
+                self._subjects,
+                self._subjects.suspects,
+                lambda record, now: self._sync.differs(record, now),
+                self._post,
+            )
+        self._changing = Changing(context, self._electorate, self._leadership)
+        self.leases = Leases(context, self._post, self._leadership, acting=self._acting, derived=not voters)
+
+    def _build_membership(self) -> None:
+        context, myself = self._context, self._myself
+        self._asking = Asking(context, myself)
+        self._calling = Calling(context)
+        self._naming = Naming(context, myself, self._calling, self._networks.permits, self._fail)
+        self._links = Links(context, myself, self._asking.ask)
+        self._readmission = Readmission(context, myself, self._links, self._leadership)
+        self._membership = Membership(
+            context,
+            myself,
+            self._dissemination,
+            self._networks,
+            self._readmission,
+            self._naming.claimed,
+            self._asking.ask,
+            self._streamed.hears,
+            self._subjects.patience,
+        )
 
     def _build_sync(self) -> None:
+        self._broadcasts = Broadcasts(self._context, self._myself, self._dissemination)
         self._backlog = Backlog(self._context)
         self._sync = Sync(
             self._context,
@@ -109,63 +137,39 @@ class Parts:
             self._broadcasts,
             self._backlog,
         )
-
-    def _build_leadership(self, voters: Sequence[str]) -> None:
-        if not voters:
-            self._leadership = Leadership(self._context, self._myself)
-            return
-        self._leadership = self._holder = HolderLeads(
-            self._context,
-            self._myself,
-            acts=lambda: self._tenure.term is not None,
-            why_none=lambda now: self._tenure.problem(now) or "",
-            length=lambda: self._electorate.configuration.length,
+        self._attempts = Attempts(self._table)
+        self._search = Search(self._context, self._membership, self._sync, self._attempts, self._asking.ask)
+        self._reunion = Reunion(
+            self._context, self._myself, self._sync, self._calling, self._attempts, self._asking.ask
         )
 
     def _build_detector(self) -> None:
-        self._streamed = Streamed(self._context)
-        self._freshness = Freshness(self._context, self._myself)
-        self._verdicts = Verdicts(self._context, self._myself, self._membership, self._freshness)
+        context, myself, subjects = self._context, self._myself, self._subjects
+        self._freshness = Freshness(context, myself)
+        self._probes = Probes(context, myself, self._dissemination, self._freshness, self._sync.view)
+        self._verdicts = Verdicts(context, myself, self._membership, self._freshness, subjects)
         self._suspicion = Suspicion(
-            self._context, self._links, self._membership, self._verdicts, self._streamed
+            context, self._links, self._membership, self._verdicts, self._streamed, subjects, self._probes
         )
-        self._probing = self._suspicion.probing = Probing(
-            self._context,
-            self._myself,
+        self._probing = Probing(
+            context,
+            myself,
             self._dissemination,
             self._links,
-            self._freshness,
-            view_at_rest=self._sync.view,
-            asked=self._suspicion.asked,
-            answered=self._suspicion.answered,
-            taken_up=self._suspicion.taken_up,
-            dismissed=self._suspicion.dismissed,
-            overlooked=lambda name, now: self._search.overlooked(name, now),
+            self._asking,
+            subjects,
+            self._probes,
+            self._suspicion,
+            self._search.overlooked,
         )
-        self._verdicts.watch = self._probing.subjects.get
-        self._attempts = Attempts(self._table)
-        self._search = Search(self._context, self._membership, self._sync, self._attempts, self._probing.ask)
 
-    def _build_entrances(self, voters: Sequence[str]) -> None:
-        context, myself, leads = self._context, self._myself, self._leadership
-        if voters:
-            self._tenure = Lease(context, myself, self._holder, self._electorate, self._post)
-        else:
-            self._tenure = Tenure(
-                context,
-                myself,
-                leads,
-                self._probing.subjects,
-                self._suspicion.suspects,
-                self._sync.differs,
-                self._post,
-            )
-        self.leases = Leases(context, self._post, leads, acting=self._acting, derived=not voters)
+    def _build_entrances(self) -> None:
         self._reception = Reception(
-            context,
+            self._context,
             self._myself,
             self._links,
             self._membership,
+            self._asking.ask,
             self._probing,
             self._suspicion,
             self._verdicts,
@@ -176,18 +180,14 @@ class Parts:
             self._freshness,
             self._streamed,
         )
-        self._calling = Calling(context)
-        self._reunion = Reunion(context, myself, self._sync, self._calling, self._attempts, self._probing.ask)
-        self._changing = Changing(context, self._electorate, leads)
-        self._naming = Naming(context, myself, self._calling, self._membership.permits, self._fail)
         self._joining = Joining(
-            context,
+            self._context,
             self._myself,
             self._sync,
             self._leadership,
             self._electorate,
             self._naming,
-            reaches=lambda address: self._networks.reaches(address),
+            self._networks,
             founded=self._broadcasts.found,
             joined=self._joined,
             failed=self._fail,

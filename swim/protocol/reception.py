@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from swim.protocol.base.context import Context, Part
+from swim.protocol.base.context import Ask, Context, Part
 from swim.protocol.detector.freshness import Freshness
 from swim.protocol.detector.probing import Probing
 from swim.protocol.detector.streamed import Streamed
@@ -54,6 +54,7 @@ class Reception(Part):
         myself: Myself,
         links: Links,
         membership: Membership,
+        ask: Ask,
         probing: Probing,
         suspicion: Suspicion,
         verdicts: Verdicts,
@@ -79,7 +80,7 @@ class Reception(Part):
         self._broadcasts = broadcasts
         self._freshness = freshness
         self._streamed = streamed
-        self._strangers = Strangers(context, membership, probing, believed=self._gossip)
+        self._strangers = Strangers(context, membership, ask, believed=self._gossip)
         self._aliases: dict[Address, str] = {}
 
     def receive(

@@ -74,7 +74,7 @@ _SUSPICION = mutants(
     ),
     (
         "nobody else is asked to ping a silent one",
-        "            probes += [self.probing.probe_through(record, helper, now) for helper in self._helpers(name)]\n",
+        "            probes += [self._probes.probe_through(record, helper, now) for helper in self._helpers(name)]\n",
         "",
     ),
     (
@@ -267,7 +267,7 @@ _LOSS = mutants(
 _PROBING = mutants(
     "detector/probing",
     (*_NOTICE, *_PROBING_TESTS),
-    ("an ack counts twice", "                del self._flights[ack.seq]\n", "                pass\n"),
+    ("an ack counts twice", "                self._probes.forget([probe])\n", "                pass\n"),
     (
         "the last breath of a process counts",
         "if subject.ended is not None and probe.sent <= subject.ended:",
@@ -289,10 +289,15 @@ _PROBING = mutants(
         "wait_ms=0 if sender is None else self._wait_ms(sender.name, now),",
         "wait_ms=0,",
     ),
+)
+
+_PROBES = mutants(
+    "detector/probes",
+    _PROBING_TESTS,
     (
         "numbers of pings can be guessed",
-        "seq = self._rng.getrandbits(32)\n            if seq not in self._flights",
-        "seq = len(self._flights) + self.pings\n            if seq not in self._flights",
+        "seq = self._rng.getrandbits(32)",
+        "seq = len(self._flights) + self.pings",
     ),
 )
 
@@ -304,5 +309,5 @@ DETECTION = Package(
         "tests/protocol/membership/test_links.py",
         "tests/protocol/membership/test_updates.py",
     ),
-    (*_SUSPICION, *_WATCH, *_STATES, *_VERDICTS, *_FRESHNESS, *_ACCRUAL, *_LOSS, *_PROBING),
+    (*_SUSPICION, *_WATCH, *_STATES, *_VERDICTS, *_FRESHNESS, *_ACCRUAL, *_LOSS, *_PROBING, *_PROBES),
 )

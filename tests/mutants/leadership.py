@@ -396,7 +396,7 @@ _DERIVED = mutants(
     ),
     (
         "a holder that is asked to step back by some does",
-        "        if not self._acts():\n            super().step_back(now)",
+        "        if not self._myself.shows_token:\n            super().step_back(now)",
         "        super().step_back(now)",
     ),
 )

@@ -27,6 +27,10 @@ class Networks:
         self._networks = [_network(text) for text in networks]
         self._known: dict[str, bool] = {}
 
+    def permits(self, address: Address) -> bool:
+        """Can a member be there?"""
+        return address.port != 0 and self.permit(address.host)
+
     def permit(self, host: str) -> bool:
         known = self._known.get(host)
         if known is None:

@@ -7,35 +7,34 @@ apart, whatever the phases they started with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.loss import LossEstimate
 from swim.protocol.base.outbox import Way
-from swim.protocol.detector.freshness import Freshness
+from swim.protocol.detector.probes import Probes
 from swim.protocol.detector.states import Evidence
+from swim.protocol.detector.subjects import Subjects
+from swim.protocol.detector.suspicion import Suspicion
 from swim.protocol.detector.watch import Probe, Watch
 from swim.protocol.gossip.dissemination import Dissemination
 from swim.protocol.gossip.myself import Myself
+from swim.protocol.membership.asking import Asking
 from swim.protocol.membership.links import Links
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import Record
 from swim.types import Address
-from swim.wire import pack_host, unpack_address
+from swim.wire import unpack_address
 from swim.wire.messages import Ack, Nack, Ping, PingReq
 
 __all__ = ["Probing"]
 
 _NACK_AFTER = 0.5
 _RELAYS_MAX = 1_024
-_ASKED_MAX = 256
 _LOSSY_MAX = 64
 _WAIT_MIN, _WAIT_MAX = 0.25, 1.75  # of the period: a subject cannot shake its observers off
-
-Answered = Callable[[Ack, float], None]
-Silent = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class _Relay:
 
 
 class Probing(Part):
-    """Sends the probes and reads the answers; what silence means is decided by `Suspicion`."""
+    """The regular pings, and all answers; what silence means is decided by `Suspicion`."""
 
     def __init__(
         self,
@@ -55,32 +54,24 @@ class Probing(Part):
         myself: Myself,
         dissemination: Dissemination,
         links: Links,
-        freshness: Freshness,
-        *,
-        view_at_rest: Callable[[float], bytes],
-        asked: Callable[[str, float], None],
-        answered: Callable[[str, Probe, Ack, float], None],
-        taken_up: Callable[[str, Watch, float], None],
-        dismissed: Callable[[str, Watch, float], None],
+        asking: Asking,
+        subjects: Subjects,
+        probes: Probes,
+        suspicion: Suspicion,
         overlooked: Callable[[str, float], None],
     ) -> None:
-        """`asked`, `answered`: a regular ping went out; an ack came. `dismissed`: others observe it now."""
+        """`overlooked`: a subject has no turn for this node."""
         super().__init__(context)
-        self.subjects: dict[str, Watch] = {}
-        self.pings = self.ping_reqs = self.acks = 0
+        self.subjects = subjects
+        self.acks = 0
         self._myself = myself
         self._dissemination = dissemination
         self._links = links
-        self._freshness = freshness
-        self._view_at_rest = view_at_rest
-        self._asked_it = asked
-        self._answered = answered
+        self._asking = asking
+        self._probes = probes
+        self._suspicion = suspicion
         self._overlooked = overlooked
-        self._taken_up = taken_up
-        self._dismissed = dismissed
-        self._flights: dict[int, tuple[str, Probe]] = {}
         self._relays: dict[int, _Relay] = {}
-        self._asked: dict[int, tuple[Answered, Silent]] = {}
         self._rings_version = -1
         self._lossy: dict[str, LossEstimate] = {}
 
@@ -105,23 +96,18 @@ class Probing(Part):
                 subject.loss = self._lossy.pop(name, subject.loss)
                 first = now + self._rng.random() * self._config.probe_interval
                 self._timers.set(("ping", name), first, partial(self.ping, name))
-                self._taken_up(name, subject, now)
+                self._suspicion.taken_up(name, subject, now)
 
     def _let_go(self, name: str, now: float) -> None:
         subject = self.subjects.pop(name)
         self._timers.cancel(("ping", name))
-        self.forget(subject.pinged)
-        self._dismissed(name, subject, now)
+        self._probes.forget(subject.pinged)
+        self._suspicion.dismissed(name, subject, now)
         if subject.loss.remarkable(0.0):
             # Removed for its losses: when it comes back as bad as it went, that is known at once.
             self._lossy[name] = subject.loss
             if len(self._lossy) > _LOSSY_MAX:
                 del self._lossy[next(iter(self._lossy))]
-
-    def observed_for(self, seconds: float, now: float) -> list[Record]:
-        """The subjects that have been this node's for so long."""
-        names = [name for name, subject in self.subjects.items() if now - subject.since >= seconds]
-        return [record for record in map(self._table.get, names) if record is not None]
 
     def _period(self, record: Record) -> float:
         """Between two pings of this node to one subject.
@@ -132,10 +118,6 @@ class Probing(Part):
         own = len(self._table.rings.observers(record.name)) if record.own else len(self.subjects)
         return self._config.probe_interval * max(1, own)
 
-    def timeout(self, name: str) -> float:
-        """Seconds in which an ack of this subject can be expected."""
-        return self.subjects[name].round_trip.timeout(self._config.rtt_min, self._config.rtt_max)
-
     # --- asking
 
     def ping(self, name: str, now: float) -> None:
@@ -145,85 +127,10 @@ class Probing(Part):
             return
         self._timers.set(("ping", name), now + self._period(record), partial(self.ping, name))
         if subject.learn(Evidence.PINGED, self._attention(now)):
-            self.forget(subject.pinged)
+            self._probes.forget(subject.pinged)
             ways: tuple[Way, ...] = ("udp", "stream") if subject.stream_only else ("udp",)
-            subject.pinged = [self.probe(record, now, way) for way in ways]
-            self._asked_it(name, now)
-
-    def probe(self, record: Record, now: float, way: Way = "udp") -> Probe:
-        """One direct ping."""
-        probe = self._fly(record.name, now, way)
-        self._dissemination.send(record.address, self._make_ping(probe.seq, record, now), way)
-        return probe
-
-    def probe_through(self, record: Record, helper: Record, now: float) -> Probe:
-        """One ping-req."""
-        probe = self._fly(record.name, now, "helper")
-        target, port = pack_host(record.address.host), record.address.port
-        self._dissemination.send(helper.address, PingReq(probe.seq, record.name, target, port))
-        return probe
-
-    def forget(self, probes: Iterable[Probe]) -> None:
-        """Answers to these will not be waited for any more."""
-        for probe in probes:
-            self._flights.pop(probe.seq, None)
-
-    def ask(
-        self,
-        name: str,
-        address: Address,
-        now: float,
-        answered: Answered,
-        silent: Silent,
-        *,
-        tries: int = 1,
-        within: float | None = None,
-    ) -> bool:
-        """Ping an address that need not be a member's; one of the two is called `within` seconds (`rtt_max`).
-
-        False (and neither is called) when too many are being asked already.
-        """
-        if len(self._asked) >= _ASKED_MAX:
-            self._outbox.drop("asked-max")
-            return False
-        seq = self._next_seq()
-        self._asked[seq] = (answered, silent)
-        # A stranger is answered with no more than it sent: naming ourselves leaves room for the answer.
-        sender = pack_id(self._myself.id) or bytes(16)
-        ping = Ping(seq, name, source_node=self._name, sender_id=sender)
-        interval = (within or self._config.rtt_max) / tries
-
-        def again(left: int, at: float) -> None:
-            if left == 0:
-                self._asked.pop(seq)[1](at)
-                return
-            self._outbox.send(address, ping)
-            self._timers.set(("asked", seq), at + interval, partial(again, left - 1))
-
-        again(tries, now)
-        return True
-
-    def _fly(self, name: str, now: float, way: Way) -> Probe:
-        probe = Probe(self._next_seq(), self._attention(now), way)
-        self._flights[probe.seq] = (name, probe)
-        if way == "helper":
-            self.ping_reqs += 1
-        else:
-            self.pings += 1
-        return probe
-
-    def _next_seq(self) -> int:
-        """A random number, so that an ack can only be forged by those who have seen the ping."""
-        while True:
-            seq = self._rng.getrandbits(32)
-            if seq not in self._flights and seq not in self._relays and seq not in self._asked:
-                return seq
-
-    def _make_ping(self, seq: int, record: Record, now: float) -> Ping:
-        if not record.own or self._myself.id is None:
-            return Ping(seq, record.name)
-        count, view = self._freshness.next_count(), self._view_at_rest(now)
-        return Ping(seq, record.name, sender_id=pack_id(self._myself.id), view=view, count=count)
+            subject.pinged = [self._probes.probe(record, now, way) for way in ways]
+            self._suspicion.asked(name, now)
 
     # --- answering
 
@@ -284,9 +191,9 @@ class Probing(Part):
         if len(self._relays) >= _RELAYS_MAX:
             self._outbox.drop("relays-max")
             return
-        seq = self._next_seq()
+        seq = self._probes.next_seq()
         self._relays[seq] = _Relay(requester, request.seq)
-        self._outbox.send(target.address, self._make_ping(seq, target, now))
+        self._outbox.send(target.address, self._probes.make_ping(seq, target, now))
         self._timers.set(("relay", seq), now + _NACK_AFTER, lambda at: self._give_up(seq, request.nack))
 
     def _give_up(self, seq: int, nack: bool) -> None:
@@ -296,31 +203,27 @@ class Probing(Part):
 
     def receive_nack(self, nack: Nack, now: float) -> str | None:
         """Another process has the address that was pinged. Returns the subject that was expected, if any."""
-        if (asked := self._asked.pop(nack.seq, None)) is not None:
-            self._timers.cancel(("asked", nack.seq))
-            asked[1](now)
-        name, probe = self._flights.get(nack.seq, (None, None))
-        return None if probe is None or probe.way == "helper" else name
+        self._asking.receive_nack(nack.seq, now)
+        flight = self._probes.of(nack.seq)
+        return None if flight is None or flight[1].way == "helper" else flight[0]
 
     def receive_ack(self, ack: Ack, now: float, *, streamed: bool = False) -> str | None:
         """Returns the name of the member whose own answer to a direct ping this is."""
-        if ack.seq in self._flights:
-            name, probe = self._flights[ack.seq]
+        if (flight := self._probes.of(ack.seq)) is not None:
+            name, probe = flight
             if streamed and probe.way == "udp":
-                probe = replace(
-                    probe, way="stream"
-                )  # which does not show that UDP works: that ack may yet come
+                # Which does not show that UDP works: that ack may yet come.
+                probe = replace(probe, way="stream")
             else:
-                del self._flights[ack.seq]
+                self._probes.forget([probe])
             self.acks += 1
             self._landed(name, probe, ack, now)
             return None if probe.way == "helper" else name
         if (relay := self._relays.pop(ack.seq, None)) is not None:
             self._timers.cancel(("relay", ack.seq))
             self._outbox.send(relay.requester, replace(ack, seq=relay.seq, payload=None, wait_ms=0))
-        elif (asked := self._asked.pop(ack.seq, None)) is not None:
-            self._timers.cancel(("asked", ack.seq))
-            asked[0](ack, now)
+        else:
+            self._asking.receive_ack(ack, now)
         return None
 
     def _landed(self, name: str, probe: Probe, ack: Ack, now: float) -> None:
@@ -335,7 +238,7 @@ class Probing(Part):
             self._table.meet(name)
             subject.round_trip.add(max(0.0, self._attention(now) - probe.sent))
             self._follow_turn(name, ack.wait_ms / 1000, now)
-        self._answered(name, probe, ack, now)
+        self._suspicion.answered(name, probe, ack, now)
         if ack.boot and not ack.wait_ms and probe.way != "helper":
             self._overlooked(name, now)
 

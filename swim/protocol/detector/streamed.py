@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from swim.protocol.base.context import Context, Part
-from swim.protocol.detector.probing import Probing
+from swim.protocol.detector.subjects import Subjects
 from swim.protocol.view.table import Record
 from swim.types import Address
 from swim.wire.messages import Message, Nack, Ping
@@ -28,8 +28,9 @@ _MOST = 0.5
 class Streamed(Part):
     """To which addresses, and until when."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, subjects: Subjects) -> None:
         super().__init__(context)
+        self._subjects = subjects
         self.everyone = False
         """UDP does not seem to work at all for this node: see `weigh`."""
         self._silent: dict[Address, str] = {}
@@ -42,6 +43,16 @@ class Streamed(Part):
     def keep_to_all(self) -> bool:
         """The members are so few that each keeps streams with all, and not only with those it observes."""
         return self._table.present_count <= _FEW
+
+    def hears(self, record: Record) -> bool:
+        """Has the member answered this node, which knows of nothing against it?
+
+        In a small cluster all keep streams with all, and would know if its had ended.
+        """
+        watch, ended = self._subjects.get(record.name), self._subjects.ended.get(record.name, ("",))
+        if ended[0] == record.boot or (watch is not None and watch.doubtful):
+            return False
+        return self._table.met(record) or self.keep_to_all
 
     def covers(self, address: Address) -> bool:
         """Does what is sent there go over the stream, too?"""
@@ -65,13 +76,14 @@ class Streamed(Part):
         if self.everyone:
             self._timers.set("say-again", now + _ANSWER_S / 2, self._say_again)
 
-    def to_keep(self, probing: Probing, now: float) -> tuple[Address, ...]:
+    def to_keep(self, now: float) -> tuple[Address, ...]:
         """See `Node.streams_to_keep`."""
         for address, name in list(self._silent.items()):
             record = self._table.get(name)
             if record is None or record.address != address:
                 del self._silent[address]  # the member has moved, or was started again elsewhere
-        records = probing.observed_for(_STABLE_S, now)
+        observed = map(self._table.get, self._subjects.observed_for(_STABLE_S, now))
+        records = [record for record in observed if record is not None]
         if self.keep_to_all:
             records += [record for record in self._table.present() if self._keeps_to(record, now)]
         addresses = [record.address for record in records if record.own]
@@ -83,9 +95,10 @@ class Streamed(Part):
             return False
         return self._name not in self._table.rings.subjects(record.name)
 
-    def weigh(self, silent: int, observed: int, now: float) -> None:
-        """So many of those that are observed answer over the stream only."""
-        before, self.everyone = self.everyone, silent > _MOST * observed
+    def weigh(self, now: float) -> None:
+        """Does UDP work for this node at all, or do most of its subjects answer over the stream only?"""
+        silent = len(self._subjects.stream_only())
+        before, self.everyone = self.everyone, silent > _MOST * len(self._subjects)
         if self.everyone and not before:
             self._say_again(now)
 

@@ -23,12 +23,12 @@ import math
 from statistics import median
 
 from swim.protocol.base.context import Context, Part
-from swim.protocol.base.loss import LossEstimate
 from swim.protocol.detector.accrual import PHI_DEAD, PHI_SUSPECT, phi
 from swim.protocol.detector.explaining import KERNEL_FRESH_S, explain
-from swim.protocol.detector.probing import Probing
+from swim.protocol.detector.probes import Probes
 from swim.protocol.detector.states import Evidence, State
 from swim.protocol.detector.streamed import Streamed
+from swim.protocol.detector.subjects import Subjects
 from swim.protocol.detector.verdicts import Verdicts
 from swim.protocol.detector.watch import Case, Probe, Watch
 from swim.protocol.membership.links import Links
@@ -53,67 +53,48 @@ class Suspicion(Part):
     """This node's own judgement of its subjects."""
 
     def __init__(
-        self, context: Context, links: Links, membership: Membership, verdicts: Verdicts, streamed: Streamed
+        self,
+        context: Context,
+        links: Links,
+        membership: Membership,
+        verdicts: Verdicts,
+        streamed: Streamed,
+        subjects: Subjects,
+        probes: Probes,
     ) -> None:
         super().__init__(context)
-        self.probing: Probing  # set by Node: each of the two needs the other
         self._links = links
         self._membership = membership
         self._verdicts = verdicts
         self._streamed = streamed
+        self._subjects = subjects
+        self._probes = probes
         self._lately_long = -math.inf
-        self._ended: dict[str, tuple[str, float]] = {}
-        """Members that this node does not observe, whose streams ended lately: which process, and when."""
 
     # --- what others may ask
 
-    def suspects(self, name: str) -> bool:
-        watch = self.probing.subjects.get(name)
-        return watch is not None and watch.suspected
-
-    def hears(self, record: Record) -> bool:
-        """Has the member answered this node, which knows of nothing against it?
-
-        In a small cluster all keep streams with all, and would know if its had ended.
-        """
-        watch, ended = self.probing.subjects.get(record.name), self._ended.get(record.name, ("",))
-        if ended[0] == record.boot or (watch is not None and watch.doubtful):
-            return False
-        return self._table.met(record) or self._streamed.keep_to_all
-
-    def stream_only(self) -> list[str]:
-        """Those that answer over their streams and not by UDP."""
-        return [name for name, watch in self.probing.subjects.items() if watch.stream_only]
-
     def highest_phi(self, now: float) -> float:
         """Of all members that this node observes."""
-        return max(
-            (self._phi(name, watch, now) for name, watch in self.probing.subjects.items()), default=0.0
-        )
+        return max((self._phi(name, watch, now) for name, watch in self._subjects.items()), default=0.0)
 
     def explain(self, record: Record, now: float) -> Explanation:
         """All that this node knows of a member's health."""
-        watch = self.probing.subjects.get(record.name)
+        watch = self._subjects.get(record.name)
         level = 0.0 if watch is None else self._phi(record.name, watch, now)
         return explain(self._table, record, watch, level, self._attention(now))
 
-    def usual_loss(self, without: str = "") -> float:
-        """The share of probes that this node's other subjects do not answer."""
-        others = [watch.loss.share for name, watch in self.probing.subjects.items() if name != without]
-        return median(others) if others else LossEstimate().share
-
     def _others_loss(self, name: str) -> float:
-        """As `usual_loss`, but not smoothed, which lags behind while the probes are few.
+        """As `Subjects.usual_loss`, but not smoothed, which lags behind while the probes are few.
 
         Else bursts of loss that all members have would seem, in a young cluster, to be one member's fault.
         """
-        others = [watch.loss.measured for other, watch in self.probing.subjects.items() if other != name]
+        others = [watch.loss.measured for other, watch in self._subjects.items() if other != name]
         known = [share for share in others if share is not None]
         return median(known) if known else 0.0
 
     def taken_up(self, name: str, watch: Watch, now: float) -> None:
         """This node observes it from now on; it may have heard already that a stream of it has ended."""
-        boot, when = self._ended.pop(name, (None, -math.inf))
+        boot, when = self._subjects.ended.pop(name, (None, -math.inf))
         if boot == watch.boot and self._attention(now) - when < _LATELY_S:
             watch.ended = when
             self._timers.set(("case", name), now, lambda at: self._look_at(name, Evidence.STREAM_ENDED, at))
@@ -125,17 +106,19 @@ class Suspicion(Part):
         if record is not None:
             self._streamed.end(record.address)
         if watch.stream_only:
-            self._weigh_udp(now)
+            self._streamed.weigh(now)
 
     # --- evidence of life
 
     def asked(self, name: str, now: float) -> None:
         """A regular ping went out."""
-        self._timers.set(("case", name), now + self.probing.timeout(name), lambda at: self._overdue(name, at))
+        self._timers.set(
+            ("case", name), now + self._subjects.timeout(name), lambda at: self._overdue(name, at)
+        )
 
     def answered(self, name: str, probe: Probe, ack: Ack, now: float) -> None:
         """An ack, and only an ack, closes a case: a deaf member goes on sending."""
-        record, watch = self._table.get(name), self.probing.subjects[name]
+        record, watch = self._table.get(name), self._subjects[name]
         if record is None:
             return
         if ack.boot and record.own and ack.boot.decode("ascii", "replace") != record.boot:
@@ -158,7 +141,7 @@ class Suspicion(Part):
         streamed = watch.stream_only
         watch.learn(Evidence.ACKED, self._attention(now))
         if streamed:
-            self._weigh_udp(now)
+            self._streamed.weigh(now)
         if case is None:
             self._links.pinged(now, answered=True)
         else:
@@ -193,18 +176,14 @@ class Suspicion(Part):
         if watch.learn(Evidence.UDP_SILENT, self._attention(now)):
             self._close(record.name, watch)
             self._streamed.begin(record)
-            self._weigh_udp(now)
+            self._streamed.weigh(now)
             text = f"{record.name} ({record.address}) answers over TCP, but not by UDP: is it blocked?"
             self._outbox.warn("stream-only", record.name, text, now)
-
-    def _weigh_udp(self, now: float) -> None:
-        """Does UDP work for this node at all?"""
-        self._streamed.weigh(len(self.stream_only()), len(self.probing.subjects), now)
 
     def _overdue_by_udp(self, name: str, watch: Watch, now: float) -> int:
         if watch.case is None:
             return 0
-        overdue = self._attention(now) - self.probing.timeout(name)
+        overdue = self._attention(now) - self._subjects.timeout(name)
         return sum(probe.way == "udp" and probe.sent < overdue for probe in watch.case.probes)
 
     def _reply(self, case: Case, kind: OpinionKind) -> None:
@@ -220,7 +199,7 @@ class Suspicion(Part):
         """
         if case.alive > -math.inf:
             return
-        overdue = self._attention(now) - self.probing.timeout(record.name)
+        overdue = self._attention(now) - self._subjects.timeout(record.name)
         lost = sum(
             probe.way == "udp" and probe.seq != answered.seq and probe.sent < overdue for probe in case.probes
         )
@@ -235,7 +214,7 @@ class Suspicion(Part):
 
     def kernel_answered(self, name: str, now: float) -> None:
         """The member's kernel took something from us: if the process is silent, it is paused."""
-        watch = self.probing.subjects.get(name)
+        watch = self._subjects.get(name)
         if watch is not None:
             watch.kernel_known = True
             watch.learn(Evidence.KERNEL_ANSWERED, self._attention(now))
@@ -246,7 +225,7 @@ class Suspicion(Part):
 
     def refused(self, name: str, now: float) -> None:
         """What was sent to it was refused: by the kernel of its host, or by a firewall."""
-        watch = self.probing.subjects.get(name)
+        watch = self._subjects.get(name)
         if watch is None:
             return
         proven, watch.refused = watch.proven, self._attention(now)
@@ -269,11 +248,11 @@ class Suspicion(Part):
         A node that does not observe it only remembers that: it may have to observe it soon, when all that do
         have died as well.
         """
-        watch, record = self.probing.subjects.get(name), self._table.get(name)
+        watch, record = self._subjects.get(name), self._table.get(name)
         if watch is None and record is not None and record.boot is not None:
-            if len(self._ended) >= _ENDED_MAX:
-                del self._ended[next(iter(self._ended))]
-            self._ended[name] = record.boot, self._attention(now)
+            if len(self._subjects.ended) >= _ENDED_MAX:
+                del self._subjects.ended[next(iter(self._subjects.ended))]
+            self._subjects.ended[name] = record.boot, self._attention(now)
         elif watch is not None and watch.ended is None:
             watch.ended = self._attention(now)
             self._look_at(name, Evidence.STREAM_ENDED, now)
@@ -284,12 +263,12 @@ class Suspicion(Part):
         self._look_at(name, Evidence.OVERDUE, now)
 
     def _look_at(self, name: str, evidence: Evidence, now: float) -> None:
-        self._open(self.probing.subjects[name], evidence, now)
+        self._open(self._subjects[name], evidence, now)
         self._step(name, now)
 
     def hint(self, accuser: str, hint: Opinion, now: float) -> None:
         """Another observer hears nothing from it: look, and count the silence from when that began."""
-        watch = self.probing.subjects.get(hint.node)
+        watch = self._subjects.get(hint.node)
         if watch is None:
             return
         fresh = watch.case is None
@@ -301,7 +280,7 @@ class Suspicion(Part):
 
     def polled(self, asker: str, poll: Opinion, now: float) -> None:
         """Another observer wants to declare it dead: agree, veto, or look and answer then."""
-        watch = self.probing.subjects.get(poll.node)
+        watch = self._subjects.get(poll.node)
         if watch is None:
             return
         recently = self._attention(now) - watch.heard < self._config.silence_tolerance / 2
@@ -343,7 +322,7 @@ class Suspicion(Part):
     # --- judgement
 
     def _step(self, name: str, now: float) -> None:
-        record, watch = self._table.get(name), self.probing.subjects.get(name)
+        record, watch = self._table.get(name), self._subjects.get(name)
         if watch is None or (case := watch.case) is None:
             return
         if record is None or not record.present:
@@ -364,7 +343,7 @@ class Suspicion(Part):
                 now,
                 silence=case.silence(self._attention(now)),
                 answering=self._answering,
-                patience=self.patience(),
+                patience=self._subjects.patience(),
                 desperate=self._long(case, now),
                 sound=self._links.sound(now),
             )
@@ -382,14 +361,8 @@ class Suspicion(Part):
 
     def _answering(self, name: str) -> bool:
         """Can an observer be expected to answer, by all that is known here?"""
-        watch = self.probing.subjects.get(name)
+        watch = self._subjects.get(name)
         return watch is None or watch.case is None
-
-    def patience(self) -> float:
-        """How long an answer of those that answer may take."""
-        subjects = self.probing.subjects
-        answering = [name for name, watch in subjects.items() if watch.case is None]
-        return max(map(self.probing.timeout, answering or subjects), default=self._config.rtt_min)
 
     def _convinced(self, name: str, watch: Watch, now: float) -> bool:
         """Would this observer declare it dead?"""
@@ -401,10 +374,10 @@ class Suspicion(Part):
 
     def _mute(self) -> bool:
         """When most of its subjects are silent, it is the observer that has the problem."""
-        return len(self.probing.subjects) >= _MUTE_SUBJECTS and self._most_silent()
+        return len(self._subjects) >= _MUTE_SUBJECTS and self._most_silent()
 
     def _most_silent(self) -> bool:
-        subjects = self.probing.subjects.values()
+        subjects = self._subjects.values()
         return sum(watch.suspected for watch in subjects) > _MUTE_SHARE * len(subjects)
 
     def _long(self, case: Case, now: float) -> bool:
@@ -420,17 +393,17 @@ class Suspicion(Part):
 
     def _probe_again(self, record: Record, watch: Watch, case: Case, now: float) -> None:
         name, attention = record.name, self._attention(now)
-        probes = [self.probing.probe(record, now)]
+        probes = [self._probes.probe(record, now)]
         if case.round:  # most losses are single ones
-            probes += [self.probing.probe_through(record, helper, now) for helper in self._helpers(name)]
+            probes += [self._probes.probe_through(record, helper, now) for helper in self._helpers(name)]
             self._streamed.begin(record)
             if record.own:
                 self._outbox.kernel_probes[record.address] = None
         if self._streamed.covers(record.address):
-            probes.append(self.probing.probe(record, now, "stream"))
-        self.probing.forget(case.add(probes))
+            probes.append(self._probes.probe(record, now, "stream"))
+        self._probes.forget(case.add(probes))
         longest = _MUTE_ROUND_S if self._mute() else self._config.round_max
-        wait = min(longest, self.probing.timeout(name) * _ROUND_GROWTH**case.round)
+        wait = min(longest, self._subjects.timeout(name) * _ROUND_GROWTH**case.round)
         case.round = min(case.round + 1, 32)
         left = self._tolerance(watch, case, now) - case.silence(attention)
         if 0 < left < wait:
@@ -443,7 +416,7 @@ class Suspicion(Part):
         def useful(other: str) -> bool:
             record = self._table.get(other)
             known = record is not None and record.own
-            return known and other not in (name, self._name) and not self.suspects(other)
+            return known and other not in (name, self._name) and not self._subjects.suspects(other)
 
         names = self._table.rings.pick(self._rng, self._config.indirect_probes, useful)
         return [record for record in map(self._table.get, names) if record is not None]
@@ -455,14 +428,14 @@ class Suspicion(Part):
         return self._config.silence_tolerance * (1.0 if watch.kernel_known else _UNTRIAGED)
 
     def _direct_loss(self, name: str, watch: Watch) -> float:
-        return max(self.usual_loss(name), watch.loss.share)
+        return max(self._subjects.usual_loss(name), watch.loss.share)
 
     def _phi(self, name: str, watch: Watch, now: float) -> float:
         case = watch.case
         if case is None:
             return 0.0
-        attention, timeout = self._attention(now), self.probing.timeout(name)
-        usual = self.usual_loss(name)
+        attention, timeout = self._attention(now), self._subjects.timeout(name)
+        usual = self._subjects.usual_loss(name)
         direct = max(usual, watch.loss.share)
         through = 1 - (1 - direct) * (1 - usual)
         overdue = [
@@ -476,6 +449,6 @@ class Suspicion(Part):
     def _close(self, name: str, watch: Watch) -> None:
         self._timers.cancel(("case", name))
         if watch.case is not None:
-            self.probing.forget(watch.case.probes)
+            self._probes.forget(watch.case.probes)
             watch.case = None
         self._verdicts.withdraw(name, watch)

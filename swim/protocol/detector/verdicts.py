@@ -17,6 +17,7 @@ from swim.protocol.base.context import Context, Part
 from swim.protocol.base.outbox import Verdict
 from swim.protocol.detector.freshness import Freshness
 from swim.protocol.detector.states import Evidence
+from swim.protocol.detector.subjects import Subjects
 from swim.protocol.detector.watch import Poll, Watch
 from swim.protocol.gossip.myself import Myself
 from swim.protocol.membership.updates import Membership
@@ -38,10 +39,15 @@ class Verdicts(Part):
     """Polls about this node's subjects."""
 
     def __init__(
-        self, context: Context, myself: Myself, membership: Membership, freshness: Freshness
+        self,
+        context: Context,
+        myself: Myself,
+        membership: Membership,
+        freshness: Freshness,
+        subjects: Subjects,
     ) -> None:
         super().__init__(context)
-        self.watch: Callable[[str], Watch | None]  # set by Parts
+        self._subjects = subjects
         self._silent_since: dict[str, float] = {}
         """Of members that this node alone has given up; by the attention clock."""
         self._myself = myself
@@ -142,7 +148,7 @@ class Verdicts(Part):
 
     def heard(self, voter: str, opinion: Opinion, now: float) -> None:
         """An answer to a poll of this node."""
-        watch = self.watch(opinion.node)
+        watch = self._subjects.get(opinion.node)
         polls = () if watch is None else (watch.poll, watch.lossy_poll)
         poll = next((poll for poll in polls if poll is not None and poll.round == opinion.round), None)
         if watch is None or poll is None or voter not in poll.asked:
@@ -162,7 +168,7 @@ class Verdicts(Part):
 
     def _count(self, name: str, now: float) -> None:
         self._timers.cancel(("poll", name))
-        watch, record = self.watch(name), self._table.get(name)
+        watch, record = self._subjects.get(name), self._table.get(name)
         if watch is None or record is None or (poll := watch.poll) is None:
             return
         watch.poll = None
@@ -233,13 +239,13 @@ class Verdicts(Part):
 
     def asked_lossy(self, asker: str, poll: Opinion, now: float) -> None:
         """Another observer finds most of its packets lost."""
-        watch = self.watch(poll.node)
+        watch = self._subjects.get(poll.node)
         if watch is not None and self._attention(now) - watch.lossy < _LOSSY_WINDOW_S:
             self.answer(asker, poll, OpinionKind.AGREE)
 
     def _count_lossy(self, name: str, now: float) -> None:
         self._timers.cancel(("lossy", name))
-        watch, record = self.watch(name), self._table.get(name)
+        watch, record = self._subjects.get(name), self._table.get(name)
         if watch is None or record is None or (poll := watch.lossy_poll) is None:
             return
         watch.lossy_poll = None

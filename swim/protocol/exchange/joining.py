@@ -21,6 +21,7 @@ from enum import Enum
 
 from swim.errors import JoinError, SwimError
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.networks import Networks
 from swim.protocol.exchange.sync import Sync, answer_to, delegate_clash
 from swim.protocol.gossip.myself import INCARNATION_MAX, Myself
 from swim.protocol.leadership.electorate import Electorate
@@ -62,7 +63,7 @@ class _Said:
 
 
 class Joining(Part):
-    """From `Node.start` to the moment when this node is a member. `reaches`: can it send to an address?"""
+    """From `Node.start` to the moment when this node is a member."""
 
     def __init__(
         self,
@@ -72,8 +73,8 @@ class Joining(Part):
         leadership: Leadership,
         electorate: Electorate,
         naming: Naming,
+        networks: Networks,
         *,
-        reaches: Callable[[Address], bool],
         founded: Callable[[float], None],
         joined: Callable[[float], None],
         failed: Callable[[SwimError, float], None],
@@ -85,7 +86,7 @@ class Joining(Part):
         self._leadership = leadership
         self._electorate = electorate
         self._naming = naming
-        self._reaches = reaches
+        self._networks = networks
         self._founded = founded
         self._joined = joined
         self._failed = failed
@@ -249,7 +250,7 @@ class Joining(Part):
     def _family_problem(self, alive: list[NodeState]) -> str | None:
         for node in alive:
             address = unpack_address(node.address, node.port)
-            if not self._reaches(address):
+            if not self._networks.reaches(address):
                 return (
                     f"this node, at {self._myself.address}, cannot send to {node.name} at {address}: one has "
                     "IPv4 and the other IPv6. Bind both to [::], or to addresses of one kind"

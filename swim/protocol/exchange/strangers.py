@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from swim.protocol.base.context import Context, Part
-from swim.protocol.detector.probing import Probing
+from swim.protocol.base.context import Ask, Context, Part
 from swim.protocol.membership.updates import Membership
 from swim.types import Address
 from swim.wire import unpack_address
@@ -31,12 +30,12 @@ class Strangers(Part):
         self,
         context: Context,
         membership: Membership,
-        probing: Probing,
+        ask: Ask,
         believed: Callable[[News, Address, float], None],
     ) -> None:
         super().__init__(context)
         self._membership = membership
-        self._probing = probing
+        self._ask = ask
         self._believed = believed
         self._held: dict[Address, list[News]] = {}
 
@@ -50,12 +49,12 @@ class Strangers(Part):
             if len(self._held) >= _STRANGERS_MAX:
                 self._outbox.drop("strangers-max")
                 return
-            if self._probing.ask(
+            if self._ask(
                 news.node,
                 source,
                 now,
-                answered=lambda ack, at: self._answered(source, ack, at),
-                silent=lambda at: self._silent(source),
+                lambda ack, at: self._answered(source, ack, at),
+                lambda at: self._silent(source),
             ):
                 self._held[source] = [news]
         elif len(held) < _NEWS_MAX:

@@ -163,6 +163,11 @@ class Myself(Part):
             self.publish(now)
         self.tell_token(now)
 
+    @property
+    def shows_token(self) -> bool:
+        """With voters: this node holds the lease."""
+        return TOKEN_TAG in self._marks
+
     def hide_token(self, now: float) -> None:
         """With voters: this node does not hold the lease any more."""
         if self._marks.pop(TOKEN_TAG, None) is not None:
@@ -178,7 +183,7 @@ class Myself(Part):
             self._say_more(now)
 
     def tell_token(self, now: float) -> None:
-        record, taken = self.record, TOKEN_TAG in self._marks
+        record, taken = self.record, self.shows_token
         if record is None or record.token == self._marks.get(TOKEN_TAG, ""):
             return
         if self.leaving or self._table.present_count == 1:

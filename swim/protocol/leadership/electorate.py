@@ -54,7 +54,7 @@ class Electorate(Part):
         """The next configuration, which this node as leader has the voters grant."""
         self._sounded = False
         self.voter = Voter(self._rng)
-        self.changed: Callable[[float], None] = lambda now: None
+        self._changed: Callable[[float], None] = lambda now: None
         """Called when this node has taken over another configuration."""
         self._myself = myself
         self._post = post
@@ -73,6 +73,10 @@ class Electorate(Part):
         self._reported: dict[str, str] = {}
         self._seen: tuple[int, str] | None = None
 
+    def watch(self, changed: Callable[[float], None]) -> None:
+        """Call this whenever the configuration, or what is to become of it, is another."""
+        self._changed = changed
+
     # --- becoming a member
 
     def join(self, packed: bytes, now: float) -> None:
@@ -85,7 +89,7 @@ class Electorate(Part):
         self._overruled = differs and theirs.root != mine.root  # else they were only changed since
         self._settled = True
         self._take(theirs)
-        self.changed(now)
+        self._changed(now)
 
     def settle(self) -> None:
         """This node has become a member, or has founded a cluster."""
@@ -164,7 +168,7 @@ class Electorate(Part):
         self._table.newest_token = max(
             [self._table.newest_token, *(r.token for r in self._table if r.voters == configuration.tag)]
         )
-        self.changed(now)
+        self._changed(now)
 
     def _take(self, configuration: Configuration) -> None:
         self.configuration = configuration
@@ -205,7 +209,7 @@ class Electorate(Part):
         self.proposal = replace(
             mine, voters=tuple(voters), number=mine.number + 1, token=token, old=old, bound=places
         )
-        self.changed(now)
+        self._changed(now)
 
     def moved(self) -> list[Record]:
         """Voters that have no vote, since they are not where they were when they had one."""
@@ -221,7 +225,7 @@ class Electorate(Part):
     def sounded(self, now: float) -> None:
         """Enough voters would grant it."""
         self._sounded = True
-        self.changed(now)
+        self._changed(now)
 
     def granted(self, step: Configuration, token: str, now: float) -> None:
         """It has been, by enough of them."""
@@ -230,7 +234,7 @@ class Electorate(Part):
         if step.old and self.proposal is None:
             self._sounded = True
             self.proposal = replace(step, number=step.number + 1, token=token, old=())
-            self.changed(now)
+            self._changed(now)
 
     @property
     def idle(self) -> bool:

@@ -103,7 +103,7 @@ class Lease(Part):
         self._myself = myself
         self._leadership = leadership
         self._electorate = electorate
-        electorate.changed = self._reconfigured
+        electorate.watch(self._reconfigured)
         self._post = post
         self.closing = False
         """The term is over, and its functions clean up: the lease is held until they have ended."""

@@ -9,6 +9,7 @@ from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
 from swim.protocol.gossip.myself import Myself
 from swim.protocol.leadership.choice import below_floor, highest_holder, lowest_member
+from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.view.identity import from_the_future, is_minted
 from swim.protocol.view.table import Record, hash_text
 from swim.types import Member, MemberState
@@ -143,21 +144,14 @@ class HolderLeads(Leadership):
     """With voters: the leader is the member that shows that it holds the lease.
 
     One that is suspected for longer than the lease lasts does not count: it is possible that it has
-    not renewed. `acts`: does this node hold the lease itself? `why_none`: in words. `length`: of a lease.
+    not renewed. `why_none`: in words.
     """
 
     def __init__(
-        self,
-        context: Context,
-        myself: Myself,
-        *,
-        acts: Callable[[], bool],
-        why_none: Callable[[float], str],
-        length: Callable[[], float],
+        self, context: Context, myself: Myself, electorate: Electorate, why_none: Callable[[float], str]
     ) -> None:
         super().__init__(context, myself)
-        self._acts = acts
-        self._length = length
+        self._electorate = electorate
         self._token = ""
         """Under which the leader leads."""
         self._said = why_none
@@ -165,7 +159,7 @@ class HolderLeads(Leadership):
         """A member that shows that it holds the lease, and whose id is below the floor."""
 
     def _view(self) -> tuple[object, ...]:
-        return *super()._view(), self._acts()
+        return *super()._view(), self._myself.shows_token
 
     def hear_floor(self, floor: str, now: float) -> None:
         """Another member's floor. Only holders raise it, so it counts although its leader is gone."""
@@ -179,12 +173,12 @@ class HolderLeads(Leadership):
 
     def step_back(self, now: float) -> None:
         """With a lease the others have not moved on, whatever some of them say."""
-        if not self._acts():
+        if not self._myself.shows_token:
             super().step_back(now)
 
     def _choose(self, now: float) -> Record | None:
         self.unfollowed = None
-        if self._acts():
+        if self._myself.shows_token:
             return self._myself.record
         holders = [record for record in self._table.showing() if self._holds(record, now)]
         highest = highest_holder(holders)
@@ -203,7 +197,7 @@ class HolderLeads(Leadership):
             return False  # but the leader that is followed may just have changed the voters, or this node has
         if record.state is not MemberState.SUSPECT:
             return True
-        until = record.since + self._length()
+        until = record.since + self._electorate.configuration.length
         if now < until:
             self._timers.set("holder", until, self._follow)
         return now < until

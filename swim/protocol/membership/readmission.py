@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 
 from swim.events import HeldOff
 from swim.protocol.base.context import Context, Part
@@ -43,7 +42,7 @@ class Readmission(Part):
         context: Context,
         myself: Myself,
         links: Links,
-        leadership: Callable[[], Leadership],
+        leadership: Leadership,
     ) -> None:
         super().__init__(context)
         self._myself = myself
@@ -65,7 +64,7 @@ class Readmission(Part):
             if obstacle:
                 self._myself.held = True
                 self._outbox.events.append(HeldOff(obstacle))
-                self._leadership().step_back(now)  # the others have moved on
+                self._leadership.step_back(now)  # the others have moved on
                 self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
         self._myself.refute(news.incarnation, now, unpack_id(news.id))
 
@@ -80,7 +79,7 @@ class Readmission(Part):
             return
         if from_the_future(id, self._wall(now)):
             self._outbox.events.append(HeldOff(f"its id is of a time to come, says {by}: it takes another"))
-            self._leadership().begin_anew(now)
+            self._leadership.begin_anew(now)
             self._outbox.events.append(HeldOff(None))
         elif now - self._refused_at >= _SAY_AGAIN_S:
             self._refused_at = now

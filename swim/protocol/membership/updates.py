@@ -369,7 +369,7 @@ class Membership(Part):
 
     def permits(self, address: Address) -> bool:
         """Can a member be there?"""
-        return address.port != 0 and self._networks.permit(address.host)
+        return self._networks.permits(address)
 
     def reaches(self, address: Address) -> bool:
         """Could this node ping a member there?"""

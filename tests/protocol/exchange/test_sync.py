@@ -207,7 +207,7 @@ class TestWhen:
 
     def test_now_and_then_with_somebody(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
-        b._probing._view_at_rest = lambda now: b""  # as a foreign member's: its pings say nothing
+        b._probes._view_at_rest = lambda now: b""  # as a foreign member's: its pings say nothing
         net.run(5)
         net.requested.clear()
         net.run(125)

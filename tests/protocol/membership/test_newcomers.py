@@ -34,7 +34,7 @@ def test_those_that_wait_are_asked_also_when_all_questions_were_taken_at_first()
     teller = net.puppet("t").join(node)
     nowhere = Address("192.0.2.9", 7946)
     taken = 0
-    while node._probing.ask("nobody", nowhere, net.now, lambda ack, at: None, lambda at: None):
+    while node._asking.ask("nobody", nowhere, net.now, lambda ack, at: None, lambda at: None):
         taken += 1
     assert taken > 100
     teller.push(node, *crowd())

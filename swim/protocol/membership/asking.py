@@ -1,0 +1,75 @@
+"""A ping to an address that need not be a member's: is there anybody, of this name, in which cluster?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from swim.protocol.base.context import Context, Part
+from swim.protocol.gossip.myself import Myself
+from swim.protocol.view.identity import pack_id
+from swim.types import Address
+from swim.wire.messages import Ack, Ping
+
+__all__ = ["Asking"]
+
+_ASKED_MAX = 256
+
+Answered = Callable[[Ack, float], None]
+Silent = Callable[[float], None]
+
+
+class Asking(Part):
+    """The questions that are not answered yet, by the number of their pings."""
+
+    def __init__(self, context: Context, myself: Myself) -> None:
+        super().__init__(context)
+        self._myself = myself
+        self._asked: dict[int, tuple[Answered, Silent]] = {}
+
+    def ask(
+        self,
+        name: str,
+        address: Address,
+        now: float,
+        answered: Answered,
+        silent: Silent,
+        *,
+        tries: int = 1,
+        within: float | None = None,
+    ) -> bool:
+        """One of the two is called `within` seconds (`rtt_max`).
+
+        False (and neither is called) when too many are being asked already.
+        """
+        if len(self._asked) >= _ASKED_MAX:
+            self._outbox.drop("asked-max")
+            return False
+        seq = self._rng.getrandbits(32)  # only those that have seen the ping can forge an ack
+        self._asked[seq] = (answered, silent)
+        # A stranger is answered with no more than it sent: naming ourselves leaves room for the answer.
+        sender = pack_id(self._myself.id) or bytes(16)
+        ping = Ping(seq, name, source_node=self._name, sender_id=sender)
+        interval = (within or self._config.rtt_max) / tries
+
+        def again(left: int, at: float) -> None:
+            if left == 0:
+                self._asked.pop(seq)[1](at)
+                return
+            self._outbox.send(address, ping)
+            self._timers.set(("asked", seq), at + interval, partial(again, left - 1))
+
+        again(tries, now)
+        return True
+
+    def receive_ack(self, ack: Ack, now: float) -> None:
+        """The answer to a question, if it is one."""
+        if (asked := self._asked.pop(ack.seq, None)) is not None:
+            self._timers.cancel(("asked", ack.seq))
+            asked[0](ack, now)
+
+    def receive_nack(self, seq: int, now: float) -> None:
+        """Somebody else is there."""
+        if (asked := self._asked.pop(seq, None)) is not None:
+            self._timers.cancel(("asked", seq))
+            asked[1](now)
