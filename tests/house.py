@@ -102,6 +102,18 @@ def modules() -> list[Module]:
     return found
 
 
+def foreign_writes(module: Module) -> Iterator[str]:
+    """Attributes of a part that another part sets: ``self._part.attribute = ..``."""
+    for node in ast.walk(module.tree):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AugAssign | ast.AnnAssign):
+            targets = [node.target]
+        for target in targets:
+            for each in target.elts if isinstance(target, ast.Tuple) else [target]:
+                if isinstance(each, ast.Attribute) and ast.unparse(each.value).startswith("self._"):
+                    yield f"{ast.unparse(each)} in line {each.lineno}"
+
+
 # --- what the core may not do
 
 AMBIENT_MODULES = frozenset(

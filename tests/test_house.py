@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import PACKAGE, ROOT, Module, ambient, modules, set_iterations
+from tests.house import PACKAGE, ROOT, Module, ambient, foreign_writes, modules, set_iterations
 
 MODULES = modules()
 NAMES = {module.name for module in MODULES}
@@ -203,6 +203,9 @@ class TestCore:
 
     def test_never_iterates_a_set(self, module: Module) -> None:
         assert set_iterations(module) == []
+
+    def test_sets_no_attribute_of_another_part(self, module: Module) -> None:
+        assert [write for write in foreign_writes(module) if "self._context.lost" not in write] == []
 
     def test_is_synchronous(self, module: Module) -> None:
         kinds = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)

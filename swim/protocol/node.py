@@ -96,7 +96,7 @@ class Node(Parts):
         """Begin to join. With no seeds the node founds a cluster at once (phase MEMBER on return)."""
         assert self.phase is Phase.NEW
         self.phase = Phase.JOINING
-        self._sync.seeds = list(dict.fromkeys(seeds))
+        self._sync.set_seeds(seeds)
         self._electorate.voter.start(now)
         self._joining.begin(now)
         self._settle(now)
@@ -104,7 +104,7 @@ class Node(Parts):
     def set_seeds(self, seeds: Sequence[Address], now: float) -> None:
         """The seeds, resolved afresh. Used while joining, and to find a lost cluster again."""
         if seeds:  # a name server that knows none for once is no reason to forget them
-            self._sync.seeds = list(dict.fromkeys(seeds))
+            self._sync.set_seeds(seeds)
 
     def sync(self, address: Address, now: float) -> int:
         """Ask for a full exchange with a node at this address; returns the token of the request.
@@ -125,8 +125,8 @@ class Node(Parts):
         self.leases.stop()
         self.phase = Phase.LEAVING
         self._joining.stop()
-        self._reception.open = False
-        self._myself.leaving = True
+        self._reception.end()
+        self._myself.leave()
         self._timers.clear()
         self._backlog.clear()
         ahead = self._broadcasts.leave(now)
@@ -185,8 +185,8 @@ class Node(Parts):
 
     def _joined(self, now: float) -> None:
         self.phase = Phase.MEMBER
-        self._reception.open = True
         self._dissemination.introduce(now)
+        self._reception.begin()
         for part in (self._sync, self._reunion, self._search):
             part.begin(now)
         self._broadcasts.joined(now)

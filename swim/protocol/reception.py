@@ -67,7 +67,7 @@ class Reception(Part):
     ) -> None:
         super().__init__(context)
         self.open = False
-        """This node is a member, and neither joining nor leaving: it judges others."""
+        """See `begin`."""
         self._myself = myself
         self._links = links
         self._membership = membership
@@ -82,6 +82,14 @@ class Reception(Part):
         self._streamed = streamed
         self._strangers = Strangers(context, membership, ask, believed=self._gossip)
         self._aliases: dict[Address, str] = {}
+
+    def begin(self) -> None:
+        """This node has become a member, which judges others."""
+        self.open = True
+
+    def end(self) -> None:
+        """This node leaves."""
+        self.open = False
 
     def receive(
         self, messages: Iterable[Message], source: Address, size: int, now: float, *, streamed: bool = False

@@ -99,7 +99,7 @@ _LEASE = mutants(
     ),
     (
         "the token is not above those that voters know of",
-        "self._table.newest_token = max(self._table.newest_token, self._highest)",
+        "self._table.heed_token(self._highest)",
         "pass",
     ),
     (
@@ -480,7 +480,7 @@ _IDENTITY = (
             "token = self._mint_above(now, self._table.newest_token)",
             'token = self._mint_above(now, "")',
         ),
-        ("a minted token is not remembered", "        self._table.newest_token = token\n", ""),
+        ("a minted token is not remembered", "        self._table.heed_token(token)\n", ""),
     ),
     *mutants(
         "detector/suspicion",

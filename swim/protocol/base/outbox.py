@@ -94,8 +94,7 @@ class Outbox:
         self.codec = codec
         self.datagrams: list[tuple[bytes, Address]] = []
         self.stream_packets: list[tuple[bytes, Address]] = []
-        self.streamed: Callable[[Address], bool] = lambda address: False
-        """See `Streamed.covers`."""
+        self._streamed: Callable[[Address], bool] = lambda address: False
         self.requests: list[Request] = []
         self.kernel_probes: dict[Address, None] = {}
         self.events: list[Event] = []
@@ -127,11 +126,15 @@ class Outbox:
     def drop(self, reason: str, count: int = 1) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + count
 
+    def stream_where(self, covers: Callable[[Address], bool]) -> None:
+        """What is sent to these addresses by UDP goes over the stream, too."""
+        self._streamed = covers
+
     def put(self, packet: bytes, address: Address, way: Way | None = None) -> None:
         """A packet by UDP, and where that is silent over the stream, too; or only the one way."""
         if way != "stream":
             self.datagrams.append((packet, address))
-        if way == "stream" or (way is None and self.streamed(address)):
+        if way == "stream" or (way is None and self._streamed(address)):
             self.stream_packets.append((packet, address))
 
     def warn(self, what: str, about: str, text: str, now: float) -> None:

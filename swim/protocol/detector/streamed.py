@@ -37,7 +37,7 @@ class Streamed(Part):
         """Members that may not hear UDP, by where they are."""
         self._answered: dict[Address, None] = {}
         self._said: dict[Address, None] = {}
-        self._outbox.streamed = self.covers
+        self._outbox.stream_where(self.covers)
 
     @property
     def keep_to_all(self) -> bool:

@@ -23,7 +23,7 @@ from swim.errors import JoinError, SwimError
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.networks import Networks
 from swim.protocol.exchange.sync import Sync, answer_to, delegate_clash
-from swim.protocol.gossip.myself import INCARNATION_MAX, Myself
+from swim.protocol.gossip.myself import Myself
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.rule import Leadership
 from swim.protocol.membership.naming import Naming
@@ -221,7 +221,7 @@ class Joining(Part):
             self._note_unfit(address, problem, now)
             return
         self._said.pop(address, None)
-        self._myself.versions = self._myself.adopted(spoken)
+        self._myself.take_after(spoken)
         for node in theirs.nodes:
             if node.name == self._name:
                 self._electorate.heard_of_myself(node, unpack_address(node.address, node.port))
@@ -294,11 +294,10 @@ class Joining(Part):
         At this very address it must be: the address could be bound. Elsewhere it is asked, and if it
         does not answer, the cluster's verdict is waited for.
         """
-        if node.incarnation < INCARNATION_MAX:
-            self._myself.incarnation = max(self._myself.incarnation, node.incarnation + 1)
+        self._myself.follow(node.incarnation)
         address = unpack_address(node.address, node.port)
         if node.state in (WireState.DEAD, WireState.LEFT) or address == self._myself.address:
-            self._myself.heir = max(self._myself.heir, _id(node))
+            self._myself.inherit(_id(node))
             return True
         self._naming.ask(address, now)
         return False
@@ -344,7 +343,7 @@ class Joining(Part):
             self._timers.set("found", due, self._consider_founding)
 
     def _found(self, now: float) -> None:
-        self._leadership.founded_alone = True
+        self._leadership.found()
         self._founded(now)
         if self._myself.record is None:
             self._myself.enter(now, self._newest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -80,6 +80,10 @@ class Sync(Part):
         """How many pings in a row came from members with the same view, and exchanges left out for it."""
         self._joined_version = -1
         self._built: tuple[tuple[int, int, str], float, tuple[NodeState, ...]] = ((-1, 0, ""), 0.0, ())
+
+    def set_seeds(self, seeds: Sequence[Address]) -> None:
+        """Where to look for members of this cluster that it has lost sight of."""
+        self.seeds = list(dict.fromkeys(seeds))
 
     # --- when
 

@@ -275,7 +275,7 @@ class Broadcasts(Part):
         self._query_clock = self._after(exchange.query_time, self._query_clock, joining=joining)
         self._event_clock = self._after(exchange.event_time, self._event_clock, joining=joining)
         if joining:
-            self._heard.floor = self._event_clock
+            self._heard.begin(self._event_clock)
             return
         if exchange.unread:
             self._outbox.drop("events-max", exchange.unread)

@@ -76,6 +76,10 @@ class Heard:
     def __len__(self) -> int:
         return self._count
 
+    def begin(self, floor: int) -> None:
+        """What was before this is of no interest."""
+        self.floor = floor
+
     def add(self, time: int, event: HeardEvent) -> bool:
         """Whether it is new. Its time must not be below the floor."""
         moment = self._moments.get(time)

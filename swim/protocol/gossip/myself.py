@@ -141,7 +141,7 @@ class Myself(Part):
     def mint_token(self, now: float) -> str:
         """A fencing token: shaped like an id, and above every id and token that was heard of."""
         token = self._mint_above(now, self._table.newest_token)
-        self._table.newest_token = token
+        self._table.heed_token(token)
         return token
 
     def _mint_above(self, now: float, newest: str) -> str:
@@ -173,9 +173,10 @@ class Myself(Part):
         if self._marks.pop(TOKEN_TAG, None) is not None:
             self.tell_token(now)
 
-    def show_voters(self, tag: str) -> None:
+    def show_voters(self, tag: str, mark: str) -> None:
         """Which configuration this node goes by, in its next record."""
-        self._marks[VOTERS_TAG] = tag
+        self.voters = tag
+        self._marks[VOTERS_TAG] = tag + mark
 
     def say_voters(self, now: float) -> None:
         """That is another one now."""
@@ -216,6 +217,27 @@ class Myself(Part):
         self.tags = check_tags(tags, self._marks)
         if self.record is not None:
             self._say_more(now)
+
+    def take_after(self, versions: bytes) -> None:
+        """Speak the delegate protocol of the cluster that is joined."""
+        self.versions = self.adopted(versions)
+
+    def follow(self, incarnation: int) -> None:
+        """Another process had this name, with this incarnation."""
+        if incarnation < INCARNATION_MAX:
+            self.incarnation = max(self.incarnation, incarnation + 1)
+
+    def inherit(self, id: str) -> None:
+        """That process is gone."""
+        self.heir = max(self.heir, id)
+
+    def leave(self) -> None:
+        """From here on nothing is said that would make this node a member again."""
+        self.leaving = True
+
+    def hold(self) -> None:
+        """Say nothing of this node until `be_back`."""
+        self.held = True
 
     def move(self, address: Address, now: float) -> None:
         """Others find this process at another address from now on."""

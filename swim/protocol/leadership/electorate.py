@@ -165,16 +165,15 @@ class Electorate(Part):
             self.proposal = None
         self._take(configuration)
         self._myself.say_voters(now)
-        self._table.newest_token = max(
-            [self._table.newest_token, *(r.token for r in self._table if r.voters == configuration.tag)]
+        self._table.heed_token(
+            max((r.token for r in self._table if r.voters == configuration.tag), default="")
         )
         self._changed(now)
 
     def _take(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.voter.moved = self.voter.moved and not dict(configuration.bound).get(self._name)
-        self._myself.voters = configuration.tag
-        self._myself.show_voters(configuration.tag + (MOVED_MARK if self.voter.moved else ""))
+        self._myself.show_voters(configuration.tag, MOVED_MARK if self.voter.moved else "")
 
     # --- changing
 

@@ -391,7 +391,7 @@ class Lease(Part):
         elif self._token:
             self._question(voter, ClaimKind.ASK, now)
         elif self._electorate.asked.majority(self._would_now):
-            self._table.newest_token = max(self._table.newest_token, self._highest)
+            self._table.heed_token(self._highest)
             self._token, self._first = self._myself.mint_token(now), self._round
             for name in list(filter(self._would_now, self.ballots)):
                 self._question(name, ClaimKind.ASK, now)
@@ -426,7 +426,7 @@ class Lease(Part):
 
     def _outbid(self, token: str, now: float) -> None:
         """There was a term with a higher token: ask anew, with one above it."""
-        self._table.newest_token = max(self._table.newest_token, token)
+        self._table.heed_token(token)
         if self._holds:
             self._lose(now)
         else:

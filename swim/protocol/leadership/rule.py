@@ -64,7 +64,7 @@ class Leadership(Part):
     def _raise(self, floor: str, now: float) -> None:
         self.floor = floor
         self._floor_hash = hash_text(floor)
-        self._table.changed_at = now
+        self._table.note_change(now)
 
     def meet(self, floor: str, now: float) -> None:
         """A node that founded its cluster, and has been alone until now, meets others.
@@ -77,12 +77,15 @@ class Leadership(Part):
         if floor and not self._myself.pinned:
             self._myself.fresh_id(now, floor)
 
+    def found(self) -> None:
+        """This node founds a cluster: until it meets others, what it concludes does not raise the floor."""
+        self.founded_alone = True
+
     def begin_anew(self, now: float) -> None:
         """This node's id, and the floor that followed from it, are of a time to come: forget both."""
         others = [record for record in self._table if record.name != self._name and record.id is not None]
         newest = max((record.id for record in others if record.id and is_minted(record.id)), default="")
-        self._table.newest_minted = newest
-        self._table.newest_token = max((record.token for record in others), default="")
+        self._table.forget_newest(newest, max((record.token for record in others), default=""))
         if self.floor > newest:
             self.floor, self._floor_hash = "", 0
         self._myself.fresh_id(now, newest)

@@ -62,7 +62,7 @@ class Readmission(Part):
                 self._deaths.append(now)
             obstacle = self._obstacle(now)
             if obstacle:
-                self._myself.held = True
+                self._myself.hold()
                 self._outbox.events.append(HeldOff(obstacle))
                 self._leadership.step_back(now)  # the others have moved on
                 self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)

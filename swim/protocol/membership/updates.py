@@ -335,8 +335,8 @@ class Membership(Part):
         """
         if record.voters != self._myself.voters:
             return
-        if record.token > self._table.newest_token and not from_the_future(record.token, self._wall(now)):
-            self._table.newest_token = record.token
+        if not from_the_future(record.token, self._wall(now)):
+            self._table.heed_token(record.token)
 
     # --- reading and reporting
 

@@ -311,6 +311,18 @@ class MemberTable:
         """Has it ever answered this node from there? Anybody can say that there is such a member."""
         return self._met.get(record.name) == record.address
 
+    def note_change(self, now: float) -> None:
+        """Something that all members are to agree on is different."""
+        self.changed_at = now
+
+    def heed_token(self, token: str) -> None:
+        """A token that was heard of: new ones are above it."""
+        self.newest_token = max(self.newest_token, token)
+
+    def forget_newest(self, minted: str, token: str) -> None:
+        """What is known to be the newest id and token was of a time to come: these are."""
+        self.newest_minted, self.newest_token = minted, token
+
     def forget(self, name: str) -> None:
         record = self._records.pop(name)
         self._met.pop(name, None)
