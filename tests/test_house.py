@@ -30,7 +30,7 @@ PACKAGES = {
     "swim.protocol.base": 420,
     "swim.protocol.gossip": 700,
     "swim.protocol.leadership": 1_440,
-    "swim.protocol.membership": 780,
+    "swim.protocol.membership": 840,
     "swim.protocol.detector": 1_300,
     "swim.protocol.exchange": 830,
     "swim.protocol.leases": 960,

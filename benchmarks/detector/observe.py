@@ -8,7 +8,6 @@ from collections.abc import Collection
 from swim.events import Event, MemberFailed, MemberJoined, MemberSuspected
 from swim.simulation import World
 from swim.simulation.host import SimulatedNode
-from swim.simulation.invariants import _is_solo
 
 __all__ = ["DeathLog", "TrafficRate"]
 
@@ -39,7 +38,7 @@ class DeathLog:
             name = event.member.name
             self.reasons[event.reason] += 1
             self.verdicts[node.name, name] += 1
-            self.solo[node.name, name] += _is_solo(node.core, name)
+            self.solo[node.name, name] += node.core.gave_up_alone(name)
             self.deaths.setdefault(name, {}).setdefault(node.name, self.world.now - self.start)
         elif isinstance(event, MemberJoined):
             self.returns[event.member.name] += 1

@@ -20,6 +20,7 @@ from swim.protocol.base.networks import Networks
 from swim.protocol.base.outbox import Outbox, Output, Request
 from swim.protocol.base.phase import Phase
 from swim.protocol.exchange.joining import problem_of
+from swim.protocol.leadership.lease import Lease
 from swim.protocol.parts import Parts
 from swim.protocol.view.identity import check_pinned_id, pack_id
 from swim.protocol.view.rings import Rings
@@ -434,6 +435,11 @@ class Node(Parts):
         """
         return self._tenure.term_ends
 
+    @property
+    def lease_ends(self) -> float | None:
+        """When the lease ends that this node holds, by the driver's clock; None without voters."""
+        return self._tenure.ends if isinstance(self._tenure, Lease) else None
+
     def leadership(self, now: float) -> Leadership:
         """Which member leads, on what grounds, and what is in the way."""
         return self._tenure.describe(now)
@@ -442,6 +448,16 @@ class Node(Parts):
     def floor(self) -> str:
         """The newest leader's id that this node has followed or heard of."""
         return self._leadership.floor
+
+    def gave_up_alone(self, name: str) -> bool:
+        """This node alone has given this member up: no other has agreed to that."""
+        record = self._table.get(name)
+        return record is not None and record.solo
+
+    @property
+    def judges_alone(self) -> bool:
+        """This node has given a member up alone, or has founded a cluster and met no other node yet."""
+        return self._leadership.founded_alone or any(record.solo for record in self._table.dead())
 
     def members(self) -> tuple[Member, ...]:
         """Present members, this node included, in the order of joining; foreign ones last."""

@@ -105,7 +105,8 @@ class Invariants:
         most = QUEUE_MAX + QUEUE_MAX_PER_MEMBER * len(self._world.nodes)
         for node in self._world.running():
             core = vars(node.core)
-            self._growing = self._growing or _growing(core)
+            if isinstance(node.core, Node):  # and not one that a test has made up
+                self._growing = self._growing or _growing(core)
             for part, name in self._growing:
                 if len(getattr(core[part], name)) > most:
                     self._world.fail(f"{node.name} has {len(getattr(core[part], name))} in {part}.{name}")
@@ -120,7 +121,7 @@ class Invariants:
         term = node.core.term
         assert term is not None
         known, ends, _ = self._holders.get(node.name, (None, -math.inf, 0))
-        new_ends = _lease_ends(node.core)
+        new_ends = node.core.lease_ends
         if term is not known:
             self.terms.append((self._world.now, node.name, term))
         if new_ends is None:
@@ -164,14 +165,14 @@ class Invariants:
                     f"{node.name} resurrected {about}, dead since {death.time:.3f}; its process {alive}"
                 )
         elif isinstance(event, MemberFailed | MemberLeft):
-            solo = _is_solo(node.core, member.name)
+            solo = node.core.gave_up_alone(member.name)
             viewer.dead[process] = _Death(member.incarnation, self._world.now, solo)
             if isinstance(event, MemberFailed) and self.alive(process):
                 self.false_deaths.append(Record(self._world.now, node.name, event))
 
     def _check_leader(self, node: SimulatedNode, viewer: _Viewer) -> None:
         core = node.core
-        floor = _floor(core)
+        floor = core.floor
         if floor < viewer.floor:
             self._world.fail(f"{node.name}'s floor fell from {viewer.floor} to {floor}")
         viewer.floor = floor
@@ -180,47 +181,22 @@ class Invariants:
             return
         if leader < viewer.leader:
             self._world.fail(f"{node.name}'s leader fell from {viewer.leader} to {leader}")
-        if not _in_solo_period(core):
+        if not core.judges_alone:
             viewer.leader = leader
-
-
-# What the core has no public name for.
 
 
 def _is_pinned(member_id: str) -> bool:
     return len(member_id) != 26
 
 
-def _floor(core: Node) -> str:
-    leadership = getattr(core, "_leadership", None)
-    return leadership.floor if leadership is not None else ""
-
-
-def _lease_ends(core: Node) -> float | None:
-    """When the lease that a node holds ends, by its clock; None without voters."""
-    ends: float | None = getattr(getattr(core, "_tenure", core), "ends", None)
-    return ends
-
-
-def _is_solo(core: Node, name: str) -> bool:
-    table = getattr(core, "_table", None)
-    record = table.get(name) if table is not None else None
-    return record is not None and record.solo
-
-
-def _in_solo_period(core: Node) -> bool:
-    leadership, table = getattr(core, "_leadership", None), getattr(core, "_table", None)
-    if leadership is None or table is None:
-        return False
-    return leadership.founded_alone or any(record.solo for record in table.dead())
-
-
 def _growing(core: dict[str, object]) -> list[tuple[str, str]]:
     """Everything in the core's parts that can grow: the part's name, and its own."""
-    return [
+    found = [
         (part_name, name)
         for part_name, part in core.items()
         if type(part).__module__.startswith("swim.protocol") and hasattr(part, "__dict__")
         for name, value in vars(part).items()
         if isinstance(value, dict | list | set | deque)
     ]
+    assert found, "the parts of a node are not where they were: nothing would be measured"
+    return found

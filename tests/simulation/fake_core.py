@@ -57,7 +57,9 @@ class FakeNode:
         self.leader: Member | None = None
         self.term: Term | None = None
         self.term_ends = -math.inf
-        self.ends: float | None = None
+        self.lease_ends: float | None = None
+        self.floor = ""
+        self.judges_alone = False
         self.id = f"{name:0>26}"
         self.boot = f"{name:0>8}"
         self.moves: list[Address] = []
@@ -143,6 +145,9 @@ class FakeNode:
 
     def receive_stream_end(self, name: str, boot: str, now: float) -> None:
         self.closed.append((now, name))
+
+    def gave_up_alone(self, name: str) -> bool:
+        return False
 
     @property
     def me(self) -> Member:
