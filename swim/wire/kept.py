@@ -81,8 +81,8 @@ class Hello:
     session: bytes
     to: str = ""
     line: bytes = b""
-    """From the opener: what its messages are numbered under. Name and boot are known to all, this only to the
-    two of them: so what another sends in the opener's name has numbers of its own.
+    """What the messages of this side are numbered under. Name and boot are known to all, this only to the two
+    of them: so what another sends in its name has numbers of its own, and does not pass for it.
     """
     memory: bytes = b""
     """From the acceptor: under what it keeps what it knows of the opener. When this is not what it was, it

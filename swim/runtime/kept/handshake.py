@@ -41,6 +41,8 @@ class Handshake:
         self.reports = reports
         self.mail = mail
         self._node = node
+        self._lines: dict[str, tuple[bytes, bytes]] = {}
+        """By name: a process, and its line, told where only that process can be."""
 
     def new_channel(self, *, opener: bool) -> KeptChannel:
         """One end of a new stream."""
@@ -53,9 +55,9 @@ class Handshake:
 
     def hello(self, to: str, *, opener: bool = False) -> Hello:
         """This node's own, for a new stream."""
-        line, memory = (self.mail.line(to), b"") if opener else (b"", self.mail.memory(to))
+        memory = b"" if opener else self.mail.memory(to)
         session = self.mail.random_bytes(SESSION_SIZE)
-        return Hello(self._node.name, self._node.boot.encode(), session, to, line, memory)
+        return Hello(self._node.name, self._node.boot.encode(), session, to, self.mail.line(to), memory)
 
     def refusal(self, hello: Hello) -> str | None:
         """Why this opener cannot stay."""
@@ -68,16 +70,26 @@ class Handshake:
             return "kept-boot"  # made up (each has a window of its own), or not known yet: it tries again
         return None
 
-    def comes_from(self, stream: Connection, name: str) -> bool:
-        """Can only this member be at the other end of a stream that was opened to this node?
+    def proves(self, hello: Hello, stream: Connection) -> bool:
+        """Can only this member have opened this stream to this node?
 
         Without keys anybody can say HELLO in its name, but a connection comes from its address only if its
-        host has opened it. To a stream that this node opens itself, it is the member's address that answers.
+        host has opened it. One that comes from elsewhere, as many-homed hosts open them, has to show the line
+        that the member itself has told at its address, in answer to a stream that this node opened.
         """
-        member = self._node.member(name)
+        member = self._node.member(hello.name)
         if member is None or self._node.codec.keyed:
             return member is not None
-        return stream.peer.host == member.address.host
+        if stream.peer.host == member.address.host:
+            return True
+        return bool(hello.line) and self._lines.get(hello.name) == (hello.boot, hello.line)
+
+    def learn(self, hello: Hello) -> None:
+        """A member has said this at its address."""
+        self._lines.pop(hello.name, None)
+        self._lines[hello.name] = hello.boot, hello.line
+        if len(self._lines) > self._node.config.kept_streams_max:
+            del self._lines[next(iter(self._lines))]
 
     def member(self, name: str) -> Member | None:
         """The present member of this name."""

@@ -192,6 +192,7 @@ class Keeper:
         if not talk.write_at_once(Sign.READY):
             return False
         self._meet(frame)
+        self._handshake.learn(frame)
         self._memory = frame.memory
         window = self._handshake.mail.window(self._to)
         if window is not None and window.boot != frame.boot:

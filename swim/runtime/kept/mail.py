@@ -196,7 +196,7 @@ class Mail:
             window.close(trio.ClosedResourceError("the cluster is closed"))
 
     # --- receiving
-    def source(self, name: str, boot: bytes, line: bytes, *, trusted: bool) -> ReceiveWindow:
+    def source(self, name: str, boot: bytes, line: bytes) -> ReceiveWindow:
         """What comes from this process; its member may be gone already, while its stream is still open."""
         self._gone.pop(name, None)
         unread = self._unread.pop(name, None) or Unread(self._inbox, self)
@@ -205,7 +205,7 @@ class Mail:
         if unread.gone:
             self._gone[name] = unread
         self._inbox.senders = len(self._unread)
-        return unread.window(boot, line, trusted=trusted)
+        return unread.window(boot, line)
 
     def memory(self, name: str) -> bytes:
         """See `Hello.memory`."""

@@ -52,18 +52,12 @@ class Unread:
         self._bounded = bounded
         self._windows: dict[tuple[bytes, bytes], ReceiveWindow] = {}
 
-    def window(self, boot: bytes, line: bytes, *, trusted: bool) -> ReceiveWindow:
-        """That of this process, and of this line: see `Hello.line`. The last few are remembered.
-
-        Before all others those that came from where only the member can be: lines that a stranger makes up
-        do not crowd out the member's own.
-        """
+    def window(self, boot: bytes, line: bytes) -> ReceiveWindow:
+        """That of this process, and of this line: see `Hello.line`. The last few are remembered."""
         window = self._windows.pop((boot, line), None) or ReceiveWindow(self)
-        window.trusted = window.trusted or trusted
         self._windows[boot, line] = window
         if len(self._windows) > _LINES_MAX:
-            doubtful = (key for key, each in self._windows.items() if not each.trusted)
-            del self._windows[next(doubtful, next(iter(self._windows)))]
+            del self._windows[next(iter(self._windows))]
         return window
 
     def admit(self, letter: Letter) -> None:
@@ -124,8 +118,6 @@ class ReceiveWindow:
     """What has come from one process, on all the streams that it has opened one after the other."""
 
     def __init__(self, unread: Unread) -> None:
-        self.trusted = False
-        """A stream of it came from where only the member can be: see `Talk.trusted`."""
         self._unread = unread
         self._last = 0
         self._lanes: dict[Lane, _Lane] = {}

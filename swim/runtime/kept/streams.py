@@ -30,6 +30,8 @@ __all__ = ["Guest", "KeptStreams"]
 _LOOK_INTERVAL = 1.0
 _TIDY_INTERVAL = 30.0
 _STAGGER = 0.02
+_DOUBTFUL_MAX = 16
+"""Members at a time whose addresses are asked because of what others say: so many a second."""
 _RECORDS_AT_ONCE = 256
 """That are delivered without a pause: tens of thousands of small ones fit into what arrives together."""
 
@@ -45,6 +47,8 @@ class KeptStreams:
         self._handshake = Handshake(node, connections, reports, mail)
         self._keepers: dict[Address, Keeper] = {}
         self._guests: dict[str, Guest] = {}
+        self._doubtful: dict[Address, None] = {}
+        """Members in whose names streams were opened from elsewhere: are they their own?"""
         self._next_look = self._next_tidying = -inf
 
     # --- those that this node opens
@@ -58,9 +62,10 @@ class KeptStreams:
         for address, keeper in list(self._keepers.items()):
             if not keeper.wanted or address not in wanted:
                 keeper.follow(address in wanted, now)
-        missing = [address for address in wanted if address not in self._keepers]
-        for place, address in enumerate(missing):
-            self._keep(address, place * _STAGGER, nursery).wanted = True
+        missing = [address for address in (*wanted, *self._doubtful) if address not in self._keepers]
+        self._doubtful.clear()
+        for place, address in enumerate(dict.fromkeys(missing)):
+            self._keep(address, place * _STAGGER, nursery).wanted = address in wanted
         self._count_lost(self._mail.look(now))
         self._remind()
         if now >= self._next_tidying:
@@ -147,12 +152,20 @@ class KeptStreams:
             return None
         return guest if guest.welcome else None
 
-    def _refusal(self, hello: Hello) -> str | None:
+    def _refusal(self, hello: Hello, stream: Connection) -> str | None:
         """Why this opener cannot stay."""
-        full = len(self._guests) >= self._node.config.kept_streams_max
-        return self._handshake.refusal(hello) or (
-            "kept-max" if full and hello.name not in self._guests else None
-        )
+        refusal = self._handshake.refusal(hello)
+        if refusal is not None:
+            return refusal
+        if len(self._guests) >= self._node.config.kept_streams_max and hello.name not in self._guests:
+            return "kept-max"
+        if self._handshake.proves(hello, stream):
+            return None
+        member = self._handshake.member(hello.name)
+        assert member is not None
+        if len(self._doubtful) < _DOUBTFUL_MAX:
+            self._doubtful[member.address] = None
+        return "kept-host"
 
     async def attend(self, guest: Guest) -> None:
         """Keep the stream of a guest until either side closes it. There is one for each name."""
@@ -184,7 +197,7 @@ class Guest:
     """The end of a stream that another node keeps open to this one."""
 
     def __init__(
-        self, handshake: Handshake, stream: Connection, refusal: Callable[[Hello], str | None]
+        self, handshake: Handshake, stream: Connection, refusal: Callable[[Hello, Connection], str | None]
     ) -> None:
         """`refusal`: why the opener cannot stay, once it has said HELLO."""
         self.scope = trio.CancelScope()
@@ -222,12 +235,11 @@ class Guest:
         for frame in frames:
             if isinstance(frame, Hello):
                 self._member, self._line = self._handshake.member(frame.name), frame.line
-                refusal = self._refusal(frame)
+                refusal = self._refusal(frame, self._talk.stream)
                 if refusal is not None:
                     self._handshake.connections.drop(refusal)
                     self.welcome = False
                     return True
-                self._talk.trusted = self._handshake.comes_from(self._talk.stream, frame.name)
                 hello = self._handshake.hello(frame.name)
                 self.memory = hello.memory
                 await self._talk.write(hello)
@@ -272,7 +284,7 @@ class Guest:
             if not isinstance(frame, Data):
                 continue
             if self._source is None:
-                self._source = handshake.mail.source(self.name, talk.boot, self._line, trusted=talk.trusted)
+                self._source = handshake.mail.source(self.name, talk.boot, self._line)
                 assert talk.nursery is not None
                 talk.nursery.start_soon(self._tell, self._source)
             # Never as its successor's: it is named as it was when it was a member for the last time.

@@ -38,8 +38,6 @@ class Talk:
         self.name = ""
         self.boot = b""
         """Of the other process, once it has said HELLO."""
-        self.trusted = True
-        """Only the member itself can be at the other end."""
         self.in_frame = False
         """Part of a frame has been written: nothing else may be."""
         self._handshake = handshake
@@ -83,10 +81,7 @@ class Talk:
         return frames
 
     def _receive(self, packet: Packet) -> None:
-        if self.trusted:
-            self._handshake.reports.receive_stream_packet(packet.content, self.name, self.boot)
-        else:
-            self._handshake.connections.drop("kept-host")
+        self._handshake.reports.receive_stream_packet(packet.content, self.name, self.boot)
 
     # --- writing
     async def write(self, frame: Frame, opening: bytes = b"") -> None:
@@ -139,7 +134,7 @@ class Talk:
     def report_end(self) -> None:
         """Tell the node what the end of the stream says of the process at the other end, if anything."""
         reports, member = self._handshake.reports, self._handshake.process(self.name, self.boot)
-        if member is None or not self.channel.established or not self.trusted:
+        if member is None or not self.channel.established:
             return
         error = self._error
         # A broken pipe: it had been closed, and what was written after that was answered with a reset.
