@@ -26,12 +26,10 @@ from pathlib import Path
 import trio
 
 import swim
-from examples.work_queue.demo import demo
-from examples.work_queue.kinds import KINDS
-from examples.work_queue.messages import Job
+from examples.work_queue.demo import demo, unless_signalled
+from examples.work_queue.kinds import KINDS, Job
 from examples.work_queue.node import ROLE, Node
-from examples.work_queue.screen import Screen
-from examples.work_queue.signals import unless_signalled
+from examples.work_queue.screen import say
 
 SWITCH_SECONDS = 0.0005
 """So soon Python's other threads give way to trio's, which hands out and collects. Its default is 5 ms."""
@@ -75,14 +73,15 @@ def job_of(options: argparse.Namespace) -> Job:
 
 async def node(options: argparse.Namespace) -> str | None:
     """Be a node until the own job is finished, then leave. Returns what went wrong."""
-    opening = swim.open_cluster(options.name, bind=options.bind, seeds=options.join, tags=ROLE)
+    job = job_of(options) if options.kind else None
+    if options.join:
+        say(f"looking for {' or '.join(options.join)}")
     try:
-        with Screen() as screen:
-            if options.join:
-                screen.say(f"looking for {' or '.join(options.join)}")
-            async with opening as cluster:
-                screen.say(f"{cluster.me} is a member; {cluster.leader and cluster.leader.name} leads")
-                summary = await Node(cluster, screen).run(job_of(options) if options.kind else None)
+        async with swim.open_cluster(
+            options.name, bind=options.bind, seeds=options.join, tags=ROLE
+        ) as cluster:
+            say(f"{cluster.me} is a member; {cluster.leader and cluster.leader.name} leads")
+            summary = await Node(cluster).run(job)
     except (swim.SwimError, OSError, ValueError) as error:
         return f"work_queue: {error}"
     return "the job could not be done" if summary.startswith("failed") else None

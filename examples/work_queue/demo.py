@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
+from typing import Any, TypeVar
 
 import trio
 
 from examples.work_queue.kinds import PRIMES_STEP, ranges
-from examples.work_queue.signals import unless_signalled
 
+T = TypeVar("T")
 SECONDS_MAX = 60
 WORKER_DIES, LEADER_DIES = 0.25, 0.5
 
@@ -93,6 +95,22 @@ def demo(tasks: int, runs: int, calm: bool) -> list[float]:
     if seconds is None:
         sys.exit("interrupted; all processes are stopped")
     return seconds
+
+
+async def unless_signalled(function: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
+    """What the function returns; None if SIGINT or SIGTERM came first, and then it has been cancelled."""
+    result = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def wait_for_signal() -> None:
+                await anext(signals)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait_for_signal)
+            result = await function(*arguments)
+            nursery.cancel_scope.cancel()
+    return result
 
 
 async def repeat(tasks: int, runs: int, calm: bool) -> list[float]:

@@ -10,16 +10,24 @@ import hashlib
 import json
 import math
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.work_queue.ledger import Ledger
-from examples.work_queue.messages import Job, Result
-
 PRIMES_STEP = 20
-SLICE_SECONDS = 0.1
+
+Result = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: str
+    kind: str
+    arguments: tuple[str, ...]
+    """From these a leader makes the list of tasks, and each later one the same list again."""
+    report: str
+    since: float
+    """When it was brought, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +46,23 @@ def list_tasks(job: Job) -> list[str]:
     return list(KINDS[job.kind].tasks(job.arguments))
 
 
-def work_through(kind: str, tasks: Iterable[str]) -> dict[str, Result]:
-    """Do as many of these as fit into a moment, at least one."""
-    results: dict[str, Result] = {}
-    work = KINDS[kind].work
-    until = time.monotonic() + SLICE_SECONDS
+def work_through(kind: str, tasks: Iterable[str], results: dict[str, Result]) -> None:
+    """Each result is there as soon as it is known."""
     for task in tasks:
         try:
-            results[task] = work(task)
+            results[task] = KINDS[kind].work(task)
         except Exception as error:
             results[task] = f"failed: {error!r}"
-        if time.monotonic() >= until:
-            break
-    return results
 
 
-def write_report(ledger: Ledger) -> str:
+def write_report(job: Job, token: str, results: Mapping[str, Result]) -> str:
     """One JSON object a line, at once or not at all. Returns the total."""
-    results: list[Result] = []
-    unfinished = Path(f"{ledger.job.report}.{ledger.token}")  # another leader has another token
+    unfinished = Path(f"{job.report}.{token}")  # another leader has another token
     with unfinished.open("w", encoding="utf-8") as file:
-        for task, result in ledger.report():
-            results.append(result)
+        for task, result in results.items():
             file.write(json.dumps({"task": task, "result": result}) + "\n")
-    unfinished.replace(ledger.job.report)
-    return KINDS[ledger.job.kind].total(results)
+    unfinished.replace(job.report)
+    return KINDS[job.kind].total(list(results.values()))
 
 
 # --- over files

@@ -1,229 +1,211 @@
-"""A node of the work queue: the two halves, `Ledger` and `Worker`, joined by the messages of the cluster.
+"""A node of the work queue. All work; the one that leads hands out the tasks, and writes the report.
 
-Nothing waits in queues of its own: each task of a node looks what is to be said or done next, and sleeps
-until something changes.
+A leader asks each worker for what it has made before, then for more, some tasks at a time. Results stay with
+their workers until the job is finished, so nothing needs to survive the leader: the next one asks them all.
+What died with its worker is done again.
 """
 
 from __future__ import annotations
 
-import time
-from functools import partial
+from contextlib import AsyncExitStack, suppress
+from dataclasses import astuple
+from itertools import islice
+from typing import Any
 
+import msgpack
 import trio
 
 import swim
 from examples.work_queue import kinds
-from examples.work_queue.ledger import Ledger
-from examples.work_queue.messages import (
-    Finished,
-    Job,
-    Known,
-    Made,
-    Message,
-    Progress,
-    Ready,
-    Recall,
-    Tasks,
-    decode,
-    encode,
-)
-from examples.work_queue.screen import Screen
-from examples.work_queue.worker import Worker
+from examples.work_queue.kinds import Job, Result, write_report
+from examples.work_queue.ledger import BATCH_MAX, Ledger
+from examples.work_queue.screen import say, show
 
-TOPIC = "work-queue"
+TOPIC = "work-queue"  # of the broadcasts: how far a job is
 ROLE = {"role": "worker"}
-PROGRESS_INTERVAL = 0.2
-REMINDER_INTERVAL = 1.0
+AHEAD = 2  # batches for each worker: it is busy while the next is on its way
+INTERVAL, PATIENCE = 0.2, 1.0  # seconds
 SUMMARY_SIZE_MAX = 400  # bytes; a broadcast has 512
 
 
+def pack(*values: object) -> bytes:
+    packed: bytes = msgpack.packb(values, unicode_errors="surrogateescape")  # file names may be no UTF-8
+    return packed
+
+
+def unpack(payload: bytes) -> Any:
+    return msgpack.unpackb(payload, unicode_errors="surrogateescape")
+
+
 class Node:
-    def __init__(self, cluster: swim.Cluster, screen: Screen) -> None:
+    def __init__(self, cluster: swim.Cluster) -> None:
         self.cluster = cluster
-        self.screen = screen
-        self.worker = Worker()
-        self.ledger: Ledger | None = None
+        self.jobs: dict[str, Job] = {}
+        self.made: dict[str, dict[str, Result]] = {}  # by job
+        self.finished: dict[str, str] = {}
         self._changed = trio.Event()
 
     async def run(self, job: Job | None) -> str:
-        """Work for whoever leads, or lead, until cancelled; with an own job, until there is its summary."""
-        if job is not None:
-            self.worker.learn(job)
-        async with trio.open_nursery() as nursery:
-            for task in (self._listen, self._watch, self._work, self._tell, self._remind):
-                nursery.start_soon(task)
+        """Until cancelled; with an own job, until there is its summary."""
+        serve = self.cluster.serve
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(serve("bring", self._take))
+            await stack.enter_async_context(serve("recall", self._recall))
+            await stack.enter_async_context(serve("work", self._work, limit=1))
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            nursery.start_soon(self._watch)
+            nursery.start_soon(self._listen)
             nursery.start_soon(self.cluster.run_while_leader, self._lead)
-            while job is None or job.id not in self.worker.finished:
+            if job is not None:
+                nursery.start_soon(self._bring, job)
+            while job is None or job.id not in self.finished:
                 await self._changed.wait()
             nursery.cancel_scope.cancel()
         assert job is not None
-        return self.worker.finished[job.id]
-
-    # --- what is heard
-    async def _listen(self) -> None:
-        async with self.cluster.messages() as messages:
-            async for message in messages:
-                match message:
-                    case swim.DirectMessage(sender, payload):
-                        self._hear(sender, payload)
-                    case swim.Broadcast(swim.Member() as sender, name, payload) if name == TOPIC:
-                        self._hear(sender, payload)
-
-    def _hear(self, sender: swim.Member, payload: bytes) -> None:
-        try:
-            letter = decode(payload)
-        except ValueError:
-            self.screen.say(f"{sender.name} says what nobody here understands")
-            return
-        match letter:
-            case Known(job) if job.id in self.worker.finished:
-                self._broadcast(Finished(job.id, self.worker.finished[job.id]))  # it has missed that
-            case Known(job):
-                self.worker.learn(job)
-            case Recall():
-                self.worker.recall(sender, letter)
-            case Tasks():
-                self.worker.take(letter)
-            case Made(job, results) if self.ledger is not None:
-                self.ledger.made(sender.name, job, results)
-            case Ready(token, job) if self.ledger is not None:
-                self.ledger.ready(sender.name, token, job)
-            case Progress(job, done, total) if job not in self.worker.finished:
-                self.screen.progress(job, done, total)
-            case Finished(job, summary) if job not in self.worker.finished:
-                self.worker.finish(job, summary)
-                self.screen.finished(job, summary)
-        self._change()
-
-    async def _watch(self) -> None:
-        """Follow who comes and goes."""
-        async with self.cluster.events() as events:
-            async for event in events:
-                self.screen.event(event)
-                if isinstance(event, swim.MemberFailed | swim.MemberLeft):
-                    self._lose(event.member)
-                self.worker.see(self.cluster.members())
-                self._change()
+        return self.finished[job.id]
 
     def _change(self) -> None:
         """Wake all who wait for something to do."""
         self._changed.set()
         self._changed = trio.Event()
 
-    # --- what is said
-    async def _send(self, member: swim.Member, letter: Message) -> bool:
-        """Whether it could be sent."""
-        try:
-            await self.cluster.send(member, encode(letter))
-        except swim.SendError:
-            self._lose(member)
-            return False
-        return True
+    async def _watch(self) -> None:
+        async with self.cluster.events() as events:
+            async for event in events:
+                show(event)
+                self._change()
 
-    def _lose(self, member: swim.Member) -> None:
-        """What was said to it may not have arrived: begin anew with it, once it is seen to be well."""
-        if self.worker.errand is not None and self.worker.errand.leader.id == member.id:
-            self.worker.errand = None
-        if self.ledger is not None:
-            self.ledger.gone(member.name)
+    async def _listen(self) -> None:
+        async with self.cluster.messages(TOPIC) as messages:
+            async for message in messages:
+                if isinstance(message, swim.Broadcast) and message.name == TOPIC:
+                    self._hear(*unpack(message.payload))
 
-    def _broadcast(self, letter: Message) -> None:
-        self.cluster.broadcast(TOPIC, encode(letter))
+    def _hear(self, job: str, done: int, total: int, summary: str) -> None:
+        if summary and job not in self.finished:
+            self.finished[job] = summary
+            self.jobs.pop(job, None)
+            self.made.pop(job, None)
+            say(f"{job}: {summary}")
+        elif job not in self.finished:
+            say(f"{job}: {done} of {total}", passing=True)
+        self._change()
 
-    # --- as a worker
-    async def _work(self) -> None:
+    def _tell(self, job: str, done: int, total: int, summary: str = "") -> None:
+        summary = summary.encode(errors="replace")[:SUMMARY_SIZE_MAX].decode(errors="ignore")
+        self.cluster.broadcast(TOPIC, pack(job, done, total, summary))
+
+    async def _bring(self, job: Job) -> None:
+        """Tell all of it, and whoever leads next once more: then one of them sees to it."""
         while True:
-            errand = self.worker.errand
-            if errand is None or not errand.todo:
-                await self._changed.wait()
-                continue
-            job = errand.recall.job
-            work = partial(kinds.work_through, job.kind, tuple(errand.todo))
-            self.worker.made(job.id, await trio.to_thread.run_sync(work, abandon_on_cancel=True))
+            leader = self.cluster.leader
+            async with trio.open_nursery() as nursery:
+                for member in self.cluster.available(**ROLE):
+                    nursery.start_soon(self._ask, member, "bring", pack(*astuple(job)))
+            await self.cluster.wait_for(lambda cluster, leader=leader: cluster.leader != leader)
+
+    async def _ask(self, member: swim.Member, topic: str, payload: bytes) -> Any:
+        """None when it is gone, or cannot do it."""
+        with suppress(swim.SendError, swim.RequestError):
+            return unpack(await self.cluster.request(member, payload, topic=topic))
+
+    # --- what others ask
+    async def _take(self, sender: swim.Member, payload: bytes) -> bytes:
+        id, kind, arguments, report, since = unpack(payload)
+        if id in self.finished:
+            self._tell(id, 0, 0, self.finished[id])  # it has missed that
+        else:
+            self.jobs.setdefault(id, Job(id, kind, tuple(arguments), report, since))
             self._change()
+        return pack()
 
-    async def _tell(self) -> None:
-        """Tell the leader what it does not know yet."""
-        while True:
-            errand = self.worker.errand
-            if errand is None or (letter := errand.letter()) is None:
-                await self._changed.wait()
-                continue
-            if await self._send(errand.leader, letter):
-                errand.told(letter)
+    async def _recall(self, sender: swim.Member, payload: bytes) -> bytes:
+        """Results for a job, from this one on."""
+        job, start = unpack(payload)
+        return pack(*islice(self.made.get(job, {}).items(), start, start + BATCH_MAX))
 
-    async def _remind(self) -> None:
-        """Whoever knows of a job that is not finished sees to it that the leader knows it, too."""
-        while True:
-            if (leader := self.cluster.leader) is not None:
-                for job in tuple(self.worker.jobs.values()):
-                    await self._send(leader, Known(job))
-            with trio.move_on_after(REMINDER_INTERVAL):
-                await self.cluster.wait_for(lambda cluster: cluster.leader != leader)
-            self.worker.see(self.cluster.members())
-            self._change()
+    async def _work(self, sender: swim.Member, payload: bytes) -> bytes:
+        job, kind, tasks = unpack(payload)
+        results: dict[str, Result] = {}
+        await trio.to_thread.run_sync(kinds.work_through, kind, tasks, results, abandon_on_cancel=True)
+        if job not in self.finished:
+            self.made.setdefault(job, {}).update(results)
+        return pack(*results.items())
 
     # --- as the leader
     async def _lead(self, term: swim.Term) -> None:
         while True:
-            while not self.worker.jobs:
+            while not self.jobs:
                 await self._changed.wait()
-            job = next(iter(self.worker.jobs.values()))
+            job = next(iter(self.jobs.values()))
             try:
-                tasks = await trio.to_thread.run_sync(kinds.list_tasks, job)
-                self.ledger = Ledger(term.token, job, tasks)
-                await self._hand_out(self.ledger)
-                if self.ledger.done:
-                    total = await trio.to_thread.run_sync(kinds.write_report, self.ledger)
-                    self._finish(job, f"{total}; {self._summary(self.ledger)}")
+                ledger = Ledger(job, await trio.to_thread.run_sync(kinds.list_tasks, job))
+                await self._carry_out(ledger)
+                if job.id in self.jobs:
+                    total = await trio.to_thread.run_sync(write_report, job, term.token, ledger.report())
+                    self._tell(job.id, 0, 0, f"{total}; {ledger.summary()}")
             except (OSError, ValueError, LookupError) as error:  # of listing or of writing
-                self._finish(job, f"failed: {error}")
-            finally:
-                self.ledger = None
+                self._tell(job.id, 0, 0, f"failed: {error}")
+            while job.id in self.jobs:
+                await self._changed.wait()
 
-    def _finish(self, job: Job, summary: str) -> None:
-        summary = summary.encode(errors="replace")[:SUMMARY_SIZE_MAX].decode(errors="ignore")
-        self.worker.finish(job.id, summary)
-        self.screen.finished(job.id, summary)
-        self._broadcast(Finished(job.id, summary))
-
-    async def _hand_out(self, ledger: Ledger) -> None:
+    async def _carry_out(self, ledger: Ledger) -> None:
         """Until all is done, or the job turns out to have been finished by a leader before."""
-        served: set[str] = set()
+        with trio.move_on_after(PATIENCE):  # for those that stand still just now
+            async with trio.open_nursery() as nursery:
+                for member in self.cluster.available(**ROLE):
+                    nursery.start_soon(self._gather, ledger, member)
+        employed: set[str | None] = set()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tell_progress, ledger)
-            while not ledger.done and ledger.job.id in self.worker.jobs:
-                for member in self.cluster.members(**ROLE):
-                    if member.name not in served and self._well(member):
-                        nursery.start_soon(self._serve, ledger, member, served)
-                        served.add(member.name)
+            while not ledger.done and ledger.job.id in self.jobs:
+                for member in self.cluster.available(**ROLE):
+                    if member.process not in employed:
+                        employed.add(member.process)
+                        nursery.start_soon(self._employ, ledger, member, employed)
                 await self._changed.wait()
             nursery.cancel_scope.cancel()
 
-    async def _serve(self, ledger: Ledger, member: swim.Member, served: set[str]) -> None:
-        """Keep one worker busy for as long as it is well."""
-        ledger.joined(member.name)
-        try:
-            while member.name in ledger and self._well(member):
-                if (letter := ledger.letter_for(member.name)) is None:
-                    await self._changed.wait()
-                else:
-                    await self._send(member, letter)
-        finally:
-            ledger.gone(member.name)
-            served.remove(member.name)
+    async def _gather(self, ledger: Ledger, member: swim.Member) -> None:
+        """What it has made for a leader before."""
+        start = 0
+        while page := await self._ask(member, "recall", pack(ledger.job.id, start)):
+            ledger.add(member.name, dict(page))
+            start += len(page)
 
-    def _well(self, member: swim.Member) -> bool:
-        """Not even suspected: others may do its tasks, as they can be repeated, but a task cannot wait."""
-        now = self.cluster.member(member.name)
-        return now is not None and now.id == member.id and now.state is swim.MemberState.ALIVE
+    async def _employ(self, ledger: Ledger, member: swim.Member, employed: set[str | None]) -> None:
+        """For as long as it is not even suspected: its tasks can be done again, but they cannot wait."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._dismiss, member, nursery.cancel_scope)
+            async with trio.open_nursery() as feeding:
+                for _ in range(AHEAD):
+                    feeding.start_soon(self._feed, ledger, member, employed)
+            await trio.sleep(INTERVAL)
+            nursery.cancel_scope.cancel()
+        employed.discard(member.process)
+        self._change()
+
+    async def _dismiss(self, member: swim.Member, scope: trio.CancelScope) -> None:
+        """Cancel this when the member is not well any more."""
+        await self.cluster.wait_for(
+            lambda cluster: all(each.process != member.process for each in cluster.available())
+        )
+        scope.cancel()
+
+    async def _feed(self, ledger: Ledger, member: swim.Member, employed: set[str | None]) -> None:
+        found: Any = ()
+        while found is not None and not ledger.done:
+            if not (tasks := ledger.share(len(employed))):
+                await self._changed.wait()
+                continue
+            try:
+                found = await self._ask(member, "work", pack(ledger.job.id, ledger.job.kind, tasks))
+                ledger.add(member.name, dict(found or ()))
+            finally:
+                ledger.give_back(tasks)
+                self._change()
 
     async def _tell_progress(self, ledger: Ledger) -> None:
         while True:
-            self._broadcast(Progress(ledger.job.id, len(ledger.results), ledger.total))
-            await trio.sleep(PROGRESS_INTERVAL)
-
-    def _summary(self, ledger: Ledger) -> str:
-        seconds = time.time() - ledger.job.since
-        makers = ", ".join(f"{name} {count:,}" for name, count in ledger.makers.most_common())
-        return f"{ledger.total:,} tasks in {seconds:.2f} s, {ledger.total / seconds:,.0f} tasks/s; {makers}"
+            self._tell(ledger.job.id, len(ledger.found), ledger.total)
+            await trio.sleep(INTERVAL)
