@@ -6,7 +6,6 @@ from collections import deque
 from dataclasses import dataclass
 from hashlib import blake2b
 from struct import Struct
-from typing import NamedTuple
 
 from swim.events import Event, HeldOff, LeaderChanged, Snapshot
 from swim.types import Member
@@ -17,7 +16,8 @@ TAIL = 60
 _PACKET = Struct("<dIII")
 
 
-class Record(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Record:
     """One event: when in true time, at which node."""
 
     time: float
