@@ -32,6 +32,7 @@ swim_streams                        gauge    TCP connections open now
 swim_messages_total (kind)          counter  direct messages sent and received, broadcasts heard,
                                              requests asked and served
 swim_unacknowledged_messages        gauge    direct messages sent that are not read yet
+swim_leases (kind)                  gauge    names held and wanted here; granted and waiting at the leader
 swim_events_total (event)           counter  join, update, suspect, recover, dead, leave, leader
 swim_failures_total (reason)        counter  members given up: process-gone, silence, quality, told
 swim_dropped_total (reason)         counter  what was dropped or could not be sent
@@ -71,11 +72,12 @@ _LABEL = {
     "packet_bytes": "direction",
     "stream_bytes": "direction",
     "messages": "kind",
+    "leases": "kind",
     "events": "event",
     "failures": "reason",
     "dropped": "reason",
 }
-_COUNTERS = {"stalled_seconds", "acks", *_LABEL} - {"members"}
+_COUNTERS = {"stalled_seconds", "acks", *_LABEL} - {"members", "leases"}
 _HELP = {
     "members": "Members in this node's view, by state.",
     "observed_members": "Members that this node pings.",
@@ -94,6 +96,7 @@ _HELP = {
     "streams": "TCP connections open now.",
     "messages": "Direct messages sent and received, broadcasts heard, requests asked and served.",
     "unacknowledged_messages": "Direct messages sent that the other applications have not read yet.",
+    "leases": "Names held and wanted here; granted, waiting, moved and lost as the leader.",
     "events": "What happened, by the agent's words for it.",
     "failures": "Members given up, by reason.",
     "dropped": "What was dropped or could not be sent, by reason.",
@@ -148,6 +151,7 @@ def _figures(cluster: Cluster, now: Statistics) -> dict[str, _Values]:
         "packet_bytes": {"tx": now.tx_bytes, "rx": now.rx_bytes},
         "stream_bytes": {"tx": now.stream_tx_bytes, "rx": now.stream_rx_bytes},
         "messages": now.messages,
+        "leases": now.leases,
         "events": now.events,
         "failures": now.failures,
         "dropped": now.dropped,

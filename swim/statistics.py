@@ -57,6 +57,9 @@ class CoreStatistics:
     """Pings through other members."""
     acks: int
     """Answers to either, late ones included."""
+    leases: Mapping[str, int]
+    """Names that are `held` and `wanted` here. At the leader those of all: `granted` and `waiting` now, and
+    how many were `moved` to another owner or `lost` (not renewed) since this node was made."""
     stalled: float
     """Seconds for which this process was not there to serve its timers: a blocked event loop, a pause of the
     garbage collector, a machine that is overloaded. Grows by what is beyond 50 ms each time."""

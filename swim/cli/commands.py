@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from swim.cli.running import RunningNode
 from swim.cli.verbs import VERBS
 from swim.cluster import Cluster
 from swim.errors import SwimError
-from swim.types import Explanation, Member
+from swim.runtime.nurseries import unwrapped_nursery
+from swim.types import Explanation, Lease, Member
 
 __all__ = ["ACTS", "QUERY_TOPIC", "Call", "Commands", "check_verb"]
 
@@ -209,6 +211,66 @@ async def _query(call: Call) -> None:
             nursery.start_soon(ask, member)
 
 
+def _use(call: Call, name: str) -> trio.CancelScope:
+    """What `release` cancels."""
+    scope = trio.CancelScope()
+    call.node.uses.setdefault(name, []).append(scope)
+    return scope
+
+
+async def _hold(call: Call) -> None:
+    """Until it is released, or the one that gave the command over a socket has gone."""
+    name, more = call.need("name"), call.arguments[1:]
+    if not all(word.isdecimal() for word in more) or len(more) > 1:
+        raise ValueError(f"the form is: hold {VERBS['hold'].form}")
+    holding = call.cluster.hold(name, *map(int, more))
+    with _use(call, name):
+        async with holding as lease:
+            await call.answer({"name": name, "token": lease.token, "held": True, "text": f"{name} is held"})
+            await trio.sleep_forever()
+    await call.answer({"name": name, "held": False, "text": f"{name} is released"})
+
+
+async def _own(call: Call) -> None:
+    call.need("name")
+    cluster = call.cluster
+
+    async def serve(lease: Lease) -> None:
+        name = lease.name
+        fields: Fields = {"name": name, "token": lease.token, "owned": True, "text": f"{name} is owned"}
+        try:
+            await call.answer(fields)
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await call.answer({**fields, "owned": False, "text": f"{name} is not owned any more"})
+
+    async def offer(name: str) -> None:
+        with _use(call, name):
+            await cluster.run_while_owner(name, serve)
+
+    async with unwrapped_nursery() as nursery:
+        for name in dict.fromkeys(call.arguments):
+            nursery.start_soon(offer, name)
+
+
+async def _release(call: Call) -> None:
+    call.need("name")
+    for name in call.arguments:
+        scopes = call.node.uses.pop(name, [])
+        if not scopes:
+            raise ValueError(f"{name!r} is not held, owned or waited for by a command")
+        for scope in scopes:
+            scope.cancel()
+
+
+async def _owner(call: Call) -> None:
+    name = call.need("name")
+    member = await call.cluster.owner(name)
+    text = "nobody" if member is None else member.name
+    await call.answer({"name": name, "member": None if member is None else member.name, "text": text})
+
+
 async def _voters(call: Call) -> None:
     if call.arguments:
         with trio.move_on_after(_VOTERS_PATIENCE) as scope:
@@ -279,6 +341,10 @@ ACTS: dict[str, Callable[[Call], Awaitable[None]]] = {
     "send": _send,
     "broadcast": _broadcast,
     "query": _query,
+    "hold": _hold,
+    "own": _own,
+    "release": _release,
+    "owner": _owner,
     "voters": _voters,
     "explain": _explain,
     "leave": _leave,

@@ -23,5 +23,7 @@ class RunningNode:
     """Cancelled, the node leaves gracefully."""
     cluster: Cluster | None = None
     """Set while the node is a member."""
+    uses: dict[str, list[trio.CancelScope]] = field(default_factory=dict)
+    """Of each name that is held or owned by a command: cancelled, it is given up."""
     said_to_lead: trio.Event = field(default_factory=trio.Event)
     """Set while the last `leader` line of this node names itself."""

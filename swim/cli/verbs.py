@@ -42,6 +42,14 @@ VERBS = {
     "query": Verb(
         "NAME [TEXT]", "Ask all agents, and gather what their scripts answer (--on query:NAME=..).", 2, True
     ),
+    "hold": Verb("NAME [LIMIT]", "Hold a name, as a lock of the whole cluster, until `release`.", waits=True),
+    "own": Verb(
+        "NAME ..",
+        "Offer the node for these names, until `release`: one of all that do owns each.",
+        waits=True,
+    ),
+    "release": Verb("NAME ..", "Give up what this node holds, owns or waits for by these names."),
+    "owner": Verb("NAME", "Which member holds or owns a name.", words=1, waits=True),
     "voters": Verb("[NAME ..]", "The voters; with names, have these members vote from now on.", waits=True),
     "explain": Verb("MEMBER", "What this node knows of a member's health.", words=1),
     "leave": Verb("", "Leave gracefully; when no node is left, the process ends with status 0."),

@@ -485,6 +485,7 @@ class Node(Parts):
             pings=probes.pings,
             ping_reqs=probes.ping_reqs,
             acks=self._probing.acks,
+            leases=self.leases.counts(),
             stalled=self.stalled,
         )
 

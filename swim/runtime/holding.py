@@ -87,6 +87,8 @@ class Holding(Functions):
 
     def _look_at(self, use: _Use) -> None:
         if self._holds:
+            if use.lease is None:  # before it gives up what it has, so that nothing is moved to it
+                self._node.leases.release(use.id, self._clock.now())
             use.end("this node leaves the cluster")
             use.ready.set()
         elif use.scope is not None:

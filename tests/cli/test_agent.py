@@ -171,6 +171,28 @@ def test_messages(start: Start) -> None:
         assert (line["sender"], line["name"], line["payload"]) == ("a", "news", "of the day")
 
 
+def test_names_are_held_owned_and_released(start: Start) -> None:
+    first, second, _ = three(start)
+    first.tell("hold invoice/42")
+    assert first.wait("answer", to="hold", name="invoice/42", held=True)["token"]
+    second.tell("owner invoice/42")
+    assert second.wait("answer", to="owner", name="invoice/42")["member"] == "a"
+    second.tell("hold invoice/42")
+    first.tell("release invoice/42")
+    first.wait("answer", to="hold", held=False)
+    second.wait("answer", to="hold", name="invoice/42", held=True)
+    second.tell("own shard/1 shard/2")
+    for name in ("shard/1", "shard/2"):
+        second.wait("answer", to="own", name=name, owned=True)
+    second.tell("release shard/1")
+    second.wait("answer", to="own", name="shard/1", owned=False)
+    first.tell("hold gpu two")
+    assert "the form is: hold NAME [LIMIT]" in first.wait("error")["message"]
+    before = len(first.lines)
+    first.tell("release nothing")
+    assert "not held" in first.wait("error", after=before)["message"]
+
+
 def test_two_clusters_become_one(start: Start) -> None:
     first, second = start("a"), start("b")
     first.wait("leader", leader="a")

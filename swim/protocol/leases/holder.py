@@ -122,7 +122,7 @@ class Holder:
     def release(self, id: int, now: float) -> None:
         """The use has ended, its clean-up included; or it is not waited for any more."""
         state = self.states.get(id)
-        if state is None:
+        if state is None or state.released:
             return
         state.released = True
         self._tell(id, now)

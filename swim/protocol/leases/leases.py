@@ -101,6 +101,13 @@ class Leases(Part):
         drained, self.holder.changes = self.holder.changes, []
         return drained
 
+    def counts(self) -> dict[str, int]:
+        """See `CoreStatistics.leases`."""
+        held, wanted = self.holder.count()
+        books = self.grantor.books
+        now = {"held": held, "wanted": wanted, "granted": books.granted, "waiting": books.waiting}
+        return {**now, "moved": self.grantor.moved, "lost": self.grantor.lost}
+
     # --- following
 
     def update(self, now: float) -> None:

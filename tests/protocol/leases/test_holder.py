@@ -264,6 +264,8 @@ def test_what_is_refused_is_lost_at_once(talk: Dialogue) -> None:
     talk.run(1.0)
     talk.hear(1.1, LeaseEntry(LeaseKind.REFUSE, id, token=TOKEN), numbers=(talk.last(),))
     assert talk.changes() == [Change(id)]
+    assert talk.holder.states[id].gone
+    assert talk.entries(5.0) == []
 
 
 def test_a_refusal_of_another_token_changes_nothing(talk: Dialogue) -> None:
