@@ -256,7 +256,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], default=SCENARIOS)
     args = record.parse(parser, argv)
     args.scenarios = args.scenarios or SCENARIOS
-    record.write(args, results=trio.run(measure, args))
+    absent = why_not("etcd")
+    results = trio.run(measure, args)
+    record.write(args, results=results, skipped=[] if absent is None else [str(absent)])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,29 @@
+"""The benchmark of leases on names, as small as it goes."""
+
+from __future__ import annotations
+
+from benchmarks.leases.__main__ import Ownership, Peer, milliseconds
+
+
+def peer(name: str, *lines: tuple[float, str, str]) -> Peer:
+    said = [{"t": t, "event": event, "shard": shard} for t, event, shard in lines]
+    return Peer(name, None, said)  # type: ignore[arg-type]
+
+
+def test_gaps_and_overlaps_between_owners() -> None:
+    a = peer("a", (0.0, "begin", "x"), (5.0, "end", "x"), (0.0, "begin", "y"))
+    b = peer("b", (5.2, "begin", "x"), (9.0, "begin", "y"))
+    ownership = Ownership({"a": a, "b": b}, killed={"a": 8.0})
+    assert [round(gap, 3) for gap in ownership.gaps(0.0)] == [0.2, 1.0]
+    assert [round(gap, 3) for gap in ownership.gaps(6.0)] == [1.0]
+    assert ownership.gaps(0.0, lambda name: name != "a") == []
+    assert (ownership.overlaps(), ownership.counts()) == (0, [2])
+
+
+def test_two_owners_at_once_are_seen() -> None:
+    a, b = peer("a", (0.0, "begin", "x"), (5.0, "end", "x")), peer("b", (4.9, "begin", "x"))
+    assert Ownership({"a": a, "b": b}).overlaps() == 1
+
+
+def test_milliseconds() -> None:
+    assert milliseconds([0.001, 0.002, 0.004]) == {"median_ms": 2.0, "p99_ms": 2.0, "worst_ms": 4.0}
