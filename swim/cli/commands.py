@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from swim.cli.options import parse_addresses, parse_keys, parse_tags
-from swim.cli.report import shown_tags
+from swim.cli.report import payload_field, shown_tags
 from swim.cli.running import RunningNode
 from swim.cli.verbs import VERBS
 from swim.cluster import Cluster
@@ -27,6 +27,7 @@ Answer = Callable[[Fields], Awaitable[None]]
 _JOIN_PATIENCE = 20.0
 _VOTERS_PATIENCE = 60.0
 _QUERY_PATIENCE = 15.0
+_REQUEST_PATIENCE = 60.0
 QUERY_TOPIC = "swim.query"
 """Of the requests by which agents ask each other; the payload is JSON: `name` and `payload`."""
 _WAITING_MAX = 1_024
@@ -186,6 +187,16 @@ async def _broadcast(call: Call) -> None:
     call.cluster.broadcast(call.need("name"), call.payload)
 
 
+async def _request(call: Call) -> None:
+    member, (topic, *text) = call.need("name"), call.arguments[1:] or [""]
+    payload = "".join(text).encode(errors="surrogateescape")
+    with trio.move_on_after(_REQUEST_PATIENCE):
+        reply = await call.cluster.request(member, payload, topic=topic)
+        await call.answer({"reply": payload_field(reply), "text": reply.decode(errors="replace")})
+        return
+    raise ValueError(f"no answer from {member} in {_REQUEST_PATIENCE:.0f} s")
+
+
 async def _query(call: Call) -> None:
     """The answers are told as they come."""
     cluster, name = call.cluster, call.need("name")
@@ -340,6 +351,7 @@ ACTS: dict[str, Callable[[Call], Awaitable[None]]] = {
     "keys": _keys,
     "send": _send,
     "broadcast": _broadcast,
+    "request": _request,
     "query": _query,
     "hold": _hold,
     "own": _own,

@@ -39,6 +39,7 @@ VERBS = {
     "keys": Verb("KEY|@FILE ..", "Replace the keyring; the first key seals."),
     "send": Verb("MEMBER TEXT", "Send a direct message.", words=2, waits=True),
     "broadcast": Verb("NAME TEXT", "Send a message to all.", words=2),
+    "request": Verb("MEMBER TOPIC [TEXT]", "Ask one member, and show what it answers.", words=3, waits=True),
     "query": Verb(
         "NAME [TEXT]", "Ask all agents, and gather what their scripts answer (--on query:NAME=..).", 2, True
     ),

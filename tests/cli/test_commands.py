@@ -176,6 +176,10 @@ def test_a_query_gathers_what_all_agents_answer(start: Start, runtime: Path) -> 
     }
     assert second.wait("error")["message"].endswith("ended with status 1: oh no")
     assert "c: it has no script for this query\n" in told("query", "load", "--agent", path)
+    asked = '{"name": "none", "payload": ""}'
+    assert told("request", "b", "swim.query", asked, "--agent", path) == (
+        '{"problem": "it has no script for this query"}\n'
+    )
 
 
 # --- the socket
