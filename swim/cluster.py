@@ -26,6 +26,7 @@ from swim.runtime.kept.mail import checked_topic
 from swim.runtime.kept.serving import Handler
 from swim.runtime.network import Transport, simulated_host
 from swim.runtime.nurseries import unwrapped_nursery
+from swim.runtime.settling import wait_settled
 from swim.runtime.sockets.resolve import Seeds, advertised_address, require_reachable, resolve_one
 from swim.runtime.voters import ask_at, change_voters
 from swim.statistics import Statistics
@@ -317,6 +318,15 @@ class Cluster:
         Raises `trio.ClosedResourceError` when the cluster is closed before.
         """
         await self._driver.until(lambda: predicate(self))
+
+    async def settled(self) -> None:
+        """Wait until all present members know this node's tags as they are now: say, that it takes no more
+        work, before it stops to. Each is told them, and acknowledges that.
+
+        A member that does not answer is waited for until it does or is given up; to wait for less long, use
+        a cancel scope. Raises `trio.ClosedResourceError` when the cluster is closed before.
+        """
+        await wait_settled(self._driver)
 
     async def wait_for_leader(self) -> Member:
         """Wait until there is a leader, as far as this node knows; returns it. This node may be it.

@@ -32,7 +32,7 @@ PACKAGES = {
     "swim.protocol.leadership": 1_440,
     "swim.protocol.membership": 840,
     "swim.protocol.detector": 1_300,
-    "swim.protocol.exchange": 830,
+    "swim.protocol.exchange": 850,
     "swim.protocol.leases": 960,
     "swim.protocol": 790,
     "swim.runtime.network": 100,

@@ -20,6 +20,7 @@ from swim.protocol.exchange.attempts import Attempts
 from swim.protocol.exchange.joining import Joining
 from swim.protocol.exchange.reunion import Reunion
 from swim.protocol.exchange.search import Search
+from swim.protocol.exchange.settling import Settling
 from swim.protocol.exchange.sync import Sync
 from swim.protocol.gossip.broadcasts import Broadcasts
 from swim.protocol.gossip.dissemination import Dissemination
@@ -138,6 +139,7 @@ class Parts:
             self._backlog,
         )
         self._attempts = Attempts(self._table)
+        self.settling = Settling(self._context, self._myself, self._asking.ask)
         self._search = Search(self._context, self._membership, self._sync, self._attempts, self._asking.ask)
         self._reunion = Reunion(
             self._context, self._myself, self._sync, self._calling, self._attempts, self._asking.ask

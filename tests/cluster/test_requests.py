@@ -460,3 +460,14 @@ async def test_the_bodys_own_error_comes_out_of_serve_as_it_is() -> None:
                 raise RuntimeError("of the body")
         async with a.serve("x", double):
             assert await a.request("a", b"x", topic="x") == b"xx"
+
+
+async def test_settled_means_that_all_have_the_newest_tags() -> None:
+    async with nodes("a", "b", "c") as (a, b, c):
+        a.set_tags({"drained": "yes"})
+        await a.settled()
+        for node in (b, c):
+            assert [member.name for member in node.members(drained="yes")] == ["a"]
+            assert [member.name for member in node.available(drained="yes")] == ["a"]
+    with pytest.raises(trio.ClosedResourceError):
+        await a.settled()

@@ -12,7 +12,7 @@ from swim.protocol.base.outbox import Outbox
 from swim.protocol.base.timers import Timers
 from swim.protocol.view.table import MemberTable
 from swim.types import Address
-from swim.wire.messages import Ack
+from swim.wire.messages import Ack, Message
 
 __all__ = ["Ask", "Context", "Part"]
 
@@ -51,6 +51,7 @@ class Ask(Protocol):
         *,
         tries: int = 1,
         within: float | None = None,
+        news: Message | None = None,
     ) -> bool: ...
 
 

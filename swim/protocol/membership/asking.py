@@ -9,7 +9,7 @@ from swim.protocol.base.context import Context, Part
 from swim.protocol.gossip.myself import Myself
 from swim.protocol.view.identity import pack_id
 from swim.types import Address
-from swim.wire.messages import Ack, Ping
+from swim.wire.messages import Ack, Message, Ping
 
 __all__ = ["Asking"]
 
@@ -37,8 +37,9 @@ class Asking(Part):
         *,
         tries: int = 1,
         within: float | None = None,
+        news: Message | None = None,
     ) -> bool:
-        """One of the two is called `within` seconds (`rtt_max`).
+        """One of the two is called `within` seconds (`rtt_max`). `news` is told before, in the same packet.
 
         False (and neither is called) when too many are being asked already.
         """
@@ -50,13 +51,14 @@ class Asking(Part):
         # A stranger is answered with no more than it sent: naming ourselves leaves room for the answer.
         sender = pack_id(self._myself.id) or bytes(16)
         ping = Ping(seq, name, source_node=self._name, sender_id=sender)
+        messages = (ping,) if news is None else (news, ping)
         interval = (within or self._config.rtt_max) / tries
 
         def again(left: int, at: float) -> None:
             if left == 0:
                 self._asked.pop(seq)[1](at)
                 return
-            self._outbox.send(address, ping)
+            self._outbox.send(address, *messages)
             self._timers.set(("asked", seq), at + interval, partial(again, left - 1))
 
         again(tries, now)
