@@ -35,6 +35,11 @@ same Python and trio.
 - An error with which a program ends is for `world.error(name)`; if you do not ask, the world's end raises it.
 - Log records have the program's name as `threadName`, and the virtual time as their time.
 
+`for_each_seed(scenario, 50)` runs a scenario in fifty worlds; a failure names its seed and the command that
+replays it. `inflict(world, random_faults(..))` lets things go wrong; `swim.testing.strategies` draws faults
+by hypothesis, which shrinks them. With ``pytest_plugins = ["swim.testing.plugin"]`` tests have the fixture
+`world`.
+
 What a program in a world must not do:
 
 - Wait by other means than trio's. `time.sleep` stops the world, and takes no virtual time. What runs for
@@ -47,6 +52,8 @@ What a program in a world must not do:
 """
 
 from swim.testing.process import WorldError
+from swim.testing.schedules import Fault, inflict, random_faults
+from swim.testing.seeds import for_each_seed
 from swim.testing.world import World
 
-__all__ = ["World", "WorldError"]
+__all__ = ["Fault", "World", "WorldError", "for_each_seed", "inflict", "random_faults"]

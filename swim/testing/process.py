@@ -236,7 +236,7 @@ class Process(trio.abc.Clock):
                 self.error = error
         finally:
             if not self._ending:
-                self.running = False
+                self.running = self._has_turn = False
                 self._when_ended()
             self._back.release()
 

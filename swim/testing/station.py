@@ -50,10 +50,13 @@ class Station(ABC):
 
 
 class Bell:
-    """Tasks of a machine's program wait for it; its kernel rings it."""
+    """Tasks of the program that runs on a machine now wait for it; its kernel rings it.
+
+    It is never that of a later program: an old one's connections may outlast it.
+    """
 
     def __init__(self, station: Station) -> None:
-        self._station = station
+        self._process = station.process
         self._waiting = trio.lowlevel.ParkingLot()
 
     async def wait(self) -> None:
@@ -62,9 +65,8 @@ class Bell:
 
     def ring(self) -> None:
         """Wake those who wait now."""
-        process = self._station.process
-        if self._waiting and process is not None:
-            process.tell(self._waiting.unpark_all)
+        if self._waiting and self._process is not None:
+            self._process.tell(self._waiting.unpark_all)
 
 
 def is_loopback(host: str) -> bool:

@@ -27,6 +27,8 @@ __all__ = ["Mail", "checked_topic"]
 
 _LEFT_MAX = 2_097_152
 """Bytes of memory that members may have left unread that are none any more, all together."""
+_GONE_MAX = 256
+"""Members that are none any more and have left nothing, of which it is remembered what came."""
 _REACH_PATIENCE = 30.0
 """So much longer than a pause a member that is alive may be out of reach for a stream."""
 
@@ -204,7 +206,7 @@ class Mail:
         self._unread[name] = unread
         if unread.gone:
             self._gone[name] = unread
-        self._inbox.senders = len(self._unread)
+        self._count_senders()
         return unread.window(boot, line)
 
     def memory(self, name: str) -> bytes:
@@ -233,16 +235,24 @@ class Mail:
             self.left()
 
     def left(self) -> None:
-        """Keep little of members that are gone: first goes what the first of them have left."""
+        """Keep little of members that are gone: first goes what the first of them have left.
+
+        Of those that have left nothing, what came from them is remembered: whoever was given up wrongly sends
+        again what it has heard nothing of.
+        """
         size = sum(unread.memory for unread in self._gone.values())
         for name, unread in list(self._gone.items()):
-            if unread.memory and size <= _LEFT_MAX:
+            if size <= _LEFT_MAX if unread.memory else len(self._gone) <= _GONE_MAX:
                 continue
             size -= unread.memory
             self.serving.forget(name)
             self.given_up += unread.give_up()
             del self._gone[name], self._unread[name]
-        self._inbox.senders = len(self._unread)
+        self._count_senders()
+
+    def _count_senders(self) -> None:
+        nothing_left = sum(not unread.memory for unread in self._gone.values())
+        self._inbox.senders = len(self._unread) - nothing_left
 
 
 def checked_topic(topic: str) -> str:
