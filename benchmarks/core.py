@@ -127,7 +127,7 @@ def core_results(nodes: int, seed: int, rounds: int) -> list[Result]:
     world.run(3.0)
     first, other = (world.nodes[name] for name in names[:2])
     core, now, source = first.core, first.now(), other.address
-    third = world.nodes[names[2 % nodes]].core._myself.record
+    third = world.nodes[names[2 % nodes]].core._own.record
     assert third is not None
     pings = [_packet(core.codec, [_ping(other.core, core, now)]) for _ in range(BATCH)]
     old_news = [_packet(core.codec, [third.as_alive()])] * BATCH

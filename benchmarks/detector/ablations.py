@@ -42,7 +42,7 @@ def _indirect_probes(node: Any) -> None:
 
 
 def _hints(node: Any) -> None:
-    node._verdicts.hint = _nothing
+    node._polls.hint = _nothing
 
 
 def _polls(node: Any) -> None:
@@ -52,22 +52,22 @@ def _polls(node: Any) -> None:
         reason = "process-gone" if watch.proven else "silence"
         node._membership.declare_dead(record.name, reason, now)
 
-    node._verdicts.poll = poll
+    node._polls.poll = poll
 
 
 def _votes(node: Any) -> None:
     """One vote is enough, if nobody vetoes."""
-    node._verdicts.needed = lambda observers: 0  # 1 would be a verdict alone, which is not sent
+    node._polls.needed = lambda observers: 0  # 1 would be a verdict alone, which is not sent
 
 
 def _vetoes(node: Any) -> None:
-    heard, veto = node._verdicts.heard, "veto"
+    heard, veto = node._polls.heard, "veto"
 
     def deaf(voter: str, opinion: Any, now: float) -> None:
         if opinion.kind.name.lower() != veto:
             heard(voter, opinion, now)
 
-    node._verdicts.heard = deaf
+    node._polls.heard = deaf
 
 
 def _mute(node: Any) -> None:
@@ -75,8 +75,8 @@ def _mute(node: Any) -> None:
 
 
 def _quality(node: Any) -> None:
-    node._verdicts.lossy = _nothing
-    node._verdicts.asked_lossy = _nothing
+    node._polls.lossy = _nothing
+    node._polls.asked_lossy = _nothing
 
 
 def _readmission(node: Any) -> None:

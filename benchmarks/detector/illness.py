@@ -20,7 +20,7 @@ FLIP = 20.0
 
 
 def verdicts_on_healthy(log: DeathLog, ill: list[str]) -> Figures:
-    """Verdicts about healthy members, in all views and in those of healthy ones; and about the ill.
+    """Polls about healthy members, in all views and in those of healthy ones; and about the ill.
 
     `solo`: those among them that a member reached alone, and keeps to itself.
     """

@@ -67,7 +67,7 @@ class DeathLog:
         return min(self.deaths.get(victim, {}).values(), default=None)
 
     def healthy_deaths(self, ill: Collection[str]) -> int:
-        """Verdicts about members that nothing was wrong with, in all views."""
+        """Polls about members that nothing was wrong with, in all views."""
         return sum(count for (_, name), count in self.verdicts.items() if name not in ill)
 
 

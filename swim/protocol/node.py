@@ -119,7 +119,7 @@ class Node(Parts):
 
         A node that was about to join may already be known to the one that it asked.
         """
-        if self.phase is not Phase.MEMBER and self._myself.record is None:
+        if self.phase is not Phase.MEMBER and self._own.record is None:
             self._end(Phase.LEFT)
             return
         self._tenure.release(now)  # before anybody else can begin
@@ -127,7 +127,7 @@ class Node(Parts):
         self.phase = Phase.LEAVING
         self._joining.stop()
         self._reception.end()
-        self._myself.leave()
+        self._own.leave()
         self._timers.clear()
         self._backlog.clear()
         ahead = self._broadcasts.leave(now)
@@ -140,7 +140,7 @@ class Node(Parts):
 
     def _farewell(self, now: float) -> None:
         self._tenure.release(now)
-        me = self._myself  # not its record, which lags behind while refutations are held back
+        me = self._own  # not its record, which lags behind while refutations are held back
         self._dissemination.news(self.name, Dead(me.name, me.incarnation, me.name, id=pack_id(me.id)), now)
         self._dissemination.flood(now)
 
@@ -150,7 +150,7 @@ class Node(Parts):
 
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:
         """Replace the application's tags. Raises `TagsError`."""
-        self._myself.set_tags(tags, now)
+        self._own.set_tags(tags, now)
         self._settle(now)
 
     def move(self, address: Address, now: float) -> None:
@@ -158,7 +158,7 @@ class Node(Parts):
         self._attend(now)
         self.address = address
         self._dissemination.introduce(now)
-        self._myself.move(address, now)
+        self._own.move(address, now)
         self._settle(now)
 
     def yield_leadership(self, now: float) -> bool:
@@ -181,7 +181,7 @@ class Node(Parts):
 
     def require_may_yield(self) -> None:
         """Raises ValueError with a pinned id."""
-        if self._myself.pinned:
+        if self._own.pinned:
             raise ValueError("a node with a pinned id cannot yield the leadership: its id stays the lowest")
 
     def _joined(self, now: float) -> None:
@@ -389,15 +389,15 @@ class Node(Parts):
 
     @property
     def me(self) -> Member:
-        record = self._myself.record
+        record = self._own.record
         if record is not None:
             return record.member
-        return Member(self.name, self.address, None, dict(self._myself.tags), process=self.boot)
+        return Member(self.name, self.address, None, dict(self._own.tags), process=self.boot)
 
     @property
     def boot(self) -> str:
         """Tells this process from any other under its name."""
-        return self._myself.boot
+        return self._own.boot
 
     def knows(self, address: Address) -> bool:
         """Does a member send from there?"""

@@ -10,12 +10,12 @@ from swim.protocol.base.context import Context
 from swim.protocol.base.networks import Networks
 from swim.protocol.base.steps import Backlog
 from swim.protocol.detector.freshness import Freshness
+from swim.protocol.detector.polls import Polls
 from swim.protocol.detector.probes import Probes
 from swim.protocol.detector.probing import Probing
 from swim.protocol.detector.streamed import Streamed
 from swim.protocol.detector.subjects import Subjects
 from swim.protocol.detector.suspicion import Suspicion
-from swim.protocol.detector.verdicts import Verdicts
 from swim.protocol.exchange.attempts import Attempts
 from swim.protocol.exchange.joining import Joining
 from swim.protocol.exchange.reunion import Reunion
@@ -24,7 +24,7 @@ from swim.protocol.exchange.settling import Settling
 from swim.protocol.exchange.sync import Sync
 from swim.protocol.gossip.broadcasts import Broadcasts
 from swim.protocol.gossip.dissemination import Dissemination
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.changing import Changing
 from swim.protocol.leadership.configuration import founding_configuration
 from swim.protocol.leadership.electorate import ABOUT_VOTERS, Electorate
@@ -34,7 +34,7 @@ from swim.protocol.leadership.rule import HolderLeads, Leadership
 from swim.protocol.leadership.tenure import Tenure
 from swim.protocol.leases.leases import Leases
 from swim.protocol.membership.asking import Asking
-from swim.protocol.membership.links import Links
+from swim.protocol.membership.links import OwnLinks
 from swim.protocol.membership.naming import Naming
 from swim.protocol.membership.readmission import Readmission
 from swim.protocol.membership.updates import Membership
@@ -75,11 +75,11 @@ class Parts:
         self._streamed = Streamed(context, subjects)
         self._dissemination = Dissemination(context, subjects.suspects, subjects.usual_loss)
         configuration = founding_configuration(voters, context.config.lease)
-        self._myself = Myself(
+        self._own = OwnRecord(
             context, self._dissemination, address, tags, pinned_id, electable, configuration.tag
         )
-        self._post = Post(context, self._myself)
-        self._electorate = Electorate(context, self._myself, self._post, configuration)
+        self._post = Post(context, self._own)
+        self._electorate = Electorate(context, self._own, self._post, configuration)
         self._build_leadership(voters)
         self._build_membership()
         self._build_sync()
@@ -87,17 +87,17 @@ class Parts:
         self._build_entrances()
 
     def _build_leadership(self, voters: Sequence[str]) -> None:
-        context, myself = self._context, self._myself
+        context, own = self._context, self._own
         if voters:
             self._leadership = holder = HolderLeads(
-                context, myself, self._electorate, why_none=lambda now: self._tenure.problem(now) or ""
+                context, own, self._electorate, why_none=lambda now: self._tenure.problem(now) or ""
             )
-            self._tenure = Lease(context, myself, holder, self._electorate, self._post)
+            self._tenure = Lease(context, own, holder, self._electorate, self._post)
         else:
-            self._leadership = Leadership(context, myself)
+            self._leadership = Leadership(context, own)
             self._tenure = Tenure(
                 context,
-                myself,
+                own,
                 self._leadership,
                 self._subjects,
                 self._subjects.suspects,
@@ -108,15 +108,15 @@ class Parts:
         self.leases = Leases(context, self._post, self._leadership, acting=self._acting, derived=not voters)
 
     def _build_membership(self) -> None:
-        context, myself = self._context, self._myself
-        self._asking = Asking(context, myself)
+        context, own = self._context, self._own
+        self._asking = Asking(context, own)
         self._calling = Calling(context)
-        self._naming = Naming(context, myself, self._calling, self._networks.permits, self._fail)
-        self._links = Links(context, myself, self._asking.ask)
-        self._readmission = Readmission(context, myself, self._links, self._leadership)
+        self._naming = Naming(context, own, self._calling, self._networks.permits, self._fail)
+        self._links = OwnLinks(context, own, self._asking.ask)
+        self._readmission = Readmission(context, own, self._links, self._leadership)
         self._membership = Membership(
             context,
-            myself,
+            own,
             self._dissemination,
             self._networks,
             self._readmission,
@@ -127,11 +127,11 @@ class Parts:
         )
 
     def _build_sync(self) -> None:
-        self._broadcasts = Broadcasts(self._context, self._myself, self._dissemination)
+        self._broadcasts = Broadcasts(self._context, self._own, self._dissemination)
         self._backlog = Backlog(self._context)
         self._sync = Sync(
             self._context,
-            self._myself,
+            self._own,
             self._membership,
             self._leadership,
             self._electorate,
@@ -142,20 +142,20 @@ class Parts:
         self.settling = Settling(self._context, self._myself, self._asking.ask)
         self._search = Search(self._context, self._membership, self._sync, self._attempts, self._asking.ask)
         self._reunion = Reunion(
-            self._context, self._myself, self._sync, self._calling, self._attempts, self._asking.ask
+            self._context, self._own, self._sync, self._calling, self._attempts, self._asking.ask
         )
 
     def _build_detector(self) -> None:
-        context, myself, subjects = self._context, self._myself, self._subjects
-        self._freshness = Freshness(context, myself)
-        self._probes = Probes(context, myself, self._dissemination, self._freshness, self._sync.view)
-        self._verdicts = Verdicts(context, myself, self._membership, self._freshness, subjects)
+        context, own, subjects = self._context, self._own, self._subjects
+        self._freshness = Freshness(context, own)
+        self._probes = Probes(context, own, self._dissemination, self._freshness, self._sync.view)
+        self._polls = Polls(context, own, self._membership, self._freshness, subjects)
         self._suspicion = Suspicion(
-            context, self._links, self._membership, self._verdicts, self._streamed, subjects, self._probes
+            context, self._links, self._membership, self._polls, self._streamed, subjects, self._probes
         )
         self._probing = Probing(
             context,
-            myself,
+            own,
             self._dissemination,
             self._links,
             self._asking,
@@ -168,13 +168,13 @@ class Parts:
     def _build_entrances(self) -> None:
         self._reception = Reception(
             self._context,
-            self._myself,
+            self._own,
             self._links,
             self._membership,
             self._asking.ask,
             self._probing,
             self._suspicion,
-            self._verdicts,
+            self._polls,
             self._sync,
             self._claimed,
             self.leases.receive,
@@ -184,7 +184,7 @@ class Parts:
         )
         self._joining = Joining(
             self._context,
-            self._myself,
+            self._own,
             self._sync,
             self._leadership,
             self._electorate,

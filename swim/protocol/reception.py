@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 
 from swim.protocol.base.context import Ask, Context, Part
 from swim.protocol.detector.freshness import Freshness
+from swim.protocol.detector.polls import Polls
 from swim.protocol.detector.probing import Probing
 from swim.protocol.detector.streamed import Streamed
 from swim.protocol.detector.suspicion import Suspicion
-from swim.protocol.detector.verdicts import Verdicts
 from swim.protocol.exchange.strangers import Strangers
 from swim.protocol.exchange.sync import Sync
 from swim.protocol.gossip.broadcasts import Broadcasts
-from swim.protocol.gossip.myself import Myself
-from swim.protocol.membership.links import Links
+from swim.protocol.gossip.own_record import OwnRecord
+from swim.protocol.membership.links import OwnLinks
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.table import Record
 from swim.types import Address
@@ -51,13 +51,13 @@ class Reception(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
-        links: Links,
+        own: OwnRecord,
+        links: OwnLinks,
         membership: Membership,
         ask: Ask,
         probing: Probing,
         suspicion: Suspicion,
-        verdicts: Verdicts,
+        polls: Polls,
         sync: Sync,
         claimed: Callable[[Claim, Record, float], None],
         leased: Callable[[LeaseMessage, Record, float], None],
@@ -68,12 +68,12 @@ class Reception(Part):
         super().__init__(context)
         self.open = False
         """See `begin`."""
-        self._myself = myself
+        self._own = own
         self._links = links
         self._membership = membership
         self._probing = probing
         self._suspicion = suspicion
-        self._verdicts = verdicts
+        self._polls = polls
         self._sync = sync
         self._claimed = claimed
         self._leased = leased
@@ -173,7 +173,7 @@ class Reception(Part):
                 name = self._probing.receive_nack(message, now)
                 if name is not None:
                     self._suspicion.refused(name, now)
-            case UserMessage() if self._myself.record is not None:
+            case UserMessage() if self._own.record is not None:
                 self._broadcasts.receive(message, sender, now)
             case UserMessage():
                 self._outbox.drop("user")
@@ -192,7 +192,7 @@ class Reception(Part):
 
     def _gossip(self, news: Alive | Suspect | Dead, source: Address, now: float) -> None:
         """News is believed from members. A stranger may introduce itself first (`Strangers`)."""
-        if self._myself.record is None:
+        if self._own.record is None:
             return
         if self._sender(source) is None:
             self._strangers.hold(news, source, now)
@@ -215,7 +215,7 @@ class Reception(Part):
             return
         if not about.present:
             if about.solo:
-                self._verdicts.say_given_up(author.name, opinion, about, now)
+                self._polls.say_given_up(author.name, opinion, about, now)
             else:  # it is settled already
                 self._membership.correct(author.address, about.as_dead(self._name), now)
             return
@@ -225,9 +225,9 @@ class Reception(Part):
             case OpinionKind.POLL:
                 self._suspicion.polled(author.name, opinion, now)
             case OpinionKind.LOSSY:
-                self._verdicts.asked_lossy(author.name, opinion, now)
+                self._polls.asked_lossy(author.name, opinion, now)
             case OpinionKind.AGREE | OpinionKind.VETO | OpinionKind.LOOKING:
-                self._verdicts.heard(author.name, opinion, now)
+                self._polls.heard(author.name, opinion, now)
 
     def _claim(self, claim: Claim, sender: Record | None, source: Address, now: float) -> None:
         if sender is None or not sender.own or not self.open:

@@ -178,7 +178,7 @@ async def test_a_function_that_cleans_up_for_long_keeps_the_lease_where_that_is_
             await nodes[0].wait_for(lambda cluster: cluster.leadership.term is not None)
             await trio.sleep(0.1)
             driver = nodes[0]._driver
-            driver.node._myself.fresh_id(driver.now(), "")  # which ends its term
+            driver.node._own.fresh_id(driver.now(), "")  # which ends its term
             driver.node._settle(driver.now())
             driver.settle()
             while not any(each.leadership.term for each in nodes):  # noqa: ASYNC110

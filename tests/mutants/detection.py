@@ -28,13 +28,13 @@ _SUSPICION = mutants(
     ("boots are not compared", 'ack.boot.decode("ascii", "replace") != record.boot', "False"),
     (
         "who hears a member does not veto",
-        "        if recently and not watch.suspected and not poll.certain:\n            self._verdicts.answer(asker, poll, OpinionKind.VETO)\n            return\n",
+        "        if recently and not watch.suspected and not poll.certain:\n            self._polls.answer(asker, poll, OpinionKind.VETO)\n            return\n",
         "",
     ),
     (
         "who hears a member agrees",
-        "        if recently and not watch.suspected and not poll.certain:\n            self._verdicts.answer(asker, poll, OpinionKind.VETO)",
-        "        if recently and not watch.suspected and not poll.certain:\n            self._verdicts.answer(asker, poll, OpinionKind.AGREE)",
+        "        if recently and not watch.suspected and not poll.certain:\n            self._polls.answer(asker, poll, OpinionKind.VETO)",
+        "        if recently and not watch.suspected and not poll.certain:\n            self._polls.answer(asker, poll, OpinionKind.AGREE)",
     ),
     (
         "who is polled and then hears the member does not veto",
@@ -64,7 +64,7 @@ _SUSPICION = mutants(
     ),
     (
         "nobody is told of a suspicion",
-        "self._verdicts.hint(record, case.silence(self._attention(now)), case.hinted)",
+        "self._polls.hint(record, case.silence(self._attention(now)), case.hinted)",
         "pass",
     ),
     (
@@ -79,7 +79,7 @@ _SUSPICION = mutants(
     ),
     (
         "who fell silent with all others is judged by himself",
-        "if deserted is not None and now - self._lately_long < _LATELY_S:",
+        "if deserted is not None and now - self._long_silence_at < _AFTER_LONG_S:",
         "if False:",
     ),
     (
@@ -152,7 +152,7 @@ _STATES = mutants(
 )
 
 _VERDICTS = mutants(
-    "detector/verdicts",
+    "detector/polls",
     _NOTICE + _SUSPICION_TESTS,
     ("vetoes are ignored", "            poll.vetoed = True\n", "            pass\n"),
     (
@@ -184,12 +184,12 @@ _VERDICTS = mutants(
     ),
     (
         "observers that died with it are waited for",
-        "        if not poll.desperate:\n            return self.needed(len(poll.asked) + 1)\n",
+        "        if not poll.excuses_silent:\n            return self.needed(len(poll.asked) + 1)\n",
         "        return self.needed(len(poll.asked) + 1)\n",
     ),
     (
         "observers that do not answer are never counted",
-        "        if not poll.desperate:\n            return self.needed(len(poll.asked) + 1)\n",
+        "        if not poll.excuses_silent:\n            return self.needed(len(poll.asked) + 1)\n",
         "",
     ),
     (
@@ -221,7 +221,7 @@ _FRESHNESS = mutants(
     ),
     (
         "an opinion for an earlier process counts",
-        "elif opinion.to != self._myself.boot.encode():",
+        "elif opinion.to != self._own.boot.encode():",
         "elif False:",
     ),
     (
@@ -281,7 +281,7 @@ _PROBING = mutants(
     ),
     (
         "an ack shows no boot",
-        "                boot=self._myself.boot.encode(),\n",
+        "                boot=self._own.boot.encode(),\n",
         '                boot=b"",\n',
     ),
     (

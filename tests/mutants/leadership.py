@@ -125,7 +125,7 @@ _LEASE = mutants(
         "self.closing = False",
     ),
     ("a lease is kept after the last function has ended", "if self.closing and not running:", "if False:"),
-    ("the token stays on show when the term is over", "        self._myself.hide_token(now)\n", ""),
+    ("the token stays on show when the term is over", "        self._own.hide_token(now)\n", ""),
     (
         "a round that failed keeps what it was granted",
         "            self._free(now)\n            wait = self._rng.uniform",
@@ -365,18 +365,18 @@ _DERIVED = mutants(
     ("the floor falls", "        if floor > self.floor:\n", "        if floor != self.floor:\n"),
     (
         "a founder that meets an older cluster stays in front",
-        "if floor and not self._myself.pinned:",
+        "if floor and not self._own.pinned:",
         "if False:",
     ),
     ("fresh ids are taken without bound", "if self._fresh_ids.take(now):", "if True:"),
     (
         "a leader that stalled stays in front",
-        "if self.leader is not None and self.leader.name == self._name and not self._myself.pinned:",
+        "if self.leader is not None and self.leader.name == self._name and not self._own.pinned:",
         "if False:",
     ),
     (
         "a holder with other voters is followed",
-        "if record.voters != self._myself.voters and not followed:",
+        "if record.voters != self._own.voters and not followed:",
         "if False:",
     ),
     (
@@ -391,12 +391,12 @@ _DERIVED = mutants(
     ),
     (
         "a floor of other voters is believed",
-        "return record is not None and record.voters == self._myself.voters",
+        "return record is not None and record.voters == self._own.voters",
         "return record is not None",
     ),
     (
         "a holder that is asked to step back by some does",
-        "        if not self._myself.shows_token:\n            super().step_back(now)",
+        "        if not self._own.shows_token:\n            super().step_back(now)",
         "        super().step_back(now)",
     ),
 )
@@ -468,7 +468,7 @@ _IDENTITY = (
         ("ids of one millisecond are the same", "| rng.getrandbits(_RANDOM_BITS)", "| 0"),
     ),
     *mutants(
-        "gossip/myself",
+        "gossip/own_record",
         ("tests/protocol/gossip/test_myself.py", "tests/protocol/leadership/test_rule.py"),
         (
             "an id is not above those seen",

@@ -448,7 +448,7 @@ class Puppet:
         if meta is not None:
             self.meta = meta
         if voters is not None:
-            self.meta = encode_meta({}, self.id, boot, {VOTERS_TAG: voters._myself.voters})
+            self.meta = encode_meta({}, self.id, boot, {VOTERS_TAG: voters._own.voters})
         self.received: list[tuple[float, Message]] = []
         self.datagrams: list[bytes] = []
         self.asked: list[StreamMessage] = []

@@ -36,7 +36,7 @@ def held_off_for_a_minute(node: Any) -> None:
     readmission, obstacle = node._readmission, node._readmission._obstacle
 
     def longer(now: float) -> str:
-        cuts = node._myself.cut_off
+        cuts = node._own.cut_off
         held = len(readmission._deaths) > 1 and cuts and now - cuts[-1] < 60.0
         return "planted" if held else obstacle(now)
 

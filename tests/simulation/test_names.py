@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from swim.errors import NameConflict
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.membership.naming import Naming
 from swim.simulation import World
 from swim.simulation.host import Life
@@ -39,7 +39,7 @@ def _one_side_forgets_who_succeeded(patch: pytest.MonkeyPatch) -> None:
     stays = Naming._stays
 
     def forgetful(self: Naming, since: str, theirs: Standing) -> bool:
-        return self._myself.since < since or stays(self, since, theirs)
+        return self._own.since < since or stays(self, since, theirs)
 
     patch.setattr(Naming, "_stays", forgetful)
 
@@ -50,8 +50,8 @@ def _claims_are_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_fresh_id(patch: pytest.MonkeyPatch) -> None:
-    refute = Myself.refute
-    patch.setattr(Myself, "refute", lambda self, incarnation, now, id=None: refute(self, incarnation, now))
+    refute = OwnRecord.refute
+    patch.setattr(OwnRecord, "refute", lambda self, incarnation, now, id=None: refute(self, incarnation, now))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swim.protocol.base.context import Context, Part
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import Record
 from swim.wire.messages import Opinion, Ping
@@ -48,9 +48,9 @@ class _Heard:
 class Freshness(Part):
     """What this node says is counted; what it hears is told from what it has heard before."""
 
-    def __init__(self, context: Context, myself: Myself) -> None:
+    def __init__(self, context: Context, own: OwnRecord) -> None:
         super().__init__(context)
-        self._myself = myself
+        self._own = own
         self._heard: dict[str, _Heard] = {}
         self._count = 0
 
@@ -79,7 +79,7 @@ class Freshness(Part):
             self._outbox.drop("stranger")
         elif author.name == self._name or opinion.boot != _packed(author.boot):
             self._outbox.drop("opinion-author")
-        elif opinion.to != self._myself.boot.encode():
+        elif opinion.to != self._own.boot.encode():
             self._outbox.drop("opinion-astray")
         elif not self._of(author).take(opinion.count):
             self._outbox.drop("opinion-repeated")

@@ -9,7 +9,7 @@ from swim.protocol.base.outbox import Way
 from swim.protocol.detector.freshness import Freshness
 from swim.protocol.detector.watch import Probe
 from swim.protocol.gossip.dissemination import Dissemination
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import Record
 from swim.wire import pack_host
@@ -24,14 +24,14 @@ class Probes(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
+        own: OwnRecord,
         dissemination: Dissemination,
         freshness: Freshness,
         view_at_rest: Callable[[float], bytes],
     ) -> None:
         super().__init__(context)
         self.pings = self.ping_reqs = 0
-        self._myself = myself
+        self._own = own
         self._dissemination = dissemination
         self._freshness = freshness
         self._view_at_rest = view_at_rest
@@ -51,10 +51,10 @@ class Probes(Part):
         return probe
 
     def make_ping(self, seq: int, record: Record, now: float) -> Ping:
-        if not record.own or self._myself.id is None:
+        if not record.own or self._own.id is None:
             return Ping(seq, record.name)
         count, view = self._freshness.next_count(), self._view_at_rest(now)
-        return Ping(seq, record.name, sender_id=pack_id(self._myself.id), view=view, count=count)
+        return Ping(seq, record.name, sender_id=pack_id(self._own.id), view=view, count=count)
 
     def of(self, seq: int) -> tuple[str, Probe] | None:
         """The probe of this number, and the name of its subject."""

@@ -20,9 +20,9 @@ from swim.protocol.detector.subjects import Subjects
 from swim.protocol.detector.suspicion import Suspicion
 from swim.protocol.detector.watch import Probe, Watch
 from swim.protocol.gossip.dissemination import Dissemination
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.membership.asking import Asking
-from swim.protocol.membership.links import Links
+from swim.protocol.membership.links import OwnLinks
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import Record
 from swim.types import Address
@@ -51,9 +51,9 @@ class Probing(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
+        own: OwnRecord,
         dissemination: Dissemination,
-        links: Links,
+        links: OwnLinks,
         asking: Asking,
         subjects: Subjects,
         probes: Probes,
@@ -64,7 +64,7 @@ class Probing(Part):
         super().__init__(context)
         self.subjects = subjects
         self.acks = 0
-        self._myself = myself
+        self._own = own
         self._dissemination = dissemination
         self._links = links
         self._asking = asking
@@ -145,14 +145,14 @@ class Probing(Part):
             ack = Ack(ping.seq)
         else:
             # An observer needs the boot only; a node that names itself asks about a claim.
-            own_id = self._myself.id if ping.source_node else None
+            own_id = self._own.id if ping.source_node else None
             ack = Ack(
                 ping.seq,
                 sender_id=pack_id(own_id),
-                boot=self._myself.boot.encode(),
+                boot=self._own.boot.encode(),
                 wait_ms=0 if sender is None else self._wait_ms(sender.name, now),
                 bare=True,
-                unknown=bool(ping.source_node) and not (self._myself.speaks and self._knows(ping, source)),
+                unknown=bool(ping.source_node) and not (self._own.speaks and self._knows(ping, source)),
             )
         if sender is not None:
             self._dissemination.send(source, ack)
@@ -167,7 +167,7 @@ class Probing(Part):
         """Is the node that names itself a member of this cluster? (Before it has one, no node is unknown.)"""
         record = self._table.get(ping.source_node)
         if record is None or not record.present:
-            return self._myself.record is None
+            return self._own.record is None
         return record.address == source or pack_id(record.id) == ping.sender_id
 
     def _wait_ms(self, observer: str, now: float) -> int:

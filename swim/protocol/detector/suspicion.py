@@ -6,7 +6,7 @@ silence. Each round probes again, directly, through others, over the kept stream
 and weighs phi:
 
     phi >= 3  suspected here, and the other observers are told to look (a hint)
-    phi >= 8  this observer would declare the member dead: see `Verdicts`
+    phi >= 8  this observer would declare the member dead: see `Polls`
 
 How much silence makes phi 8 depends on what the member's kernel says (*triage*): it answers while the
 process does not, so the process is paused (long tolerance); it is silent as well, so the host or the way
@@ -25,13 +25,13 @@ from statistics import median
 from swim.protocol.base.context import Context, Part
 from swim.protocol.detector.accrual import PHI_DEAD, PHI_SUSPECT, phi
 from swim.protocol.detector.explaining import KERNEL_FRESH_S, explain
+from swim.protocol.detector.polls import Polls
 from swim.protocol.detector.probes import Probes
 from swim.protocol.detector.states import Evidence, State
 from swim.protocol.detector.streamed import Streamed
 from swim.protocol.detector.subjects import Subjects
-from swim.protocol.detector.verdicts import Verdicts
 from swim.protocol.detector.watch import Case, Probe, Watch
-from swim.protocol.membership.links import Links
+from swim.protocol.membership.links import OwnLinks
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.table import Record
 from swim.types import Explanation
@@ -44,7 +44,7 @@ _MUTE_ROUND_S = 1.0
 _LATE_NOT_LOST_S = 0.5
 _UNTRIAGED = 1.5
 """Of the silence tolerance: where the kernel was never heard, its silence says nothing."""
-_LATELY_S, _LATELY_ROUNDS = 60.0, 4
+_AFTER_LONG_S, _AFTER_LONG_ROUNDS = 60.0, 4
 _MUTE_SHARE, _MUTE_SUBJECTS = 0.6, 4
 _ENDED_MAX = 1_024
 
@@ -55,9 +55,9 @@ class Suspicion(Part):
     def __init__(
         self,
         context: Context,
-        links: Links,
+        links: OwnLinks,
         membership: Membership,
-        verdicts: Verdicts,
+        polls: Polls,
         streamed: Streamed,
         subjects: Subjects,
         probes: Probes,
@@ -65,11 +65,11 @@ class Suspicion(Part):
         super().__init__(context)
         self._links = links
         self._membership = membership
-        self._verdicts = verdicts
+        self._polls = polls
         self._streamed = streamed
         self._subjects = subjects
         self._probes = probes
-        self._lately_long = -math.inf
+        self._long_silence_at = -math.inf
 
     # --- what others may ask
 
@@ -95,7 +95,7 @@ class Suspicion(Part):
     def taken_up(self, name: str, watch: Watch, now: float) -> None:
         """This node observes it from now on; it may have heard already that a stream of it has ended."""
         boot, when = self._subjects.ended.pop(name, (None, -math.inf))
-        if boot == watch.boot and self._attention(now) - when < _LATELY_S:
+        if boot == watch.boot and self._attention(now) - when < _AFTER_LONG_S:
             watch.ended = when
             self._timers.set(("case", name), now, lambda at: self._look_at(name, Evidence.STREAM_ENDED, at))
 
@@ -123,7 +123,7 @@ class Suspicion(Part):
             return
         if ack.boot and record.own and ack.boot.decode("ascii", "replace") != record.boot:
             watch.learn(Evidence.REPLACED, self._attention(now))
-            self._verdicts.conclude(record, watch, "process-gone", now)
+            self._polls.conclude(record, watch, "process-gone", now)
             return
         watch.ended = None
         if probe.way == "stream":
@@ -159,7 +159,7 @@ class Suspicion(Part):
         if watch.case is not None:
             watch.case.alive = max(watch.case.alive, probe.sent)
             self._reply(watch.case, OpinionKind.VETO)
-            self._verdicts.withdraw(record.name, watch)
+            self._polls.withdraw(record.name, watch)
             self._membership.recover(record.name, now)
         elif in_time:
             self._timers.cancel(("case", record.name))
@@ -188,7 +188,7 @@ class Suspicion(Part):
 
     def _reply(self, case: Case, kind: OpinionKind) -> None:
         for asker, poll in case.askers.items():
-            self._verdicts.answer(asker, poll, kind)
+            self._polls.answer(asker, poll, kind)
         case.askers.clear()
 
     def _count_losses(self, record: Record, watch: Watch, case: Case, answered: Probe, now: float) -> None:
@@ -210,7 +210,7 @@ class Suspicion(Part):
         if lost and self._attention(now) - case.since <= _LATE_NOT_LOST_S:
             self._links.lost()
         if lost and watch.loss.remarkable(self._others_loss(record.name)):
-            self._verdicts.lossy(record, watch, now)
+            self._polls.lossy(record, watch, now)
 
     def kernel_answered(self, name: str, now: float) -> None:
         """The member's kernel took something from us: if the process is silent, it is paused."""
@@ -239,7 +239,7 @@ class Suspicion(Part):
         """Observers that ask and are certain: it is refused here as well, so nothing speaks against that."""
         for asker, poll in list(case.askers.items()):
             if poll.certain:
-                self._verdicts.answer(asker, poll, OpinionKind.AGREE)
+                self._polls.answer(asker, poll, OpinionKind.AGREE)
                 del case.askers[asker]
 
     def stream_ended(self, name: str, now: float) -> None:
@@ -285,10 +285,10 @@ class Suspicion(Part):
             return
         recently = self._attention(now) - watch.heard < self._config.silence_tolerance / 2
         if recently and not watch.suspected and not poll.certain:
-            self._verdicts.answer(asker, poll, OpinionKind.VETO)
+            self._polls.answer(asker, poll, OpinionKind.VETO)
             return
         if watch.case is not None and self._convinced(poll.node, watch, now):
-            self._verdicts.answer(asker, poll, OpinionKind.AGREE)
+            self._polls.answer(asker, poll, OpinionKind.AGREE)
             return
         fresh = watch.case is None
         case = self._open(watch, Evidence.ACCUSED, now)
@@ -297,7 +297,7 @@ class Suspicion(Part):
         if watch.refused >= case.since:
             self._consent(case)
         if asker in case.askers:
-            self._verdicts.answer(asker, poll, OpinionKind.LOOKING)
+            self._polls.answer(asker, poll, OpinionKind.LOOKING)
         if fresh:
             self._step(poll.node, now)
 
@@ -314,7 +314,7 @@ class Suspicion(Part):
             asked = list(watch.pinged) if watch.asked else []
             case = watch.case = Case(asked[0].sent if asked else self._attention(now), asked)
             deserted = self._links.deserted()
-            if deserted is not None and now - self._lately_long < _LATELY_S:
+            if deserted is not None and now - self._long_silence_at < _AFTER_LONG_S:
                 case.since = min(case.since, deserted)  # since then no member was heard, so this one neither
         watch.learn(evidence, self._attention(now))
         return case
@@ -330,21 +330,21 @@ class Suspicion(Part):
             return
         self._suspect(record, watch, now)
         if watch.suspected:
-            self._verdicts.hint(record, case.silence(self._attention(now)), case.hinted)
+            self._polls.hint(record, case.silence(self._attention(now)), case.hinted)
             self._links.test(now)
             if self._most_silent():
                 self._links.cut_off(now)
         if self._convinced(name, watch, now):
             self._reply(case, OpinionKind.AGREE)
             watch.learn(Evidence.CONVINCING, self._attention(now))
-            self._verdicts.poll(
+            self._polls.poll(
                 record,
                 watch,
                 now,
                 silence=case.silence(self._attention(now)),
                 answering=self._answering,
                 patience=self._subjects.patience(),
-                desperate=self._long(case, now),
+                excuses_silent=self._long(case, now),
                 sound=self._links.sound(now),
             )
         if watch.case is case and not watch.given_up:
@@ -387,9 +387,9 @@ class Suspicion(Part):
         need not be waited for as long.
         """
         if case.silence(self._attention(now)) >= self._config.pause_tolerance:
-            self._lately_long = now
+            self._long_silence_at = now
             return True
-        return now - self._lately_long < _LATELY_S and case.round >= _LATELY_ROUNDS
+        return now - self._long_silence_at < _AFTER_LONG_S and case.round >= _AFTER_LONG_ROUNDS
 
     def _probe_again(self, record: Record, watch: Watch, case: Case, now: float) -> None:
         name, attention = record.name, self._attention(now)
@@ -451,4 +451,4 @@ class Suspicion(Part):
         if watch.case is not None:
             self._probes.forget(watch.case.probes)
             watch.case = None
-        self._verdicts.withdraw(name, watch)
+        self._polls.withdraw(name, watch)

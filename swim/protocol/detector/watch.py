@@ -72,7 +72,7 @@ class Poll:
     round: int
     asked: tuple[str, ...]
     certain: bool
-    desperate: bool
+    excuses_silent: bool
     """It has been silent for so long that only the observers that answer at all are counted."""
     awaited: tuple[str, ...]
     """The observers that are waited for. One that does not answer this node either may be dead as well."""

@@ -23,7 +23,7 @@ from swim.errors import JoinError, SwimError
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.networks import Networks
 from swim.protocol.exchange.sync import Sync, answer_to, delegate_clash
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.rule import Leadership
 from swim.protocol.membership.naming import Naming
@@ -68,7 +68,7 @@ class Joining(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
+        own: OwnRecord,
         sync: Sync,
         leadership: Leadership,
         electorate: Electorate,
@@ -81,7 +81,7 @@ class Joining(Part):
     ) -> None:
         super().__init__(context)
         self.active = False
-        self._myself = myself
+        self._own = own
         self._sync = sync
         self._leadership = leadership
         self._electorate = electorate
@@ -114,12 +114,12 @@ class Joining(Part):
         self._look_around(now)
 
     def _others(self) -> list[Address]:
-        return [seed for seed in self._sync.seeds if seed != self._myself.address]
+        return [seed for seed in self._sync.seeds if seed != self._own.address]
 
     # --- looking
 
     def _look_around(self, now: float) -> None:
-        self._named = self._named or self._myself.address in self._sync.seeds
+        self._named = self._named or self._own.address in self._sync.seeds
         asked = self._looks.values()
         for address in self._others():
             if address not in asked:
@@ -131,12 +131,12 @@ class Joining(Part):
         self._consider_founding(now)
 
     def _greeting(self, now: float) -> Greeting:
-        founder = pack_addresses([self._myself.address]) if self._named else b""
+        founder = pack_addresses([self._own.address]) if self._named else b""
         return replace(self._sync.greeting(now, joining=True), founder=founder)
 
     def asked_by(self, greeting: Greeting | None, host: str, now: float) -> PushPull:
         """Answer another node's push/pull while joining: that node may have this one among its seeds."""
-        other = greeting is not None and greeting.joining and greeting.boot != self._myself.boot.encode()
+        other = greeting is not None and greeting.joining and greeting.boot != self._own.boot.encode()
         if greeting is None or not other or not self._sync.is_fresh(greeting, now):
             return answer_to(greeting, PushPull((), greeting=self._greeting(now)))
         for address in unpack_addresses(greeting.founder)[:1]:
@@ -160,7 +160,7 @@ class Joining(Part):
 
     def _heed(self, address: Address, now: float) -> None:
         """One that would found a cluster is joining there. If it is lower, it goes first."""
-        if _order(address) < _order(self._myself.address):
+        if _order(address) < _order(self._own.address):
             self._lower[address] = now
 
     def receive_answer(self, token: int, answer: StreamMessage | Exception | None, now: float) -> bool:
@@ -194,7 +194,7 @@ class Joining(Part):
         if not isinstance(answer, PushPull):
             self._said[address] = _Said(_Outcome.NONE, problem_of(answer))
             self._lower.pop(address, None)
-        elif greeting is not None and greeting.boot == self._myself.boot.encode():
+        elif greeting is not None and greeting.boot == self._own.boot.encode():
             self._named = True  # it was this node itself, under another of its addresses
             self._said[address] = _Said(_Outcome.MYSELF)
         elif greeting is not None and greeting.joining:
@@ -210,18 +210,18 @@ class Joining(Part):
 
     def _consider_joining(self, theirs: PushPull, address: Address, now: float) -> None:
         alive = [node for node in theirs.nodes if node.state in (WireState.ALIVE, WireState.SUSPECT)]
-        spoken = next((node.versions for node in alive if len(node.versions) >= 6), self._myself.versions)
+        spoken = next((node.versions for node in alive if len(node.versions) >= 6), self._own.versions)
         spoken_by_all = [node.versions for node in alive if node.state is WireState.ALIVE]
         problem = (
             self._clock_problem(theirs.greeting, address, now)
             or self._family_problem(alive)
-            or delegate_clash([self._myself.adopted(spoken), *spoken_by_all])
+            or delegate_clash([self._own.adopted(spoken), *spoken_by_all])
         )
         if problem is not None:
             self._note_unfit(address, problem, now)
             return
         self._said.pop(address, None)
-        self._myself.take_after(spoken)
+        self._own.take_after(spoken)
         for node in theirs.nodes:
             if node.name == self._name:
                 self._electorate.heard_of_myself(node, unpack_address(node.address, node.port))
@@ -252,7 +252,7 @@ class Joining(Part):
             address = unpack_address(node.address, node.port)
             if not self._networks.reaches(address):
                 return (
-                    f"this node, at {self._myself.address}, cannot send to {node.name} at {address}: one has "
+                    f"this node, at {self._own.address}, cannot send to {node.name} at {address}: one has "
                     "IPv4 and the other IPv6. Bind both to [::], or to addresses of one kind"
                 )
         return None
@@ -294,10 +294,10 @@ class Joining(Part):
         At this very address it must be: the address could be bound. Elsewhere it is asked, and if it
         does not answer, the cluster's verdict is waited for.
         """
-        self._myself.follow(node.incarnation)
+        self._own.follow(node.incarnation)
         address = unpack_address(node.address, node.port)
-        if node.state in (WireState.DEAD, WireState.LEFT) or address == self._myself.address:
-            self._myself.inherit(_id(node))
+        if node.state in (WireState.DEAD, WireState.LEFT) or address == self._own.address:
+            self._own.inherit(_id(node))
             return True
         self._naming.ask(address, now)
         return False
@@ -309,9 +309,9 @@ class Joining(Part):
 
     def _enter(self, address: Address, now: float) -> None:
         if self._joins:
-            self._myself.publish(now)  # its id may be known: the one that was asked has not answered yet
+            self._own.publish(now)  # its id may be known: the one that was asked has not answered yet
         else:
-            self._myself.enter(now, self._newest)
+            self._own.enter(now, self._newest)
         self._joins[self._sync.ask(address, now, join=True)] = address, now
 
     def _finish(self, answer: StreamMessage | Exception | None, address: Address, now: float) -> None:
@@ -327,12 +327,12 @@ class Joining(Part):
     # --- founding
 
     def _consider_founding(self, now: float) -> None:
-        self._named = self._named or self._myself.address in self._sync.seeds
+        self._named = self._named or self._own.address in self._sync.seeds
         if not self.active or not self._named or self._joins:
             return
         if any(said.outcome is _Outcome.UNFIT for said in self._said.values()):
             return  # there is a cluster: it is joined, or nothing is
-        lowest = min([self._myself.address, *self._others()], key=_order) == self._myself.address
+        lowest = min([self._own.address, *self._others()], key=_order) == self._own.address
         patience = self._config.join_retry_interval if lowest else self._config.founding_silence
         settled = lowest and all(address in self._said for address in self._others())
         due = self._started + (0.0 if settled else patience)
@@ -345,8 +345,8 @@ class Joining(Part):
     def _found(self, now: float) -> None:
         self._leadership.found()
         self._founded(now)
-        if self._myself.record is None:
-            self._myself.enter(now, self._newest)
+        if self._own.record is None:
+            self._own.enter(now, self._newest)
         self._done(now)
 
     def _done(self, now: float) -> None:

@@ -14,7 +14,7 @@ from swim.protocol.base.calling import Calling
 from swim.protocol.base.context import Ask, Context, Part
 from swim.protocol.exchange.attempts import Attempts
 from swim.protocol.exchange.sync import Sync
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.types import Address, MemberState
 from swim.wire.messages import Ack
 
@@ -34,7 +34,7 @@ class Reunion(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
+        own: OwnRecord,
         sync: Sync,
         calling: Calling,
         attempts: Attempts,
@@ -42,7 +42,7 @@ class Reunion(Part):
     ) -> None:
         super().__init__(context)
         self._attempts = attempts
-        self._myself = myself
+        self._own = own
         self._sync = sync
         self._calling = calling
         self._ask = ask
@@ -73,7 +73,7 @@ class Reunion(Part):
     def _is_inside(self, address: Address) -> bool:
         name = self._inside.get(address)
         record = self._table.at(address) if name is None else self._table.get(name)
-        return address == self._myself.address or (record is not None and record.present)
+        return address == self._own.address or (record is not None and record.present)
 
     def _answered(self, seed: Address, ack: Ack, now: float) -> None:
         boot = ack.boot.decode("ascii", "replace")

@@ -24,7 +24,7 @@ __all__ = ["Search"]
 _ROUND_S = 1.0
 _GAP_S = 0.25
 """Between two pings: a node that has lost very many takes longer for a round."""
-_TOGETHER_PER_S = 16.0
+_ALL_NODES_PER_S = 16.0
 
 
 class Search(Part):
@@ -54,7 +54,7 @@ class Search(Part):
             dead = [record for record in self._table.dead() if record.state is MemberState.DEAD]
             self._turn = [record.name for record in dead if self._attempts.worth(record, now)]
             self._rng.shuffle(self._turn)
-            round_s = max(_ROUND_S, self._table.present_count / _TOGETHER_PER_S)
+            round_s = max(_ROUND_S, self._table.present_count / _ALL_NODES_PER_S)
             self._gap = max(_GAP_S, round_s / max(1, len(self._turn)))
         while self._turn:
             record = self._table.get(self._turn.pop())

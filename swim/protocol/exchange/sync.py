@@ -11,7 +11,7 @@ from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
 from swim.protocol.base.steps import Backlog, Steps
 from swim.protocol.gossip.broadcasts import Broadcasts
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.rule import Leadership
 from swim.protocol.membership.updates import Membership
@@ -58,7 +58,7 @@ class Sync(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
+        own: OwnRecord,
         membership: Membership,
         leadership: Leadership,
         electorate: Electorate,
@@ -68,7 +68,7 @@ class Sync(Part):
         super().__init__(context)
         self._electorate = electorate
         self.seeds: list[Address] = []
-        self._myself = myself
+        self._own = own
         self._membership = membership
         self._leadership = leadership
         self._broadcasts = broadcasts
@@ -156,8 +156,8 @@ class Sync(Part):
         lost = ((record.name, record.address) for record in self._table.dead() if record.solo)
         return Greeting(
             self._name,
-            self._myself.boot.encode(),
-            self._myself.address.port,
+            self._own.boot.encode(),
+            self._own.address.port,
             int(self._wall(now) * 1000),
             joining,
             pack_id(floor),
@@ -200,7 +200,7 @@ class Sync(Part):
     def answers(self, answer: PushPull, token: int) -> bool:
         """Is this the answer to that request of this process? A recorded one is not."""
         greeting = answer.greeting
-        if greeting is None or (greeting.asker, greeting.question) == (self._myself.boot.encode(), token):
+        if greeting is None or (greeting.asker, greeting.question) == (self._own.boot.encode(), token):
             return True
         self._outbox.drop("stale-answer")
         return False
@@ -212,7 +212,7 @@ class Sync(Part):
             address = unpack_address(node.address, node.port)
             if not self._membership.reaches(address):
                 return (
-                    f"the member at {self._myself.address} cannot answer a node at {address}: it has no "
+                    f"the member at {self._own.address} cannot answer a node at {address}: it has no "
                     "way there. Let the node advertise an address that all members reach"
                 )
         return None
@@ -252,7 +252,7 @@ class Sync(Part):
         the next ones. `joined` is called when it is done, by a node that joins: what it learns is no news to
         others.
         """
-        if self._myself.record is None or not theirs.nodes:
+        if self._own.record is None or not theirs.nodes:
             return None
         versions = dict.fromkeys([node.versions for node in theirs.nodes if node.state is WireState.ALIVE])
         clash = delegate_clash(versions | dict.fromkeys(self._table.versions))
@@ -263,7 +263,7 @@ class Sync(Part):
         return None
 
     def _merging(self, theirs: PushPull, joined: Callable[[float], None] | None, now: float) -> Steps:
-        incarnation, spent = self._myself.incarnation, 0
+        incarnation, spent = self._own.incarnation, 0
         for node in theirs.nodes:
             if self._knows(node, theirs.greeting):
                 spent += _COST_KNOWN
@@ -279,7 +279,7 @@ class Sync(Part):
 
     def _conclude(self, theirs: PushPull, incarnation: int, now: float) -> None:
         """What follows from a whole state. `incarnation`: this node's own before it was merged."""
-        if self._myself.incarnation != incarnation:
+        if self._own.incarnation != incarnation:
             self._answer_accuser(theirs.greeting, now)
         if theirs.greeting is not None:
             for place in unpack_places(theirs.greeting.lost):

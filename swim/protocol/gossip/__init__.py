@@ -8,5 +8,5 @@ of 200 ms needs 1.3 s. Where packets get lost more rings are used, and behind a 
 ones get the news too. What a flood misses rides on pings and acks for a while, and the view hash that pings
 carry finds what even that has missed (`exchange.sync`).
 
-`myself` owns this node's own record: no other node raises its incarnation.
+`own_record` owns this node's own record: no other node raises its incarnation.
 """

@@ -23,7 +23,7 @@ from swim.protocol.base.limits import TokenBucket
 from swim.protocol.base.steps import Steps, unhurried
 from swim.protocol.gossip.dissemination import Dissemination
 from swim.protocol.gossip.heard import Heard, HeardEvent
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.view.table import Record
 from swim.wire.dialect import map_header, pack
 from swim.wire.errors import DecodeError
@@ -57,9 +57,9 @@ _NO_BROADCAST = 2  # a flag of queries: not to be passed on
 class Broadcasts(Part):
     """What all members are told, and what Serf's agents tell each other."""
 
-    def __init__(self, context: Context, myself: Myself, dissemination: Dissemination) -> None:
+    def __init__(self, context: Context, own: OwnRecord, dissemination: Dissemination) -> None:
         super().__init__(context)
-        self._myself = myself
+        self._own = own
         self._dissemination = dissemination
         self._number = 0
         self._event_clock = self._status_clock = self._query_clock = 1
@@ -80,7 +80,7 @@ class Broadcasts(Part):
     @property
     def _plain(self) -> bool:
         """Is this a cluster of plain memberlists? They would take Serf's messages for something else."""
-        return self._myself.versions[3:6] == bytes(3)
+        return self._own.versions[3:6] == bytes(3)
 
     def _foreign(self) -> list[Record]:
         return [record for record in self._table.present() if not record.own]
@@ -97,7 +97,7 @@ class Broadcasts(Part):
                 f"a broadcast's name and payload have at most {BROADCAST_SIZE_MAX} bytes together, not {size}"
             )
         self._number += 1
-        event = HeardEvent(name, payload, self._name, self._myself.boot, self._number)
+        event = HeardEvent(name, payload, self._name, self._own.boot, self._number)
         self._take(self._event_clock, event, now)
         self._spread_event(self._event_clock - 1, event, now)
 
@@ -225,7 +225,7 @@ class Broadcasts(Part):
 
     def _deny_leaving(self, now: float) -> None:
         """Another node says that this one leaves."""
-        if not self._myself.leaving:
+        if not self._own.leaving:
             self._spread_intent(SerfType.JOIN, {}, now)
 
     def _take_query(self, body: Mapping[str, Any]) -> bool:

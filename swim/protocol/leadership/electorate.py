@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from swim.events import VotersDiffer
 from swim.protocol.base.context import Context, Part
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.configuration import (
     ABSENT,
     Configuration,
@@ -47,7 +47,7 @@ _WHO_AGAIN_S = 0.1
 class Electorate(Part):
     """The configuration that this node goes by, and its own vote."""
 
-    def __init__(self, context: Context, myself: Myself, post: Post, configuration: Configuration) -> None:
+    def __init__(self, context: Context, own: OwnRecord, post: Post, configuration: Configuration) -> None:
         super().__init__(context)
         self.configuration = configuration
         self.proposal: Configuration | None = None
@@ -56,7 +56,7 @@ class Electorate(Part):
         self.voter = Voter(self._rng)
         self._changed: Callable[[float], None] = lambda now: None
         """Called when this node has taken over another configuration."""
-        self._myself = myself
+        self._own = own
         self._post = post
         self._founding = configuration
         self._settled = False
@@ -101,7 +101,7 @@ class Electorate(Part):
         Then it may still vote, in the other half of a partition, and this one must not.
         """
         inherited = decode_tags(node.meta).get(VOTERS_TAG, "").endswith(MOVED_MARK)
-        elsewhere = address != self._myself.address and node.state is not WireState.LEFT
+        elsewhere = address != self._own.address and node.state is not WireState.LEFT
         self.voter.moved = self._name in self.configuration.names and (elsewhere or inherited)
 
     # --- voting
@@ -114,7 +114,7 @@ class Electorate(Part):
             configuration = theirs
             if claim.kind is ClaimKind.ASK and self.voter.open_to(claim, theirs, now):
                 self.adopt(theirs, now)
-        if not configuration.counts(self._name, self._myself.address):
+        if not configuration.counts(self._name, self._own.address):
             left_ms = self.configuration.length_ms
             return Claim(ClaimKind.REFUSE, claim.round, left_ms=left_ms, reason=Refusal.VOTERS)
         return self.voter.answer(claim, asker, configuration, floor, now)
@@ -164,7 +164,7 @@ class Electorate(Part):
         if self.proposal is not None and configuration.rank >= self.proposal.rank:
             self.proposal = None
         self._take(configuration)
-        self._myself.say_voters(now)
+        self._own.say_voters(now)
         self._table.heed_token(
             max((r.token for r in self._table if r.voters == configuration.tag), default="")
         )
@@ -173,7 +173,7 @@ class Electorate(Part):
     def _take(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.voter.moved = self.voter.moved and not dict(configuration.bound).get(self._name)
-        self._myself.show_voters(configuration.tag, MOVED_MARK if self.voter.moved else "")
+        self._own.show_voters(configuration.tag, MOVED_MARK if self.voter.moved else "")
 
     # --- changing
 

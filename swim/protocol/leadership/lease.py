@@ -53,7 +53,7 @@ import math
 from dataclasses import replace
 
 from swim.protocol.base.context import Context, Part
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.ballots import Ballot, free_at
 from swim.protocol.leadership.configuration import Configuration
 from swim.protocol.leadership.electorate import Electorate
@@ -87,7 +87,7 @@ class Lease(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
+        own: OwnRecord,
         leadership: HolderLeads,
         electorate: Electorate,
         post: Post,
@@ -99,8 +99,8 @@ class Lease(Part):
         """When the lease itself ends."""
         self.busy = False
         """Functions run that were started for a term; they may still clean up after it."""
-        self.queue = Queue(context, myself, leadership)
-        self._myself = myself
+        self.queue = Queue(context, own, leadership)
+        self._own = own
         self._leadership = leadership
         self._electorate = electorate
         electorate.watch(self._reconfigured)
@@ -152,7 +152,7 @@ class Lease(Part):
 
     def update(self, now: float) -> None:
         """Follow this node's view."""
-        self._myself.tell_token(now)
+        self._own.tell_token(now)
         if self.term is not None and not self._may_lead():
             self._lose(now)
         if self._token and self._table.newest_token > self._token:
@@ -170,7 +170,7 @@ class Lease(Part):
 
     def _may_lead(self) -> bool:
         """Is this still the member that was granted the lease?"""
-        id = self._myself.id
+        id = self._own.id
         return id == self._id and id is not None and (not is_minted(id) or id >= self._leadership.floor)
 
     def _wants(self, now: float) -> bool:
@@ -194,7 +194,7 @@ class Lease(Part):
         self.term, self.term_ends = None, -math.inf
         self._electorate.withdraw()
         self._timers.cancel("lease-end")
-        self._myself.hide_token(now)
+        self._own.hide_token(now)
         if self.closing:
             self._timers.set_if_unset("lease", now + self._third, self._ask)
             return
@@ -272,7 +272,7 @@ class Lease(Part):
 
     def _ask(self, now: float) -> None:
         """A round to all voters."""
-        if self._myself.id is None or not (self._holds or self._wants(now)):
+        if self._own.id is None or not (self._holds or self._wants(now)):
             return
         self._round += 1
         self._sent[self._round] = now, self._electorate.asked.digest
@@ -290,7 +290,7 @@ class Lease(Part):
                 for name in proposal.names:
                     self._question(name, ClaimKind.TRY, now, proposal)
             return
-        self._id, self._token, self._highest = self._myself.id, "", ""
+        self._id, self._token, self._highest = self._own.id, "", ""
         self._timers.set("lease", now + self._third, self._give_way)
         self._timers.set("again", now + self._third / _REPEATS, self._repeat)
         for name in list(self.ballots):
@@ -331,7 +331,7 @@ class Lease(Part):
             self._post.send(claim, record, process)  # also to one that is held to be dead: it may not be
 
     def _tell_myself(self, claim: Claim, now: float) -> None:
-        answer = self._vote(claim, self._myself.record, now)
+        answer = self._vote(claim, self._own.record, now)
         if answer is not None:
             self._answered(replace(answer, process=self._post.process), self._name, now)
 
@@ -392,7 +392,7 @@ class Lease(Part):
             self._question(voter, ClaimKind.ASK, now)
         elif self._electorate.asked.majority(self._would_now):
             self._table.heed_token(self._highest)
-            self._token, self._first = self._myself.mint_token(now), self._round
+            self._token, self._first = self._own.mint_token(now), self._round
             for name in list(filter(self._would_now, self.ballots)):
                 self._question(name, ClaimKind.ASK, now)
 
@@ -455,7 +455,7 @@ class Lease(Part):
             self._gap, self._contest_gap, self.unrenewed = _FIRST_GAP_S, _FIRST_CONTEST_S, ()
             self._timers.cancel("again")
             self._timers.set("lease", self._sent[self._round][0] + self._third, self._ask)
-            self._myself.show_token(self._token, now)
+            self._own.show_token(self._token, now)
             self._leadership.update(now)
 
     def _hopeless(self) -> bool:

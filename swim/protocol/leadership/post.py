@@ -12,7 +12,7 @@ from dataclasses import replace
 from hashlib import blake2b
 
 from swim.protocol.base.context import Context, Part
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.view.identity import mint_boot
 from swim.protocol.view.table import Record
 from swim.wire.messages import Claim, ClaimKind
@@ -26,18 +26,18 @@ _TO_ANYBODY = ClaimKind.TRY, ClaimKind.CONFIRM, ClaimKind.WHO, ClaimKind.WHAT, C
 class Post(Part):
     """Sends and checks claims."""
 
-    def __init__(self, context: Context, myself: Myself) -> None:
+    def __init__(self, context: Context, own: OwnRecord) -> None:
         super().__init__(context)
         self.process = mint_boot(self._rng).encode()
         """This one. (Not its boot, which is taken anew when its incarnations have been used up.)"""
-        self._myself = myself
+        self._own = own
 
     def send(self, claim: Claim, to: Record, process: bytes = b"") -> None:
         """To the process of that name; to whichever there is, if none is given."""
         self._outbox.send(to.address, self.seal(claim, to, process))
 
     def seal(self, claim: Claim, to: Record, process: bytes) -> Claim:
-        place = str(self._myself.address) if claim.kind is ClaimKind.HERE else ""
+        place = str(self._own.address) if claim.kind is ClaimKind.HERE else ""
         between = digest_people(self._outbox.codec.label, self._name, self.process, to.name, process, place)
         return replace(claim, process=self.process, between=between)
 

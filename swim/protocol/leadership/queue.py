@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from swim.protocol.base.context import Context, Part
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.rule import Leadership
 from swim.types import MemberState
 
@@ -23,9 +23,9 @@ class Queue(Part):
     members that go by other voters.
     """
 
-    def __init__(self, context: Context, myself: Myself, leadership: Leadership) -> None:
+    def __init__(self, context: Context, own: OwnRecord, leadership: Leadership) -> None:
         super().__init__(context)
-        self._myself = myself
+        self._own = own
         self._leadership = leadership
         self._leaderless: float | None = None
         self._ahead: tuple[str, ...] | None = None
@@ -40,7 +40,7 @@ class Queue(Part):
 
     def due(self, length: float) -> float:
         """When this node is to ask: -inf is now, inf never as things are."""
-        view = self._table.version, self._leadership.floor, self._leadership.leader, self._myself.voters
+        view = self._table.version, self._leadership.floor, self._leadership.leader, self._own.voters
         if view != self._seen:
             self._seen, self._ahead = view, self._before_me()
         if self._ahead is None:
@@ -67,7 +67,7 @@ class Queue(Part):
             record = self._table.get(name)
             if name == self._name:
                 return tuple(ahead)
-            if record is None or record.voters != self._myself.voters:
+            if record is None or record.voters != self._own.voters:
                 continue
             if record.state is MemberState.ALIVE:
                 ahead.append(name)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from swim.events import LeaderChanged
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.choice import below_floor, highest_holder, lowest_member
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.view.identity import from_the_future, is_minted
@@ -27,13 +27,13 @@ class Leadership(Part):
     higher id. What rests on a solo verdict (or on having founded alone) does not raise the floor.
     """
 
-    def __init__(self, context: Context, myself: Myself) -> None:
+    def __init__(self, context: Context, own: OwnRecord) -> None:
         super().__init__(context)
         self.floor = ""
         self._floor_hash = 0
         self.founded_alone = False
         self.leader: Member | None = None
-        self._myself = myself
+        self._own = own
         self._seen: tuple[object, ...] | None = None
         self._fresh_ids = TokenBucket(_FRESH_IDS_PER_S, _FRESH_IDS_BURST)
 
@@ -74,8 +74,8 @@ class Leadership(Part):
         if not self.founded_alone:
             return
         self.founded_alone = False
-        if floor and not self._myself.pinned:
-            self._myself.fresh_id(now, floor)
+        if floor and not self._own.pinned:
+            self._own.fresh_id(now, floor)
 
     def found(self) -> None:
         """This node founds a cluster: until it meets others, what it concludes does not raise the floor."""
@@ -88,12 +88,12 @@ class Leadership(Part):
         self._table.forget_newest(newest, max((record.token for record in others), default=""))
         if self.floor > newest:
             self.floor, self._floor_hash = "", 0
-        self._myself.fresh_id(now, newest)
+        self._own.fresh_id(now, newest)
 
     def step_back(self, now: float) -> None:
         """This node stalled for so long that others may have moved on: queue at the back."""
-        if self.leader is not None and self.leader.name == self._name and not self._myself.pinned:
-            self._myself.fresh_id(now, self.floor)
+        if self.leader is not None and self.leader.name == self._name and not self._own.pinned:
+            self._own.fresh_id(now, self.floor)
 
     def update(self, now: float) -> None:
         """Follow the table and the floor."""
@@ -107,7 +107,7 @@ class Leadership(Part):
         return self._table.version, self.floor, self.founded_alone
 
     def _follow(self, now: float) -> None:
-        me = self._myself.record
+        me = self._own.record
         if me is None or not me.present:
             return
         if below_floor(me, self.floor):
@@ -129,7 +129,7 @@ class Leadership(Part):
 
     def _queue_behind(self, now: float) -> None:
         if self._fresh_ids.take(now):
-            self._myself.fresh_id(now, self.floor)
+            self._own.fresh_id(now, self.floor)
         else:  # until then this node is below the floor, and cannot be elected
             self._timers.set_if_unset("fresh id", now + self._fresh_ids.wait(now), self._follow)
 
@@ -151,9 +151,9 @@ class HolderLeads(Leadership):
     """
 
     def __init__(
-        self, context: Context, myself: Myself, electorate: Electorate, why_none: Callable[[float], str]
+        self, context: Context, own: OwnRecord, electorate: Electorate, why_none: Callable[[float], str]
     ) -> None:
-        super().__init__(context, myself)
+        super().__init__(context, own)
         self._electorate = electorate
         self._token = ""
         """Under which the leader leads."""
@@ -162,7 +162,7 @@ class HolderLeads(Leadership):
         """A member that shows that it holds the lease, and whose id is below the floor."""
 
     def _view(self) -> tuple[object, ...]:
-        return *super()._view(), self._myself.shows_token
+        return *super()._view(), self._own.shows_token
 
     def hear_floor(self, floor: str, now: float) -> None:
         """Another member's floor. Only holders raise it, so it counts although its leader is gone."""
@@ -172,17 +172,17 @@ class HolderLeads(Leadership):
     def believes(self, floor: str, teller: str) -> bool:
         """Only holders raise it; those of other voters do not count here."""
         record = self._table.get(teller)
-        return record is not None and record.voters == self._myself.voters
+        return record is not None and record.voters == self._own.voters
 
     def step_back(self, now: float) -> None:
         """With a lease the others have not moved on, whatever some of them say."""
-        if not self._myself.shows_token:
+        if not self._own.shows_token:
             super().step_back(now)
 
     def _choose(self, now: float) -> Record | None:
         self.unfollowed = None
-        if self._myself.shows_token:
-            return self._myself.record
+        if self._own.shows_token:
+            return self._own.record
         holders = [record for record in self._table.showing() if self._holds(record, now)]
         highest = highest_holder(holders)
         if highest is not None and below_floor(highest, self.floor):
@@ -196,7 +196,7 @@ class HolderLeads(Leadership):
         if record.name == self._name or record.id is None:
             return False
         followed = self.leader is not None and self.leader.id == record.id and record.token == self._token
-        if record.voters != self._myself.voters and not followed:
+        if record.voters != self._own.voters and not followed:
             return False  # but the leader that is followed may just have changed the voters, or this node has
         if record.state is not MemberState.SUSPECT:
             return True

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.post import Post
 from swim.protocol.leadership.rule import Leadership as Rule
 from swim.protocol.view.identity import pack_id
@@ -41,7 +41,7 @@ class Tenure(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
+        own: OwnRecord,
         leadership: Rule,
         observed: Collection[str],
         suspected: Callable[[str], bool],
@@ -55,7 +55,7 @@ class Tenure(Part):
         self.doubted = False
         """This node may have missed that others follow another leader."""
         self._limit = min(_STALL_MAX_S, self._config.silence_tolerance / 2)
-        self._myself = myself
+        self._own = own
         self._leadership = leadership
         self._observed = observed
         self._suspected = suspected
@@ -110,7 +110,7 @@ class Tenure(Part):
 
     def update(self, now: float) -> None:
         """Follow this node's view."""
-        self._myself.tell_token(now)
+        self._own.tell_token(now)
         if not self._leads():
             self.end()
             return
@@ -135,7 +135,7 @@ class Tenure(Part):
 
     def _leads(self) -> bool:
         leader = self._leadership.leader
-        return leader is not None and leader.name == self._name and leader.id == self._myself.id
+        return leader is not None and leader.name == self._name and leader.id == self._own.id
 
     def _seek(self, now: float) -> None:
         """Begin a term, if nothing speaks against it."""
@@ -149,10 +149,10 @@ class Tenure(Part):
             self._timers.set_if_unset("tenure", now + self._starts.wait(now), self._beat)
         else:
             self.doubted, self._losing_touch = False, None
-            token = self._myself.mint_token(now)
+            token = self._own.mint_token(now)
             self.term, self.term_ends = Term(token, now), now + self._limit
             self._timers.set("tenure", now + self._limit / _BEATS, self._beat)
-            self._myself.show_token(token, now)
+            self._own.show_token(token, now)
             self._leadership.update(now)
 
     def _settled(self) -> float:
@@ -205,14 +205,14 @@ class Tenure(Part):
 
     def _ask(self, now: float) -> None:
         """Ask all that this node observes whether they follow it."""
-        if self._myself.id is None:
+        if self._own.id is None:
             return
         number = self._rng.getrandbits(32)
         self._rounds[number] = now
         if len(self._rounds) > 2 * _BEATS:
             del self._rounds[next(iter(self._rounds))]
         for peer in self._peers():
-            self._post.send(Claim(ClaimKind.CONFIRM, number, id=pack_id(self._myself.id)), peer)
+            self._post.send(Claim(ClaimKind.CONFIRM, number, id=pack_id(self._own.id)), peer)
 
     def note_functions(self, running: bool, now: float) -> None:
         """Functions run for the leader, or the last of them has ended."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from swim.protocol.base.context import Context, Part
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.view.identity import pack_id
 from swim.types import Address
 from swim.wire.messages import Ack, Message, Ping
@@ -22,9 +22,9 @@ Silent = Callable[[float], None]
 class Asking(Part):
     """The questions that are not answered yet, by the number of their pings."""
 
-    def __init__(self, context: Context, myself: Myself) -> None:
+    def __init__(self, context: Context, own: OwnRecord) -> None:
         super().__init__(context)
-        self._myself = myself
+        self._own = own
         self._asked: dict[int, tuple[Answered, Silent]] = {}
 
     def ask(
@@ -49,7 +49,7 @@ class Asking(Part):
         seq = self._rng.getrandbits(32)  # only those that have seen the ping can forge an ack
         self._asked[seq] = (answered, silent)
         # A stranger is answered with no more than it sent: naming ourselves leaves room for the answer.
-        sender = pack_id(self._myself.id) or bytes(16)
+        sender = pack_id(self._own.id) or bytes(16)
         ping = Ping(seq, name, source_node=self._name, sender_id=sender)
         messages = (ping,) if news is None else (news, ping)
         interval = (within or self._config.rtt_max) / tries

@@ -6,9 +6,9 @@ import math
 
 from swim.protocol.base.context import Ask, Context, Part
 from swim.protocol.base.loss import LossEstimate
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 
-__all__ = ["Links"]
+__all__ = ["OwnLinks"]
 
 _BAD, _BAD_LATELY = 0.4, 0.3
 _UNANSWERED_S = 1.5
@@ -16,14 +16,14 @@ _SOUND_S = 1.0
 _TEST_S = 0.1
 
 
-class Links(Part):
+class OwnLinks(Part):
     """The answers to all of this node's pings together; and pings to itself."""
 
-    def __init__(self, context: Context, myself: Myself, ask: Ask) -> None:
+    def __init__(self, context: Context, own: OwnRecord, ask: Ask) -> None:
         super().__init__(context)
         self.loss = LossEstimate()
         """Of the regular pings: the share that was lost while other packets passed."""
-        self._myself = myself
+        self._own = own
         self._ask = ask
         self._heard = -math.inf
         self._unanswered: float | None = None
@@ -65,13 +65,13 @@ class Links(Part):
 
     def cut_off(self, now: float) -> None:
         """Most of those that this node pings are silent."""
-        self._myself.note_cut_off(now)
+        self._own.note_cut_off(now)
 
     def test(self, now: float) -> None:
         """Ping this node itself: when that is not answered, the fault is no other member's."""
         if self._testing is None:
             self._testing = now
-            if not self._ask(self._name, self._myself.address, now, self._passed, self._failed):
+            if not self._ask(self._name, self._own.address, now, self._passed, self._failed):
                 self._testing = None
 
     def _passed(self, ack: object, now: float) -> None:
@@ -88,7 +88,7 @@ class Links(Part):
         It is, when others have given this node up, or talk to it and none answers; or when its own pings do
         not come back (if they ever did: behind some routers they cannot), for then it reads or sends nothing.
         """
-        if self._myself.held:
+        if self._own.held:
             return False
         talking = self._attention(now) - self._heard < 2 * self._config.pause_tolerance
         if talking and self._unanswered is not None and self._heard - self._unanswered > _UNANSWERED_S:

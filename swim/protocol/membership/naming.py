@@ -25,7 +25,7 @@ from swim.events import NameDisputed
 from swim.protocol.base.calling import Calling
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.view.identity import from_the_future, is_minted, pack_id, unpack_id
 from swim.protocol.view.table import Record
 from swim.types import Address
@@ -68,13 +68,13 @@ class Naming(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
+        own: OwnRecord,
         calling: Calling,
         permits: Callable[[Address], bool],
         failed: Callable[[SwimError, float], None],
     ) -> None:
         super().__init__(context)
-        self._myself = myself
+        self._own = own
         self._calling = calling
         self._permits = permits
         self._failed = failed
@@ -104,8 +104,8 @@ class Naming(Part):
         theirs = ping.standing
         if theirs is None:
             return Ack(ping.seq)
-        rival = ping.source_node == self._name and theirs.boot != self._myself.boot.encode()
-        if rival and self._myself.record is not None:
+        rival = ping.source_node == self._name and theirs.boot != self._own.boot.encode()
+        if rival and self._own.record is not None:
             self._called(theirs, now)
         return Ack(ping.seq, standing=self._standing(theirs.boot if rival else b""))
 
@@ -119,7 +119,7 @@ class Naming(Part):
     def _rival(self, address: Address, now: float) -> _Rival | None:
         rival = self._rivals.get(address)
         if rival is None:
-            if address == self._myself.address or not self._permits(address):
+            if address == self._own.address or not self._permits(address):
                 return None
             if len(self._rivals) >= _RIVALS_MAX:
                 self._outbox.drop("rivals-max")
@@ -153,9 +153,9 @@ class Naming(Part):
     def _answered(self, rival: _Rival, ack: Ack | None, now: float) -> None:
         rival.calling = False
         boot = b"" if ack is None or ack.standing is None else ack.standing.boot
-        if ack is None or boot == self._myself.boot.encode():
+        if ack is None or boot == self._own.boot.encode():
             self._nobody(rival, now)  # or this node itself, at another of its addresses
-        elif self._myself.record is None:
+        elif self._own.record is None:
             self._give_way(rival, "", now)
         elif ack.standing is None or self._settle(rival, ack.standing, now):
             self._wait_and_see(rival, now)
@@ -164,7 +164,7 @@ class Naming(Part):
         """The process that had the name there is gone: what is said of it is outbid."""
         self._forget(rival)
         if rival.incarnation:
-            self._myself.refute(rival.incarnation, now, rival.id)
+            self._own.refute(rival.incarnation, now, rival.id)
 
     def _settle(self, rival: _Rival, theirs: Standing, now: float) -> bool:
         """Both have answered for themselves. Whether this is still open."""
@@ -174,19 +174,19 @@ class Naming(Part):
             return False
         rival.boot, rival.token = theirs.boot, theirs.token
         if self._stays(since, theirs):
-            mine = self._myself.id
+            mine = self._own.id
             later = id is not None and mine is not None and is_minted(id) and id > mine
             if later and not from_the_future(id or "", self._wall(now)):
-                self._myself.refute(rival.incarnation, now, id)  # or its records would be preferred
+                self._own.refute(rival.incarnation, now, id)  # or its records would be preferred
         elif theirs.echo and theirs.echo == self._token(theirs.boot):
-            heir = self._myself.since <= (unpack_id(theirs.heir) or "")
+            heir = self._own.since <= (unpack_id(theirs.heir) or "")
             self._give_way(rival, ", which took it when this one was given up" if heir else "", now)
             return False
         return True
 
     def _stays(self, since: str, theirs: Standing) -> bool:
         """The rule, the same at both: is it this node that stays?"""
-        mine = self._myself
+        mine = self._own
         if (mine.since, mine.boot.encode()) < (since, theirs.boot):
             heir = unpack_id(theirs.heir) or ""
             return not mine.since <= heir < since
@@ -205,7 +205,7 @@ class Naming(Part):
         """It answers, and it is not proven yet which of the two has to go; or it does not go."""
         if now - rival.since >= _PATIENCE_S and not rival.told:
             rival.told = True
-            record = self._myself.record
+            record = self._own.record
             assert record is not None
             self._outbox.events.append(NameDisputed(record.member, rival.address))
         if rival.calls < _CALLS_MAX:
@@ -217,7 +217,7 @@ class Naming(Part):
 
     def _standing(self, rival: bytes = b"") -> Standing:
         """To the process of this boot, if it has the same name."""
-        mine = self._myself
+        mine = self._own
         member = mine.record is not None and not mine.leaving
         tokens = [each.token for each in self._rivals.values() if rival and each.boot == rival]
         return Standing(

@@ -17,9 +17,9 @@ from collections import deque
 
 from swim.events import HeldOff
 from swim.protocol.base.context import Context, Part
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.rule import Leadership
-from swim.protocol.membership.links import Links
+from swim.protocol.membership.links import OwnLinks
 from swim.protocol.view.identity import from_the_future, unpack_id
 from swim.wire.messages import Dead
 
@@ -40,12 +40,12 @@ class Readmission(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
-        links: Links,
+        own: OwnRecord,
+        links: OwnLinks,
         leadership: Leadership,
     ) -> None:
         super().__init__(context)
-        self._myself = myself
+        self._own = own
         self._links = links
         self._leadership = leadership
         self._refused_at = -math.inf
@@ -54,19 +54,19 @@ class Readmission(Part):
 
     def told(self, news: Dead, now: float) -> None:
         """The others have given this node up."""
-        if self._myself.record is None or self._myself.leaving:
+        if self._own.record is None or self._own.leaving:
             return
         self._links.heard(now)
-        if not self._myself.held:
+        if not self._own.held:
             if not self._deaths or now - self._deaths[-1] > _OUTAGE_S:
                 self._deaths.append(now)
             obstacle = self._obstacle(now)
             if obstacle:
-                self._myself.hold()
+                self._own.hold()
                 self._outbox.events.append(HeldOff(obstacle))
                 self._leadership.step_back(now)  # the others have moved on
                 self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
-        self._myself.refute(news.incarnation, now, unpack_id(news.id))
+        self._own.refute(news.incarnation, now, unpack_id(news.id))
 
     def refused(self, by: str, now: float) -> None:
         """Another takes this node's id for one of the future, and what it says of itself for nothing.
@@ -74,8 +74,8 @@ class Readmission(Part):
         Which of the two clocks is wrong cannot be told. But when this node's has been set right, a fresh id
         will do.
         """
-        id = self._myself.id
-        if id is None or self._myself.leaving:
+        id = self._own.id
+        if id is None or self._own.leaving:
             return
         if from_the_future(id, self._wall(now)):
             self._outbox.events.append(HeldOff(f"its id is of a time to come, says {by}: it takes another"))
@@ -89,7 +89,7 @@ class Readmission(Part):
         """Why this node would not stay a member; nothing if it would."""
         if self._links.bad:
             return "most of its packets get lost"
-        whole = not self._myself.cut_off or now - self._myself.cut_off[-1] >= _WHOLE_S
+        whole = not self._own.cut_off or now - self._own.cut_off[-1] >= _WHOLE_S
         whole = (
             whole or now - self._deaths[-1] >= _WHOLE_MAX_S
         )  # since then at least the member that told it can be talked to
@@ -102,4 +102,4 @@ class Readmission(Part):
             self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
         else:
             self._outbox.events.append(HeldOff(None))
-            self._myself.be_back(now)
+            self._own.be_back(now)

@@ -17,7 +17,7 @@ from swim.protocol.base.context import Ask, Context, Part
 from swim.protocol.base.limits import TokenBucket
 from swim.protocol.base.networks import Networks
 from swim.protocol.gossip.dissemination import Dissemination
-from swim.protocol.gossip.myself import INCARNATION_MAX, Myself
+from swim.protocol.gossip.own_record import INCARNATION_MAX, OwnRecord
 from swim.protocol.membership.hearsay import Hearsay
 from swim.protocol.membership.newcomers import Newcomers
 from swim.protocol.membership.readmission import Readmission
@@ -50,7 +50,7 @@ class Membership(Part):
     def __init__(
         self,
         context: Context,
-        myself: Myself,
+        own: OwnRecord,
         dissemination: Dissemination,
         networks: Networks,
         readmission: Readmission,
@@ -60,7 +60,7 @@ class Membership(Part):
         patience: Callable[[], float],
     ) -> None:
         super().__init__(context)
-        self._myself = myself
+        self._own = own
         self._dissemination = dissemination
         self._networks = networks
         self._claimed = claimed
@@ -170,7 +170,7 @@ class Membership(Part):
         return old.boot != new.boot or (not new.own and old.address != new.address)
 
     def _about_me(self, record: Record, now: float) -> None:
-        mine = self._myself.record
+        mine = self._own.record
         if mine is None:
             return
         if record.boot != mine.boot and record.address != mine.address:
@@ -180,15 +180,15 @@ class Membership(Part):
             or (record.incarnation == mine.incarnation and record.meta != mine.meta)
             or (record.boot != mine.boot and (record.id or "") > (mine.id or ""))
         ):
-            self._myself.refute(record.incarnation, now, record.id)
+            self._own.refute(record.incarnation, now, record.id)
 
     def suspect(self, news: Suspect, now: float) -> None:
         """Another member says that a member does not answer."""
         if not self._sane(news.node, news.incarnation):
             return
         if news.node == self._name:
-            if news.incarnation >= self._myself.incarnation:
-                self._myself.refute(news.incarnation, now)
+            if news.incarnation >= self._own.incarnation:
+                self._own.refute(news.incarnation, now)
             return
         old = self._table.get(news.node)
         if old is None or not can_change(old.state, old.incarnation, MemberState.SUSPECT, news.incarnation):
@@ -218,15 +218,15 @@ class Membership(Part):
         if not self._sane(news.node, news.incarnation):
             return
         if news.early:
-            if news.node == self._name and news.id == pack_id(self._myself.id):
+            if news.node == self._name and news.id == pack_id(self._own.id):
                 self._readmission.refused(news.sender, now)
             return
         if news.node == self._name:
-            if news.incarnation >= self._myself.incarnation or self._overtaken(news, now):
+            if news.incarnation >= self._own.incarnation or self._overtaken(news, now):
                 self._readmission.told(news, now)
-            mine = self._myself.record
+            mine = self._own.record
             refuted = mine is not None and mine.present and mine.incarnation > news.incarnation
-            if source is not None and mine is not None and refuted and not self._myself.held:
+            if source is not None and mine is not None and refuted and not self._own.held:
                 self.correct(
                     source, mine.as_alive(), now
                 )  # no flood goes to a member that counts as dead here
@@ -261,7 +261,7 @@ class Membership(Part):
 
     def _overtaken(self, news: Dead, now: float) -> bool:
         """Has a later process had this node's name, and ended?"""
-        id, mine = unpack_id(news.id), self._myself.id
+        id, mine = unpack_id(news.id), self._own.id
         return bool(minted_later(id, mine)) and not from_the_future(id or "", self._wall(now))
 
     def _told(self, record: Record) -> Alive | Dead:
@@ -325,7 +325,7 @@ class Membership(Part):
         """Word from a member that this node alone had given up."""
         old = self._table.get(name)
         if old is not None and old.solo:
-            self._myself.note_cut_off(now)
+            self._own.note_cut_off(now)
             self._change(old, old.become(MemberState.ALIVE, now), now)
 
     def _heed_token(self, record: Record, now: float) -> None:
@@ -333,7 +333,7 @@ class Membership(Part):
 
         Those that other voters have granted are none of this node's business.
         """
-        if record.voters != self._myself.voters:
+        if record.voters != self._own.voters:
             return
         if not from_the_future(record.token, self._wall(now)):
             self._table.heed_token(record.token)
@@ -380,7 +380,7 @@ class Membership(Part):
             return "address"
         if len(record.meta) > _META_SIZE_MAX:
             return "meta"
-        if not _compatible(record.versions, self._myself.versions):
+        if not _compatible(record.versions, self._own.versions):
             return "version"
         if record.id is not None and from_the_future(record.id, self._wall(now)) and self._leaps(record.id):
             known = self._table.get(record.name)

@@ -186,7 +186,7 @@ class MemberTable:
         """When a member came that is not the newest: one that was given up, or one of another cluster."""
         self.newest_minted = ""
         self.newest_token = ""
-        """The highest fencing token heard of; kept up by `Membership` and `Myself`, which know the time."""
+        """The highest fencing token heard of; kept up by `Membership` and `OwnRecord`: they know the time."""
         self._records: dict[str, Record] = {}
         self._names: dict[Address, tuple[str, ...]] = {}
         self._ids: list[tuple[str, str]] = []  # of the members that may lead

@@ -29,7 +29,7 @@ _OFFENDER = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
 _ADDRESSES_MAX = 1_024
 _DATAGRAMS_MAX = 8
 """For each address. An answer by ICMP takes one round trip."""
-_LATELY_S = 3.0
+_AFTER_LONG_S = 3.0
 _QUOTED_MIN = 400
 """A host quotes all of a datagram that is smaller, or more than so much of it (RFC 1812 section 4.3.2.3)."""
 
@@ -79,7 +79,7 @@ class SentLog:
         sent = self._sent.get(address, ())
         for data, when in sent:
             whole = len(quoted) >= min(len(data), _QUOTED_MIN)
-            if whole and data.startswith(quoted) and now - when < _LATELY_S:
+            if whole and data.startswith(quoted) and now - when < _AFTER_LONG_S:
                 self._sent[address].remove((data, when))
                 return True
         return False

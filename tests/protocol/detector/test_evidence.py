@@ -338,11 +338,11 @@ class TestVotes:
         net, nodes = calm(*"abcdef")
         a, b, c = nodes[:3]
         watch, asked = a._probing.subjects["b"], tuple("cdef")
-        watch.poll = poll = Poll(9, asked, certain=False, desperate=False, awaited=asked)
+        watch.poll = poll = Poll(9, asked, certain=False, excuses_silent=False, awaited=asked)
         for _ in range(5):
             self.told(net, a, net.opinion(c, a, OpinionKind.AGREE, b, round=9), c)
         assert list(poll.agreed) == ["c"]
-        a._verdicts._count("b", net.now)
+        a._polls._count("b", net.now)
         assert failed(net, a) == []
 
     def test_about_loss_that_are_repeated_from_other_addresses_kill_nobody(self) -> None:
@@ -384,7 +384,7 @@ class TestSilenceThatOthersNoticed:
         assert record is not None
         net.pause(b, 60)
         net.run(1)
-        a._verdicts._silent_since["b"] = net.now - 15
+        a._polls._silent_since["b"] = net.now - 15
         a._membership.declare_dead("b", "silence", net.now, solo=True)
         net.sent.clear()
         net.tell(a, net.opinion(c, a, OpinionKind.HINT, b), c.address)

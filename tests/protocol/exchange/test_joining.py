@@ -404,7 +404,7 @@ class TestUnfitSeeds:
         puppet.answer = PushPull((puppet.state(), strange.state()), greeting=puppet.greeting())
         joiner = net.start("b", [puppet.address, address_of("a")])
         assert member(net, joiner, 2) is not None
-        assert joiner._myself.versions == bytes((1, 5, 2, 2, 5, 5))
+        assert joiner._own.versions == bytes((1, 5, 2, 2, 5, 5))
 
     def test_members_that_this_node_has_no_way_to(self, net: Net) -> None:
         """It has IPv6 only, and the seed is found by IPv6, but advertises IPv4."""

@@ -426,8 +426,8 @@ class TestGrowth:
         node = net.start("a")
         member = net.puppet("m").join(node)
         for _ in range(1_000):
-            member.tell(node, Dead("a", node._myself.incarnation, "m"))
-        assert node._myself.incarnation == 1_001
+            member.tell(node, Dead("a", node._own.incarnation, "m"))
+        assert node._own.incarnation == 1_001
         assert len(node._readmission._deaths) <= 16
 
     @pytest.mark.parametrize("way", ["gossip", "push/pull"])

@@ -42,7 +42,7 @@ def candidate(net: Net) -> tuple[Node, Lease]:
     assert net.run_until(lambda: a.term is None, 2 * L)
     net.run(2 * L)
     lease._round += 1
-    lease._token, lease._first = lease._myself.mint_token(net.now), lease._round
+    lease._token, lease._first = lease._own.mint_token(net.now), lease._round
     lease._sent[lease._round] = net.now, lease._electorate.configuration.digest
     lease._id = a.me.id
     return a, lease
@@ -208,7 +208,7 @@ class TestTrials:
 class TestTerms:
     def test_a_member_with_another_id_has_not_been_granted_the_lease(self, net: Net) -> None:
         a, lease = holder(net)
-        a._myself.mint(net.now, a._table.newest_minted)
+        a._own.mint(net.now, a._table.newest_minted)
         lease.update(net.now)
         assert a.term is None
 
@@ -231,10 +231,10 @@ class TestTerms:
 
     def test_the_token_is_shown_no_longer_than_the_term_lasts(self, net: Net) -> None:
         a, _ = holder(net)
-        assert a._myself.record is not None
-        assert a._myself.record.token
+        assert a._own.record is not None
+        assert a._own.record.token
         assert net.run_until(lambda: a.term is None, 2 * L)
-        assert not a._myself.record.token
+        assert not a._own.record.token
 
     def test_what_was_granted_is_not_counted_once_it_is_released(self, net: Net) -> None:
         a, lease = holder(net)

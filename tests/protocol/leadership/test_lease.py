@@ -103,7 +103,7 @@ class TestHolding:
         """A majority has granted it: there is nothing to hear first."""
         a, b, _ = net.cluster("a", "b", "c", voters=VOTERS)
         assert net.run_until(lambda: a._tenure._token != "", 2 * L)
-        a._myself.note_cut_off(net.now)
+        a._own.note_cut_off(net.now)
         assert net.run_until(lambda: a.term is not None, L)
         net.run(0.05)
         assert leader(b) == "a"
@@ -387,7 +387,7 @@ class TestTokens:
         a, b, _ = nodes
         held = term(a)
         for node in nodes:
-            node._tenure._wall = node._myself._wall = lambda now: EPOCH + now - 3 * 3_600
+            node._tenure._wall = node._own._wall = lambda now: EPOCH + now - 3 * 3_600
         net.run(4 * L)
         assert a.term is held
         net.kill(a)
@@ -397,7 +397,7 @@ class TestTokens:
     def test_who_has_no_vote_takes_no_grant_for_absurd_then(self, net: Net) -> None:
         nodes = led(net, "d", "e", *VOTERS)
         for node in nodes:
-            node._tenure._wall = node._myself._wall = lambda now: EPOCH + now - 3 * 3_600
+            node._tenure._wall = node._own._wall = lambda now: EPOCH + now - 3 * 3_600
         net.kill(nodes[0])
         assert net.run_until(lambda: nodes[1].term is not None, 2 * L)
         assert "token" not in nodes[1].dropped

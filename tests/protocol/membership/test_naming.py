@@ -121,12 +121,12 @@ def test_of_two_exactly_one_stays_as_both_compute_it(seed: int) -> None:
     nodes = [net.make("n"), net.make("n", address=ELSEWHERE)]
     times = [rng.randrange(3) for _ in nodes]
     for node, time in zip(nodes, times, strict=True):
-        node._myself.since = mint_id(time, rng)
+        node._own.since = mint_id(time, rng)
         heir = rng.randrange(4)
-        node._myself.heir = mint_id(heir, rng) if heir < 3 else ""
+        node._own.heir = mint_id(heir, rng) if heir < 3 else ""
     stays = []
     for node, other in (nodes, nodes[::-1]):
-        theirs = other._myself
+        theirs = other._own
         stays.append(node._naming._stays(theirs.since, standing(theirs.boot, theirs.since, theirs.heir)))
     assert sorted(stays) == [False, True]
 

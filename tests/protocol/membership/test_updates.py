@@ -305,7 +305,7 @@ class TestDead:
             b.leave(net.now)
             b.drain()  # its farewell is lost
         else:
-            b._myself.held = True
+            b._own.held = True
         teller.tell(a, Dead("b", 1, "b" if how == "leaves" else "t"))
         net.run(0.1)
         assert net.believes(a, "b") is None

@@ -35,17 +35,17 @@ def watch_of(node: Node, name: str) -> Watch:
 
 
 def polled(
-    node: Node, name: str, *, asked: str = "cde", certain: bool = False, desperate: bool = False
+    node: Node, name: str, *, asked: str = "cde", certain: bool = False, excuses_silent: bool = False
 ) -> Watch:
     """It asks others about a member that it finds dead."""
     watch = watch_of(node, name)
     watch.state, watch.case = State.POLLED, Case(node._probing._attention(0.0))
-    watch.poll = Poll(7, tuple(asked), certain, desperate, tuple(asked))
+    watch.poll = Poll(7, tuple(asked), certain, excuses_silent, tuple(asked))
     return watch
 
 
 def answer(net: Net, node: Node, voter: str, kind: OpinionKind, *, round: int = 7, about: str = "b") -> None:
-    node._verdicts.heard(voter, Opinion(kind, about, 1, round=round), net.now)
+    node._polls.heard(voter, Opinion(kind, about, 1, round=round), net.now)
 
 
 class TestVotes:
@@ -53,7 +53,7 @@ class TestVotes:
         ("observers", "needed"), [(1, 1), (2, 2), (3, 2), (4, 2), (5, 3), (6, 3), (8, 3)]
     )
     def test_that_a_death_needs(self, five: list[Node], observers: int, needed: int) -> None:
-        assert five[0]._verdicts.needed(observers) == needed
+        assert five[0]._polls.needed(observers) == needed
 
     def test_all_agree(self, net: Net, five: list[Node]) -> None:
         polled(five[0], "b")
@@ -78,7 +78,7 @@ class TestVotes:
         watch = polled(five[0], "b")
         for voter in "cde":
             answer(net, five[0], voter, OpinionKind.LOOKING)
-        five[0]._verdicts._count("b", net.now)
+        five[0]._polls._count("b", net.now)
         assert five[0].member("b") is not None
         assert watch.state is State.SUSPECTED
 
@@ -100,19 +100,19 @@ class TestVotes:
     def test_of_those_that_never_answer_are_not_needed_when_it_has_been_silent_for_long(
         self, net: Net, five: list[Node]
     ) -> None:
-        polled(five[0], "b", desperate=True)
-        five[0]._verdicts._count("b", net.now)
+        polled(five[0], "b", excuses_silent=True)
+        five[0]._polls._count("b", net.now)
         assert five[0].member("b") is None
 
     def test_of_those_that_answered_once_are_needed_even_then(self, net: Net, five: list[Node]) -> None:
-        watch = polled(five[0], "b", desperate=True)
+        watch = polled(five[0], "b", excuses_silent=True)
         watch.able = dict.fromkeys("cde")
-        five[0]._verdicts._count("b", net.now)
+        five[0]._polls._count("b", net.now)
         assert five[0].member("b") is not None
 
     def test_without_any_a_verdict_is_this_nodes_own_only(self, net: Net, five: list[Node]) -> None:
-        polled(five[0], "b", desperate=True)
-        five[0]._verdicts._count("b", net.now)
+        polled(five[0], "b", excuses_silent=True)
+        five[0]._polls._count("b", net.now)
         record = five[0]._table.get("b")
         assert record is not None
         assert record.solo
@@ -128,7 +128,7 @@ class TestVotes:
 
     def test_whoever_has_an_answer_is_asked_no_more(self, net: Net, five: list[Node]) -> None:
         watch = polled(five[0], "b")
-        five[0]._verdicts.withdraw("b", watch)
+        five[0]._polls.withdraw("b", watch)
         assert watch.poll is None
         for voter in "cde":
             answer(net, five[0], voter, OpinionKind.AGREE)
@@ -143,7 +143,7 @@ class TestLoss:
 
     def test_of_one_observer_is_no_ground(self, net: Net, five: list[Node]) -> None:
         self.asked(five[0], "cde")
-        five[0]._verdicts._count_lossy("b", net.now)
+        five[0]._polls._count_lossy("b", net.now)
         assert five[0].member("b") is not None
 
     def test_of_all_is(self, net: Net, five: list[Node]) -> None:
@@ -159,7 +159,7 @@ class TestLoss:
     def test_who_is_asked_says_what_it_has_seen_itself(self, net: Net, five: list[Node], lossy: bool) -> None:
         a, b, c, *_ = five
         if lossy:
-            watch_of(a, "b").lossy = a._verdicts._attention(net.now)
+            watch_of(a, "b").lossy = a._polls._attention(net.now)
         net.tell(a, net.opinion(c, a, OpinionKind.LOSSY, b, round=3), c.address)
         said = [opinion.kind for _, opinion in net.said(Opinion, by=a, to=c.address)]
         assert said == ([OpinionKind.AGREE] if lossy else [])

@@ -22,7 +22,7 @@ from swim.protocol.view.table import (
 )
 from swim.types import Address, MemberState
 
-__all__ = ["INCARNATION_MAX", "META_SIZE_MAX", "Myself", "check_tags"]
+__all__ = ["INCARNATION_MAX", "META_SIZE_MAX", "OwnRecord", "check_tags"]
 
 META_SIZE_MAX = 512  # memberlist's limit
 INCARNATION_MAX = 1 << 31
@@ -62,7 +62,7 @@ def check_tags(tags: Mapping[str, str], marks: Mapping[str, str] | None = None) 
     return dict(tags)
 
 
-class Myself(Part):
+class OwnRecord(Part):
     """Owns everything that only this node may change: no other node raises its incarnation."""
 
     def __init__(

@@ -19,12 +19,12 @@ from swim.protocol.detector.freshness import Freshness
 from swim.protocol.detector.states import Evidence
 from swim.protocol.detector.subjects import Subjects
 from swim.protocol.detector.watch import Poll, Watch
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.table import Record
 from swim.wire.messages import DeathReason, Opinion, OpinionKind
 
-__all__ = ["Verdicts"]
+__all__ = ["Polls"]
 
 _VOTES_MAX = 3
 _POLL_PATIENCE, _CERTAIN_PATIENCE = 1.2, 3.0
@@ -35,13 +35,13 @@ _LOSSY_REPEAT_S = 5.0
 _SOLO_MAX = 256
 
 
-class Verdicts(Part):
+class Polls(Part):
     """Polls about this node's subjects."""
 
     def __init__(
         self,
         context: Context,
-        myself: Myself,
+        own: OwnRecord,
         membership: Membership,
         freshness: Freshness,
         subjects: Subjects,
@@ -50,7 +50,7 @@ class Verdicts(Part):
         self._subjects = subjects
         self._silent_since: dict[str, float] = {}
         """Of members that this node alone has given up; by the attention clock."""
-        self._myself = myself
+        self._own = own
         self._membership = membership
         self._freshness = freshness
 
@@ -59,7 +59,7 @@ class Verdicts(Part):
         return 1 if observers < 2 else min(_VOTES_MAX, max(2, math.ceil(observers / 2)))
 
     def _needed_for(self, watch: Watch, poll: Poll) -> int:
-        if not poll.desperate:
+        if not poll.excuses_silent:
             return self.needed(len(poll.asked) + 1)
         return self.needed(sum(1 for other in poll.asked if other in watch.able) + 1)
 
@@ -102,7 +102,7 @@ class Verdicts(Part):
                 certain,
                 process=(about.boot or "").encode(),
                 author=self._name,
-                boot=self._myself.boot.encode(),
+                boot=self._own.boot.encode(),
                 to=(record.boot or "").encode(),
                 count=self._freshness.next_count(),
             )
@@ -119,15 +119,15 @@ class Verdicts(Part):
         silence: float,
         answering: Callable[[str], bool],
         patience: float,
-        desperate: bool,
+        excuses_silent: bool,
         sound: bool,
     ) -> None:
         """This observer is convinced, or certain: its process is gone.
 
         `patience`: how long an answer may take, in seconds; observers that are not `answering` this node
-        either are asked, but not waited for. `desperate`: it has been silent for so long that they are not
-        counted, if they never answer: they may have died with it. `sound`: the fault cannot be this node's
-        own. Else it does not judge alone.
+        either are asked, but not waited for. `excuses_silent`: it has been silent for so long that they are
+        not counted, if they never answer: they may have died with it. `sound`: the fault cannot be this
+        node's own. Else it does not judge alone.
         """
         others, certain = self._others(record.name), watch.proven
         if not others:
@@ -141,7 +141,7 @@ class Verdicts(Part):
             return
         awaited = tuple(filter(answering, others))
         round = self._rng.getrandbits(32)
-        watch.poll = Poll(round, others, certain, desperate and sound, awaited)
+        watch.poll = Poll(round, others, certain, excuses_silent and sound, awaited)
         self._tell(others, OpinionKind.POLL, record, age_ms=_ms(silence), round=round, certain=certain)
         wait = (_CERTAIN_PATIENCE if certain else _POLL_PATIENCE) * patience
         self._timers.set(("poll", record.name), now + wait, lambda at: self._count(record.name, at))
@@ -232,7 +232,7 @@ class Verdicts(Part):
             return
         others = self._others(record.name)
         round = self._rng.getrandbits(32)
-        watch.lossy_poll = Poll(round, others, certain=False, desperate=False, awaited=others)
+        watch.lossy_poll = Poll(round, others, certain=False, excuses_silent=False, awaited=others)
         self._tell(others, OpinionKind.LOSSY, record, round=round)
         wait = _LOSSY_REPEAT_S
         self._timers.set(("lossy", record.name), now + wait, lambda at: self._count_lossy(record.name, at))

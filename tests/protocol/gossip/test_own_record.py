@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swim.errors import TagsError
 from swim.events import MemberFailed, MemberJoined, MemberLeft, MemberUpdated
-from swim.protocol.gossip.myself import META_SIZE_MAX, check_tags
+from swim.protocol.gossip.own_record import META_SIZE_MAX, check_tags
 from swim.protocol.node import Node
 from swim.protocol.view.table import encode_meta
 from swim.types import Address
@@ -237,7 +237,7 @@ class TestRefutation:
         incarnation = 1
         for _ in range(200):
             member.tell(node, Dead("a", incarnation, "m"))
-            incarnation = node._myself.incarnation
+            incarnation = node._own.incarnation
             net.run(0.05)
         said = {alive.incarnation for alive in member.heard(Alive)}
         assert len(said) <= 10 + 10 * 5 + 2
