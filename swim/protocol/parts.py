@@ -139,7 +139,7 @@ class Parts:
             self._backlog,
         )
         self._attempts = Attempts(self._table)
-        self.settling = Settling(self._context, self._myself, self._asking.ask)
+        self.settling = Settling(self._context, self._own, self._asking.ask)
         self._search = Search(self._context, self._membership, self._sync, self._attempts, self._asking.ask)
         self._reunion = Reunion(
             self._context, self._own, self._sync, self._calling, self._attempts, self._asking.ask

@@ -10,7 +10,7 @@ __all__ = ["DETECTION"]
 
 _SUSPICION_TESTS = ("tests/protocol/detector/test_suspicion.py",)
 _PROBING_TESTS = ("tests/protocol/detector/test_probing.py",)
-_NOTICE = ("tests/protocol/detector/test_verdicts.py",)
+_NOTICE = ("tests/protocol/detector/test_polls.py",)
 
 _SUSPICION = mutants(
     "detector/suspicion",

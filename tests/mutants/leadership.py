@@ -469,7 +469,7 @@ _IDENTITY = (
     ),
     *mutants(
         "gossip/own_record",
-        ("tests/protocol/gossip/test_myself.py", "tests/protocol/leadership/test_rule.py"),
+        ("tests/protocol/gossip/test_own_record.py", "tests/protocol/leadership/test_rule.py"),
         (
             "an id is not above those seen",
             "milliseconds = max(milliseconds, id_milliseconds(newest) + 1)",
@@ -484,7 +484,7 @@ _IDENTITY = (
     ),
     *mutants(
         "detector/suspicion",
-        ("tests/protocol/detector/test_verdicts.py",),
+        ("tests/protocol/detector/test_polls.py",),
         ("boots are not compared", 'ack.boot.decode("ascii", "replace") != record.boot', "False"),
     ),
     *mutants(

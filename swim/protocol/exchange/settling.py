@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from swim.protocol.base.context import Ask, Context, Part
-from swim.protocol.gossip.myself import Myself
+from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.view.table import Record
 from swim.wire.messages import Ack
 
@@ -17,9 +17,9 @@ _ASKED_MAX = 64
 class Settling(Part):
     """What each of the others has acknowledged to know of this node. Asks only while that is wanted."""
 
-    def __init__(self, context: Context, myself: Myself, ask: Ask) -> None:
+    def __init__(self, context: Context, own: OwnRecord, ask: Ask) -> None:
         super().__init__(context)
-        self._myself = myself
+        self._own = own
         self._ask = ask
         self._known: dict[str, tuple[str | None, int]] = {}
         """By name: which process knows up to which incarnation."""
@@ -28,14 +28,14 @@ class Settling(Part):
     @property
     def newest(self) -> int:
         """The incarnation in which this node has its newest tags."""
-        return self._myself.incarnation
+        return self._own.incarnation
 
     def look(self, incarnation: int, now: float) -> bool:
         """Does every present member know this node in this incarnation? Asks those that have not said so."""
-        mine = self._myself.record
+        mine = self._own.record
         others = [record for record in self._table.present() if record.name != self._name]
         missing = [record for record in others if not self._knows(record, incarnation)]
-        if mine is None or self._myself.held or mine.incarnation < incarnation:
+        if mine is None or self._own.held or mine.incarnation < incarnation:
             return False  # what others cannot know yet
         for record in missing:
             if record.name not in self._asked and len(self._asked) < _ASKED_MAX:
