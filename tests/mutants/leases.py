@@ -221,8 +221,8 @@ _FUNCTIONS = mutants(
     ),
     (
         "a name is not released",
-        "            self._node.leases.release(use.id, self._clock.now())",
-        "            pass",
+        "        if not self._closed:\n            self._node.leases.release(use.id, self._clock.now())",
+        "        if not self._closed:\n            pass",
     ),
     (
         "the end of a lease is not moved",
