@@ -22,6 +22,7 @@ NAMES = [
     "simulation",
     "spreading",
     "statistics",
+    "testing",
     "text",
     "types",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import logging
 import os
 import random
@@ -18,7 +17,6 @@ import trio
 from trio._core import _run
 
 import swim
-import swim.testing
 from swim.testing import World, WorldError
 from swim.testing.process import process_of
 
@@ -40,10 +38,6 @@ async def member(name: str, *seeds: str) -> None:
 def start(world: World, names: list[str] = NAMES) -> None:
     for name in names:
         world.start(name, member, name)
-
-
-def test_the_example() -> None:
-    assert doctest.testmod(swim.testing).failed == 0
 
 
 # --- the same seed
