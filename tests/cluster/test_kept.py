@@ -1183,3 +1183,20 @@ async def test_what_was_carried_out_perhaps_is_not_asked_again_of_one_that_has_f
         assert "had given this node up for a while" in str(errors[0])
         await peer.driver.mail.send(PEER, "", b"message")
         assert await receive_messages(stream, channel, 1, peer.early) == [(2, b"message")]
+
+
+async def test_what_is_for_one_process_is_not_written_to_another_that_answers_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the node has not heard yet that the process is gone."""
+    async with peered() as peer:
+        peer.want()
+        stream, _ = await peer.establish()
+        monkeypatch.setattr(peer.node, "boot_of", lambda name: "tootboot")
+        await peer.driver.mail.send(PEER, "", b"for another")
+        window = peer.driver.mail.window(PEER)
+        assert window is not None
+        with trio.move_on_after(0.2) as patience:
+            await stream.receive_some(100)
+        assert patience.cancelled_caught
+        assert len(window) == 1
