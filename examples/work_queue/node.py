@@ -102,7 +102,7 @@ class Node:
             async with trio.open_nursery() as nursery:
                 for member in self.cluster.available(**ROLE):
                     nursery.start_soon(self._ask, member, "bring", pack(*astuple(job)))
-            await self.cluster.wait_for(lambda cluster, leader=leader: cluster.leader != leader)
+            await self.cluster.wait_for(lambda cluster: cluster.leader != leader)  # noqa: B023 - awaited here
 
     async def _ask(self, member: swim.Member, topic: str, payload: bytes) -> Any:
         """None when it is gone, or cannot do it."""
