@@ -209,6 +209,8 @@ async def test_the_function_follows_the_lease(nursery: trio.Nursery) -> None:
         await everybody(nodes[1:], led_by("b"))
         nodes[1].abort()  # and of three voters only one is left
         await acts.by()
+        with trio.fail_after(PATIENCE):
+            await nodes[2].wait_for(lambda cluster: cluster.leader is None)
         await trio.sleep(3 * LEASE.lease)
         assert nodes[2].leader is None
         assert nodes[2].leadership.problem

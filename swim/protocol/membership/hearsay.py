@@ -19,6 +19,9 @@ _TRIES, _PATIENCE = 3, 2.0
 """Pings, and how long they may take: times that an answer of those that answer may take."""
 
 
+Believe = Callable[[float], None]
+
+
 class Hearsay(Part):
     """Asks members whether they live, of which others say that they do not."""
 
@@ -34,27 +37,44 @@ class Hearsay(Part):
         self._hears = hears
         self._patience = patience
         self._asking: dict[str, None] = {}
+        self._farewells: dict[str, Believe] = {}
 
-    def weigh(self, record: Record, now: float, believe: Callable[[float], None]) -> None:
-        """Another member says that it is gone: `believe` is called, now or later, unless it answers."""
+    def weigh(self, record: Record, now: float, believe: Believe, *, farewell: bool = False) -> None:
+        """It is said that a member is gone: `believe` is called, now or later, unless the member answers.
+
+        `farewell`: in the member's own name. It stands before what others say of the member meanwhile.
+        """
         if not self._hears(record):
             believe(now)
             return
-        if record.name in self._asking:
+        if record.name not in self._asking and not self._put_question(record, now, believe):
             return
+        if farewell:
+            self._farewells[record.name] = believe
+
+    def believe_farewell(self, name: str, now: float) -> None:
+        """This node has found out itself that the member is gone: its farewell, if there was one, is true."""
+        if name in self._farewells:
+            self._farewells.pop(name)(now)
+
+    def _put_question(self, record: Record, now: float, believe: Believe) -> bool:
+        name = record.name
 
         def answered(ack: Ack, at: float) -> None:
             if ack.unknown or (ack.boot and ack.boot.decode("ascii", "replace") != record.boot):
                 silent(at)  # no member any more by its own account, or another process
             else:
-                del self._asking[record.name]
+                del self._asking[name]
+                self._farewells.pop(name, None)
                 self._outbox.drop("contradicted")
-                self._table.refutations[record.name] += 1
+                self._table.refutations[name] += 1
 
         def silent(at: float) -> None:
-            del self._asking[record.name]
-            believe(at)
+            del self._asking[name]
+            self._farewells.pop(name, believe)(at)
 
         within = _PATIENCE * self._patience()
-        if self._ask(record.name, record.address, now, answered, silent, tries=_TRIES, within=within):
-            self._asking[record.name] = None
+        asked = self._ask(name, record.address, now, answered, silent, tries=_TRIES, within=within)
+        if asked:
+            self._asking[name] = None
+        return asked

@@ -227,20 +227,20 @@ class Membership(Part):
             mine = self._own.record
             refuted = mine is not None and mine.present and mine.incarnation > news.incarnation
             if source is not None and mine is not None and refuted and not self._own.held:
-                self.correct(
-                    source, mine.as_alive(), now
-                )  # no flood goes to a member that counts as dead here
+                # No flood goes to a member that counts as dead here.
+                self.correct(source, mine.as_alive(), now)
             return
         old = self._table.get(news.node)
         if old is None or not self._ends(old, news):
             return
-        if _state(news) is MemberState.DEAD:
+        farewell = _state(news) is MemberState.LEFT
+        if not farewell:
             self._outbox.send(old.address, news)  # so that it can refute at once
         # A member of memberlist goes on answering pings after its farewell.
-        if not old.present or (_state(news) is MemberState.LEFT and not old.own):
+        if not old.present or (farewell and not old.own):
             self._bury(news, now)
         else:
-            self._hearsay.weigh(old, now, lambda at: self._bury(news, at))
+            self._hearsay.weigh(old, now, lambda at: self._bury(news, at), farewell=farewell)
 
     def _ends(self, old: Record, news: Dead) -> bool:
         """Is this the end of what is known?"""
@@ -310,7 +310,11 @@ class Membership(Part):
             self._change(old, old.become(MemberState.ALIVE, now), now)
 
     def declare_dead(self, name: str, reason: DeathReason, now: float, *, solo: bool = False) -> None:
-        """This node's own verdict; a solo one stays with this node."""
+        """This node's own verdict; a solo one stays with this node.
+
+        A member that has said farewell, and ended before it could be asked whether it did, has left.
+        """
+        self._hearsay.believe_farewell(name, now)
         old = self._table.get(name)
         if old is None or not old.present:
             return

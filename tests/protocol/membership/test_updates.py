@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 
@@ -309,6 +310,23 @@ class TestDead:
         teller.tell(a, Dead("b", 1, "b" if how == "leaves" else "t"))
         net.run(0.1)
         assert net.believes(a, "b") is None
+
+    @pytest.mark.parametrize("others_first", [False, True])
+    def test_of_one_that_says_farewell_and_ends_at_once_is_no_failure(
+        self, net: Net, others_first: bool
+    ) -> None:
+        """Neither when this node finds the process gone before it has an answer, nor when others have."""
+        a, b = net.cluster("a", "b")
+        teller = net.puppet("t").join(a, b)
+        net.run(5)
+        net.forget_events()
+        if others_first:
+            teller.tell(a, Dead("b", 1, "t"))
+        teller.tell(a, Dead("b", 1, "b"))
+        net.kill(b)
+        assert net.believes(a, "b") is ALIVE, "it is asked first"
+        net.run(1)
+        assert net.events(a, (MemberFailed, MemberLeft)) == [MemberLeft(ANY)]
 
     @pytest.mark.parametrize("verdict", ["dead", "left"])
     @pytest.mark.parametrize("incarnation", [1, 4])
