@@ -6,9 +6,18 @@ from tests.mutants.mutant import Package, mutants
 
 __all__ = ["LEADERSHIP"]
 
-_LEASE_TESTS = ("tests/protocol/leadership/test_ballots.py", "tests/protocol/leadership/test_lease.py")
-_VOTING_TESTS = ("tests/protocol/leadership/test_voting.py",)
-_DERIVED_TESTS = ("tests/protocol/leadership/test_rule.py", "tests/protocol/leadership/test_tenure.py")
+_EACH_RULE = "tests/protocol/leadership/test_each_rule.py"
+_LEASE_TESTS = (
+    _EACH_RULE,
+    "tests/protocol/leadership/test_ballots.py",
+    "tests/protocol/leadership/test_lease.py",
+)
+_VOTING_TESTS = (_EACH_RULE, "tests/protocol/leadership/test_voting.py")
+_DERIVED_TESTS = (
+    _EACH_RULE,
+    "tests/protocol/leadership/test_rule.py",
+    "tests/protocol/leadership/test_tenure.py",
+)
 
 _LEASE = mutants(
     "leadership/lease",
@@ -290,7 +299,7 @@ _CONFIGURATION = mutants(
 
 _ELECTORATE = mutants(
     "leadership/electorate",
-    ("tests/protocol/leadership/test_electorate.py", *_LEASE_TESTS),
+    (_EACH_RULE, "tests/protocol/leadership/test_electorate.py", *_LEASE_TESTS[1:]),
     (
         "boots of the holder are not compared",
         "if record.boot != holder.boot and record.address",
@@ -363,11 +372,6 @@ _DERIVED = mutants(
         "if leader.id <= self.floor",
     ),
     ("the floor falls", "        if floor > self.floor:\n", "        if floor != self.floor:\n"),
-    (
-        "a founder that meets an older cluster stays in front",
-        "if floor and not self._own.pinned:",
-        "if False:",
-    ),
     ("fresh ids are taken without bound", "if self._fresh_ids.take(now):", "if True:"),
     (
         "a leader that stalled stays in front",
@@ -409,7 +413,7 @@ _CHOICE = mutants(
 )
 _TENURE = mutants(
     "leadership/tenure",
-    ("tests/protocol/leadership/test_tenure.py",),
+    (_EACH_RULE, "tests/protocol/leadership/test_tenure.py"),
     (
         "any peer confirms any leader",
         "if leader is not None and leader.id is not None and follows and pack_id(leader.id) == claim.id:",
@@ -469,7 +473,7 @@ _IDENTITY = (
     ),
     *mutants(
         "gossip/own_record",
-        ("tests/protocol/gossip/test_own_record.py", "tests/protocol/leadership/test_rule.py"),
+        (_EACH_RULE, "tests/protocol/gossip/test_own_record.py"),
         (
             "an id is not above those seen",
             "milliseconds = max(milliseconds, id_milliseconds(newest) + 1)",
@@ -489,7 +493,7 @@ _IDENTITY = (
     ),
     *mutants(
         "node",
-        ("tests/protocol/test_node.py", "tests/protocol/leadership/test_rule.py"),
+        (_EACH_RULE, "tests/protocol/test_node.py"),
         (
             "a failed node keeps its term",
             "        self.phase = phase\n        self._tenure.end()\n",
@@ -547,8 +551,8 @@ _FUNCTIONS = mutants(
 LEADERSHIP = Package(
     (
         *_VOTING_TESTS,
-        *_LEASE_TESTS,
-        *_DERIVED_TESTS,
+        *_LEASE_TESTS[1:],
+        *_DERIVED_TESTS[1:],
         "tests/protocol/view/test_identity.py",
         "tests/protocol/test_node.py",
         "tests/protocol/exchange/test_joining.py",

@@ -289,7 +289,7 @@ class Sync(Part):
             if not self._leadership.believes(floor, theirs.greeting.name):
                 floor = ""
             if any(each.own and each.present and each.name != self._name for each in self._table):
-                self._leadership.meet(floor, now)
+                self._leadership.meet()
             self._leadership.hear_floor(floor, now)
 
     def _answer_accuser(self, greeting: Greeting | None, now: float) -> None:

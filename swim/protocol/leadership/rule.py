@@ -66,16 +66,9 @@ class Leadership(Part):
         self._floor_hash = hash_text(floor)
         self._table.note_change(now)
 
-    def meet(self, floor: str, now: float) -> None:
-        """A node that founded its cluster, and has been alone until now, meets others.
-
-        Theirs is the older cluster when they have followed a leader before: queue behind them.
-        """
-        if not self.founded_alone:
-            return
+    def meet(self) -> None:
+        """A node that founded its cluster is alone no longer. By the others' floor it queues behind them."""
         self.founded_alone = False
-        if floor and not self._own.pinned:
-            self._own.fresh_id(now, floor)
 
     def found(self) -> None:
         """This node founds a cluster: until it meets others, what it concludes does not raise the floor."""
