@@ -126,7 +126,7 @@ def test_a_message_is_not_read_again_from_a_member_that_was_given_up_for_a_while
 
 @pytest.mark.long
 def test_random_schedules() -> None:
-    for_each_seed(scenario, 3)
+    for_each_seed(scenario, 2)
 
 
 @settings(max_examples=2)
