@@ -135,3 +135,18 @@ class TestRoundTrip:
         for seconds in measured:
             trip.add(seconds)
         assert 0.01 <= trip.timeout(0.01, 1.0) <= 1.0
+
+
+class TestRemarkableLosses:
+    def test_are_those_of_enough_probes(self) -> None:
+        loss = LossEstimate()
+        for count in range(1, 21):
+            loss.add(True)
+            assert loss.remarkable(0.0) is (count >= 16)
+
+    def test_are_not_those_that_the_others_have_as_well(self) -> None:
+        loss = LossEstimate()
+        for _ in range(20):
+            loss.add(True)
+        assert loss.remarkable(0.3)
+        assert not loss.remarkable(0.4)
