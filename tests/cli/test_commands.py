@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from swim.cli.commands import ACTS
+from swim.cli.root import cli
 from swim.cli.scripts import environment_of, parse_rules
 from swim.cli.sockets import default_path, open_socket, remove_socket
 from swim.cli.verbs import VERBS
@@ -32,9 +34,9 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(*arguments: str) -> str:
-    """What a command says that succeeds."""
-    done = swim(*arguments)
-    assert (done.returncode, done.stderr) == (0, ""), done
+    """What a command says that succeeds; run in this process, which takes less time."""
+    done = CliRunner().invoke(cli, arguments, prog_name="swim")
+    assert (done.exit_code, done.stderr) == (0, ""), done
     return done.stdout
 
 
