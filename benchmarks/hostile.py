@@ -21,11 +21,11 @@ from contextlib import contextmanager, suppress
 
 import trio
 
+from benchmarks.compressing import compress
 from benchmarks.driver import Agent, Fleet, drive, open_fleet
 from benchmarks.peers import Peer, find_peers
 from swim.wire import Codec, pack_host
 from swim.wire.dialect import pack
-from swim.wire.framing import compress
 from swim.wire.messages import NodeState, Ping, PushPull, WireState
 from swim.wire.serf import SerfType, encode_message
 

@@ -68,7 +68,7 @@ class Codec:
     @property
     def packet_overhead(self) -> int:
         """The most bytes that label and encryption add to a packet."""
-        return len(self._header) + (self._keyring.overhead if self._keyring is not None else 0)
+        return len(self._header) + (self._keyring.sealed_size(0) if self._keyring is not None else 0)
 
     def part(self, message: Message) -> bytes:
         """One message with its type byte: a whole packet, or a part of one."""

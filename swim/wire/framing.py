@@ -10,7 +10,7 @@ from typing import Any
 
 from swim.wire import lzw
 from swim.wire.bodies import packet_message
-from swim.wire.dialect import COMPOUND, COMPRESS, CRC, LABEL, number, pack, raw, unpack
+from swim.wire.dialect import COMPOUND, COMPRESS, CRC, LABEL, number, raw, unpack
 from swim.wire.errors import DecodeError
 from swim.wire.messages import Message
 
@@ -19,7 +19,6 @@ __all__ = [
     "PacketReader",
     "check_crc",
     "compound",
-    "compress",
     "compressed",
     "expanding",
     "label_header",
@@ -72,11 +71,6 @@ def check_crc(data: bytes) -> bytes:
     if zlib.crc32(content) != int.from_bytes(data[1:5], "big"):
         raise DecodeError("crc")
     return content
-
-
-def compress(content: bytes) -> bytes:
-    """`content` as a compressed message, which may be larger."""
-    return bytes((COMPRESS,)) + pack({"Algo": 0, "Buf": lzw.compress(content)})
 
 
 def compressed(body: Mapping[bytes, Any], size_max: int) -> bytes:

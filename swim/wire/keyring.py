@@ -17,6 +17,8 @@ _KEY_SIZES = (16, 24, 32)
 _NONCE_SIZE = 12
 _TAG_SIZE = 16
 _BLOCK_SIZE = 16
+_VERSION = 1
+"""Of what is sealed. Version 0, which is padded, is opened: ancient memberlists send it."""
 SEALED_SIZE_MIN = 1 + _NONCE_SIZE + _TAG_SIZE
 
 
@@ -27,26 +29,13 @@ class Keyring:
     know the new one as a second key, and take the old one away at last.
     """
 
-    def __init__(
-        self, keys: Sequence[bytes], *, random_bytes: Callable[[int], bytes], version: int = 1
-    ) -> None:
-        """`version` is that of what is sent: 0 (padded) only for clusters of ancient memberlists."""
-        if version not in (0, 1):
-            raise KeyringError(
-                f"encryption version {version} does not exist: use 1, or 0 for old memberlists"
-            )
+    def __init__(self, keys: Sequence[bytes], *, random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
-        self._version = version
         self._ciphers: tuple[AESGCM, ...] = ()
         self.replace(keys)
 
     def __repr__(self) -> str:
-        return f"<Keyring of {len(self._ciphers)} keys, version {self._version}>"
-
-    @property
-    def overhead(self) -> int:
-        """The most bytes that sealing adds."""
-        return SEALED_SIZE_MIN + (_BLOCK_SIZE if self._version == 0 else 0)
+        return f"<Keyring of {len(self._ciphers)} keys>"
 
     def replace(self, keys: Sequence[bytes]) -> None:
         """Use these keys from now on, the first one to seal. All or nothing."""
@@ -64,22 +53,17 @@ class Keyring:
     def seal(self, content: bytes, associated: bytes) -> bytes:
         """Version, nonce, ciphertext and tag."""
         nonce = self._random_bytes(_NONCE_SIZE)
-        if self._version == 0:
-            padding = _BLOCK_SIZE - len(content) % _BLOCK_SIZE
-            content += bytes((padding,)) * padding
-        return bytes((self._version,)) + nonce + self._ciphers[0].encrypt(nonce, content, associated)
+        return bytes((_VERSION,)) + nonce + self._ciphers[0].encrypt(nonce, content, associated)
 
     def sealed_size(self, size: int) -> int:
         """What `seal` makes of so many bytes; streams must state it before they seal."""
-        if self._version == 0:
-            size += _BLOCK_SIZE - size % _BLOCK_SIZE
         return SEALED_SIZE_MIN + size
 
     def open(self, sealed: bytes, associated: bytes) -> bytes:
         """What was sealed, by whichever of our keys."""
         if len(sealed) < SEALED_SIZE_MIN:
             raise DecodeError("truncated", "too short to be encrypted")
-        if sealed[0] > 1:
+        if sealed[0] > _VERSION:
             raise DecodeError("version", f"encryption version {sealed[0]}")
         nonce, ciphertext = sealed[1 : 1 + _NONCE_SIZE], sealed[1 + _NONCE_SIZE :]
         for cipher in self._ciphers:
@@ -87,7 +71,7 @@ class Keyring:
                 content = cipher.decrypt(nonce, ciphertext, associated)
             except _invalid_tag():
                 continue
-            return content if sealed[0] == 1 else _unpad(content)
+            return content if sealed[0] == _VERSION else _unpad(content)
         raise DecodeError("decrypt", "none of our keys opens it")
 
 

@@ -1,7 +1,6 @@
 """LZW as memberlist uses it: GIF's, least significant bit first, with literals of eight bits.
 
-Codes start at 9 bits and grow to 12. The encoder sends a clear code first and again when it runs
-out of codes, exactly where Go's `compress/lzw` does, so that both give the same bytes.
+Codes start at 9 bits and grow to 12. It is only read: what this node sends is not compressed.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Generator
 
 from swim.wire.errors import DecodeError
 
-__all__ = ["compress", "decompress", "decompressing"]
+__all__ = ["decompress", "decompressing"]
 
 _CLEAR = 256
 _END = 257
@@ -80,51 +79,3 @@ def decompressing(data: bytes, size_max: int) -> Generator[None, None, bytes]:
         elif len(table) == 1 << _WIDTH_MAX:
             continue  # full: no new entries until the next clear code
         previous = entry
-
-
-def compress(data: bytes) -> bytes:
-    """`data` compressed, byte for byte as Go does it."""
-    table: dict[int, int] = {}
-    last = _END  # the code defined last
-    width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
-    buffer, bits = _CLEAR, _WIDTH_MIN
-    output = bytearray()
-    prefix = -1  # the code of what is read and not yet written
-    for byte in data:
-        key = prefix << 8 | byte
-        if prefix < 0 or key in table:
-            prefix = table.get(key, byte)
-            continue
-        buffer |= prefix << bits
-        bits += width
-        prefix = byte
-        last += 1
-        if last == grow_at:
-            width += 1
-            grow_at <<= 1
-        if last == (1 << _WIDTH_MAX) - 1:
-            buffer |= _CLEAR << bits
-            bits += width
-            table.clear()
-            last = _END
-            width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
-        else:
-            table[key] = last
-        while bits >= 8:
-            output.append(buffer & 0xFF)
-            buffer >>= 8
-            bits -= 8
-    if prefix >= 0:
-        buffer |= prefix << bits
-        bits += width
-        last += 1
-        # The last code counts too: it may widen the end code, or bring one more clear code before it.
-        if last == grow_at:
-            width += 1
-        if last == (1 << _WIDTH_MAX) - 1:
-            buffer |= _CLEAR << bits
-            bits += width
-            width = _WIDTH_MIN
-    buffer |= _END << bits
-    bits += width
-    return bytes(output) + buffer.to_bytes((bits + 7) // 8, "little")

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks.compressing import compress
 from swim.types import Address
 from swim.wire import Codec, pack_host
 from swim.wire.dialect import pack
-from swim.wire.framing import compress
 from swim.wire.messages import (
     Ack,
     Alive,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.compressing import compress
 from swim.types import Address, MemberState
 from swim.wire import pack_host
 from swim.wire.dialect import pack
-from swim.wire.framing import compress
 from swim.wire.messages import Ack, Alive, Greeting, NodeState, Ping, PushPull, WireState
 from swim.wire.serf import SerfType, encode_message
 from tests.cost.fuzz import Arena

@@ -22,12 +22,13 @@ from dataclasses import dataclass, field
 
 import msgpack
 
+from benchmarks.compressing import compress
 from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.dialect import ENCRYPT
-from swim.wire.framing import compress
 from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage
 from swim.wire.messages import Ack, Claim, ClaimKind, Dead, Greeting, Opinion, OpinionKind, Ping, PushPull
 from swim.wire.serf import decode_message, decode_tags
+from tests.wire.sealing import OldKeyring
 from tests.wire.test_packets import crc, many
 from tests.wire.vectors import VECTORS, answering, content, opened
 
@@ -99,9 +100,7 @@ class Fuzzer:
         self.samples = samples()
         self.packets = [sample.data for sample in self.samples if not sample.stream]
         self.keyring = Keyring([bytes(16), KEY], random_bytes=self.rng.randbytes)
-        self.sealers = [
-            Keyring([KEY], random_bytes=self.rng.randbytes, version=version) for version in (0, 1)
-        ]
+        self.sealers = [kind([KEY], random_bytes=self.rng.randbytes) for kind in (OldKeyring, Keyring)]
 
     def mutate(self, data: bytes) -> bytes:
         """Damage in one to four places."""

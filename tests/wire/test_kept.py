@@ -24,6 +24,7 @@ from swim.wire.kept import (
     Taken,
 )
 from swim.wire.records import Record, RecordReader, pack_record
+from tests.wire.sealing import OldKeyring
 from tests.wire.vectors import seeded_bytes
 
 A = Hello("a", b"bootboot", b"A" * 16, to="b")
@@ -35,7 +36,8 @@ VERSIONS = [None, 0, 1]
 def codec(label: str = "", version: int | None = None, key: bytes = b"k" * 16) -> Codec:
     if version is None:
         return Codec(label=label)
-    return Codec(label=label, keyring=Keyring([key], random_bytes=seeded_bytes(7), version=version))
+    keyring = (OldKeyring, Keyring)[version]([key], random_bytes=seeded_bytes(7))
+    return Codec(label=label, keyring=keyring)
 
 
 def ends(codec: Codec) -> tuple[KeptChannel, KeptChannel]:

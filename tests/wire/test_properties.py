@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.compressing import compress
 from swim.wire import Codec, DecodeError, Keyring
-from swim.wire.framing import compress
 from swim.wire.messages import (
     Ack,
     Alive,

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.compressing import compress
 from swim.events import MemberFailed
 from swim.protocol.node import Node, Phase
 from swim.protocol.view.identity import id_milliseconds, is_minted, mint_id, pack_id
 from swim.protocol.view.table import encode_meta
 from swim.types import Address
 from swim.wire import pack_host
-from swim.wire.framing import compound, compress
+from swim.wire.framing import compound
 from swim.wire.messages import (
     Ack,
     Alive,

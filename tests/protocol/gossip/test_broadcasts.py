@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.compressing import compress
 from swim.errors import PayloadTooLarge
 from swim.messages import Broadcast
 from swim.protocol.gossip.broadcasts import BROADCAST_SIZE_MAX, INTENT_AHEAD_S
 from swim.protocol.node import Node, Phase
 from swim.types import Address
-from swim.wire.framing import compress
 from swim.wire.messages import Dead, PushPull, UserMessage
 from swim.wire.serf import SerfMessage, SerfType, decode_message, encode_message
 from tests.protocol.fakes import EPOCH, PLAIN, Net, Puppet
