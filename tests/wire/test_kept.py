@@ -330,7 +330,7 @@ def test_any_hello_arrives_as_it_was(name: str, to: str, boot: bytes) -> None:
 def test_messages_arrive_in_any_pieces_with_probes_between(version: int | None, data: st.DataObject) -> None:
     opener, acceptor = ends(codec("blue", version))
     shake_hands(opener, acceptor)
-    sizes = data.draw(st.lists(st.sampled_from([0, 1, 3, 100, 5_000]), max_size=8))
+    sizes = data.draw(st.lists(st.sampled_from([0, 1, 3, 100, 5_000]), max_size=6))
     records = [Record(bytes([number]) * size, topic="news" * number) for number, size in enumerate(sizes)]
     content = b"".join(map(pack_record, records))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=6)))

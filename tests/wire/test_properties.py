@@ -30,6 +30,7 @@ from swim.wire.messages import (
     UserMessage,
     WireState,
 )
+from tests.wire.sealing import OldKeyring
 from tests.wire.test_packets import crc, many
 from tests.wire.vectors import seeded_bytes
 
@@ -97,8 +98,8 @@ stream_messages = st.one_of(
 def codecs(draw: Any) -> Codec:
     """Any label, any keys of either version, or neither."""
     keys = draw(st.lists(st.sampled_from(KEYS), max_size=3))
-    version = draw(st.integers(0, 1))
-    keyring = Keyring(keys, random_bytes=seeded_bytes(2), version=version) if keys else None
+    kind = draw(st.sampled_from([OldKeyring, Keyring]))
+    keyring = kind(keys, random_bytes=seeded_bytes(2)) if keys else None
     return Codec(label=draw(st.sampled_from(["", "blue", "b" * 255])), keyring=keyring)
 
 
