@@ -247,6 +247,8 @@ class Driver:
             self.inbox.publish(broadcast)
         for text in output.warnings:
             _logger.warning("%s: %s", node.name, text)
+        for host, fault in output.faults:
+            self._note_fault(host or "a seed", fault)
         for verdict in output.verdicts:
             _logger.debug("%s: %s", node.name, verdict)
         seen = (node.phase, node.leader)  # a new token of the leader's is no event
@@ -354,9 +356,10 @@ class Driver:
             self.receive_refusal(address)
         return now
 
-    def _note_fault(self, source: Address | str) -> None:
+    def _note_fault(self, source: Address | str, fault: Exception | None = None) -> None:
         # A bug, but one that a stranger can trigger: it must not be able to stop the node.
-        _logger.exception("%s: internal error while handling input from %s", self.node.name, source)
+        words = "%s: internal error while handling input from %s"
+        _logger.error(words, self.node.name, source, exc_info=fault or True)
         self.transport.traffic.dropped["internal-error"] += 1
 
     # --- streams

@@ -356,6 +356,8 @@ class SimulatedNode:
         if core is None:
             return
         output = core.drain()
+        for _, fault in output.faults:
+            raise fault  # a defect, which no run may hide
         for data, target in output.datagrams:
             self._write(world.transmit, self, data, target)
         for data, target in output.stream_packets:

@@ -69,6 +69,7 @@ class ScriptedNode:
         self.over_stream: list[tuple[bytes, Address]] = []
         self.others: list[Member] = []
         self.events: list[Event] = []
+        self.faults: list[tuple[str, Exception]] = []
         self.leases = NoLeases()
         self.term: Term | None = None
         self.term_ends = math.inf
@@ -187,8 +188,10 @@ class ScriptedNode:
             requests=self.requests,
             kernel_probes=self.probes,
             events=self.events,
+            faults=self.faults,
             deadline=self.deadline,
         )
+        self.faults = []
         self.datagrams, self.over_stream, self.requests, self.probes, self.events = [], [], [], [], []
         return drained
 

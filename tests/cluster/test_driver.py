@@ -150,6 +150,18 @@ async def test_a_fault_in_the_core_is_noted_and_survived(caplog: pytest.LogCaptu
         assert "ZeroDivisionError" in caplog.text
 
 
+async def test_a_fault_in_work_that_the_core_has_put_off_is_noted_and_survived(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with driven() as (node, driver):
+        node.faults.append(("10.0.0.9", ZeroDivisionError("of a later step")))
+        with caplog.at_level(logging.ERROR, "swim"):
+            driver.settle()
+        assert driver.transport.traffic.dropped == {"internal-error": 1}
+        assert "10.0.0.9" in caplog.text
+        assert "ZeroDivisionError: of a later step" in caplog.text
+
+
 async def test_a_fault_in_the_timer_is_not_swallowed() -> None:
     def stumble() -> None:
         raise ZeroDivisionError

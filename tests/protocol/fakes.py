@@ -287,6 +287,8 @@ class Net:
         if process is None or process.node is not node:
             return
         output = node.drain()
+        for _, fault in output.faults:
+            raise fault
         process.events += output.events
         process.broadcasts += output.broadcasts
         process.warnings += output.warnings

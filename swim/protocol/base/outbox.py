@@ -83,6 +83,11 @@ class Output:
     """What the operator of this node should know, a sentence each."""
     verdicts: list[Verdict] = field(default_factory=list)
     """The deaths that this node has found out itself, each with its evidence."""
+    faults: list[tuple[str, Exception]] = field(default_factory=list)
+    """What failed in a later step of some work (a defect of this node), and the host that the work was for.
+
+    The work is dropped, as bad input is: it must not be able to end the node.
+    """
     deadline: float | None = None
     """When `Node.handle_timer` is to be called next."""
 
@@ -100,6 +105,7 @@ class Outbox:
         self.events: list[Event] = []
         self.broadcasts: list[Broadcast] = []
         self.verdicts: list[Verdict] = []
+        self.faults: list[tuple[str, Exception]] = []
         self.dropped: dict[str, int] = {}
         self.warnings: list[str] = []
         self._warned: dict[tuple[str, str], float] = {}
@@ -116,10 +122,11 @@ class Outbox:
             self.events,
             self.warnings,
             self.verdicts,
+            self.faults,
             deadline,
         )
         self.datagrams, self.stream_packets, self.requests = [], [], []
-        self.broadcasts, self.events, self.warnings, self.verdicts = [], [], [], []
+        self.broadcasts, self.events, self.warnings, self.verdicts, self.faults = [], [], [], [], []
         self.kernel_probes.clear()
         return drained
 

@@ -58,6 +58,8 @@ class Backlog(Part):
             self._jobs.append((host, job))
         except StopIteration:
             pass
+        except Exception as fault:
+            self._outbox.faults.append((host, fault))
         if self._jobs:
             self._timers.set("backlog", now, self._go_on)
 
