@@ -35,8 +35,10 @@ async def serve_commands(listener: socket.socket, commands: Commands) -> None:
 
     async def serve(stream: trio.SocketStream) -> None:
         async with limiter, stream:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # the client has gone
+            try:
                 await _serve(stream, commands)
+            except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the client has gone
 
     listening = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
     await trio.serve_listeners(serve, [listening])
@@ -81,8 +83,11 @@ def _understood(line: bytes, commands: Commands) -> tuple[list[RunningNode], str
 
 
 async def _carry_out(node: RunningNode, verb: str, arguments: list[str], stream: trio.SocketStream) -> None:
+    one_at_a_time = trio.Lock()  # each name that is owned has a task that answers
+
     async def answer(fields: dict[str, Any]) -> None:
-        await _write(stream, {"node": node.name, **fields})
+        async with one_at_a_time:
+            await _write(stream, {"node": node.name, **fields})
 
     try:
         await ACTS[verb](Call(node, verb, arguments, answer))

@@ -8,7 +8,7 @@ import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 __all__ = ["default_path", "find_agent", "open_socket", "remove_socket"]
 
@@ -32,15 +32,19 @@ def find_agent(named: str | None) -> Path:
 
     Raises ValueError, which says what there is.
     """
-    if named is not None:
-        return Path(named) if named.startswith(("/", ".")) else default_path(named)
+    if named is not None and named.startswith(("/", ".")):
+        return Path(named)
     running = [path for path in sorted(_directory().glob("*.sock")) if _answers(path)]
-    if len(running) == 1:
-        return running[0]
+    names = ", ".join(unquote(path.stem) for path in running)
     if not running:
         raise ValueError(f"no agent of this user runs here (none listens in {_directory()}); see --agent")
-    names = ", ".join(path.stem for path in running)
-    raise ValueError(f"several agents run here: {names}; say which: --agent {running[0].stem}")
+    if named is not None:
+        if default_path(named) not in running:
+            raise ValueError(f"no agent {named!r} of this user runs here, only: {names}")
+        return default_path(named)
+    if len(running) > 1:
+        raise ValueError(f"several agents run here: {names}; say which: --agent {unquote(running[0].stem)}")
+    return running[0]
 
 
 def _answers(path: Path) -> bool:

@@ -100,6 +100,8 @@ def test_of_several_agents_one_has_to_be_named(start: Start, runtime: Path) -> N
     unclear = swim("tags", "role=db")
     assert unclear.returncode == 1
     assert "several agents run here: a, b; say which: --agent a" in unclear.stderr
+    unknown = swim("tags", "role=db", "--agent", "c")
+    assert unknown.stderr == "swim: no agent 'c' of this user runs here, only: a, b\n"
     told("tags", "role=named", "--agent", "b")
     second.wait("update", tags={"role": "named"})
 
@@ -156,6 +158,22 @@ def test_a_bad_request_gets_an_error_and_harms_nothing(start: Start, runtime: Pa
             client.sendall(line)
             with client.makefile("rb") as answers:
                 assert said in json.loads(answers.readline())["error"]
+    told("tags", "--agent", str(path))
+    assert terminate(agent) == 0
+
+
+def test_a_client_that_goes_in_the_middle_harms_nothing(start: Start, runtime: Path) -> None:
+    path = runtime / "a.sock"
+    agent = start("a", "--socket", str(path))
+    agent.wait("started")
+    for command in (["hold", "lock/1"], ["own", "shard/1", "shard/2", "shard/3"], ["hold", "lock/2"]):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            client.connect(str(path))
+            client.sendall(json.dumps({"command": command}).encode() + b"\n")
+            with client.makefile("rb") as answers:
+                granted = {json.loads(answers.readline())["name"] for _ in command[1:]}
+            assert granted == set(command[1:])
     told("tags", "--agent", str(path))
     assert terminate(agent) == 0
 
