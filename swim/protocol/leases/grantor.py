@@ -283,10 +283,14 @@ class Grantor:
         return use.until if use.token else use.heard + self._session
 
     def deadline(self) -> float:
-        """When `tick` is to be called next."""
-        due = min((session.due for session in self.books.sessions.values()), default=math.inf)
-        unsettled = math.inf if self.paused else min(self._unsettled.values(), default=math.inf)
-        return min(due, unsettled, self.paused_until if self.paused else math.inf)
+        """When `tick` is to be called next. (Asked after every packet, mostly when nothing is granted.)"""
+        if self.paused:
+            due = self.paused_until
+        else:
+            due = min(self._unsettled.values()) if self._unsettled else math.inf
+        if self.books.sessions:
+            due = min(due, *(session.due for session in self.books.sessions.values()))
+        return due
 
     # --- answers
 

@@ -332,6 +332,8 @@ class Holder:
 
     def flush(self, now: float) -> list[LeaseMessage]:
         """What is to be sent at this time, unsealed. It counts from `now`, which may be a little earlier."""
+        if not (self._due or self._unwanted or self._outgoing or self._told):
+            return []
         while self._told and next(iter(self._told.values())).sent < now - self._session:
             del self._told[next(iter(self._told))]
         due = [self.states[id] for id in self._due if id in self.states and not self.states[id].gone]
