@@ -81,6 +81,7 @@ def check_pinned_id(text: str) -> None:
 
 
 @lru_cache(maxsize=1_024)
+@lru_cache(1_024)
 def pack_id(text: str | None) -> bytes:
     """An id as messages carry it: 16 bytes when minted, else marked text of another length; no id is none."""
     if not text:
