@@ -15,8 +15,8 @@ from swim.text import printable
 
 __all__ = ["agent_options", "command_of", "tell"]
 
-_EPILOG = """An agent listens where it is started with --socket, or without --json. It is found by its name or path, or
-by itself where it is the only one of this user; the variable SWIM_AGENT may say which."""
+_EPILOG = """An agent listens where it is started with --socket, or without --json. It is found by its name or
+path, or by itself where it is the only one of this user; the variable SWIM_AGENT may say which."""
 
 
 def command_of(verb: str) -> click.Command:
