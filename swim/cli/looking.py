@@ -15,11 +15,10 @@ from swim.errors import KeyringError
 from swim.protocol.leadership.choice import below_floor, highest_holder, lowest_member
 from swim.protocol.view.identity import unpack_id
 from swim.protocol.view.rings import Rings
-from swim.protocol.view.table import MemberTable, Record
-from swim.types import MemberState
+from swim.protocol.view.table import WIRE_STATES, MemberTable, Record
 from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.addresses import unpack_address
-from swim.wire.messages import ErrorMessage, NodeState, PushPull, StreamMessage, WireState
+from swim.wire.messages import ErrorMessage, NodeState, PushPull, StreamMessage
 from swim.wire.serf import decode_tags
 
 __all__ = ["PATIENCE", "Seen", "Unanswered", "look", "make_codec", "member_followed"]
@@ -28,12 +27,7 @@ PATIENCE = 10.0
 """Seconds for connecting, and for the whole answer."""
 _BEGINNING = 16
 """Bytes that are shown of an answer that is none."""
-_STATES = {
-    WireState.ALIVE: MemberState.ALIVE,
-    WireState.SUSPECT: MemberState.SUSPECT,
-    WireState.DEAD: MemberState.DEAD,
-    WireState.LEFT: MemberState.LEFT,
-}
+_STATES = {on_wire: state for state, on_wire in WIRE_STATES.items()}
 
 
 class Unanswered(Exception):

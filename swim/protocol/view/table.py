@@ -28,6 +28,7 @@ __all__ = [
     "TOKEN_TAG",
     "VOTERS_SIZE",
     "VOTERS_TAG",
+    "WIRE_STATES",
     "MemberTable",
     "Record",
     "encode_meta",
@@ -45,7 +46,7 @@ MOVED_MARK = "!"
 _CLAIMS_MAX = 8
 _DEATHS_SPARE = 64
 """Names that are remembered for one address."""
-_WIRE_STATES = {
+WIRE_STATES = {
     MemberState.ALIVE: WireState.ALIVE,
     MemberState.SUSPECT: WireState.SUSPECT,
     MemberState.DEAD: WireState.DEAD,
@@ -131,7 +132,7 @@ class Record:
         member = Member(name, address, id, visible, state, incarnation, boot)
         marks = _marks(tags, own=id is not None)
         host, port, versions = pack_host(address.host), address.port, _one(versions)
-        entry = NodeState(name, incarnation, host, port, meta, _WIRE_STATES[state], versions)
+        entry = NodeState(name, incarnation, host, port, meta, WIRE_STATES[state], versions)
         changing = (incarnation, state, meta, versions, since, solo, reason)
         return cls(name, address, *changing, id, boot, *marks, view, member, entry)
 
