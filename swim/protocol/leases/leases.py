@@ -120,6 +120,9 @@ class Leases(Part):
             self._forget_ended(now)
         if now >= self.holder.deadline():
             self.holder.tick(now)
+        self._grant_due(now)
+
+    def _grant_due(self, now: float) -> None:
         if self.grantor.term and now >= self.grantor.deadline():
             self.grantor.tick(now)
 
@@ -192,8 +195,7 @@ class Leases(Part):
         for _ in range(_ROUNDS_MAX):  # what this node says to itself may have answers
             messages = self.holder.flush(now)
             self._ask_holders(now)
-            if self.grantor.term and now >= self.grantor.deadline():
-                self.grantor.tick(now)
+            self._grant_due(now)
             answers, self.grantor.answers = self.grantor.answers, {}
             if not messages and not answers:
                 break
