@@ -125,10 +125,13 @@ def command(
     """Run a node (or --count of them) until SIGTERM or Ctrl-C, then leave gracefully.
 
     \b
-    The first node:   swim agent --name a --bind 127.0.0.1:7946 --join 127.0.0.1:7946,127.0.0.1:7947
-    Another:          swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946,127.0.0.1:7947
     Over the network: swim agent --join 10.0.0.7,10.0.0.8
-    For programs:     swim agent --json --name c --bind 127.0.0.1:0 --join 127.0.0.1
+    On one machine:   swim agent --name a --bind 127.0.0.1:7946 \\
+                        --join 127.0.0.1:7946,127.0.0.1:7947
+                      swim agent --name b --bind 127.0.0.1:7947 \\
+                        --join 127.0.0.1:7946,127.0.0.1:7947
+    For programs:     swim agent --json --name c --bind 127.0.0.1:0 \\
+                        --join 127.0.0.1
 
     It is told what to do by commands like `swim tags role=db` (see `swim --help`), through a socket that only
     its own user can open. With --json the same commands are read from standard input, one a line, with @NAME

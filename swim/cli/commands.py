@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from swim.errors import SwimError
 from swim.runtime.nurseries import unwrapped_nursery
 from swim.types import Explanation, Lease, Member
 
-__all__ = ["ACTS", "QUERY_TOPIC", "Call", "Commands", "check_verb"]
+__all__ = ["ACTS", "QUERY_TOPIC", "Call", "Commands", "carry_out", "check_verb"]
+
+_logger = logging.getLogger("swim")
 
 Fields = dict[str, Any]
 Answer = Callable[[Fields], Awaitable[None]]
@@ -116,12 +119,9 @@ class Commands:
         self._report(node, {"event": "error", "message": " ".join(message.split())})
 
     async def _try(self, call: Call) -> None:
-        try:
-            await ACTS[call.verb](call)
-        except trio.ClosedResourceError:
-            pass  # the node has ended, which is told elsewhere
-        except (SwimError, OSError, ValueError) as error:
-            self._error(call.node, f"{call.verb}: {error}")
+        problem = await carry_out(call)
+        if problem is not None:
+            self._error(call.node, problem)
 
     def _enqueue(self, call: Call) -> None:
         first = call.arguments[0] if call.arguments else ""
@@ -150,6 +150,22 @@ def check_verb(verb: str) -> None:
     """Raises ValueError for what is no command."""
     if verb not in VERBS:
         raise ValueError(f"there is no command {verb!r}; there are: {', '.join(VERBS)}")
+
+
+async def carry_out(call: Call) -> str | None:
+    """Do it. What went wrong, if anything: a defect of ours, too, must not end the agent."""
+    try:
+        await ACTS[call.verb](call)
+    except trio.BrokenResourceError:
+        raise  # the one that gave the command has gone
+    except trio.ClosedResourceError:
+        return f"{call.verb}: the node has ended"
+    except (SwimError, OSError, ValueError) as error:
+        return f"{call.verb}: {error}"
+    except Exception as error:
+        _logger.exception("%s: the command %r failed", call.node.name, call.verb)
+        return f"{call.verb}: internal error: {type(error).__name__}: {error}"
+    return None
 
 
 # --- what they do
@@ -217,7 +233,7 @@ async def _query(call: Call) -> None:
         async with telling:
             await call.answer({"member": member.name, **fields, "text": f"{member.name}: {said}".rstrip()})
 
-    async with trio.open_nursery() as nursery:
+    async with unwrapped_nursery() as nursery:
         for member in cluster.members():
             nursery.start_soon(ask, member)
 

@@ -35,7 +35,7 @@ def command(
 
     \b
         swim decode --transport udp 0082a44e6f6465a161a55365714e6f01
-        swim decode --transport tcp --role response --label blue --key @cluster.key HEX
+        swim decode --transport tcp --role response --key @cluster.key HEX
 
     With --jsonl each line of standard input is an object with the fields transport, bytes (hex), and
     where they apply key (hex), label and stream_role; the answer is one line each. A line that cannot be

@@ -127,11 +127,9 @@ class _Demo:
                 f"  {agent.name}: {leader.name} is dead after {noticed[agent.name] * 1000:.0f} ms, "
                 f"{agent.leader} leads after {led[agent.name] * 1000:.0f} ms"
             )
-        self._saw(
-            f"all {len(survivors)} others noticed within {max(noticed.values()) * 1000:.0f} ms; "
-            f"{new_leader} leads, as all say after {max(led.values()) * 1000:.0f} ms; "
-            f"what only the leader does is done there after {min(acts()) * 1000:.0f} ms"
-        )
+        self._saw(f"all {len(survivors)} others noticed within {max(noticed.values()) * 1000:.0f} ms")
+        self._saw(f"{new_leader} leads, as all say after {max(led.values()) * 1000:.0f} ms")
+        self._saw(f"what only the leader does is done there after {min(acts()) * 1000:.0f} ms")
 
     async def _recover(self, old: AgentProcess) -> None:
         self._say(f"{old.name} is started again, under the same name and at the same address.")
@@ -146,7 +144,8 @@ class _Demo:
             raise _NotObserved(f"{leader} goes on leading when {old.name} is back")
         if self._queue()[-1] is not again:
             raise _NotObserved(f"{old.name} is at the back of the queue")
-        self._saw(f"{old.name} came back at the back of the queue, as a regular member; {leader} still leads")
+        self._saw(f"{old.name} is back, as a regular member at the back of the queue")
+        self._saw(f"{leader} still leads")
 
     async def _leave(self) -> None:
         self._waiting_for = "all processes leave gracefully"

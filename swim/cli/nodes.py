@@ -33,6 +33,8 @@ from swim.types import Address, Member, Term
 
 __all__ = ["AgentNodes", "CommonOptions"]
 
+_OPTIONS = {"`advertise`": "--advertise", "advertise=": "--advertise "}
+"""What the parameters of `open_cluster` that its errors name are called here."""
 _STATS_INTERVAL = 1.0
 _TICK_INTERVAL = 0.02
 _FIGURES = (
@@ -136,6 +138,8 @@ class AgentNodes:
             # A bad key, bad tags or an address that makes no sense are bad options: all ValueErrors.
             if self.failure is None:
                 message = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                for parameter, option in _OPTIONS.items():
+                    message = message.replace(parameter, option)
                 self.failure = (2 if isinstance(error, ValueError) else 1, message)
             self._stop()
 
@@ -235,7 +239,12 @@ class AgentNodes:
 
     # --- the process
     async def _watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        ends = [signal.SIGTERM, signal.SIGINT]
+        if (
+            signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        ):  # as with nohup: it is to outlive its terminal
+            ends.append(signal.SIGHUP)
+        with trio.open_signal_receiver(*ends) as signals:
             task_status.started()
             async for _ in signals:
                 self._stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,14 @@ _COMMANDS = {
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(printable(" ".join(message.split()), _MESSAGE_MAX), err=True)
+    """One line, which a terminal shows as several where it is long: broken between words.
+
+    All but the first are indented: no text of another node can begin a line of its own.
+    """
+    text = printable(" ".join(message.split()), _MESSAGE_MAX)
+    if sys.stderr is not None and sys.stderr.isatty():
+        text = click.wrap_text(text, shutil.get_terminal_size().columns, subsequent_indent="  ")
+    click.echo(text, err=True)
     sys.exit(status)
 
 
@@ -127,8 +135,10 @@ def cli(ctx: click.Context) -> None:
 
     \b
     See it work:          swim demo
-    Run a node:           swim agent --name a --bind 127.0.0.1:7946 --join 127.0.0.1:7946,127.0.0.1:7947
-    Another that joins:   swim agent --name b --bind 127.0.0.1:7947 --join 127.0.0.1:7946,127.0.0.1:7947
+    Run a node:           swim agent --name a --bind 127.0.0.1:7946 \\
+                            --join 127.0.0.1:7946,127.0.0.1:7947
+    Another that joins:   swim agent --name b --bind 127.0.0.1:7947 \\
+                            --join 127.0.0.1:7946,127.0.0.1:7947
     Look from outside:    swim members 127.0.0.1
     Follow from outside:  swim watch 127.0.0.1
     Tell a running node:  swim tags role=db

@@ -8,18 +8,21 @@ closes the connection, a command that still runs is cancelled.
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from contextlib import suppress
 from typing import Any
 
 import trio
 
-from swim.cli.commands import ACTS, Call, Commands, check_verb
+from swim.cli.commands import Call, Commands, carry_out, check_verb
 from swim.cli.running import RunningNode
 from swim.cli.verbs import VERBS
-from swim.errors import SwimError
+from swim.runtime.nurseries import unwrapped_nursery
 
 __all__ = ["serve_commands"]
+
+_logger = logging.getLogger("swim")
 
 _REQUEST_MAX = 2_097_152
 """Bytes; JSON makes up to twice as many of a message of 1 MiB."""
@@ -37,8 +40,10 @@ async def serve_commands(listener: socket.socket, commands: Commands) -> None:
         async with limiter, stream:
             try:
                 await _serve(stream, commands)
-            except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the client has gone
+            except Exception:
+                _logger.exception("a command that came over the agent's socket failed")
 
     listening = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
     await trio.serve_listeners(serve, [listening])
@@ -51,7 +56,7 @@ async def _serve(stream: trio.SocketStream, commands: Commands) -> None:
     except (ValueError, RecursionError, trio.TooSlowError) as error:
         await _write(stream, {"error": str(error) or "no command came"})
         return
-    async with trio.open_nursery() as nursery:
+    async with unwrapped_nursery() as nursery:
         nursery.start_soon(_until_gone, stream, nursery.cancel_scope)
         try:
             for node in nodes:
@@ -89,12 +94,9 @@ async def _carry_out(node: RunningNode, verb: str, arguments: list[str], stream:
         async with one_at_a_time:
             await _write(stream, {"node": node.name, **fields})
 
-    try:
-        await ACTS[verb](Call(node, verb, arguments, answer))
-    except trio.ClosedResourceError:
-        await answer({"error": f"{verb}: the node has ended"})
-    except (SwimError, OSError, ValueError) as error:
-        await answer({"error": f"{verb}: {error}"})
+    problem = await carry_out(Call(node, verb, arguments, answer))
+    if problem is not None:
+        await answer({"error": problem})
 
 
 async def _until_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:

@@ -108,7 +108,7 @@ def command(
 
     \b
         swim simulate host-loss --nodes 128 --fast
-        swim simulate partition --nodes 16 --loss 0.05 --seed 7 --plot partition.png
+        swim simulate partition --nodes 16 --loss 0.05 --plot partition.png
     """
     if plot is not None:
         _check_picture(plot)

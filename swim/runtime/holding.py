@@ -28,7 +28,7 @@ __all__ = ["Holding"]
 T = TypeVar("T")
 
 _REFUSED = {
-    LeaseRefusal.DIFFERS: "it is in use with another limit, or in another way: all must use it alike",
+    LeaseRefusal.DIFFERS: "it is in use otherwise than {}: all must use it alike",
     LeaseRefusal.FULL: "the leader keeps as many names as it can (Config.leases_max)",
     LeaseRefusal.MEMBER_FULL: "this node wants and holds a quarter of all names that the leader keeps",
     LeaseRefusal.SESSION: "the leader has another Config.session (or Config.lease): it must be the same",
@@ -41,6 +41,8 @@ class _Use:
 
     name: str
     id: int
+    how: str
+    """For people: with which limit, or that it is owned."""
     ready: trio.Event = field(default_factory=trio.Event)
     """It is granted, or will not be."""
     lease: Lease | None = None
@@ -133,7 +135,8 @@ class Holding(Functions):
 
     @trio.lowlevel.enable_ki_protection
     def _begin(self, name: str, limit: int, owned: bool) -> _Use:
-        use = _Use(name, self._node.leases.want(name, limit, owned, self._clock.now()))
+        how = "owned" if owned else f"held with a limit of {limit}"
+        use = _Use(name, self._node.leases.want(name, limit, owned, self._clock.now()), how)
         self._uses[use.id] = use
         self._asked.set()
         return use
@@ -154,7 +157,7 @@ class Holding(Functions):
         await use.ready.wait()
         self._require_open()
         if use.refusal is not LeaseRefusal.NONE:
-            raise LeaseRefused(f"{use.name!r} is not granted: {_REFUSED[use.refusal]}")
+            raise LeaseRefused(f"{use.name!r} is not granted: {_REFUSED[use.refusal].format(use.how)}")
         over = use.lost or self._clock.deadline(use.ends) <= trio.current_time()
         return None if over else use.lease
 

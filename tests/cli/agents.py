@@ -43,12 +43,20 @@ def swim(
 class Agent:
     """`swim agent --json`, and all lines that it has printed."""
 
-    def __init__(self, name: str, *options: str, join: str = "", bind: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self,
+        name: str,
+        *options: str,
+        join: str = "",
+        bind: str = "127.0.0.1:0",
+        through: Sequence[str] = (),
+    ) -> None:
+        """`through` is a command that runs it, such as `nohup`."""
         self.name = name
         self.lines: list[Line] = []
         self._changed = threading.Condition()
         self._silent = False
-        command = [sys.executable, "-m", "swim", "agent", "--json", "--profile", "local"]
+        command = [*through, sys.executable, "-m", "swim", "agent", "--json", "--profile", "local"]
         self.process = subprocess.Popen(
             [*command, "--name", name, "--bind", bind, "--join", join, *options],
             env=environment(),

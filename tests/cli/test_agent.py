@@ -339,6 +339,18 @@ def test_a_seed_that_does_not_resolve_is_status_1(start: Start) -> None:
 # --- standard input and output
 
 
+@pytest.mark.parametrize("ignored", [False, True], ids=["a terminal that closes", "nohup"])
+def test_the_end_of_its_terminal_is_a_leave_unless_it_is_to_outlive_it(start: Start, ignored: bool) -> None:
+    agent = start("a", through=["nohup"] if ignored else [])
+    agent.wait("started")
+    agent.process.send_signal(signal.SIGHUP)
+    if ignored:
+        agent.tell("tags x=1")
+        agent.wait("update", tags={"x": "1"})
+        agent.end_input()
+    assert agent.ended() == 0
+
+
 def test_without_json_standard_input_is_not_read() -> None:
     command = [sys.executable, "-m", "swim", "agent", "--name", "solo", "--bind", "127.0.0.1:0"]
     with subprocess.Popen(

@@ -10,13 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 from click.testing import CliRunner
 
-from swim.cli.commands import ACTS
+from swim.cli.commands import ACTS, Call, Commands
 from swim.cli.root import cli
+from swim.cli.running import RunningNode
 from swim.cli.scripts import environment_of, parse_rules
+from swim.cli.serving import serve_commands
 from swim.cli.sockets import default_path, open_socket, remove_socket
 from swim.cli.verbs import VERBS
 from tests.cli.agents import PATIENCE, Agent, environment, swim, terminate
@@ -160,6 +164,33 @@ def test_a_bad_request_gets_an_error_and_harms_nothing(start: Start, runtime: Pa
                 assert said in json.loads(answers.readline())["error"]
     told("tags", "--agent", str(path))
     assert terminate(agent) == 0
+
+
+@pytest.mark.parametrize("way", ["socket", "stdin"])
+async def test_a_defect_in_a_command_is_told_and_does_not_end_the_agent(
+    way: str, runtime: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(call: Call) -> None:
+        raise KeyError("a defect of ours")
+
+    monkeypatch.setitem(ACTS, "tags", fails)
+    said: list[dict[str, Any]] = []
+    text = "tags: internal error: KeyError: 'a defect of ours'"
+    async with trio.open_nursery() as nursery:
+        commands = Commands([RunningNode("a", "")], lambda node, fields: said.append(fields), nursery)
+        if way == "stdin":
+            await commands.obey("tags")
+            assert said == [{"event": "error", "message": text}]
+        else:
+            listener = open_socket(runtime / "a.sock")
+            nursery.start_soon(serve_commands, listener, commands)
+            for _ in range(2):  # the second time it listens still
+                async with await trio.open_unix_socket(runtime / "a.sock") as client:
+                    await client.send_all(b'{"command": ["tags"]}\n')
+                    answers = b"".join([data async for data in client]).splitlines()
+                assert [json.loads(line) for line in answers] == [{"node": "a", "error": text}, {"end": True}]
+        nursery.cancel_scope.cancel()
+    assert "the command 'tags' failed" in caplog.text
 
 
 def test_a_client_that_goes_in_the_middle_harms_nothing(start: Start, runtime: Path) -> None:

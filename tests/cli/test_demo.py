@@ -46,7 +46,7 @@ def test_a_leader_is_lost_and_comes_back() -> None:
     assert gone(sorted(children))
     assert "SIGKILL for the leader, node-1." in output
     assert "all 4 others noticed within" in output
-    assert "node-1 came back at the back of the queue" in output
+    assert "node-1 is back, as a regular member at the back of the queue" in output
     assert "NO " not in output
     assert "\x1b" not in output
     # The second table: the old leader is its last row, and another row is marked.

@@ -13,6 +13,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
@@ -194,6 +195,12 @@ def test_help_has_examples() -> None:
         assert result.exit_code == 0
         assert "Usage: swim" in result.stdout
     assert "swim agent --name a" in run("agent", "-h").stdout
+
+
+@pytest.mark.parametrize("command", ["", *cli.list_commands(click.Context(cli))])
+def test_help_fits_into_80_columns(command: str) -> None:
+    result = CliRunner().invoke(cli, [*command.split(), "--help"], prog_name="swim", terminal_width=80)
+    assert [line for line in result.stdout.splitlines() if len(line) > 80] == []
 
 
 def test_the_version_is_the_projects_installed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,7 +170,7 @@ async def test_the_block_has_the_end_of_the_lease_as_its_deadline() -> None:
 
 async def test_another_limit_is_refused_with_the_reason() -> None:
     async with cluster_of("a", "b") as (a, b), a.hold("gpu", limit=2):
-        with pytest.raises(swim.LeaseRefused, match="another limit"):
+        with pytest.raises(swim.LeaseRefused, match="otherwise than held with a limit of"):
             async with b.hold("gpu", limit=3):
                 pass
 
