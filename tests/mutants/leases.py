@@ -168,6 +168,7 @@ _BALANCE = mutants(
         "return next(iter(waiting), None)",
     ),
     ("newcomers are not let settle", "SETTLE_S = 1.0", "SETTLE_S = 0.0"),
+    ("names move to one that is not heard", " and each.heard > since", ""),
     ("all moves at once", "        return None\n    offering", "        pass\n    offering"),
 )
 

@@ -24,8 +24,12 @@ def choose(waiting: Iterable[Use], name: str) -> Use | None:
     return min(waiting, key=lambda use: use.session.owns(group), default=None)
 
 
-def next_move(books: Books, group: str, now: float) -> tuple[Use, Session] | None:
-    """What its owner is to give up, and for which process; None when the spread is as even as it can be."""
+def next_move(books: Books, group: str, now: float, fresh: float) -> tuple[Use, Session] | None:
+    """What its owner is to give up, and for which process; None when the spread is as even as it can be.
+
+    Only for one that was heard in the last `fresh` seconds: another would not be granted it (see `Grantor`),
+    so that what was given up would go back and forth until its session is over.
+    """
     moving = books.moving.get(group, {})
     if len(moving) >= MOVES_MAX:
         return None
@@ -42,16 +46,16 @@ def next_move(books: Books, group: str, now: float) -> tuple[Use, Session] | Non
         for rich in reversed(by_count):
             if counts[rich.process] < counts[poor.process] + 2:
                 break
-            movable = _movable(books, rich, poor, group)
+            movable = _movable(books, rich, poor, group, now - fresh)
             if movable is not None:
                 return movable, poor
     return None
 
 
-def _movable(books: Books, rich: Session, poor: Session, group: str) -> Use | None:
-    """The latest that `rich` has got, of those for which `poor` offers itself."""
+def _movable(books: Books, rich: Session, poor: Session, group: str, since: float) -> Use | None:
+    """The latest that `rich` has got, of those for which `poor` has offered itself since then."""
     for use in reversed(rich.owned.get(group, {}).values()):
-        waiting = books.names[use.name].waiting
-        if use.moving_to is None and any(process == poor.process for process, _ in waiting):
+        waiting = books.names[use.name].waiting.values()
+        if use.moving_to is None and any(each.session is poor and each.heard > since for each in waiting):
             return use
     return None

@@ -55,6 +55,7 @@ class Grantor:
         self.moved = self.lost = self.grants = 0
         """Counted since this node began: moves, grants that ran out, grants."""
         self._session = session
+        self._fresh = _FRESH * session
         self._names_max = names_max
         self._counter = 0
         self._questioned = False
@@ -149,10 +150,13 @@ class Grantor:
 
     def _heard(self, use: Use, number: int, now: float) -> None:
         """A use that waits is told of again: it keeps its place."""
+        uses, silent = self.books.names[use.name], now - use.heard >= self._fresh
         if number >= use.number:
             use.number, use.heard = number, now
-        if self._free(self.books.names[use.name]):
+        if self._free(uses):
             self._pump(use.name, now)
+        elif silent and uses.owned:
+            self._look_at(group_of(use.name), now)
 
     def _objection(self, session: Session, entry: LeaseEntry) -> LeaseRefusal:
         """Why this name is not granted to this process."""
@@ -212,7 +216,7 @@ class Grantor:
     def _pump(self, name: str, now: float) -> None:
         """Grant a name, as long as it is free and a present process waits for it."""
         while not self.paused and (uses := self.books.names.get(name)) is not None and self._free(uses):
-            fresh = (use for use in uses.waiting.values() if now - use.heard < _FRESH * self._session)
+            fresh = (use for use in uses.waiting.values() if now - use.heard < self._fresh)
             use = choose(fresh, name) if uses.owned else next(fresh, None)
             if use is None:
                 return
@@ -250,7 +254,7 @@ class Grantor:
         due = [group for group, when in self._unsettled.items() if when <= now]
         for group in due if not self.paused else ():
             del self._unsettled[group]
-            while (move := next_move(self.books, group, now)) is not None:
+            while (move := next_move(self.books, group, now, self._fresh)) is not None:
                 use, successor = move
                 self.books.move(use, successor)
                 self._say(use.session, LeaseKind.MOVE, use.id, use.token)

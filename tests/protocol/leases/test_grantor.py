@@ -559,3 +559,15 @@ def test_a_grown_group_stays_where_it_is() -> None:
     group.moves = 0
     group.run(10.0)
     assert group.moves == 0
+
+
+def test_nothing_moves_to_one_that_has_not_been_heard_for_half_a_session(court: Court) -> None:
+    """What was given up for it would be granted to the next, and moved again at once, thousands of times."""
+    for id in range(4):
+        court.want("a", f"shard/{id}", id=id, owned=True)
+        court.want("b", f"shard/{id}", id=id, owned=True)
+    court.tick(3.5)
+    assert [entry.kind for entry in court.told("a")] == []
+    court.want("b", "shard/0", id=0, owned=True, now=3.6)
+    court.tick(3.6)
+    assert [(entry.kind, entry.id) for entry in court.told("a")] == [(LeaseKind.MOVE, 0)]
