@@ -97,7 +97,7 @@ _GRANTOR = mutants(
     ),
     (
         "one that is not there any more is granted a name",
-        "(use for use in uses.waiting.values() if now - use.heard < _FRESH * self._session)",
+        "(use for use in uses.waiting.values() if now - use.heard < self._fresh)",
         "iter(uses.waiting.values())",
     ),
     (
