@@ -22,6 +22,7 @@ from swim.runtime.clock import NodeClock
 from swim.runtime.feeds.inbox import Inbox
 from swim.runtime.feeds.subscriptions import Subscriptions
 from swim.runtime.holding import Holding
+from swim.runtime.intake import Intake
 from swim.runtime.kept.mail import Mail
 from swim.runtime.kept.sending import SendWindow
 from swim.runtime.kept.streams import KeptStreams
@@ -32,7 +33,6 @@ from swim.runtime.nurseries import unwrapped_nursery
 from swim.runtime.sockets.resolve import Seeds
 from swim.runtime.sockets.whereabouts import watch_address
 from swim.runtime.streams import Streams
-from swim.runtime.turns import Intake
 from swim.types import Address
 from swim.wire import DecodeError
 from swim.wire.messages import StreamMessage

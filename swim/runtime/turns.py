@@ -1,107 +1,22 @@
 """What is done when: all of a node runs on one loop, and what takes long there is a stall to the rest.
 
-So packets wait in two queues, those of members and those of strangers, and are read for a few milliseconds
-at a time; and of all that is read from or written to streams, one step is done at a time.
+So of all that is read from or written to streams, one step is done at a time; of those that others keep open,
+and of the others, which have turns of their own.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
 import trio
 
-from swim.runtime.network import Transport
-from swim.types import Address
 from swim.wire import StreamDecoder
 from swim.wire.messages import StreamMessage
 
-__all__ = ["Intake", "Turns"]
+__all__ = ["Turns"]
 
 T = TypeVar("T")
-
-_READ_MAX = 2_048
-"""Datagrams that are taken from the kernel at once: that is quick, so nothing useful is lost there."""
-_STALL_S, _WAIT_TURNS_MAX = 0.05, 20
-_FEW = 16
-"""So many are not worth sorting."""
-_OF_MEMBER_MAX = 256
-"""Packets of one address that wait before those of strangers; any more wait among them."""
-_WAITING_MAX, _WAITING_SIZE_MAX = 2_048, 2 * 1024 * 1024
-
-
-class _Queue:
-    """Packets that wait, bounded in number and bytes."""
-
-    def __init__(self) -> None:
-        self.packets: deque[tuple[bytes, Address]] = deque()
-        self._size = 0
-
-    def put(self, packet: tuple[bytes, Address]) -> bool:
-        if len(self.packets) >= _WAITING_MAX or self._size > _WAITING_SIZE_MAX:
-            return False
-        self.packets.append(packet)
-        self._size += len(packet[0])
-        return True
-
-    def take(self) -> tuple[bytes, Address]:
-        packet = self.packets.popleft()
-        self._size -= len(packet[0])
-        return packet
-
-
-class Intake:
-    """The datagrams that have arrived. `knows`: is this a member's address?
-
-    Addresses can be forged, so this decides which packets wait, and nothing else.
-    """
-
-    def __init__(self, transport: Transport, knows: Callable[[Address], bool]) -> None:
-        self._transport = transport
-        self._knows = knows
-        self._members, self._strangers = _Queue(), _Queue()
-        self._counts: dict[Address, int] = {}
-        self._waited = 0
-
-    @property
-    def waiting(self) -> bool:
-        """Is there something to take?"""
-        return bool(self._members.packets or self._strangers.packets)
-
-    def precedes(self, late: float) -> bool:
-        """Does something have to be taken before a verdict that is late by so many seconds?
-
-        After a stall, the answers of members, which are all there; but not without end.
-        """
-        waits = late > _STALL_S and bool(self._members.packets) and self._waited < _WAIT_TURNS_MAX
-        self._waited = self._waited + 1 if waits else 0
-        return waits
-
-    def fill(self, *, readable: bool) -> None:
-        """Read what has arrived. What finds no room is dropped, and counted."""
-        arrived = self._transport.receive(_READ_MAX, readable=readable)
-        if len(arrived) <= _FEW and not self.waiting:
-            for packet in arrived:
-                self._members.put(packet)
-            return
-        for packet in arrived:
-            source = packet[1]
-            count = self._counts.get(source, 0)
-            first = count < _OF_MEMBER_MAX and self._knows(source)
-            if first:
-                self._counts[source] = count + 1
-            if not (self._members if first else self._strangers).put(packet):
-                self._transport.traffic.dropped["flood-member" if first else "flood"] += 1
-
-    def take(self) -> tuple[bytes, Address]:
-        """The next packet: of a member if there is one."""
-        if self._members.packets:
-            packet = self._members.take()
-            if not self._members.packets:
-                self._counts.clear()
-            return packet
-        return self._strangers.take()
 
 
 class Turns:
@@ -110,7 +25,7 @@ class Turns:
     def __init__(self) -> None:
         self._turn = trio.Lock()
 
-    async def run(self, steps: Generator[bool, None, T]) -> T:
+    async def run(self, steps: Generator[object, None, T]) -> T:
         """Do it all, one step in each turn."""
         while True:
             async with self._turn:

@@ -141,17 +141,23 @@ class KeptChannel:
         self._pass(frame, self._opener)
         return len(content).to_bytes(_LENGTH_SIZE, "big") + content
 
-    def feed(self, data: bytes, at_most: float = inf) -> list[Frame]:
+    @property
+    def held(self) -> int:
+        """Bytes that have come and are no whole frame yet."""
+        return len(self._pending)
+
+    def feed(self, data: bytes, at_most: float = inf, size_most: float = inf) -> list[Frame]:
         """The frames that these bytes complete, in order. Probes are not among them.
 
-        When there are more than so many, the rest is `ready`, and comes when it is fed again.
+        When there are more than so many, or more behind one that ends beyond so many bytes, the rest is
+        `ready`, and comes when it is fed again.
         """
         self._pending += data
         frames: list[Frame] = []
         start = 0
         self.ready = False
         while len(self._pending) >= start + _LENGTH_SIZE:
-            if len(frames) >= at_most:
+            if len(frames) >= at_most or start >= size_most:
                 self.ready = True
                 break
             content = start + _LENGTH_SIZE

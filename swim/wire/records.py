@@ -123,6 +123,11 @@ class RecordReader:
         self._number: int | None = None
         self._pending = bytearray()
 
+    @property
+    def held(self) -> int:
+        """Bytes that have come and are no whole record yet."""
+        return len(self._pending)
+
     def feed(self, data: Data) -> list[tuple[int, Record]]:
         """The records that this completes, with their numbers."""
         number = data.number

@@ -76,7 +76,7 @@ class Inbox:
     def __init__(self, limit: int, size_max: int) -> None:
         self.received = self.heard = 0
         self.size = 0
-        """Bytes of what was not taken yet."""
+        """Bytes of memory for what was not taken yet."""
         self.senders = 0
         """How many members there are with such."""
         self._limit = limit
@@ -93,9 +93,8 @@ class Inbox:
         return self.size < self._size_max or size <= self._size_max // max(1, self.senders)
 
     def deliver(self, letter: Letter) -> None:
-        """It counts until its account says `discard`."""
+        """Its account counts what memory it takes, in `size`."""
         self.received += letter.record.kind is Kind.MESSAGE
-        self.size += letter.size
         box = self._box(letter.lane)
         if box.streams:
             letter.readers = len(box.streams)
@@ -105,10 +104,6 @@ class Inbox:
             box.waiting[letter] = None
             if box.server is not None:
                 box.server()
-
-    def discard(self, letter: Letter) -> None:
-        """It takes no memory any more."""
-        self.size -= letter.size
 
     def waiting(self) -> Iterator[Letter]:
         """The letters for which there is no reader now."""

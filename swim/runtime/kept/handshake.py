@@ -8,6 +8,7 @@ from typing import Protocol
 from swim.protocol.node import Node
 from swim.runtime.kept.mail import Mail
 from swim.runtime.network import Connection, Connections
+from swim.runtime.turns import Turns
 from swim.types import Address, Member
 from swim.wire.kept import SESSION_SIZE, Hello, KeptChannel
 
@@ -40,6 +41,8 @@ class Handshake:
         self.connections = connections
         self.reports = reports
         self.mail = mail
+        self.turns = Turns()
+        """In which is understood what comes on all of these streams."""
         self._node = node
         self._lines: dict[str, tuple[bytes, bytes]] = {}
         """By name: a process, and its line, told where only that process can be."""

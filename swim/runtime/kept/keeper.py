@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from math import inf
 
 import trio
@@ -168,14 +168,24 @@ class Keeper:
         talk.stream.keep_alive(opener=True)
         try:
             await talk.write(self._handshake.hello(self._to, opener=True), self._handshake.opening)
-            while (frames := await talk.read()) is not None:
-                for frame in frames:
-                    if not self._understand(talk, frame):
-                        return
+            while data := await talk.read():
+                if not await self._handshake.turns.run(self._understanding(talk, data)):
+                    return
         except trio.BrokenResourceError:
             pass
         except DecodeError as error:
             self._handshake.connections.drop(f"kept-{error.reason}")
+
+    def _understanding(self, talk: Talk, data: bytes) -> Generator[None, None, bool]:
+        """Step by step. Whether to go on."""
+        while True:
+            for frame in talk.understand(data):
+                if not self._understand(talk, frame):
+                    return False
+            if not talk.channel.ready:
+                return True
+            data = b""
+            yield
 
     def _understand(self, talk: Talk, frame: Frame) -> bool:
         """Whether to go on."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import trio
 
-from swim.runtime.feeds.inbox import Inbox, Letter
+from swim.runtime.feeds.inbox import LETTER_SIZE, Inbox, Letter
 from swim.runtime.kept.sending import OVERHEAD, WINDOW_SIZE
 from swim.types import Member
 from swim.wire import DecodeError
@@ -65,16 +65,31 @@ class Unread:
         held = self._sizes.get(letter.lane, 0) + len(letter.record.payload) + OVERHEAD
         if held > _HELD_MAX and self._bounded:
             raise DecodeError("window", f"{held} bytes of one topic were not taken yet")
-        crowded = self._bounded and not self._inbox.has_room(self.memory + letter.size)
+        self.require_room(letter.size)
+
+    def require_room(self, size: int) -> None:
+        """Raises DecodeError when there is none for so much more."""
+        crowded = self._bounded and not self._inbox.has_room(self.memory + size)
         if self._given_up or crowded:
             raise DecodeError("inbox", "too much of all members together was not taken yet")
+
+    def hold(self, size: int) -> None:
+        """So much more has come that is no whole record yet, or less. Raises DecodeError for too much."""
+        if size > 0:
+            self.require_room(size)
+        self.keep(size)
+
+    def keep(self, size: int) -> None:
+        """So much more memory is taken, or less."""
+        self.memory += size
+        self._inbox.size += size
 
     def put(self, letter: Letter) -> None:
         """For the readers of its lane."""
         lane, size = letter.lane, len(letter.record.payload) + OVERHEAD
         self._sizes[lane] = self._sizes.get(lane, 0) + size
         self._letters[letter] = None
-        self.memory += letter.size
+        self.keep(letter.size)
         if lane[0] is Kind.REQUEST:
             self.reactions.requested(letter)
         self._inbox.deliver(letter)
@@ -84,8 +99,7 @@ class Unread:
     def discard(self, letter: Letter) -> int:
         """It was taken, and all before it in its lane. How much room that makes for its sender."""
         lane, size = letter.lane, len(letter.record.payload) + OVERHEAD
-        self._inbox.discard(letter)
-        self.memory -= letter.size
+        self.keep(-letter.size)
         del self._letters[letter]
         self._sizes[lane] -= size
         if not self._sizes[lane]:
@@ -104,35 +118,44 @@ class Unread:
         return [letter for letter in self._letters if letter.readers and letter.record.kind is Kind.REQUEST]
 
 
-class _Lane:
-    """What has come in one lane of one process."""
-
-    def __init__(self) -> None:
-        self.letters = deque[Letter]()
-        """In order; those that were taken before their turn among them."""
-        self.taken = 0
-        """The number of the last before which all were taken."""
-
-
 class ReceiveWindow:
     """What has come from one process, on all the streams that it has opened one after the other."""
 
     def __init__(self, unread: Unread) -> None:
         self._unread = unread
         self._last = 0
-        self._lanes: dict[Lane, _Lane] = {}
-        self._untold: dict[Lane, _Lane] = {}
+        self._lanes: dict[Lane, deque[Letter]] = {}
+        """In order; those that were taken before their turn among them."""
+        self._untold: dict[Lane, int] = {}
+        """The number of the last before which all were taken. It takes memory, as a letter does."""
+        self._streams = 0
         self._room = 0
         """That the sender does not know of yet, in bytes."""
         self._some = trio.lowlevel.ParkingLot()
         self._much = trio.lowlevel.ParkingLot()
 
+    def hold(self, size: int) -> None:
+        """See `Unread.hold`."""
+        self._unread.hold(size)
+
+    def attach(self) -> ReceiveWindow:
+        """There is a stream on which it comes, and on which is told what was taken."""
+        self._streams += 1
+        return self
+
+    def detach(self) -> None:
+        """The stream has ended."""
+        self._streams -= 1
+        if not self._streams:
+            self._tell()
+
     def receive(self, sender: Member, number: int, record: Record) -> None:
         """One that came before, on an earlier stream, is ignored; that it was taken is told again."""
         key = record.lane
-        lane = self._lanes.get(key)
+        letters = self._lanes.get(key)
         if number <= self._last:
-            if lane is None or not lane.letters or number < lane.letters[0].number:
+            if letters is None or number < letters[0].number:
+                self._unread.require_room(LETTER_SIZE)
                 self._note(key, number, len(record.payload) + OVERHEAD)
         elif record.kind > Kind.REQUEST:
             self._note(key, number, len(record.payload) + OVERHEAD)
@@ -140,28 +163,30 @@ class ReceiveWindow:
         else:
             letter = Letter(sender, number, record, self)
             self._unread.admit(letter)
-            if lane is None:
-                lane = self._lanes[key] = _Lane()
-            lane.letters.append(letter)
+            if letters is None:
+                letters = self._lanes[key] = deque()
+            letters.append(letter)
             self._unread.put(letter)
         self._last = max(self._last, number)
 
     def taken(self, letter: Letter) -> None:
         """The sender is told when all before it in its lane were taken as well."""
         key = letter.lane
-        letters, room, number = self._lanes[key].letters, 0, 0
+        letters, room, number = self._lanes[key], 0, 0
         while letters and not letters[0].readers:
             number = letters[0].number
             room += self._unread.discard(letters.popleft())
+        if not letters:
+            del self._lanes[key]
         if room:
             self._note(key, number, room)
 
     def _note(self, key: Lane, number: int, room: int) -> None:
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = _Lane()
-        lane.taken = max(lane.taken, number)
-        self._untold[key] = lane
+        if not self._streams:
+            return  # it comes again on the next one, and is told there
+        if key not in self._untold:
+            self._unread.keep(LETTER_SIZE)
+        self._untold[key] = max(self._untold.get(key, 0), number)
         self._room += room
         if self._some:
             self._some.unpark_all()
@@ -178,10 +203,8 @@ class ReceiveWindow:
         return self._tell()
 
     def _tell(self) -> list[int]:
-        numbers = [lane.taken for lane in self._untold.values()]
-        for key, lane in self._untold.items():
-            if not lane.letters:
-                del self._lanes[key]
+        numbers = list(self._untold.values())
+        self._unread.keep(-LETTER_SIZE * len(numbers))
         self._untold.clear()
         self._room = 0
         return numbers
@@ -193,6 +216,7 @@ class Loop(ReceiveWindow):
     def __init__(self, unread: Unread, told: Callable[[int], object]) -> None:
         super().__init__(unread)
         self._told = told
+        self.attach()
 
     def _note(self, key: Lane, number: int, room: int) -> None:
         super()._note(key, number, room)

@@ -7,7 +7,7 @@ sent on a kept stream unless the other end asks. See `keeper` for the end that o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from math import inf
 
 import trio
@@ -33,7 +33,7 @@ _STAGGER = 0.02
 _DOUBTFUL_MAX = 16
 """Members at a time whose addresses are asked because of what others say: so many a second."""
 _RECORDS_AT_ONCE = 256
-"""That are delivered without a pause: tens of thousands of small ones fit into what arrives together."""
+"""That are delivered in one turn: tens of thousands of small ones fit into what arrives together."""
 
 
 class KeptStreams:
@@ -213,7 +213,7 @@ class Guest:
         self._early: list[Frame] = []
         """What came together with the end of the handshake."""
         self._records = RecordReader()
-        self._count = 0
+        self._count = self._held = 0
         self._source: ReceiveWindow | None = None
 
     @property
@@ -230,7 +230,7 @@ class Guest:
 
     async def shake_hands(self, data: bytes) -> bool:
         """Whether that is done, one way or the other."""
-        frames = self._talk.understand(data)
+        frames = await self._handshake.turns.call(lambda: self._talk.understand(data))
         self._early += frames
         for frame in frames:
             if isinstance(frame, Hello):
@@ -260,8 +260,13 @@ class Guest:
         talk.stream.keep_alive(opener=False)
         async with trio.open_nursery() as nursery:
             talk.nursery = nursery
-            with self.scope:
-                await self._listen()
+            try:
+                with self.scope:
+                    await self._listen()
+            finally:
+                if self._source is not None:
+                    self._hold(0)
+                    self._source.detach()
             talk.say_bye()
             talk.nursery = None
             nursery.cancel_scope.cancel()
@@ -271,30 +276,53 @@ class Guest:
         self._talk.report_end()
 
     async def _listen(self) -> None:
+        turns = self._handshake.turns
         try:
-            await self._receive(self._early)
-            while (frames := await self._talk.read()) is not None:
-                await self._receive(frames)
+            await turns.run(self._receiving(self._early, b""))
+            while data := await self._talk.read():
+                await turns.run(self._receiving([], data))
         except DecodeError as error:
             self._handshake.connections.drop(f"kept-{error.reason}")
 
-    async def _receive(self, frames: list[Frame]) -> None:
-        talk, handshake = self._talk, self._handshake
-        for frame in frames:
-            if not isinstance(frame, Data):
-                continue
-            if self._source is None:
-                self._source = handshake.mail.source(self.name, talk.boot, self._line)
-                assert talk.nursery is not None
-                talk.nursery.start_soon(self._tell, self._source)
-            # Never as its successor's: it is named as it was when it was a member for the last time.
-            self._member = handshake.process(self.name, talk.boot) or self._member
-            assert self._member is not None
-            for number, record in self._records.feed(frame):
-                self._source.receive(self._member, number, record)
-                self._count += 1
-                if self._count % _RECORDS_AT_ONCE == 0:
-                    await trio.lowlevel.checkpoint()
+    def _receiving(self, frames: list[Frame], data: bytes) -> Generator[None, None, None]:
+        """These frames, and those that the data complete, step by step. Raises DecodeError."""
+        talk = self._talk
+        while True:
+            for frame in (*frames, *talk.understand(data)):
+                if isinstance(frame, Data):
+                    yield from self._taking(frame)
+            self._hold(talk.channel.held + self._records.held)
+            if not talk.channel.ready:
+                return
+            frames, data = [], b""
+            yield
+
+    def _taking(self, data: Data) -> Generator[None, None, None]:
+        source, handshake = self._sourced(), self._handshake
+        # Never as its successor's: it is named as it was when it was a member for the last time.
+        self._member = handshake.process(self.name, self.boot) or self._member
+        assert self._member is not None
+        records = self._records.feed(data)
+        self._hold(min(self._held, self._records.held))  # what is whole now is counted when it is received
+        for number, record in records:
+            source.receive(self._member, number, record)
+            self._count += 1
+            if self._count % _RECORDS_AT_ONCE == 0:
+                yield
+
+    def _hold(self, size: int) -> None:
+        """So many bytes have come that are nothing whole yet: they count as what was not taken does."""
+        if size != self._held:
+            self._sourced().hold(size - self._held)
+            self._held = size
+
+    def _sourced(self) -> ReceiveWindow:
+        talk = self._talk
+        if self._source is None:
+            self._source = self._handshake.mail.source(self.name, talk.boot, self._line).attach()
+            assert talk.nursery is not None
+            talk.nursery.start_soon(self._tell, self._source)
+        return self._source
 
     @trio.lowlevel.enable_ki_protection
     async def _tell(self, source: ReceiveWindow) -> None:

@@ -20,8 +20,8 @@ __all__ = ["PACKETS_MAX", "Talk"]
 
 PACKETS_MAX = 64
 """That wait to be written to one stream. What does not flow is lost, as datagrams are."""
-_FRAMES_AT_ONCE = 16
-"""That are understood without a pause: thousands may have arrived together, and a stall is a death."""
+_FRAMES_AT_ONCE, _SIZE_AT_ONCE = 16, 8_192
+"""That are understood in one turn: thousands may have arrived together, and a stall is a death."""
 
 
 class Talk:
@@ -49,28 +49,23 @@ class Talk:
         """The first that the kernel has told: it tells each only once, whichever caller asks."""
 
     # --- reading
-    async def read(self) -> list[Frame] | None:
-        """The next few frames, without packets, which are passed on; None at the end, whatever it is.
-
-        Raises DecodeError.
-        """
-        if self.channel.ready:
-            await trio.lowlevel.checkpoint()  # others have their turn in between
-            return self.understand(b"")
+    async def read(self) -> bytes:
+        """What comes next, for `understand`; nothing at the end, whatever it is."""
         try:
             data = await self.stream.read()
         except trio.BrokenResourceError as error:
             self._note(error.__cause__)
-            return None
-        if not data:
-            self._closed = True
-            return None
-        return self.understand(data)
+            return b""
+        self._closed = self._closed or not data
+        return data
 
     def understand(self, data: bytes) -> list[Frame]:
-        """As `read`, of bytes that were read already."""
+        """The next few frames, without packets, which are passed on. Raises DecodeError.
+
+        As much as may be done in one turn: the rest is `KeptChannel.ready`.
+        """
         frames: list[Frame] = []
-        for frame in self.channel.feed(data, _FRAMES_AT_ONCE):
+        for frame in self.channel.feed(data, _FRAMES_AT_ONCE, _SIZE_AT_ONCE):
             if isinstance(frame, Packet):
                 self._receive(frame)
                 continue
