@@ -362,6 +362,7 @@ class Node(Parts):
             self._electorate.update(now)
             self._leadership.update(now)
             self._probing.refresh(now)
+            self._streamed.follow()
             self._tenure.update(now)
             self.leases.update(now)
 

@@ -240,7 +240,7 @@ class Driver:
                 self._nursery.start_soon(self._request, request)
             for address in output.kernel_probes:
                 self._kept.probe(address, self._nursery)
-            self._kept.look(self._nursery)
+            self._kept.look(self._nursery, at_once=output.streams_changed)
         term_changed = self.leading.follow()
         self.holding.follow()
         for broadcast in output.broadcasts:

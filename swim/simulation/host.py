@@ -294,6 +294,10 @@ class SimulatedNode:
         self.after_timer(RESOLVE_INTERVAL, self._refresh_seeds)
 
     def _keep_streams(self) -> None:
+        self._follow_streams()
+        self.after_timer(KEEP_INTERVAL, self._keep_streams)
+
+    def _follow_streams(self) -> None:
         wanted = self.core.streams_to_keep(self.now())
         for address in list(self.kept):
             if address not in wanted:
@@ -301,7 +305,6 @@ class SimulatedNode:
         for address in wanted:
             if address not in self.kept:
                 self.world.keep_stream(self, address)
-        self.after_timer(KEEP_INTERVAL, self._keep_streams)
 
     # --- faults
     def pause(self, seconds: float) -> None:
@@ -366,6 +369,8 @@ class SimulatedNode:
             self._write(world.open_stream, self, request)
         for address in output.kernel_probes:
             self._write(world.probe_kernel, self, address)
+        if output.streams_changed:
+            self._follow_streams()
         for verdict in output.verdicts:
             world.note(f"{self.name}: {verdict}")
         for broadcast in output.broadcasts:

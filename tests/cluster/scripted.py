@@ -62,6 +62,7 @@ class ScriptedNode:
         self.datagrams: list[tuple[bytes, Address]] = []
         self.requests: list[Request] = []
         self.probes: list[Address] = []
+        self.streams_changed = False
         self.keep: tuple[Address, ...] = ()
         self.boot = "bootboot"
         self.known = False
@@ -187,11 +188,12 @@ class ScriptedNode:
             stream_packets=self.over_stream,
             requests=self.requests,
             kernel_probes=self.probes,
+            streams_changed=self.streams_changed,
             events=self.events,
             faults=self.faults,
             deadline=self.deadline,
         )
-        self.faults = []
+        self.faults, self.streams_changed = [], False
         self.datagrams, self.over_stream, self.requests, self.probes, self.events = [], [], [], [], []
         return drained
 

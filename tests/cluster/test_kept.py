@@ -75,8 +75,7 @@ class Peer:
 
     def keep(self, *addresses: Address) -> None:
         """What the node wants from now on; without the wait until the driver looks again."""
-        self.node.keep = addresses
-        self.driver._kept._next_look = -math.inf
+        self.node.keep, self.node.streams_changed = addresses, True
         self.driver.settle()
 
     def close(self) -> None:
@@ -222,6 +221,17 @@ async def test_a_refusal_is_reported_and_tried_again_with_back_off() -> None:
         assert peer.told(GONE) == 1
         await peer.node.heard(GONE, 2)
         assert peer.told(KERNEL) == 0
+
+
+async def test_a_process_that_does_not_let_this_one_stay_yet_is_asked_again_soon() -> None:
+    """It may hear of this member a moment later; and may die after that."""
+    async with peered() as peer:
+        peer.want()
+        stream, _, _ = await peer.accept_hello()
+        stopwatch = Stopwatch()
+        await stream.aclose()
+        await peer.establish()
+        assert stopwatch.seconds < 0.6
 
 
 async def test_after_thousands_of_failures_it_is_still_tried_again() -> None:

@@ -57,6 +57,19 @@ def test_five_nodes_find_each_other_and_follow_the_first(seed: int) -> None:
     assert not world.events((MemberFailed, MemberSuspected))
 
 
+@pytest.mark.parametrize("size", [2, 5, 16])
+def test_one_that_is_killed_just_after_it_has_joined_is_known_at_once(size: int) -> None:
+    world = cluster(size, size - 1)
+    world.add_node(f"n{size - 1}", ["n0"])
+    world.run_until_converged(5.0)
+    world.run(0.1)
+    killed = world.now
+    world.crash(f"n{size - 1}")
+    known = world.run_until(lambda: len(world.events(MemberFailed)) == size - 1, DETECTION)
+    assert known is not None
+    assert known - killed < 0.2
+
+
 @pytest.mark.parametrize("block", range(8))
 def test_three_nodes_that_name_each_other_and_start_at_once_form_one_cluster(block: int) -> None:
     for seed in range(25 * block, 25 * block + 25):

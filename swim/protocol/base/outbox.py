@@ -75,6 +75,8 @@ class Output:
     The driver writes to the kept stream and looks whether that is acknowledged, or opens a connection; it
     reports `receive_kernel_answer`, `receive_refusal`, or nothing.
     """
+    streams_changed: bool = False
+    """`Node.streams_to_keep` is worth a look now, without waiting for the next regular one."""
     broadcasts: list[Broadcast] = field(default_factory=list)
     """What was broadcast, each once."""
     events: list[Event] = field(default_factory=list)
@@ -102,6 +104,7 @@ class Outbox:
         self._streamed: Callable[[Address], bool] = lambda address: False
         self.requests: list[Request] = []
         self.kernel_probes: dict[Address, None] = {}
+        self.streams_changed = False
         self.events: list[Event] = []
         self.broadcasts: list[Broadcast] = []
         self.verdicts: list[Verdict] = []
@@ -118,6 +121,7 @@ class Outbox:
             self.stream_packets,
             self.requests,
             list(self.kernel_probes),
+            self.streams_changed,
             self.broadcasts,
             self.events,
             self.warnings,
@@ -128,6 +132,7 @@ class Outbox:
         self.datagrams, self.stream_packets, self.requests = [], [], []
         self.broadcasts, self.events, self.warnings, self.verdicts, self.faults = [], [], [], [], []
         self.kernel_probes.clear()
+        self.streams_changed = False
         return drained
 
     def drop(self, reason: str, count: int = 1) -> None:

@@ -18,8 +18,9 @@ from swim.wire.messages import Message, Nack, Ping
 
 __all__ = ["Streamed"]
 
-_STABLE_S = 1.0
 _FEW = 16
+_STABLE_S = 1.0
+"""In larger clusters: while many join, most of those that a node observes are others' a moment later."""
 _ANSWER_S = 10.0
 """A member that needs the stream is answered over it for so long."""
 _MOST = 0.5
@@ -37,12 +38,19 @@ class Streamed(Part):
         """Members that may not hear UDP, by where they are."""
         self._answered: dict[Address, None] = {}
         self._said: dict[Address, None] = {}
+        self._rings_version = -1
         self._outbox.stream_where(self.covers)
 
     @property
     def keep_to_all(self) -> bool:
         """The members are so few that each keeps streams with all, and not only with those it observes."""
         return self._table.present_count <= _FEW
+
+    def follow(self) -> None:
+        """In a small cluster a newcomer's death is to be noticed from the beginning: do not wait for streams."""
+        if self._rings_version != self._table.rings.version:
+            self._rings_version = self._table.rings.version
+            self._outbox.streams_changed = self.keep_to_all
 
     def hears(self, record: Record) -> bool:
         """Has the member answered this node, which knows of nothing against it?
@@ -82,18 +90,17 @@ class Streamed(Part):
             record = self._table.get(name)
             if record is None or record.address != address:
                 del self._silent[address]  # the member has moved, or was started again elsewhere
-        observed = map(self._table.get, self._subjects.observed_for(_STABLE_S, now))
+        stable = 0.0 if self.keep_to_all else _STABLE_S
+        observed = map(self._table.get, self._subjects.observed_for(stable, now))
         records = [record for record in observed if record is not None]
         if self.keep_to_all:
-            records += [record for record in self._table.present() if self._keeps_to(record, now)]
+            records += filter(self._keeps_to, self._table.present())
         addresses = [record.address for record in records if record.own]
         return tuple(dict.fromkeys([*addresses, *self._silent, *self._answered]))
 
-    def _keeps_to(self, record: Record, now: float) -> bool:
+    def _keeps_to(self, record: Record) -> bool:
         """Of two that do not observe each other, the first by name opens the stream."""
-        if record.name <= self._name or now - record.since < _STABLE_S:
-            return False
-        return self._name not in self._table.rings.subjects(record.name)
+        return record.name > self._name and self._name not in self._table.rings.subjects(record.name)
 
     def weigh(self, now: float) -> None:
         """Does UDP work for this node at all, or do most of its subjects answer over the stream only?"""

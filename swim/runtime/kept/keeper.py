@@ -27,6 +27,8 @@ __all__ = ["Keeper"]
 _CONNECT_PATIENCE = 3.0
 _REST_MIN, _REST_MAX = 1.0, 30.0
 _REST_WITH_TRAFFIC = 0.1, 1.0
+_REST_REACHED = 0.1
+"""A process is there. It has not heard yet of this one, or not yet that it is a member."""
 _DOUBLINGS_MAX = 16
 _ASKED_LATELY = 5.0
 _POSTED_LATELY = 10.0
@@ -57,7 +59,7 @@ class Keeper:
         self._talk: Talk | None = None
         self._attempted = -inf
         self._urged = trio.Event()
-        self._watching = False
+        self._watching = self._reached = False
         self._boot = self._memory = b""
 
     async def run(self, delay: float) -> None:
@@ -70,7 +72,7 @@ class Keeper:
                 established = await self._attempt()
                 lasted = established and trio.current_time() - self._attempted > _REST_MIN
                 failures = 0 if lasted else failures + 1
-                await self._rest(failures)
+                await self._rest(failures - established)  # what has ended is tried again at once, the first time
 
     def follow(self, wanted: bool, now: float) -> None:
         """The node has looked again which members it observes."""
@@ -119,6 +121,7 @@ class Keeper:
     async def _rest(self, failures: int) -> None:
         used = self._in_use(trio.current_time())
         shortest, longest = _REST_WITH_TRAFFIC if used else (_REST_MIN, _REST_MAX)
+        shortest = _REST_REACHED if self._reached else shortest
         pause = 0.0 if failures == 0 else min(longest, shortest * 2 ** min(failures - 1, _DOUBLINGS_MAX))
         pause *= random.uniform(0.75, 1.25)
         self._urged = trio.Event()
@@ -129,6 +132,7 @@ class Keeper:
         """One stream from beginning to end. Whether it was established."""
         to = self._handshake.name_at(self.address)
         stream = None if to is None else await self._connect()
+        self._reached = stream is not None
         if to is None or stream is None:
             self._packets.clear()
             return False

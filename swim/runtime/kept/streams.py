@@ -52,10 +52,13 @@ class KeptStreams:
         self._next_look = self._next_tidying = -inf
 
     # --- those that this node opens
-    def look(self, nursery: trio.Nursery) -> None:
-        """Open what the node wants and close what it does not want any more. Does little most times."""
+    def look(self, nursery: trio.Nursery, *, at_once: bool = False) -> None:
+        """Open what the node wants and close what it does not want any more.
+
+        Does little most times: once a second is enough, unless it is to be `at_once`.
+        """
         now = trio.current_time()
-        if now < self._next_look or self._node.phase is not Phase.MEMBER:
+        if (now < self._next_look and not at_once) or self._node.phase is not Phase.MEMBER:
             return
         self._next_look = now + _LOOK_INTERVAL
         wanted = self._node.streams_to_keep(self._reports.now())

@@ -52,6 +52,29 @@ def calm(*names: str) -> tuple[Net, list[Node]]:
     return net, nodes
 
 
+class TestAMemberThatJustJoined:
+    def test_has_a_stream_with_every_other_at_once_in_a_small_cluster(self) -> None:
+        net = Net()
+        nodes = net.cluster(*"abcdefghijk")
+        late = net.start("z", "a")
+        assert net.run_until(lambda: all(net.believes(node, "z") for node in nodes), 1)
+        others = late.streams_to_keep(net.now)
+        assert all(node.address in others or late.address in node.streams_to_keep(net.now) for node in nodes)
+        net.kill(late)
+        assert net.run_until(lambda: not any(net.believes(node, "z") for node in nodes), LAN_S)
+        assert {reason for _, reason in failed(net, *nodes)} == {"process-gone"}
+
+    def test_has_none_in_a_large_one_before_it_is_known_which_members_observe_it(self) -> None:
+        net = Net()
+        nodes = net.cluster(*"abcdefghijklmnopqrs")
+        late = net.start("z", "a")
+        assert net.run_until(lambda: all(net.believes(node, "z") for node in nodes), 1)
+        observing = [node for node in nodes if late.name in node._probing.subjects]
+        assert not any(late.address in node.streams_to_keep(net.now) for node in nodes)
+        net.run(1.5)
+        assert all(late.address in node.streams_to_keep(net.now) for node in observing)
+
+
 class TestARefusal:
     def test_alone_proves_nothing_however_often_it_is_repeated(self) -> None:
         net, (a, b, c) = calm("a", "b", "c")
