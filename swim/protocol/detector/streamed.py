@@ -47,7 +47,7 @@ class Streamed(Part):
         return self._table.present_count <= _FEW
 
     def follow(self) -> None:
-        """In a small cluster a newcomer's death is to be noticed from the beginning: do not wait for streams."""
+        """In a small cluster the death of a newcomer is to be noticed from the beginning."""
         if self._rings_version != self._table.rings.version:
             self._rings_version = self._table.rings.version
             self._outbox.streams_changed = self.keep_to_all

@@ -72,7 +72,7 @@ class Keeper:
                 established = await self._attempt()
                 lasted = established and trio.current_time() - self._attempted > _REST_MIN
                 failures = 0 if lasted else failures + 1
-                await self._rest(failures - established)  # what has ended is tried again at once, the first time
+                await self._rest(failures - established)  # the first time that it ends it is tried at once
 
     def follow(self, wanted: bool, now: float) -> None:
         """The node has looked again which members it observes."""
