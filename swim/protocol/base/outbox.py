@@ -138,6 +138,10 @@ class Outbox:
     def drop(self, reason: str, count: int = 1) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + count
 
+    def look_at_streams(self) -> None:
+        """See `Output.streams_changed`."""
+        self.streams_changed = True
+
     def stream_where(self, covers: Callable[[Address], bool]) -> None:
         """What is sent to these addresses by UDP goes over the stream, too."""
         self._streamed = covers

@@ -50,7 +50,8 @@ class Streamed(Part):
         """In a small cluster the death of a newcomer is to be noticed from the beginning."""
         if self._rings_version != self._table.rings.version:
             self._rings_version = self._table.rings.version
-            self._outbox.streams_changed = self.keep_to_all
+            if self.keep_to_all:
+                self._outbox.look_at_streams()
 
     def hears(self, record: Record) -> bool:
         """Has the member answered this node, which knows of nothing against it?
