@@ -32,7 +32,7 @@ PACKAGES = {
     "swim.protocol.leadership": 1_410,
     "swim.protocol.membership": 830,
     "swim.protocol.detector": 1_260,
-    "swim.protocol.exchange": 860,
+    "swim.protocol.exchange": 870,
     "swim.protocol.leases": 900,
     "swim.protocol": 760,
     "swim.runtime.network": 75,

@@ -190,6 +190,7 @@ class Parts:
             self._electorate,
             self._naming,
             self._networks,
+            self._backlog,
             founded=self._broadcasts.found,
             joined=self._joined,
             failed=self._fail,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from benchmarks.compressing import compress
+from swim.protocol.exchange.sync import answer_to
+from swim.protocol.node import Phase
 from swim.types import Address, MemberState
 from swim.wire import pack_host
 from swim.wire.dialect import pack
@@ -14,7 +16,7 @@ from swim.wire.messages import Ack, Alive, Greeting, NodeState, Ping, PushPull, 
 from swim.wire.serf import SerfType, encode_message
 from tests.cost.fuzz import Arena
 from tests.cost.inputs import Input
-from tests.protocol.fakes import SERF
+from tests.protocol.fakes import SERF, Net
 from tests.wire.test_packets import many
 
 STRANGER = Address("10.250.0.1", 7946)
@@ -132,6 +134,29 @@ def test_who_joins_a_large_cluster_learns_it_in_steps(arena: Arena) -> None:
         steps += 1
     assert len(arena.node._table) == 10_005
     assert steps > 100
+
+
+def test_a_large_cluster_is_looked_at_in_steps_and_none_is_founded_beside_it_meanwhile() -> None:
+    """Twenty thousand members, by a node that would soon found one: here a step takes 0.1 s."""
+    net = Net()
+    seed = net.puppet("s")
+    node = net.make("a")
+    node.start([seed.address], net.now)
+    (look,) = node.drain().requests
+    answer = PushPull((seed.state(), *made_up(20_000)), greeting=seed.greeting())
+    question = cast(PushPull, look.message).greeting
+    node.receive_answer(look.token, answer_to(question, answer), net.now)
+    requests, steps = node.drain().requests, 1
+    while not requests:
+        net.now += 0.1
+        node.handle_timer(net.now)
+        requests = node.drain().requests
+        steps += 1
+    assert 50 < steps < 200
+    assert node.phase is Phase.JOINING
+    assert [cast(PushPull, request.message).join for request in requests] == [True], (
+        "it is not looked at again"
+    )
 
 
 def test_who_tells_of_itself_is_let_in_whatever_the_crowd(arena: Arena) -> None:

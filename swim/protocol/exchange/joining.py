@@ -22,6 +22,7 @@ from enum import Enum
 from swim.errors import JoinError, SwimError
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.networks import Networks
+from swim.protocol.base.steps import Backlog, Steps
 from swim.protocol.exchange.sync import Sync, answer_to, delegate_clash
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.electorate import Electorate
@@ -42,6 +43,7 @@ _JOINING_S = 3.0
 """A lower seed that said that it is joining is waited for so long, unless it says so again."""
 _CLOCK_MS_MAX = 1 << 47
 _CALLERS_MAX = 16
+_NODES_AT_ONCE = 256
 
 
 class _Outcome(Enum):
@@ -74,6 +76,7 @@ class Joining(Part):
         electorate: Electorate,
         naming: Naming,
         networks: Networks,
+        backlog: Backlog,
         *,
         founded: Callable[[float], None],
         joined: Callable[[float], None],
@@ -87,6 +90,7 @@ class Joining(Part):
         self._electorate = electorate
         self._naming = naming
         self._networks = networks
+        self._backlog = backlog
         self._founded = founded
         self._joined = joined
         self._failed = failed
@@ -97,6 +101,8 @@ class Joining(Part):
         self._lower: dict[Address, float] = {}
         """Lower seeds that are joining and may found a cluster; when they said so last."""
         self._looks: dict[int, Address] = {}
+        self._considered: dict[Address, None] = {}
+        """The members whose answers to looks are being looked at."""
         self._callers: dict[Address, None] = {}
         """Where others that are joining have looked at this node from; they are asked whether that is so."""
         self._calls: set[int] = set()
@@ -122,7 +128,7 @@ class Joining(Part):
         self._named = self._named or self._own.address in self._sync.seeds
         asked = self._looks.values()
         for address in self._others():
-            if address not in asked:
+            if address not in asked and address not in self._considered:
                 look = PushPull((), greeting=self._greeting(now))
                 self._looks[self._outbox.request(address, look)] = address
         eager = any(said.outcome is _Outcome.JOINING for said in self._said.values())
@@ -204,19 +210,40 @@ class Joining(Part):
                 self._heed(founder, now)
             self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)
         else:
-            self._consider_joining(answer, address, now)
+            theirs = answer
+            self._backlog.run(address.host, lambda at: self._considering(theirs, address, at), now)
 
     # --- joining
 
-    def _consider_joining(self, theirs: PushPull, address: Address, now: float) -> None:
-        alive = [node for node in theirs.nodes if node.state in (WireState.ALIVE, WireState.SUSPECT)]
-        spoken = next((node.versions for node in alive if len(node.versions) >= 6), self._own.versions)
-        spoken_by_all = [node.versions for node in alive if node.state is WireState.ALIVE]
-        problem = (
-            self._clock_problem(theirs.greeting, address, now)
-            or self._family_problem(alive)
-            or delegate_clash([self._own.adopted(spoken), *spoken_by_all])
-        )
+    def _considering(self, theirs: PushPull, address: Address, now: float) -> Steps:
+        """May this node join there? There may be tens of thousands of members, looked at in steps."""
+        self._considered[address] = None
+        spoken, versions, problem = b"", dict[bytes, None](), None
+        try:
+            for count, node in enumerate(theirs.nodes, 1):
+                self._note_newest(_id(node), now)
+                if node.state is WireState.ALIVE:
+                    versions[node.versions] = None
+                if node.state in (WireState.ALIVE, WireState.SUSPECT):
+                    spoken = spoken or (node.versions if len(node.versions) >= 6 else b"")
+                    problem = problem or self._family_problem(node)
+                if count % _NODES_AT_ONCE == 0:
+                    now = yield
+        finally:
+            del self._considered[address]
+        spoken = spoken or self._own.versions
+        problem = self._clock_problem(theirs.greeting, address, now) or problem
+        problem = problem or delegate_clash([self._own.adopted(spoken), *versions])
+        if self.active and self._may_join(now):
+            self._decide(theirs, address, spoken, problem, now)
+
+    def _note_newest(self, id: str, now: float) -> None:
+        if not from_the_future(id, self._wall(now)):
+            self._newest = max(self._newest, id)
+
+    def _decide(
+        self, theirs: PushPull, address: Address, spoken: bytes, problem: str | None, now: float
+    ) -> None:
         if problem is not None:
             self._note_unfit(address, problem, now)
             return
@@ -228,12 +255,10 @@ class Joining(Part):
                 if not self._may_follow(node, now):
                     self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)  # that will tell
                     return
-        if theirs.greeting is not None and theirs.greeting.setup:
-            self._electorate.join(theirs.greeting.setup, now)
-        floor = "" if theirs.greeting is None else unpack_id(theirs.greeting.floor) or ""
-        seen = [floor, *map(_id, theirs.nodes)]
-        wall = self._wall(now)
-        self._newest = max([self._newest, *(id for id in seen if not from_the_future(id, wall))])
+        if theirs.greeting is not None:
+            if theirs.greeting.setup:
+                self._electorate.join(theirs.greeting.setup, now)
+            self._note_newest(unpack_id(theirs.greeting.floor) or "", now)
         self._enter(address, now)
 
     def _clock_problem(self, greeting: Greeting | None, address: Address, now: float) -> str | None:
@@ -247,15 +272,14 @@ class Joining(Part):
             f"member at {address}: set both by NTP ({self._config.clock_skew_max:g} s are tolerated)"
         )
 
-    def _family_problem(self, alive: list[NodeState]) -> str | None:
-        for node in alive:
-            address = unpack_address(node.address, node.port)
-            if not self._networks.reaches(address):
-                return (
-                    f"this node, at {self._own.address}, cannot send to {node.name} at {address}: one has "
-                    "IPv4 and the other IPv6. Bind both to [::], or to addresses of one kind"
-                )
-        return None
+    def _family_problem(self, node: NodeState) -> str | None:
+        address = unpack_address(node.address, node.port)
+        if self._networks.reaches(address):
+            return None
+        return (
+            f"this node, at {self._own.address}, cannot send to {node.name} at {address}: one has "
+            "IPv4 and the other IPv6. Bind both to [::], or to addresses of one kind"
+        )
 
     # --- giving up
 
@@ -328,7 +352,7 @@ class Joining(Part):
 
     def _consider_founding(self, now: float) -> None:
         self._named = self._named or self._own.address in self._sync.seeds
-        if not self.active or not self._named or self._joins:
+        if not self.active or not self._named or self._joins or self._considered:
             return
         if any(said.outcome is _Outcome.UNFIT for said in self._said.values()):
             return  # there is a cluster: it is joined, or nothing is
