@@ -129,7 +129,7 @@ class Arena:
             self._stream(item, turn)
         while (deadline := node.next_deadline()) is not None and deadline <= now:
             turn(lambda: node.handle_timer(now))
-        return sum(turns), max(turns)
+        return sum(turns), max(turns, default=0.0)
 
     def _stream(self, item: Input, turn: Callable[[Callable[[], object]], object]) -> None:
         node, now = self.node, self.net.now
