@@ -22,11 +22,29 @@ yaml = pytest.importorskip("yaml")
 
 DEPLOY = ROOT / "examples/deploy"
 METRICS = {f"swim_{name}_total" if name in _COUNTERS else f"swim_{name}" for name in _HELP}
+KINDS = {
+    "Service": "core.v1.Service",
+    "StatefulSet": "apps.v1.StatefulSet",
+    "PodDisruptionBudget": "policy.v1.PodDisruptionBudget",
+    "NetworkPolicy": "networking.v1.NetworkPolicy",
+}
+"""What is deployed, and where its schema is."""
 LABELS = {"job", "node", "source", *_LABEL.values()}
 
 
 def documents(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((DEPLOY / name).read_text(encoding="utf-8")))
+
+
+def misfits(document: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    """What a published schema finds wrong with it, with the place."""
+    jsonschema = pytest.importorskip("jsonschema", reason="needs the extra test")
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+
+
+def data(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "tests/data" / name).read_text(encoding="utf-8"))
 
 
 def options_of(command: click.Command) -> set[str]:
@@ -83,7 +101,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
 
 def test_the_manifests_fit_together() -> None:
     found = {document["kind"]: document for document in documents("kubernetes.yaml")}
-    assert list(found) == ["Service", "StatefulSet", "PodDisruptionBudget", "NetworkPolicy"]
+    assert list(found) == list(KINDS)
     versions = {kind: document["apiVersion"] for kind, document in found.items()}
     assert versions == {
         "Service": "v1",
@@ -103,6 +121,33 @@ def test_the_manifests_fit_together() -> None:
     assert service["clusterIP"] == "None"
     assert service["publishNotReadyAddresses"] is True
     assert found["StatefulSet"]["spec"]["serviceName"] == found["Service"]["metadata"]["name"]
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    return {**data("kubernetes-1.25.json"), "$ref": f"#/$defs/io.k8s.api.{KINDS[kind]}"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_manifests_are_what_kubernetes_takes(kind: str) -> None:
+    (document,) = [each for each in documents("kubernetes.yaml") if each["kind"] == kind]
+    assert misfits(document, schema_of(kind)) == []
+
+
+def test_a_manifest_that_kubernetes_would_not_take_is_found() -> None:
+    document = next(each for each in documents("kubernetes.yaml") if each["kind"] == "StatefulSet")
+    pod = document["spec"]["template"]["spec"]
+    pod["terminationGracePeriod"] = 15
+    pod["containers"][0]["ports"][0]["containerPort"] = "7946"
+    del document["spec"]["serviceName"]
+    assert len(misfits(document, schema_of("StatefulSet"))) == 3
+
+
+def test_the_compose_file_is_what_the_specification_says() -> None:
+    (document,) = documents("compose.yaml")
+    schema = data("compose-spec.json")
+    assert misfits(document, schema) == []
+    document["services"]["swim"]["replicas"] = 3
+    assert len(misfits(document, schema)) == 1, "a key in the wrong place is found"
 
 
 def test_the_pods_run_an_agent_that_is_reached_where_the_service_says() -> None:
@@ -167,6 +212,31 @@ def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
         assert panel["targets"]
         for target in panel["targets"]:
             check_query(target["expr"])
+
+
+def promtool(*arguments: str) -> str:
+    path = shutil.which("promtool")
+    if path is None:
+        pytest.skip("no promtool on this machine: it is in Debian's package prometheus")
+    done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_takes_the_alerts() -> None:
+    assert "8 rules found" in promtool("check", "rules", str(DEPLOY / "prometheus-rules.yaml"))
+
+
+def test_prometheus_takes_the_queries_of_the_dashboard(tmp_path: Path) -> None:
+    board = json.loads((DEPLOY / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    rules = [
+        {"record": f"query:{number}", "expr": re.sub(r"\$__\w+", "5m", query)}
+        for number, query in enumerate(queries)
+    ]
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
+    assert f"{len(queries)} rules found" in promtool("check", "rules", str(path))
 
 
 @pytest.mark.parametrize("query", ["swim_membres", 'swim_members{stat="alive"}', "sum by (pod) (swim_acks)"])
