@@ -40,7 +40,7 @@ from swim.protocol.membership.readmission import Readmission
 from swim.protocol.membership.updates import Membership
 from swim.protocol.reception import Reception
 from swim.protocol.view.table import Record
-from swim.types import Address, Term
+from swim.types import Address
 from swim.wire.messages import Claim
 
 __all__ = ["Parts"]
@@ -105,7 +105,7 @@ class Parts:
                 self._post,
             )
         self._changing = Changing(context, self._electorate, self._leadership)
-        self.leases = Leases(context, self._post, self._leadership, acting=self._acting, derived=not voters)
+        self.leases = Leases(context, self._post, self._leadership, self._tenure, derived=not voters)
 
     def _build_membership(self) -> None:
         context, own = self._context, self._own
@@ -195,10 +195,6 @@ class Parts:
             joined=self._joined,
             failed=self._fail,
         )
-
-    def _acting(self, now: float) -> Term | None:
-        """This node's term as leader, if it is not over."""
-        return self._tenure.term if now < self._tenure.term_ends else None
 
     def _claimed(self, claim: Claim, sender: Record, now: float) -> None:
         """A claim of another member, if it is for this process."""

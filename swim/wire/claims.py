@@ -29,6 +29,7 @@ def claim(body: Body) -> Claim:
         raw(body, b"c", SETUP_SIZE_MAX),
         number(body, b"a", U32),
         _REFUSALS[number(body, b"x", len(_REFUSALS) - 1)],
+        number(body, b"q", U32),
     )
 
 
@@ -40,6 +41,7 @@ def pack_claim(message: Claim) -> bytes:
         "f": message.led,
         "i": message.id,
         "k": message.kind,
+        "q": message.quiet_ms,
         "r": message.round,
         "s": message.between,
         "t": message.token,

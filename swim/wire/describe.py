@@ -210,7 +210,7 @@ def _opinion(opinion: Opinion, _: object) -> dict[str, Any]:
 def _claim(claim: Claim, _: object) -> dict[str, Any]:
     body = {"k": claim.kind.name.lower(), "r": claim.round}
     body |= _extras(b=claim.process, s=claim.between, u=claim.turn, i=claim.id, t=claim.token, f=claim.led)
-    body |= _extras(v=claim.configuration, c=claim.setup, a=claim.left_ms)
+    body |= _extras(v=claim.configuration, c=claim.setup, a=claim.left_ms, q=claim.quiet_ms)
     return {"user": {"swim": body | ({"x": claim.reason.name.lower()} if claim.reason else {})}}
 
 

@@ -6,9 +6,10 @@ An entry's trailing fields are left out where they say nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from swim.wire.dialect import U32, USER, Body, number, pack, raw
 from swim.wire.errors import DecodeError
@@ -22,6 +23,7 @@ __all__ = [
     "LeaseRefusal",
     "lease_message",
     "pack_lease_message",
+    "paged",
     "size_of_entry",
 ]
 
@@ -108,6 +110,7 @@ class LeaseMessage:
     bound: int = 0
     session_ms: int = 0  # of a member: how long it believes that a session lasts
     unknown: tuple[int, ...] = ()  # of the leader: the numbers whose digest it does not know
+    age_ms: int = 0  # of the leader: for so long its voters have not granted it the lease anew
 
 
 _KINDS = tuple(LeaseKind)
@@ -154,6 +157,7 @@ def lease_message(body: Body) -> LeaseMessage:
         number(body, b"m", _COUNT_MAX),
         number(body, b"l", U32),
         _counts(body, b"u"),
+        number(body, b"a", U32),
     )
 
 
@@ -166,6 +170,7 @@ def _fields(entry: LeaseEntry) -> list[object]:
 
 def pack_lease_message(message: LeaseMessage) -> bytes:
     fields = {
+        "a": message.age_ms,
         "b": message.process,
         "d": message.digest,
         "e": [_fields(entry) for entry in message.entries],
@@ -177,6 +182,22 @@ def pack_lease_message(message: LeaseMessage) -> bytes:
         "u": message.unknown,
     }
     return bytes((USER, LEASES_MARK)) + pack({key: value for key, value in fields.items() if value})
+
+
+T = TypeVar("T")
+
+
+def paged(pieces: Iterable[tuple[int, T]], room: int) -> list[list[T]]:
+    """Pieces, each with its size, in portions for one message each, which has so many bytes of room."""
+    pages: list[list[T]] = []
+    left = 0
+    for size, piece in pieces:
+        if size > left or not pages:
+            pages.append([])
+            left = room
+        pages[-1].append(piece)
+        left -= size
+    return pages
 
 
 def size_of_entry(entry: LeaseEntry) -> int:

@@ -318,6 +318,7 @@ class Claim:
     setup: bytes = b""  # a whole configuration
     left_ms: int = 0
     reason: Refusal = Refusal.NONE
+    quiet_ms: int = 0  # of GRANT: for so long this voter has granted nothing in an earlier turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ NAMES = {
     "g/3": (1, True),
 }
 CALM_S = 60.0
+ROOM = 400
+ROUND_S = 1.0
 PAUSE_MAX_S = 15.0
 
 
@@ -62,11 +64,13 @@ class Process:
     rate: float
     origin: float
     boots: int = 0
-    holder: Holder = field(default_factory=lambda: Holder(SESSION, 400))
+    holder: Holder = field(default_factory=lambda: Holder(SESSION, ROOM))
     grantor: Grantor = field(default_factory=lambda: Grantor(SESSION, 1_000))
     leader: int = -1
     term: int = -1
     """Its own, while it leads."""
+    backed: float = -math.inf
+    """When it sent the latest round that was granted, by its clock."""
     paused_until: float = 0.0
     armed: float = math.inf
     late: list[Callable[[], None]] = field(default_factory=list)
@@ -96,6 +100,8 @@ class Model:
         self.terms: list[tuple[int, int]] = []
         """Process and its boots, of every term."""
         self.leading = -1
+        self.granted_at = 0.0
+        """When a round of any leader was granted last, in true time."""
         self.highest: dict[str, bytes] = {}
         self.grants = 0
 
@@ -140,27 +146,9 @@ class Model:
             target = self.processes[process.leader] if process.leader >= 0 else None
             if target is not None:
                 self.send(process, target, None, message)
-        answers, process.grantor.answers = process.grantor.answers, {}
-        for identity, each in answers.items():
-            target = self.processes[int(each.member)]
-            for answer in each.answers:
-                unknown = (answer.number,) if answer.unknown else ()
-                self.send(
-                    process,
-                    target,
-                    identity,
-                    LeaseMessage(
-                        process.grantor.term,
-                        b"",
-                        b"",
-                        (answer.number,),
-                        tuple(answer.refused),
-                        unknown=unknown,
-                    ),
-                )
-            if each.entries:
-                entries = tuple(each.entries)
-                self.send(process, target, identity, LeaseMessage(process.grantor.term, entries=entries))
+        age_ms = math.ceil(1000 * max(0.0, now - process.backed)) if process.term >= 0 else 0
+        for identity, member, message in process.grantor.flush(ROOM, age_ms):
+            self.send(process, self.processes[int(member)], identity, message)
         changes, process.holder.changes = process.holder.changes, []
         for change in changes:
             self.changed(process, change)
@@ -206,16 +194,38 @@ class Model:
         self.leading = len(self.terms) - 1
         term = self.leading
         packed = (term + 1).to_bytes(16, "big")
+        quiet, self.granted_at = (self.now - self.granted_at) * self.rng.uniform(0.99, 1.01), self.now
+        backed = self.local(process) - self.rng.random()
 
         def begin() -> None:
             if self.leading == term:
-                process.term = term
-                process.grantor.begin(packed, self.local(process))
+                process.term, process.backed = term, backed
+                process.grantor.begin(packed, self.local(process) - quiet)
+                self.ask(process, term)
 
         self.at(process, begin)
         for other in self.processes:
             delay = self.rng.choice([0.0, 0.01, 1.0]) * self.rng.random() if other is not process else 0.0
             self.after(delay, lambda other=other: self.at(other, lambda: self.follow(other, process, packed)))  # type: ignore[misc]
+
+    def ask(self, process: Process, term: int) -> None:
+        """A round of this leader: granted a while later, or lost."""
+        if process.term != term:
+            return
+        sent = self.local(process)
+
+        def grant() -> None:
+            if self.leading == term:
+                self.granted_at = self.now
+                self.after(self.rng.random() * self.late, lambda: self.at(process, count))
+
+        def count() -> None:
+            if process.term == term:
+                process.backed = max(process.backed, sent)
+
+        if self.calm or self.rng.random() >= self.loss:
+            self.after(self.rng.random() * self.late, grant)
+        self.after(ROUND_S, lambda: self.at(process, lambda: self.ask(process, term)))
 
     def follow(self, process: Process, leader: Process, packed: bytes) -> None:
         if packed > process.holder.term:
@@ -226,7 +236,7 @@ class Model:
         """The leader's term is over; another one's begins at once, or after a while."""
         self.leading = -1
         term = len(self.terms)
-        wait = self.rng.choice([0.0, 0.0, 0.5, 3.0]) * self.rng.random()
+        wait = self.rng.choice([0.0, 0.5, 3.0, 8.0]) * self.rng.random()
         process = self.rng.choice(self.processes)
         self.after(wait, lambda: self.lead(process) if len(self.terms) == term else None)
 

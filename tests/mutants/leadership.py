@@ -24,6 +24,17 @@ _LEASE = mutants(
     _LEASE_TESTS,
     ("the 3 % margin is dropped", "sent + self._length * (1 - _MARGIN)", "sent + self._length"),
     ("the margin is too small for clocks 1 % off", "_MARGIN = 0.03", "_MARGIN = 0.015"),
+    ("a leader forgets its own earlier term", "max(self.backed, *granted)", "max(granted)"),
+    (
+        "a leader does not know when an earlier one could grant last",
+        "max(self.backed, *granted)",
+        "self.backed",
+    ),
+    (
+        "a lease of names counts from when the lease ends",
+        "self.backed = self.ends - self._length * (1 - _MARGIN)",
+        "self.backed = self.ends",
+    ),
     (
         "the lease is counted from the receipt of the grant",
         "sent + self._length * (1 - _MARGIN)",
@@ -184,6 +195,16 @@ _VOTING = mutants(
         "a voter that was restarted grants at once",
         "if now < self._started + configuration.length:",
         "if False:",
+    ),
+    (
+        "a voter does not tell of grants of an earlier turn",
+        "None, -math.inf, 0, self._granted",
+        "None, -math.inf, 0, self._earlier",
+    ),
+    (
+        "a voter that was restarted knows that none was granted before",
+        "self._started = self._granted = self._earlier = now",
+        "self._started, self._granted, self._earlier = now, 0.0, 0.0",
     ),
     ("a voter grants to who is below the floor", "if is_minted(id) and id < floor:", "if False:"),
     (

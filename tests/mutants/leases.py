@@ -15,23 +15,33 @@ _HOLDER = mutants(
     ("the margin of a lease is dropped", "_MARGIN = 0.03", "_MARGIN = 0.0"),
     (
         "a grant that is not waited for is accepted",
-        "if state is None or not waits or until - self._session * _CLEANUP <= now:",
-        "if state is None or until - self._session * _CLEANUP <= now:",
+        "if state is None or not waits or over or entry.token <= state.declined:",
+        "if state is None or over or entry.token <= state.declined:",
     ),
     (
         "a grant whose time is over is accepted",
-        "if state is None or not waits or until - self._session * _CLEANUP <= now:",
-        "if state is None or not waits:",
+        "if state is None or not waits or over or entry.token <= state.declined:",
+        "if state is None or not waits or entry.token <= state.declined:",
+    ),
+    (
+        "a grant that came too late is accepted when it is said again",
+        "if state is None or not waits or over or entry.token <= state.declined:",
+        "if state is None or not waits or over:",
+    ),
+    (
+        "the age of the leader's own lease is no matter",
+        "        age = message.age_ms / 1000",
+        "        age = 0.0",
     ),
     (
         "a grant counts from its receipt",
-        "        assert told is not None\n        self._count(state, told.sent, now)",
-        "        assert told is not None\n        self._count(state, now, now)",
+        "        assert told is not None\n        self._count(state, told.sent - age, now)",
+        "        assert told is not None\n        self._count(state, now - age, now)",
     ),
     (
         "a renewal counts from its receipt",
-        "            if token and not state.gone:\n                self._count(state, told.sent, now)",
-        "            if token and not state.gone:\n                self._count(state, now, now)",
+        "            if token and not state.gone:\n                self._count(state, told.sent - age, now)",
+        "            if token and not state.gone:\n                self._count(state, now - age, now)",
     ),
     (
         "what is refused is prolonged by the same answer",
@@ -71,7 +81,7 @@ _GRANTOR = mutants(
     _GRANTOR_TESTS,
     (
         "no pause at the start of a term",
-        "        self.paused_until = now + self._session",
+        "        self.paused_until = earlier + self._session",
         "        self.paused_until = -math.inf",
     ),
     ("the same token is granted twice", "            self._counter += 1", "            self._counter = 1"),
@@ -182,8 +192,18 @@ _JOINED = mutants(
     ),
     (
         "a leader grants after its term",
-        "        term = self._acting(now)",
-        "        term = self._acting(-math.inf)",
+        "        term = self._tenure.term if now < self._tenure.term_ends else None",
+        "        term = self._tenure.term",
+    ),
+    (
+        "the pause is counted from the beginning of the term, whatever the voters say",
+        "self.grantor.begin(packed, min(now, self._tenure.earlier))",
+        "self.grantor.begin(packed, now)",
+    ),
+    (
+        "a holder does not learn the age of the leader's own lease",
+        "return math.ceil(1000 * max(0.0, now - self._tenure.backed))",
+        "return 0",
     ),
     (
         "what is for another process is heard",

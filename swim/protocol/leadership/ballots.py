@@ -34,6 +34,8 @@ class Ballot:
     free_at: float = -math.inf
     stale: int = 0
     """The latest round that was asked in another turn."""
+    earlier: float = -math.inf
+    """When it granted the lease last in an earlier turn, at the latest."""
 
 
 def free_at(ballots: Mapping[str, Ballot], configuration: Configuration, now: float) -> float:

@@ -97,6 +97,10 @@ class Lease(Part):
         self.term_ends = -math.inf
         self.ends = -math.inf
         """When the lease itself ends."""
+        self.backed = -math.inf
+        """When the latest round was sent that a majority granted."""
+        self.earlier = -math.inf
+        """Of this term: no earlier one was granted in a round that was sent after this."""
         self.busy = False
         """Functions run that were started for a term; they may still clean up after it."""
         self.queue = Queue(context, own, leadership)
@@ -422,6 +426,7 @@ class Lease(Part):
             ballot.until, ballot.round = sent + self._length * (1 - _MARGIN), answer.round
         if current:
             ballot.token, ballot.reason, ballot.digest = self._token, Refusal.NONE, digest
+            ballot.earlier = now - answer.quiet_ms / 1000
             self._count(now)
 
     def _outbid(self, token: str, now: float) -> None:
@@ -447,6 +452,10 @@ class Lease(Part):
         self._advance(now)
 
     def _hold(self, term_ends: float, now: float) -> None:
+        if self.term is None:
+            granted = (ballot.earlier for ballot in self.ballots.values() if ballot.round >= self._first)
+            self.earlier = max(self.backed, *granted)
+        self.backed = self.ends - self._length * (1 - _MARGIN)
         self.term_ends = term_ends
         self._timers.set("lease-end", term_ends, lambda at: None)  # `attend` looks at the time
         if self.term is None:

@@ -38,6 +38,9 @@ _TERMS_PER_S, _TERMS_BURST = 0.5, 5
 class Tenure(Part):
     """The terms of a leader by the derived rule."""
 
+    earlier = backed = math.inf
+    """As of `Lease`: without voters nothing is known of earlier leaders, and nothing is granted anew."""
+
     def __init__(
         self,
         context: Context,

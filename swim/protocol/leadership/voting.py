@@ -53,6 +53,8 @@ class Voter:
         self.until = -math.inf
         self._turn = rng.getrandbits(32)
         self._started = math.inf
+        self._granted = self._earlier = math.inf
+        """When it granted the lease last, at all and in an earlier turn; an earlier process may have, too."""
         self._round = 0
         self._token = _Token()
         self._before = _Token()
@@ -60,7 +62,7 @@ class Voter:
 
     def start(self, now: float) -> None:
         """The process begins."""
-        self._started = now
+        self._started = self._granted = self._earlier = now
 
     def answer(
         self, ask: Claim, asker: Record, configuration: Configuration, floor: str, now: float
@@ -83,8 +85,11 @@ class Voter:
                 return None
             if self.holder is None or ask.round > self._round:
                 self._grant(ask, asker, now + configuration.length)
+                self._granted = now
         kind = ClaimKind.GRANT if ask.kind is ClaimKind.ASK else ClaimKind.WOULD
-        return Claim(kind, ask.round, turn=self._turn, token=pack_id(seen.text), led=seen.led)
+        answer = Claim(kind, ask.round, turn=self._turn, token=pack_id(seen.text), led=seen.led)
+        quiet_ms = min(U32, int(max(0.0, now - self._earlier) * 1000))
+        return replace(answer, quiet_ms=quiet_ms) if kind is ClaimKind.GRANT else answer
 
     def _objection(
         self, ask: Claim, configuration: Configuration, floor: str, now: float
@@ -137,5 +142,5 @@ class Voter:
 
     def free(self) -> None:
         """What was granted is over, and so is all that was asked before."""
-        self.holder, self.until, self._round = None, -math.inf, 0
+        self.holder, self.until, self._round, self._earlier = None, -math.inf, 0, self._granted
         self._turn = (self._turn + 1) & U32

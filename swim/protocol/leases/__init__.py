@@ -25,11 +25,16 @@ have it, provided that
   counted from the same message;
 - a message is for one process in one term of one leader: both are in the digest that seals it.
 
-**A new leader** grants nothing for S from the start of its term but what its holders assert in that time.
-With voters the earlier leader's lease was over by then, so whatever it had granted or prolonged it had
-received before, and its holders count on it no longer than that. What is released in this time stays free,
-and a renewal that is older and late does not bring it back. The pause ends early without voters, as soon as
-all present members have told what they hold: the new leader asks them when there is something to grant.
+**A new leader** grants nothing, in a pause at the start of its term, but what its holders assert in that
+time. With voters, what an earlier leader had granted or prolonged is over S after it sent the last round
+that a majority of them granted: each of its answers says how long ago that was, its *age*, and counts for
+so much less. A voter of that majority is among those that granted the new leader its term, and each of
+these has said for how long it had granted none in an earlier turn: so the pause ends S after the latest of
+these times. (Where the earlier leader died, this is S after its death at the latest.) A grant that came too
+late because of its age is declined for good: said again, it might have a lower age. Without voters the
+pause lasts for S from the start of the term, and ends early as soon as all present members have told what
+they hold: the new leader asks them when there is something to grant. What is released in the pause stays
+free, and a renewal that is older and late does not bring it back.
 
 **Tokens rise**: a token is that of the leader's term, and a counter.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from swim.protocol.leases.balance import SETTLE_S, choose, next_move
 from swim.protocol.leases.books import Books, NameUses, Session, Use, group_of
-from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage, LeaseRefusal
+from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage, LeaseRefusal, paged, size_of_entry
 
 __all__ = ["Answers", "Grantor"]
 
@@ -19,6 +19,7 @@ _FRESH = 0.5
 """Of a session: one that waits and has not been heard for so long is passed over."""
 LIMIT_MAX = 65_535
 _COUNTER_SIZE = 8
+_ANSWER_SIZE = 20
 
 
 @dataclass(slots=True)
@@ -66,11 +67,12 @@ class Grantor:
 
     # --- terms
 
-    def begin(self, term: bytes, now: float) -> None:
-        """This node leads from now on: it knows nothing of what was granted before."""
+    def begin(self, term: bytes, earlier: float) -> None:
+        """This node leads from now on, and knows nothing of what was granted before: which is over a session
+        after `earlier`, unless it is renewed."""
         self.end()
         self.term = term
-        self.paused_until = now + self._session
+        self.paused_until = earlier + self._session
 
     def end(self) -> None:
         """This node does not lead any more."""
@@ -297,6 +299,30 @@ class Grantor:
         return due
 
     # --- answers
+
+    def flush(self, room: int, age_ms: int) -> list[tuple[bytes, str, LeaseMessage]]:
+        """What is to be said to which process of which member, in messages with `room` bytes of entries. An
+        answer and what it refuses stay together. `age_ms`: see `LeaseMessage`."""
+        messages = []
+        for process, each in self.answers.items():
+            pieces: list[tuple[int, Answer | LeaseEntry]] = [
+                (_ANSWER_SIZE + sum(map(size_of_entry, answer.refused)), answer) for answer in each.answers
+            ]
+            pieces += [(size_of_entry(entry), entry) for entry in each.entries]
+            for page in paged(pieces, room):
+                answers = [piece for piece in page if isinstance(piece, Answer)]
+                entries = [entry for answer in answers for entry in answer.refused]
+                entries += [piece for piece in page if isinstance(piece, LeaseEntry)]
+                message = LeaseMessage(
+                    self.term,
+                    numbers=tuple(answer.number for answer in answers),
+                    entries=tuple(entries),
+                    unknown=tuple(answer.number for answer in answers if answer.unknown),
+                    age_ms=age_ms,
+                )
+                messages.append((process, each.member, message))
+        self.answers = {}
+        return messages
 
     def _answers(self, session: Session) -> Answers:
         return self.answers.setdefault(session.process, Answers(session.member))

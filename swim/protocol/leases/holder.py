@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from swim.protocol.leases.books import share_of_digest
-from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage, LeaseRefusal, size_of_entry
+from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage, LeaseRefusal, paged, size_of_entry
 
-__all__ = ["Change", "Holder", "State", "paged"]
+__all__ = ["Change", "Holder", "State"]
 
 _MARGIN = 0.03
 _RENEWALS = 6
@@ -34,6 +33,8 @@ class State:
     limit: int
     owned: bool
     token: bytes = b""
+    declined: bytes = b""
+    """The last grant that came too late: the leader is told so, and it counts no more if it is said again."""
     until: float = -math.inf
     """When the lease is over, unless it is renewed."""
     answered: bool = False
@@ -180,19 +181,21 @@ class Holder:
         self._renew = min(self._renew, now + self._session / _RENEWALS)
 
     def receive(self, message: LeaseMessage, now: float) -> None:
-        """The answer of the leader that is followed, in its term."""
+        """The answer of the leader that is followed, in its term. It counts from when the leader was told by
+        this process, or from when it told its voters, if that was earlier."""
+        age = message.age_ms / 1000
         for entry in message.entries:
-            self._take(entry, now)
+            self._take(entry, age, now)
         for number in message.numbers:
             told = self._told.get(number)
             if told is not None:
                 self._told[number] = replace(told, states=())
-                self._answered(told, number in message.unknown, now)
+                self._answered(told, age, number in message.unknown, now)
         if self._reporting and self._all_known():
             self._reporting = False
             self._unwanted.append(LeaseEntry(LeaseKind.TOLD))
 
-    def _answered(self, told: _Told, unknown: bool, now: float) -> None:
+    def _answered(self, told: _Told, age: float, unknown: bool, now: float) -> None:
         """The leader has heard this message. What it did not refuse is as it was told, or is told anew."""
         self._renew_gap = _FIRST_GAP_S
         for state, token in told.states:
@@ -203,11 +206,11 @@ class Holder:
                 continue
             state.answered = True
             if token and not state.gone:
-                self._count(state, told.sent, now)
+                self._count(state, told.sent - age, now)
         self._renew = max(self._renew, told.sent + self._session / _RENEWALS)
 
     def _count(self, state: State, sent: float, now: float) -> None:
-        """A lease lasts from the sending of what was answered."""
+        """A lease lasts from the sending of what was answered, or from earlier."""
         until = sent + self._session * (1 - _MARGIN)
         if until <= state.until:
             return
@@ -217,11 +220,11 @@ class Holder:
             self._soonest = min(self._soonest, ends)
             self.changes.append(Change(state.id, state.token, ends))
 
-    def _take(self, entry: LeaseEntry, now: float) -> None:
+    def _take(self, entry: LeaseEntry, age: float, now: float) -> None:
         state = self.states.get(entry.id)
         match entry.kind:
             case LeaseKind.GRANT:
-                self._granted(entry, state, now)
+                self._granted(entry, state, age, now)
             case LeaseKind.MOVE if state is not None and state.token == entry.token and not state.moving:
                 state.moving = True
                 if not state.lost:
@@ -235,21 +238,23 @@ class Holder:
             case LeaseKind.TELL:
                 self._report(now)
 
-    def _granted(self, entry: LeaseEntry, state: State | None, now: float) -> None:
+    def _granted(self, entry: LeaseEntry, state: State | None, age: float, now: float) -> None:
         """Only what is still waited for counts, and only from when that was said."""
         if state is not None and state.token == entry.token:
             return  # said twice
         told = self._told.get(entry.number)
         waits = state is not None and not state.token and not state.released
-        until = -math.inf if told is None else told.sent + self._session * (1 - _MARGIN)
-        if state is None or not waits or until - self._session * _CLEANUP <= now:
+        until = -math.inf if told is None else told.sent - age + self._session * (1 - _MARGIN)
+        over = until - self._session * _CLEANUP <= now
+        if state is None or not waits or over or entry.token <= state.declined:
             self._unwanted.append(LeaseEntry(LeaseKind.RELEASE, entry.id, token=entry.token))
-            if waits:
+            if state is not None and waits:
+                state.declined = max(state.declined, entry.token)
                 self._tell(entry.id, now)
             return
         state.token, state.answered, state.share = entry.token, True, 0
         assert told is not None
-        self._count(state, told.sent, now)
+        self._count(state, told.sent - age, now)
 
     def _refused(self, state: State, reason: int) -> None:
         """The leader does not know this lease, or does not grant the name."""
@@ -342,10 +347,8 @@ class Holder:
         outgoing, self._outgoing = self._outgoing, []
         if not self.term:
             return []
-        pages = paged(
-            [(state.entry(), state) for state in due] + [(entry, None) for entry in said], self._room
-        )
-        for page in pages:
+        told = [(state.entry(), state) for state in due] + [(entry, None) for entry in said]
+        for page in paged([(size_of_entry(each[0]), each) for each in told], self._room):
             states = [state for _, state in page if state is not None]
             entries = tuple(entry for entry, _ in page)
             outgoing.append(replace(self._message(states, now), entries=entries))
@@ -357,20 +360,3 @@ class Holder:
         for state in states:
             state.said = now
         return LeaseMessage(self.term, numbers=(self._number,), session_ms=round(self._session * 1000))
-
-
-T = TypeVar("T")
-
-
-def paged(entries: list[tuple[LeaseEntry, T]], room: int) -> list[list[tuple[LeaseEntry, T]]]:
-    """Entries, each with what belongs to it, in portions for one message each."""
-    pages: list[list[tuple[LeaseEntry, T]]] = []
-    left = 0
-    for entry in entries:
-        size = size_of_entry(entry[0])
-        if size > left or not pages:
-            pages.append([])
-            left = room
-        pages[-1].append(entry)
-        left -= size
-    return pages

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 from swim.config import Config
 from swim.protocol.base.context import Context, Part
+from swim.protocol.leadership.lease import Lease
 from swim.protocol.leadership.post import Post, digest_people
 from swim.protocol.leadership.rule import Leadership
-from swim.protocol.leases.grantor import Answers, Grantor
+from swim.protocol.leadership.tenure import Tenure
+from swim.protocol.leases.grantor import Grantor
 from swim.protocol.leases.holder import Change, Holder
 from swim.protocol.view.identity import pack_id, unpack_id
 from swim.protocol.view.table import Record
-from swim.types import Term
-from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage, size_of_entry
+from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage
 
 __all__ = ["Leases", "session_length", "token_text"]
 
 _HEAD_SIZE = 120
 """Of a message but for its entries, at most."""
-_ANSWER_SIZE = 20
 _ROUNDS_MAX = 16
 _FIRST_GAP_S = 0.05
 _TERM_SIZE = 16
@@ -39,16 +38,16 @@ def token_text(token: bytes) -> str:
 
 
 class Leases(Part):
-    """The leases of one node. `acting`: this node's own term as leader. `derived`: without voters, what the
-    detector says of a process counts."""
+    """The leases of one node. `tenure`: its own terms as leader. `derived`: without voters, what the detector
+    says of a process counts."""
 
     def __init__(
         self,
         context: Context,
         post: Post,
         leadership: Leadership,
+        tenure: Tenure | Lease,
         *,
-        acting: Callable[[float], Term | None],
         derived: bool,
     ) -> None:
         super().__init__(context)
@@ -58,7 +57,7 @@ class Leases(Part):
         self.grantor = Grantor(self.session, self._config.leases_max)
         self._post = post
         self._leadership = leadership
-        self._acting = acting
+        self._tenure = tenure
         self._derived = derived
         self._leader = ""
         """The name of the one that the holder tells."""
@@ -127,11 +126,11 @@ class Leases(Part):
             self.grantor.tick(now)
 
     def _follow_term(self, now: float) -> None:
-        term = self._acting(now)
+        term = self._tenure.term if now < self._tenure.term_ends else None
         packed = b"" if term is None else pack_id(term.token)
         if packed != self.grantor.term:
             if packed:
-                self.grantor.begin(packed, now)
+                self.grantor.begin(packed, min(now, self._tenure.earlier))
             else:
                 self.grantor.end()
             self._version, self._ask_at, self._ask_gap = -1, math.inf, _FIRST_GAP_S
@@ -196,19 +195,21 @@ class Leases(Part):
             messages = self.holder.flush(now)
             self._ask_holders(now)
             self._grant_due(now)
-            answers, self.grantor.answers = self.grantor.answers, {}
+            answers = self.grantor.flush(self._room, self._age_ms(now)) if self.grantor.answers else []
             if not messages and not answers:
                 break
             leader = self._table.get(self._leader)
             for message in messages:
                 if leader is not None:
                     self._send(message, leader, b"")
-            for process, each in answers.items():
-                record = self._table.get(each.member)
-                for message in self._pages(each) if record is not None else ():
-                    assert record is not None
+            for process, member, message in answers:
+                record = self._table.get(member)
+                if record is not None:
                     self._send(message, record, process)
         self._arm()
+
+    def _age_ms(self, now: float) -> int:
+        return math.ceil(1000 * max(0.0, now - self._tenure.backed))
 
     def _arm(self) -> None:
         due = min(self.holder.deadline(), self.grantor.deadline(), self._ask_at)
@@ -216,29 +217,6 @@ class Leases(Part):
             self._timers.cancel("leases")
         elif due != self._timers.when("leases"):
             self._timers.set("leases", due, self._wake)
-
-    def _pages(self, answers: Answers) -> list[LeaseMessage]:
-        """An answer and what it refuses stay together."""
-        pages, left = [LeaseMessage(self.grantor.term)], self._room
-        parts: list[tuple[tuple[int, ...], tuple[int, ...], tuple[LeaseEntry, ...]]] = [
-            ((each.number,), (each.number,) if each.unknown else (), tuple(each.refused))
-            for each in answers.answers
-        ]
-        parts += [((), (), (entry,)) for entry in answers.entries]
-        for numbers, unknown, entries in parts:
-            size = _ANSWER_SIZE * len(numbers) + sum(map(size_of_entry, entries))
-            if size > left:
-                pages.append(LeaseMessage(self.grantor.term))
-                left = self._room
-            left -= size
-            page = pages[-1]
-            pages[-1] = replace(
-                page,
-                numbers=page.numbers + numbers,
-                unknown=page.unknown + unknown,
-                entries=page.entries + entries,
-            )
-        return pages
 
     def _send(self, message: LeaseMessage, to: Record, process: bytes) -> None:
         message = replace(message, process=self._post.process)

@@ -175,6 +175,40 @@ class TestFailOver:
         assert [leader(node) for node in (a, b, c)] == ["b"] * 3
         assert [member.name for member in c.members()] == ["b", "c", "a"]
 
+    def test_who_leads_next_knows_when_an_earlier_one_had_a_round_granted_last(self, net: Net) -> None:
+        a, b, _ = led(net, "a", "b", "c")
+        lease, next_one = a._tenure, b._tenure
+        assert isinstance(lease, Lease)
+        assert isinstance(next_one, Lease)
+        assert lease.earlier <= net.now - L
+        net.run(5.5)
+        backed = lease.backed
+        assert net.now - L / 3 - 0.01 <= backed <= net.now
+        net.kill(a)
+        assert net.run_until(lambda: b.term is not None, 2 * L)
+        assert backed <= next_one.earlier <= backed + 0.1
+
+    def test_who_leads_again_knows_of_its_own_earlier_term_also_where_voters_missed_its_end(
+        self, net: Net
+    ) -> None:
+        nodes = net.cluster("a", "b", "c", "d", voters=("b", "c", "d"))
+        assert net.run_until(lambda: any(node.term is not None for node in nodes), 2 * L)
+        a = next(node for node in nodes if node.term is not None)
+        net.run(5.0)
+        lease = a._tenure
+        assert isinstance(lease, Lease)
+        backed, earlier = lease.backed, term(a)
+        for other in nodes:
+            net.cut(a.name, other.name)
+        lease.release(net.now)
+        net.drain(a)
+        net.heal()
+        a.handle_timer(net.now)
+        net.drain(a)
+        assert net.run_until(lambda: a.term is not None, 2 * L)
+        assert a.term is not earlier
+        assert lease.earlier >= backed
+
     def test_a_frozen_holder_is_a_regular_member_when_it_wakes(self, net: Net) -> None:
         nodes = led(net, *"abcde", voters=tuple("abcde"))
         a = nodes[0]

@@ -88,6 +88,19 @@ class TestGrants:
             assert voter.grants(NOW + number, number + 1)
         assert voter.refusal(NOW + 10, process=b"Q") == (Refusal.GRANTED, 2_000)
 
+    def test_tell_for_how_long_none_was_granted_in_an_earlier_turn(self, voter: Asked) -> None:
+        def quiet_ms(now: float, round: int, process: bytes) -> int:
+            answer = voter.ask(now, round, process)
+            assert answer is not None
+            return answer.quiet_ms
+
+        assert quiet_ms(NOW, 1, b"P") == 1_000 * L  # an earlier process of the voter may have granted one
+        assert quiet_ms(NOW + 1, 2, b"P") == 1_000 * (L + 1)
+        assert quiet_ms(NOW + 1 + L, 1, b"Q") == 1_000 * L
+        assert quiet_ms(NOW + 2 + L, 2, b"Q") == 1_000 * (L + 1)
+        voter.release(2, b"Q")
+        assert quiet_ms(NOW + 2.5 + L, 3, b"Q") == 500
+
     def test_an_overtaken_question_changes_nothing(self, voter: Asked) -> None:
         assert voter.grants(NOW, 5)
         assert voter.ask(NOW + 2, 4) is None

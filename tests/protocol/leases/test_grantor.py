@@ -386,6 +386,11 @@ def test_a_new_term_begins_with_empty_books(court: Court) -> None:
     assert court.grantor.paused
 
 
+def test_a_pause_is_counted_from_when_an_earlier_leader_could_grant_last(court: Court) -> None:
+    court.grantor.begin(b"v" * 16, 4.0)
+    assert court.grantor.deadline() == 4.0 + SESSION
+
+
 # --- questions
 
 

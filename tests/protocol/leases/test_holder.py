@@ -149,6 +149,28 @@ def test_a_grant_counts_from_the_sending_of_the_question_that_it_answers(talk: D
     assert change.ends == pytest.approx(1.0 + ENDS)
 
 
+def test_what_is_answered_counts_for_less_by_the_age_of_the_leaders_own_lease(talk: Dialogue) -> None:
+    id = talk.want(now=1.0)
+    entry = LeaseEntry(LeaseKind.GRANT, id, token=TOKEN, number=talk.last())
+    talk.holder.receive(LeaseMessage(TERM, entries=(entry,), age_ms=250), 1.0)
+    assert talk.changes()[0].ends == pytest.approx(0.75 + ENDS)
+    talk.run(2.0)
+    talk.holder.receive(LeaseMessage(TERM, numbers=(talk.last(),), age_ms=100), 2.0)
+    assert talk.changes()[0].ends == pytest.approx(1.9 + ENDS)
+
+
+def test_a_grant_that_came_too_late_counts_no_more_when_it_is_said_again(talk: Dialogue) -> None:
+    id = talk.want()
+    number = talk.last()
+    entry = LeaseEntry(LeaseKind.GRANT, id, token=TOKEN, number=number)
+    talk.holder.receive(LeaseMessage(TERM, entries=(entry,), age_ms=6_000), 0.1)
+    assert LeaseEntry(LeaseKind.RELEASE, id, token=TOKEN) in talk.entries(0.1)
+    talk.grant(id, 0.2, number=number)
+    assert talk.changes() == []
+    talk.grant(id, 0.3, token=OTHER)
+    assert talk.changes()[0].token == OTHER
+
+
 def test_a_grant_of_an_earlier_question_counts_from_that_one(talk: Dialogue) -> None:
     id = talk.want(now=0.0)
     first = talk.last()

@@ -192,6 +192,36 @@ def test_with_voters_a_dead_holder_keeps_its_names_for_its_session(net: Net) -> 
     assert net.run_until(lambda: held(second, id), SESSION)
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.6, 0.9])
+def test_with_voters_what_a_dead_leader_held_is_free_a_session_later(net: Net, phase: float) -> None:
+    nodes = net.cluster("a", "b", "c", "d", "e", voters=("a", "b", "c"))
+    net.run(12.0)
+    leader = next(node for node in nodes if node.term is not None)
+    first, second, *_ = (node for node in nodes if node is not leader)
+    of_leader, of_first = want(net, leader), want(net, first, "other")
+    net.run(SESSION + phase)
+    id = want(net, second)
+    net.run(0.1)
+    ends, killed = leader.leases.holder.states[of_leader].until, net.now
+    net.kill(leader)
+    first.leases.take_changes()
+    assert not net.run_until(lambda: held(second, id), ends - killed)
+    assert net.run_until(lambda: held(second, id), killed + SESSION + 0.5 - net.now)
+    assert held(first, of_first)
+    assert all(change.token for change in first.leases.take_changes())
+
+
+def test_with_voters_a_lease_counts_from_no_later_than_the_leaders_last_round(net: Net) -> None:
+    nodes = net.cluster("a", "b", "c", "d", voters=("a", "b", "c"))
+    net.run(12.0)
+    leader = next(node for node in nodes if node.term is not None)
+    holder = next(node for node in nodes if node is not leader)
+    id = want(net, holder)
+    for _ in range(30):
+        net.run(0.1)
+        assert holder.leases.holder.states[id].until <= leader._tenure.backed + 0.97 * SESSION + 0.001
+
+
 def test_a_process_that_was_started_anew_holds_nothing_of_the_earlier_one(net: Net) -> None:
     a, b = net.cluster("a", "b")
     want(net, b)
