@@ -163,7 +163,7 @@ _LEASE = mutants(
     ),
     (
         "whoever is refused waits for its round to end",
-        "if not self._holds and self._hopeless():",
+        "if not self._holds and hopeless(self.ballots, self._electorate.asked, self._table):",
         "if False:",
     ),
     (

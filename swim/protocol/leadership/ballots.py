@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from swim.protocol.leadership.configuration import Configuration
+from swim.protocol.view.table import MemberTable
+from swim.types import MemberState
 from swim.wire.messages import Refusal
 
-__all__ = ["Ballot", "free_at"]
+__all__ = ["Ballot", "free_at", "hopeless"]
 
 
 @dataclass(slots=True)
@@ -46,3 +48,15 @@ def free_at(ballots: Mapping[str, Ballot], configuration: Configuration, now: fl
         if ballot.reason is not Refusal.NONE or ballot.until > now
     }
     return -configuration.majority_until(free)
+
+
+def hopeless(ballots: Mapping[str, Ballot], configuration: Configuration, table: MemberTable) -> bool:
+    """So many refuse, or have left, that there will be no majority in this round."""
+
+    def has_left(name: str) -> bool:
+        record = table.get(name)
+        return record is not None and record.state is MemberState.LEFT
+
+    return not configuration.majority(
+        lambda name: ballots[name].reason is Refusal.NONE and not has_left(name)
+    )

@@ -54,7 +54,7 @@ from dataclasses import replace
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.gossip.own_record import OwnRecord
-from swim.protocol.leadership.ballots import Ballot, free_at
+from swim.protocol.leadership.ballots import Ballot, free_at, hopeless
 from swim.protocol.leadership.configuration import Configuration
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.post import Post
@@ -63,7 +63,7 @@ from swim.protocol.leadership.rule import HolderLeads
 from swim.protocol.leadership.standing import describe_lease, explain_lease
 from swim.protocol.view.identity import from_the_future, is_minted, pack_id, unpack_id
 from swim.protocol.view.table import Record
-from swim.types import Leadership, MemberState, Term
+from swim.types import Leadership, Term
 from swim.wire.messages import Claim, ClaimKind, Refusal
 
 __all__ = ["Lease"]
@@ -412,7 +412,7 @@ class Lease(Part):
         if answer.reason is Refusal.FLOOR:
             self._leadership.hear_floor(unpack_id(answer.id) or "", now)
         ballot.reason, ballot.free_at = answer.reason, now + answer.left_ms / 1000
-        if not self._holds and self._hopeless():
+        if not self._holds and hopeless(self.ballots, self._electorate.asked, self._table):
             self._give_way(now)
 
     def _granted(self, answer: Claim, ballot: Ballot, sent: float, digest: bytes, now: float) -> None:
@@ -466,16 +466,6 @@ class Lease(Part):
             self._timers.set("lease", self._sent[self._round][0] + self._third, self._ask)
             self._own.show_token(self._token, now)
             self._leadership.update(now)
-
-    def _hopeless(self) -> bool:
-        """So many refuse, or have left, that there will be no majority in this round."""
-        return not self._electorate.asked.majority(
-            lambda name: self.ballots[name].reason is Refusal.NONE and not self._has_left(name)
-        )
-
-    def _has_left(self, name: str) -> bool:
-        record = self._table.get(name)
-        return record is not None and record.state is MemberState.LEFT
 
     def _give_way(self, now: float) -> None:
         """This round failed: ask again when enough of the grants to others have run out.
