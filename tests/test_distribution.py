@@ -19,7 +19,10 @@ import pytest
 from tests.house import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PUBLISHED = ("swim", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
+# What .gitignore says, too.
+NOT_PUBLISHED = shutil.ignore_patterns(
+    ".git", ".*cache", ".hypothesis", "__pycache__", "venv", ".venv", "quick", "build", "dist", "*.egg-info"
+)
 
 
 def run(*arguments: str, cwd: Path, path: str = "") -> str:
@@ -41,13 +44,9 @@ def run(*arguments: str, cwd: Path, path: str = "") -> str:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with both distributions, built from a copy, so that the checkout stays as it is."""
     pytest.importorskip("build", reason="needs the extra dev")
-    pytest.importorskip("setuptools", minversion="77", reason="needs the extra dev")
-    source = tmp_path_factory.mktemp("source")
-    for name in PUBLISHED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, source / name)
+    pytest.importorskip("hatchling", reason="needs the extra dev")
+    source = tmp_path_factory.mktemp("made") / "source"
+    shutil.copytree(ROOT, source, ignore=NOT_PUBLISHED)
     run("-m", "build", "--no-isolation", cwd=source)
     return source / "dist"
 
@@ -65,7 +64,11 @@ def test_both_distributions_are_whole(built: Path) -> None:
     assert modules <= names
     assert {name.partition("/")[0] for name in names} == {"swim", metadata.partition("/")[0]}
     with tarfile.open(sdist) as archive:
-        assert modules <= {name.partition("/")[2] for name in archive.getnames()}
+        published = {name.partition("/")[2] for name in archive.getnames()}
+    source = built.parent
+    files = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+    files -= {f"dist/{path.name}" for path in built.iterdir()}
+    assert published - {"PKG-INFO"} == files
     assert about["License-Expression"] == "MIT"
     assert about["Description-Content-Type"] == "text/markdown"
     assert about.get_all("Project-URL")
