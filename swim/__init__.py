@@ -35,7 +35,7 @@ from swim.events import (
     Snapshot,
     VotersDiffer,
 )
-from swim.messages import Broadcast, DirectMessage, Lagged
+from swim.messages import Answer, Broadcast, DirectMessage, Lagged
 from swim.spreading import rendezvous
 from swim.statistics import Statistics
 from swim.text import PrintableLines
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Address",
     "AddressInUse",
+    "Answer",
     "Broadcast",
     "Cluster",
     "Config",

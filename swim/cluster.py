@@ -14,6 +14,7 @@ import trio
 
 from swim.config import Config
 from swim.errors import JoinError, KeyringError
+from swim.messages import Answer
 from swim.protocol.base.networks import Networks
 from swim.protocol.leases.grantor import LIMIT_MAX
 from swim.protocol.node import Node
@@ -496,12 +497,12 @@ class Cluster:
 
         The request is carried out **at most once**, by the process that has the name now (or that the
         `Member` stands for), and the answer is that process's. If there is an answer it was carried out; if
-        this raises, or is cancelled, it may have been, unless its handler had not begun. It waits for as long
-        as the topic is not served there, or all that serve it are busy: bound that with a cancel scope. To
-        cancel it cancels the handler, too.
+        this raises, or is cancelled, it may have been, unless its handler had not begun. It waits while all
+        that serve the topic are busy: bound that with a cancel scope. To cancel it cancels its handler.
 
         Raises:
-            RequestError: The handler raised an exception, of which this tells the name and the text.
+            RequestError: The handler raised an exception, of which this tells the name and the text; or the
+                topic was not served there for two seconds ("Unserved").
             SendError: As of `send`; also when the member is gone, or has given this node up, while it is
                 asked.
             PayloadTooLarge: More than 1 MiB.
@@ -527,6 +528,42 @@ class Cluster:
             raise ValueError(f"at least one request at a time, not {limit}")
         async with self._driver.mail.serving.serve(checked_topic(topic), handler, limit):
             yield
+
+    def query(
+        self, topic: str, payload: bytes, *, patience: float = 15.0
+    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Answer]]:
+        """Ask all members at once, this one too; what it yields has their answers, as they come.
+
+        >>> def shown(answer: swim.Answer) -> str:
+        ...     return answer.problem if answer.payload is None else answer.payload.decode()
+        >>> async def ask_all(cluster: swim.Cluster) -> None:
+        ...     async with cluster.query("load", b"") as answers:
+        ...         async for answer in answers:
+        ...             print(answer.member.name, shown(answer))
+
+        Each member answers at most once, by what serves the topic there (see `serve`). Serf agents are asked
+        by a Serf query of that name, which may get lost: 1,024 bytes at most, the name and some 120 bytes
+        included. The iteration ends when all have answered, or after `patience` seconds: then the others have
+        a `problem`. To leave the block early cancels the requests.
+
+        A Serf agent's query reaches what serves the topic of its name likewise.
+
+        Raises `PayloadTooLarge`, and ValueError for a bad topic.
+        """
+        self._driver.require_open()
+        return self._driver.queries.ask(topic, payload, patience)
+
+    def force_leave(self, name: str) -> None:
+        """A member that has failed is not coming back: no member looks for it any more.
+
+        Members that have failed are asked for a day whether they live. Serf agents show it as left. If its
+        process lives after all, it is a member again when it finds one.
+
+        Raises ValueError where it is a member, or has not failed (lately).
+        """
+        self._driver.require_open()
+        self._node.force_leave(name, self._driver.now())
+        self._driver.settle()
 
     def broadcast(self, name: str, payload: bytes) -> None:
         """Tell all members, this one included: they find it in their `messages`, each once.

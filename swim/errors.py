@@ -128,7 +128,8 @@ class RequestError(SwimError):
     """A request was not carried out, or not to its end: at `member` its handler raised an exception.
 
     `error` is the name of that exception's class, `reason` its text. "Cancelled": the topic ceased to be
-    served meanwhile. What the handler has done until then is not undone.
+    served meanwhile. "Unserved": it was not served for two seconds. What the handler has
+    done until then is not undone.
     """
 
     def __init__(self, member: Member, error: str, reason: str) -> None:

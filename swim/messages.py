@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 from swim.types import Member
 
-__all__ = ["Broadcast", "DirectMessage", "Lagged", "Message"]
+__all__ = ["Answer", "Broadcast", "DirectMessage", "Lagged", "Message"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,16 @@ class Broadcast:
     sender: Member | None
     name: str
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one member has said to `Cluster.query`."""
+
+    member: Member
+    payload: bytes | None
+    """None: it gave no answer, for this `problem`."""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

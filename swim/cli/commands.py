@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -18,9 +17,9 @@ from swim.cli.verbs import VERBS
 from swim.cluster import Cluster
 from swim.errors import SwimError
 from swim.runtime.nurseries import unwrapped_nursery
-from swim.types import Explanation, Lease, Member
+from swim.types import Explanation, Lease
 
-__all__ = ["ACTS", "QUERY_TOPIC", "Call", "Commands", "carry_out", "check_verb"]
+__all__ = ["ACTS", "Call", "Commands", "carry_out", "check_verb"]
 
 _logger = logging.getLogger("swim")
 
@@ -31,8 +30,6 @@ _JOIN_PATIENCE = 20.0
 _VOTERS_PATIENCE = 60.0
 _QUERY_PATIENCE = 15.0
 _REQUEST_PATIENCE = 60.0
-QUERY_TOPIC = "swim.query"
-"""Of the requests by which agents ask each other; the payload is JSON: `name` and `payload`."""
 _WAITING_MAX = 1_024
 
 
@@ -215,27 +212,15 @@ async def _request(call: Call) -> None:
 
 async def _query(call: Call) -> None:
     """The answers are told as they come."""
-    cluster, name = call.cluster, call.need("name")
-    question = json.dumps({"name": name, "payload": "".join(call.arguments[1:])}).encode()
-    telling = trio.Lock()
-
-    async def ask(member: Member) -> None:
-        fields: Fields = {"problem": f"no answer in {_QUERY_PATIENCE:.0f} s"}
-        if member.id is None:
-            fields = {"problem": "no node of swim, not asked"}
-        else:
-            try:
-                with trio.move_on_after(_QUERY_PATIENCE):
-                    fields = json.loads(await cluster.request(member, question, topic=QUERY_TOPIC))
-            except (SwimError, ValueError) as error:
-                fields = {"problem": str(error)}
-        said = fields.get("reply", fields.get("problem"))
-        async with telling:
-            await call.answer({"member": member.name, **fields, "text": f"{member.name}: {said}".rstrip()})
-
-    async with unwrapped_nursery() as nursery:
-        for member in cluster.members():
-            nursery.start_soon(ask, member)
+    async with call.cluster.query(call.need("name"), call.payload, patience=_QUERY_PATIENCE) as answers:
+        async for answer in answers:
+            name, payload = answer.member.name, answer.payload
+            if payload is None:
+                fields: Fields = {"problem": answer.problem, "text": f"{name}: {answer.problem}"}
+            else:
+                text = f"{name}: {payload.decode(errors='replace')}".rstrip()
+                fields = {"reply": payload_field(payload), "text": text}
+            await call.answer({"member": name, **fields})
 
 
 def _use(call: Call, name: str) -> trio.CancelScope:
@@ -354,6 +339,10 @@ async def _leave(call: Call) -> None:
     call.node.scope.cancel()
 
 
+async def _force_leave(call: Call) -> None:
+    call.cluster.force_leave(call.need("name"))
+
+
 async def _kill_node(call: Call) -> None:
     if call.node.cluster is not None:
         call.node.cluster.abort()
@@ -376,6 +365,7 @@ ACTS: dict[str, Callable[[Call], Awaitable[None]]] = {
     "voters": _voters,
     "explain": _explain,
     "leave": _leave,
+    "force-leave": _force_leave,
     "kill-node": _kill_node,
 }
 """What is done for each of `VERBS`. A command that takes long ends when the one that gave it has gone."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import signal
 import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import trio
 
-from swim.cli.commands import QUERY_TOPIC, Commands
+from swim.cli.commands import Commands
 from swim.cli.lines import LineWriter
 from swim.cli.notify import notify
 from swim.cli.report import EventLines, message_fields, payload_field
@@ -191,9 +190,12 @@ class AgentNodes:
         async with (
             cluster.events() as events,
             cluster.messages() as messages,
-            cluster.serve(QUERY_TOPIC, partial(self._answer_query, node)),
+            AsyncExitStack() as serving,
             trio.open_nursery() as nursery,
         ):
+            for name in self._scripts.queries:
+                handler = partial(self._answer_query, node, name)
+                await serving.enter_async_context(cluster.serve(name, handler))
             me = cluster.me
             self._report(node, {"event": "started", "address": str(me.address), "id": me.id})
             nursery.start_soon(self._lead, node, cluster)
@@ -207,15 +209,10 @@ class AgentNodes:
                         node.said_to_lead = trio.Event()
             nursery.cancel_scope.cancel()
 
-    async def _answer_query(self, node: RunningNode, sender: Member, payload: bytes) -> bytes:
+    async def _answer_query(self, node: RunningNode, name: str, sender: Member, payload: bytes) -> bytes:
         """What the script for it says."""
-        try:
-            asked = json.loads(payload)
-            fields = {"event": "query", "node": node.name, "name": asked["name"], "payload": asked["payload"]}
-            said = {"reply": payload_field(await self._scripts.answer({**fields, "sender": sender.name}))}
-        except (LookupError, TypeError, ValueError, RecursionError) as error:
-            said = {"problem": str(error)}
-        return json.dumps(said).encode()
+        fields = {"event": "query", "node": node.name, "name": name, "payload": payload_field(payload)}
+        return await self._scripts.answer({**fields, "sender": sender.name})
 
     async def _lead(self, node: RunningNode, cluster: Cluster) -> None:
         """Tell when this node leads, as an application's leadership function would work then."""

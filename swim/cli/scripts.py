@@ -51,6 +51,10 @@ def parse_rules(texts: Sequence[str]) -> list[Rule]:
     return rules
 
 
+class ScriptFailed(Exception):
+    """What the one that has asked is told."""
+
+
 class Scripts:
     """Those of one process. Each rule runs one script at a time, in the order of its events."""
 
@@ -70,22 +74,26 @@ class Scripts:
                     text = f"--on {event}: {_WAITING_MAX} events wait for {command!r}: one is left out"
                     self._failed(str(fields["node"]), text)
 
+    @property
+    def queries(self) -> list[str]:
+        """The names of those that a script answers."""
+        events = dict.fromkeys(event for event, _, _, _ in self._rules)
+        return [event.removeprefix(QUERY) for event in events if event.startswith(QUERY)]
+
     async def answer(self, fields: Mapping[str, Any]) -> bytes:
         """What the first rule for the query `fields["name"]` writes to standard output.
 
-        Raises ValueError where there is none, and where its script fails.
+        Raises `ScriptFailed`.
         """
         wanted = f"{QUERY}{fields['name']}"
-        for event, command, _, _ in self._rules:
-            if event == wanted:
-                output = bytearray()
-                async with self._answering:
-                    problem = await _run(command, fields, output)
-                if problem is not None:
-                    self._failed(str(fields["node"]), f"--on {event}: {command!r} {problem}")
-                    raise ValueError("its script failed, see there")
-                return bytes(output)
-        raise ValueError("it has no script for this query")
+        command = next(command for event, command, _, _ in self._rules if event == wanted)
+        output = bytearray()
+        async with self._answering:
+            problem = await _run(command, fields, output)
+        if problem is not None:
+            self._failed(str(fields["node"]), f"--on {wanted}: {command!r} {problem}")
+            raise ScriptFailed("see what is told there")
+        return bytes(output)
 
     async def run(self) -> None:
         """Until cancelled: then what still runs is killed."""

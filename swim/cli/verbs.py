@@ -41,7 +41,7 @@ VERBS = {
     "broadcast": Verb("NAME TEXT", "Send a message to all.", words=2),
     "request": Verb("MEMBER TOPIC [TEXT]", "Ask one member, and show what it answers.", words=3, waits=True),
     "query": Verb(
-        "NAME [TEXT]", "Ask all agents, and gather what their scripts answer (--on query:NAME=..).", 2, True
+        "NAME [TEXT]", "Ask all members, and gather what their scripts answer.", words=2, waits=True
     ),
     "hold": Verb("NAME [LIMIT]", "Hold a name, as a lock of the whole cluster, until `release`.", waits=True),
     "own": Verb(
@@ -54,5 +54,8 @@ VERBS = {
     "voters": Verb("[NAME ..]", "The voters; with names, have these members vote from now on.", waits=True),
     "explain": Verb("MEMBER", "What this node knows of a member's health.", words=1),
     "leave": Verb("", "Leave gracefully; when no node is left, the process ends with status 0."),
+    "force-leave": Verb(
+        "MEMBER", "Give up a member that has failed for good: nobody looks for it any more.", 1
+    ),
     "kill-node": Verb("", "Stop the node without a word, for drills."),
 }

@@ -17,7 +17,7 @@ from swim.config import Config
 from swim.errors import SwimError
 from swim.protocol.base.context import Context
 from swim.protocol.base.networks import Networks
-from swim.protocol.base.outbox import Outbox, Output, Request
+from swim.protocol.base.outbox import Outbox, Output, Query, QueryKey, Request
 from swim.protocol.base.phase import Phase
 from swim.protocol.exchange.joining import problem_of
 from swim.protocol.leadership.lease import Lease
@@ -147,6 +147,21 @@ class Node(Parts):
     def broadcast(self, name: str, payload: bytes, now: float) -> None:
         """Tell all members, this one included. Raises `PayloadTooLarge`, and ValueError for an empty name."""
         self._broadcasts.send(name, payload, now)
+
+    def query(self, name: str, payload: bytes, patience_s: float, now: float) -> QueryKey | None:
+        """Ask Serf's agents; their answers are `Output.replies`. None where there are none to ask.
+
+        Raises `PayloadTooLarge`.
+        """
+        return self._broadcasts.query(name, payload, patience_s, now)
+
+    def answer_query(self, query: Query, payload: bytes) -> None:
+        """One of `Output.queries`. Raises `PayloadTooLarge`."""
+        self._broadcasts.answer_query(query, payload)
+
+    def force_leave(self, name: str, now: float) -> None:
+        """A member that is dead counts as left from now on. Raises ValueError where it is not dead."""
+        self._broadcasts.force_leave(name, now)
 
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:
         """Replace the application's tags. Raises `TagsError`."""

@@ -30,6 +30,7 @@ from swim.runtime.leading import Leading
 from swim.runtime.logs import log_event
 from swim.runtime.network import Connections, Transport
 from swim.runtime.nurseries import unwrapped_nursery
+from swim.runtime.queries import Queries
 from swim.runtime.sockets.resolve import Seeds
 from swim.runtime.sockets.whereabouts import watch_address
 from swim.runtime.streams import Streams
@@ -87,6 +88,7 @@ class Driver:
         connections = Connections(transport)
         self.inbox = Inbox(node.config.message_buffer, node.config.message_memory)
         self.mail = Mail(node, self.inbox, random_bytes, self._carry)
+        self.queries = Queries(node, self.mail, self.now, self.settle)
         self._intake = Intake(transport, node.knows)
         self._kept = KeptStreams(node, connections, self, self.mail)
         self._streams = Streams(transport, connections, self._kept, node.codec, node.config, networks, self)
@@ -241,6 +243,7 @@ class Driver:
             for address in output.kernel_probes:
                 self._kept.probe(address, self._nursery)
             self._kept.look(self._nursery, at_once=output.streams_changed)
+            self.queries.follow(output, self._nursery)
         term_changed = self.leading.follow()
         self.holding.follow()
         for broadcast in output.broadcasts:

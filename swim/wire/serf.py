@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from swim.wire.dialect import U64, pack, unpack, unpack_split
+from swim.wire.dialect import U64, map_header, pack, unpack, unpack_split
 from swim.wire.errors import DecodeError
 from swim.wire.source import Reading, Source
 
@@ -21,6 +21,7 @@ __all__ = [
     "decode_tags",
     "encode_message",
     "encode_tags",
+    "filter_fits",
     "read_exchange",
 ]
 
@@ -28,6 +29,10 @@ META_SIZE_MAX = 512
 """The largest meta data that memberlist sends."""
 
 _TAGS = b"\xff"
+_BY_NAME, _BY_TAG = b"\0", b"\1"
+"""Kinds of the filters of a query."""
+_SPECIAL = frozenset("\\.+*?()|[]{}^$")
+"""What has a meaning of its own in a regular expression."""
 _EXCHANGE_SIZE_MAX = 1_048_576
 _ITEMS_MAX = 8_192  # of one array or map of an exchange
 EVENTS_MAX = 1_024
@@ -113,6 +118,23 @@ def decode_message(payload: bytes) -> SerfMessage | None:
     if bool(rest) != (kind is SerfType.RELAY):
         return None
     return SerfMessage(kind, fields, rest)
+
+
+def filter_fits(text: bytes, name: str, tags: Mapping[str, str]) -> bool:
+    """Whether a query with this filter is for a member of this name with these tags.
+
+    Raises DecodeError for a bad one, and for a regular expression that is more than plain text: to carry out
+    another's may take for ever.
+    """
+    kind, wanted = text[:1], unpack(map_header(1) + pack("") + text[1:])[b""]
+    if kind == _BY_NAME and type(wanted) is list:
+        return name.encode() in wanted
+    if kind != _BY_TAG:
+        raise DecodeError("type", "no filter that is known")
+    fields = _struct(wanted, {b"Expr": _text, b"Tag": _text})
+    if set(fields["Expr"]) & _SPECIAL:
+        raise DecodeError("type", "a regular expression")
+    return fields["Expr"] in tags.get(fields["Tag"], "")
 
 
 # --- the user state of a push/pull

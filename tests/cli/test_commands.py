@@ -222,15 +222,11 @@ def test_a_query_gathers_what_all_agents_answer(start: Start, runtime: Path) -> 
     ]
     assert {answer["member"]: answer.get("reply", answer.get("problem")) for answer in answers} == {
         "a": "a: now for a\n",
-        "b": "its script failed, see there",
-        "c": "it has no script for this query",
+        "b": "b could not do it: ScriptFailed: see what is told there",
+        "c": "c could not do it: Unserved: the topic 'load' is not served there",
     }
     assert second.wait("error")["message"].endswith("ended with status 1: oh no")
-    assert "c: it has no script for this query\n" in told("query", "load", "--agent", path)
-    asked = '{"name": "none", "payload": ""}'
-    assert told("request", "b", "swim.query", asked, "--agent", path) == (
-        '{"problem": "it has no script for this query"}\n'
-    )
+    assert told("request", "a", "load", "now", "--agent", path) == "a: now for a\n"
 
 
 # --- the socket

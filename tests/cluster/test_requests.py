@@ -157,6 +157,59 @@ async def test_only_so_many_at_once_and_in_order() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_what_is_not_served_is_refused_but_not_at_once() -> None:
+    async with nodes("a", "b") as (a, b):
+        for to in ("a", "b"):
+            with pytest.raises(swim.RequestError, match="the topic 'nothing' is not served there") as caught:
+                await a.request(to, b"", topic="nothing")
+            assert caught.value.error == "Unserved"
+        answers: list[bytes] = []
+
+        async def ask() -> None:
+            answers.append(await a.request("b", b"x", topic="late"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(0.5)
+            async with b.serve("late", double):
+                await everything(answers, 1)
+        busy = Busy()
+        async with b.serve("work", busy, limit=1), trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(lambda: a.request("b", b"x", topic="work"))
+            await busy.has_begun(1)
+            await trio.sleep(3.5)  # the second waits for its turn, however long that takes
+            busy.go_on.set()
+            await busy.has_begun(2)
+
+
+async def test_a_query_has_one_answer_of_each_member() -> None:
+    async with nodes("a", "b", "c") as (a, b, _):
+        async with a.serve("load", double), b.serve("load", double), a.query("load", b"1") as answers:
+            heard = {answer.member.name: answer.payload or answer.problem async for answer in answers}
+        refused = "c could not do it: Unserved: the topic 'load' is not served there"
+        assert heard == {"a": b"11", "b": b"11", "c": refused}
+        begun, cancelled = trio.Event(), trio.Event()
+
+        async def slow(sender: swim.Member, payload: bytes) -> bytes:
+            begun.set()
+            try:
+                await trio.sleep_forever()
+            finally:
+                cancelled.set()
+
+        async with b.serve("slow", slow):
+            async with a.query("slow", b"", patience=0.5) as answers:
+                heard = {answer.member.name: answer.problem async for answer in answers}
+            assert heard["b"] == "no answer within 0.5 s"
+            await cancelled.wait()
+        with pytest.raises(ValueError, match="a topic has at most 128 bytes"):
+            async with a.query("x" * 129, b""):
+                pass
+    with pytest.raises(trio.ClosedResourceError):
+        a.query("load", b"")
+
+
 async def test_to_cancel_a_request_cancels_its_handler() -> None:
     async with nodes("a", "b") as (a, b):
         busy = Busy()

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from swim.config import Config
 from swim.events import Event
 from swim.messages import Broadcast
-from swim.protocol.base.outbox import Verdict
+from swim.protocol.base.outbox import Query, Reply, Verdict
 from swim.protocol.exchange.sync import answer_to
 from swim.protocol.leadership.post import digest_people
 from swim.protocol.node import Node, Phase, Request
@@ -81,6 +81,8 @@ class Process:
     node: Node
     events: list[Event] = field(default_factory=list)
     broadcasts: list[Broadcast] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     paused_until: float = 0.0
@@ -291,6 +293,8 @@ class Net:
             raise fault
         process.events += output.events
         process.broadcasts += output.broadcasts
+        process.queries += output.queries
+        process.replies += output.replies
         process.warnings += output.warnings
         process.verdicts += output.verdicts
         for data, target in output.datagrams:

@@ -8,11 +8,11 @@ from typing import Literal
 
 from swim.events import Event
 from swim.messages import Broadcast
-from swim.types import Address
+from swim.types import Address, Member
 from swim.wire import Codec
 from swim.wire.messages import DeathReason, Message, PushPull, StreamMessage
 
-__all__ = ["Outbox", "Output", "Request", "Verdict", "Way"]
+__all__ = ["Outbox", "Output", "Query", "QueryKey", "Reply", "Request", "Verdict", "Way"]
 
 Way = Literal["udp", "stream", "helper"]
 """How a message goes out: by itself, over the kept stream, or through another member that asks for us."""
@@ -56,6 +56,29 @@ class Verdict:
         return f"{self.name} {self.reason}{' (alone)' if self.solo else ''}: {self.evidence}; {votes}"
 
 
+QueryKey = tuple[int, int]
+"""Tells a Serf query from all others: its Lamport time, and a random number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A Serf agent asks this of all members. To answer: `Node.answer_query`."""
+
+    member: Member
+    name: str
+    payload: bytes
+    key: QueryKey
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a Serf agent answers to `Node.query`."""
+
+    member: Member
+    payload: bytes
+    key: QueryKey
+
+
 @dataclass(slots=True)
 class Output:
     """All that a node has put out since it was last drained, each in order; and when to call it again."""
@@ -79,6 +102,10 @@ class Output:
     """`Node.streams_to_keep` is worth a look now, without waiting for the next regular one."""
     broadcasts: list[Broadcast] = field(default_factory=list)
     """What was broadcast, each once."""
+    queries: list[Query] = field(default_factory=list)
+    """What Serf agents ask."""
+    replies: list[Reply] = field(default_factory=list)
+    """What Serf agents answer."""
     events: list[Event] = field(default_factory=list)
     """What happened (never a `Snapshot`: the driver makes those)."""
     warnings: list[str] = field(default_factory=list)
@@ -107,6 +134,8 @@ class Outbox:
         self.streams_changed = False
         self.events: list[Event] = []
         self.broadcasts: list[Broadcast] = []
+        self.queries: list[Query] = []
+        self.replies: list[Reply] = []
         self.verdicts: list[Verdict] = []
         self.faults: list[tuple[str, Exception]] = []
         self.dropped: dict[str, int] = {}
@@ -123,6 +152,8 @@ class Outbox:
             list(self.kernel_probes),
             self.streams_changed,
             self.broadcasts,
+            self.queries,
+            self.replies,
             self.events,
             self.warnings,
             self.verdicts,
@@ -131,6 +162,7 @@ class Outbox:
         )
         self.datagrams, self.stream_packets, self.requests = [], [], []
         self.broadcasts, self.events, self.warnings, self.verdicts, self.faults = [], [], [], [], []
+        self.queries, self.replies = [], []
         self.kernel_probes.clear()
         self.streams_changed = False
         return drained

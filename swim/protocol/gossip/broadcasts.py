@@ -20,11 +20,14 @@ from swim.errors import PayloadTooLarge
 from swim.messages import Broadcast
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
+from swim.protocol.base.outbox import Query, QueryKey
 from swim.protocol.base.steps import Steps, unhurried
 from swim.protocol.gossip.dissemination import Dissemination
 from swim.protocol.gossip.heard import Heard, HeardEvent
 from swim.protocol.gossip.own_record import OwnRecord
+from swim.protocol.gossip.queries import Queries
 from swim.protocol.view.table import Record
+from swim.types import MemberState
 from swim.wire.dialect import map_header, pack
 from swim.wire.errors import DecodeError
 from swim.wire.messages import UserMessage
@@ -38,7 +41,6 @@ INTENT_AHEAD_S = 0.2
 """memberlist reads the newest message first, so a farewell must not come close behind its intent."""
 _MARK = b"b"
 """Begins our own user messages where Serf's would not be understood: among plain memberlists."""
-_QUERIES_MAX = 4_096
 _EXCHANGED_SIZE_MAX = 65_536
 _EXCHANGED_PER_S = 128.0
 """New events that are learned from exchanges, in the long run; floods are not limited so."""
@@ -51,7 +53,6 @@ _TIME_JUMP_MAX = 1 << 38
 _TIME_MAX = 1 << 63
 _PASSED_MAX = 512
 _INTENT_TARGETS_MAX = 64
-_NO_BROADCAST = 2  # a flag of queries: not to be passed on
 
 
 class Broadcasts(Part):
@@ -62,14 +63,14 @@ class Broadcasts(Part):
         self._own = own
         self._dissemination = dissemination
         self._number = 0
-        self._event_clock = self._status_clock = self._query_clock = 1
-        """The time of the next event, intent and query."""
+        self._queries = Queries(context, own)
+        self._event_clock = self._status_clock = 1
+        """The time of the next event and intent."""
         self._birth = 0
         """Of the cluster, if this node founded it; others have a floor from the member that let them in."""
         self._heard = Heard()
         self._passed: dict[bytes, None] = {}
         """What this node has passed on lately, as it came."""
-        self._queries: dict[tuple[int, int], None] = {}
         self._intents: dict[str, int] = {}
         self._events: bytes | None = None
         """The newest, as they stand in a push/pull."""
@@ -101,6 +102,33 @@ class Broadcasts(Part):
         self._take(self._event_clock, event, now)
         self._spread_event(self._event_clock - 1, event, now)
 
+    def query(self, name: str, payload: bytes, patience_s: float, now: float) -> QueryKey | None:
+        """Ask Serf's agents; None where there are none. Raises `PayloadTooLarge`."""
+        if self._plain or not self._foreign():
+            return None
+        key, message = self._queries.ask(name, payload, patience_s)
+        self._spread(message, now)
+        return key
+
+    def answer_query(self, query: Query, payload: bytes) -> None:
+        """See `Queries.answer`."""
+        self._queries.answer(query, payload)
+
+    def force_leave(self, name: str, now: float) -> None:
+        """A member that is dead will not come back: it counts as left, here and in all other views.
+
+        Raises ValueError where it is a member, or this node knows of none that is dead.
+        """
+        record = self._table.get(name)
+        if self._plain:
+            raise ValueError("there is no such word among plain memberlists")
+        if record is None or record.state is not MemberState.DEAD:
+            alive = record is not None and record.present
+            what = "is a member: tell it to leave" if alive else "is no member that has failed"
+            raise ValueError(f"{name!r} {what}")
+        self._spread_intent(SerfType.LEAVE, {"Prune": False}, now, about=name)
+        self._give_up_search(name, now)
+
     def found(self, now: float) -> None:
         """This node founds a cluster: of ours, nothing is heard that is older."""
         self._birth = max(0, int(self._wall(now) * _TICKS_PER_S))
@@ -128,9 +156,12 @@ class Broadcasts(Part):
         self._timers.set("intent", now + INTENT_AHEAD_S / 2, tell)
         return INTENT_AHEAD_S
 
-    def _spread_intent(self, kind: SerfType, extra: Mapping[str, object], now: float) -> UserMessage:
-        payload = encode_message(kind, {"LTime": self._status_clock, "Node": self._name, **extra})
-        self._intents[self._name] = self._status_clock
+    def _spread_intent(
+        self, kind: SerfType, extra: Mapping[str, object], now: float, *, about: str | None = None
+    ) -> UserMessage:
+        name = about or self._name
+        payload = encode_message(kind, {"LTime": self._status_clock, "Node": name, **extra})
+        self._intents[name] = self._status_clock
         self._status_clock += 1
         self._spread(payload, now)
         return UserMessage(payload)
@@ -172,7 +203,10 @@ class Broadcasts(Part):
             case SerfType.JOIN | SerfType.LEAVE:
                 new = self._take_intent(serf.type, body, now)
             case SerfType.QUERY:
-                new = self._take_query(body)
+                new = self._within_reach(body["LTime"], self._queries.clock) and self._queries.hear(body)
+            case SerfType.QUERY_RESPONSE:
+                new = False
+                self._queries.hear_answer(body, sender)
             case _:
                 new = False
         if new:
@@ -221,24 +255,20 @@ class Broadcasts(Part):
         if node == self._name and kind is SerfType.LEAVE:
             self._deny_leaving(now)
             return False
+        if kind is SerfType.LEAVE:
+            self._give_up_search(node, now)
         return True
+
+    def _give_up_search(self, name: str, now: float) -> None:
+        """A member that is dead is not looked for any more (see `Search`): it counts as one that has left."""
+        record = self._table.get(name)
+        if record is not None and record.state is MemberState.DEAD:
+            self._table.put(record.become(MemberState.LEFT, record.since, reason=record.reason), now)
 
     def _deny_leaving(self, now: float) -> None:
         """Another node says that this one leaves."""
         if not self._own.leaving:
             self._spread_intent(SerfType.JOIN, {}, now)
-
-    def _take_query(self, body: Mapping[str, Any]) -> bool:
-        time, key = body["LTime"], (body["LTime"], body["ID"])
-        if not self._within_reach(time, self._query_clock):
-            return False
-        self._query_clock = max(self._query_clock, time + 1)
-        if key in self._queries:
-            return False
-        self._queries[key] = None
-        if len(self._queries) > _QUERIES_MAX:
-            del self._queries[next(iter(self._queries))]
-        return not body["Flags"] & _NO_BROADCAST
 
     # --- push/pull
 
@@ -256,7 +286,7 @@ class Broadcasts(Part):
             "LeftMembers",
             [],
             "QueryLTime",
-            self._query_clock,
+            self._queries.clock,
         )
         return b"".join(
             (head, pack("Events"), self._events, *map(pack, others), pack("StatusLTimes"), pack({}))
@@ -272,7 +302,8 @@ class Broadcasts(Part):
             self._outbox.drop("user-state")
             return
         self._status_clock = self._after(exchange.status_time, self._status_clock, joining=joining)
-        self._query_clock = self._after(exchange.query_time, self._query_clock, joining=joining)
+        queries = self._queries
+        queries.clock = self._after(exchange.query_time, queries.clock, joining=joining)
         self._event_clock = self._after(exchange.event_time, self._event_clock, joining=joining)
         if joining:
             self._heard.begin(self._event_clock)

@@ -151,6 +151,7 @@ class Mail:
 
     def look(self, now: float) -> int:
         """Keep going what is on its way, or give it up. How many messages were lost."""
+        self.serving.look(now)
         lost = 0
         patience = _REACH_PATIENCE + self._node.config.pause_tolerance
         for name, window in list(self._windows.items()):

@@ -14,11 +14,13 @@ from swim.runtime.nurseries import unwrapped_nursery
 from swim.types import Member
 from swim.wire.records import Kind, Lane, Record, pack_failure
 
-__all__ = ["Handler", "Reply", "Serving"]
+__all__ = ["Handler", "Reply", "Serving", "call_handler"]
 
 Handler = Callable[[Member, bytes], Awaitable[bytes]]
 _AT_ONCE = 16
 """Requests that one task carries out without a pause, if their handlers make none."""
+_UNSERVED_S = 2.0
+"""So long a request waits for its topic to be served: its asker may be quicker than a program that begins."""
 _STOPPED = pack_failure("Cancelled", "this topic is not served any more")
 
 _logger = logging.getLogger("swim")
@@ -48,25 +50,42 @@ class Serving:
         self._name = name
         self._inbox = inbox
         self._reply = reply
-        self._waiting: dict[_Asked, Letter] = {}
+        self._waiting: dict[_Asked, tuple[Letter, float]] = {}
+        """With the time since which they wait."""
         self._running: dict[_Asked, trio.CancelScope] = {}
+        self._handlers: dict[str, Handler] = {}
+
+    def handler(self, topic: str) -> Handler | None:
+        """What serves this topic now."""
+        return self._handlers.get(topic)
 
     # --- what others want
     def requested(self, letter: Letter) -> None:
-        """It waits for its topic to be served."""
-        self._waiting[_asked(letter)] = letter
+        """It waits for its turn, and for its topic to be served."""
+        self._waiting[_asked(letter)] = letter, trio.current_time()
+
+    def look(self, now: float) -> None:
+        """Refuse what nobody has come to serve."""
+        for asked, (letter, since) in list(self._waiting.items()):
+            topic = letter.record.topic
+            if now - since >= _UNSERVED_S and topic not in self._handlers:
+                del self._waiting[asked]
+                self._inbox.give_up([letter])
+                text = pack_failure("Unserved", f"the topic {topic!r} is not served there")
+                self._reply.answer_at_once(letter.sender, Record(text, Kind.FAILURE, call=asked[2]))
 
     def cancel(self, sender: Member, call: bytes) -> None:
         """It does not wait for this any more."""
         asked = (sender.name, sender.process, call)
-        if (letter := self._waiting.pop(asked, None)) is not None:
-            self._inbox.give_up([letter])
+        if (waiting := self._waiting.pop(asked, None)) is not None:
+            self._inbox.give_up([waiting[0]])
         elif (scope := self._running.get(asked)) is not None:
             scope.cancel()
 
     def forget(self, name: str) -> None:
         """The process that has asked under this name is gone."""
-        self._inbox.give_up([self._waiting.pop(asked) for asked in list(self._waiting) if asked[0] == name])
+        gone = [asked for asked in self._waiting if asked[0] == name]
+        self._inbox.give_up([self._waiting.pop(asked)[0] for asked in gone])
         for asked, scope in self._running.items():
             if asked[0] == name:
                 scope.cancel()
@@ -78,11 +97,13 @@ class Serving:
         async with unwrapped_nursery() as nursery:
             desk = _Desk(self, (Kind.REQUEST, topic), handler, limit, nursery)
             self._inbox.serve(desk.lane, desk.wake)
+            self._handlers[topic] = handler
             try:
                 await trio.lowlevel.checkpoint()
                 yield
             finally:
                 self._inbox.serve_no_more(desk.lane)
+                del self._handlers[topic]
                 nursery.cancel_scope.cancel()
 
     def take(self, lane: Lane) -> Letter | None:
@@ -102,7 +123,7 @@ class Serving:
             try:
                 with trio.CancelScope() as scope:
                     self._running[asked] = scope
-                    payload = self._reply.checked(await _call(handler, sender, letter.record.payload))
+                    payload = self._reply.checked(await call_handler(handler, sender, letter.record.payload))
                     record = Record(payload, Kind.ANSWER, call=call)
             except Exception as error:
                 topic = letter.record.topic
@@ -154,7 +175,7 @@ class _Desk:
 
 
 @trio.lowlevel.disable_ki_protection
-async def _call(handler: Handler, sender: Member, payload: bytes) -> bytes:
+async def call_handler(handler: Handler, sender: Member, payload: bytes) -> bytes:
     """The application's own code: Ctrl-C may strike it."""
     return await handler(sender, payload)
 
