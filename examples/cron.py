@@ -26,7 +26,7 @@ async def node(name: str, seeds: list[str], *, task_status: trio.TaskStatus[swim
             if (minute := int(time.time() / MINUTE)) > last[lease.name]:
                 last[lease.name] = minute
                 cluster.broadcast(lease.name, b"%d" % minute)  # before, so that none is run twice
-                print(f"{name}: {lease.name}, minute {minute}")  # here goes the job
+                print(f"{minute // 60 % 24:02}:{minute % 60:02}  {lease.name} on {name}")  # here goes the job
             await trio.sleep(MINUTE - time.time() % MINUTE)
 
     async def listen() -> None:

@@ -1,13 +1,14 @@
-"""Dask without a single point of failure: the leader runs its scheduler; when that dies the next leader does.
+"""Dask without a single point of failure: the leader runs its scheduler.
 
+    pip install -e ".[examples]"
     python examples/dask_cluster.py ann --bind 127.0.0.1:7951
-    python examples/dask_cluster.py bob --join 127.0.0.1:7951                    # in another terminal
-    python examples/dask_cluster.py cat --join 127.0.0.1:7951 --squares 10000    # in a third
+    python examples/dask_cluster.py bob --join 127.0.0.1:7951
+    python examples/dask_cluster.py cat --join 127.0.0.1:7951 --squares 10000
 
-All machines run this. The leader starts a scheduler, and has its address as a tag; each machine has a worker
-for it. The one that has something to compute submits it there, and what is unfinished again when there is
-another scheduler: so every result is printed once, whichever are killed. (A task may be run twice, as always
-with Dask.) Dask uses asyncio: schedulers and workers are processes, and end with the one that started them.
+The leader starts a scheduler, and has its address as a tag; each machine has a
+worker for it. What there is to compute is submitted to it, and the rest again
+to the next one: each result is printed once, whichever machines are killed.
+Dask uses asyncio: its processes end with the one that has started them.
 """
 
 import argparse

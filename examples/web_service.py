@@ -1,12 +1,14 @@
-"""A web service of several replicas that share the work and survive each other: Hypercorn on trio, Starlette.
+"""A web service of replicas that share the work: Hypercorn on trio, Starlette.
 
-    python examples/web_service.py ann --http 127.0.0.1:8001 --bind 127.0.0.1:7951
-    python examples/web_service.py bob --http 127.0.0.1:8002 --join 127.0.0.1:7951    # in another terminal
-    curl http://127.0.0.1:8001/replicas http://127.0.0.1:8001/pictures/cat            # in a third
+    pip install -e ".[examples]"
+    python examples/web_service.py a --http 127.0.0.1:8001 --bind 127.0.0.1:7951
+    python examples/web_service.py b --http 127.0.0.1:8002 --join 127.0.0.1:7951
+    curl http://127.0.0.1:8001/replicas http://127.0.0.1:8001/pictures/cat
 
-Any replica takes any request, and passes it on to the one that owns the key, which keeps what it has made. If
-that one dies first the next one is asked: to make a picture twice does no harm. One replica reports what all
-have made. On SIGTERM a replica leaves the registry, finishes what is in flight, and ends. Kill one: go on.
+Any replica takes any request, and passes it on to the one that owns the key,
+which keeps what it has made. If that one dies first the next one is asked: to
+make a picture twice does no harm. One replica reports what all have made. On
+SIGTERM a replica leaves the registry, finishes what is in flight, and ends.
 """
 
 import argparse
@@ -72,7 +74,6 @@ class Replica:
     async def count_pictures(self, sender: swim.Member, payload: bytes) -> bytes:
         return b"%d" % self.made
 
-    # --- what it does by itself
     async def report(self, lease: swim.Lease) -> None:
         """A job that one of all replicas has."""
         while True:

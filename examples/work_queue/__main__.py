@@ -1,14 +1,14 @@
 """Work handed out by an elected leader, which may die like everybody else.
 
-Start a node in each of some terminals, or on machines that share their files; all of them are workers, and
-the one who has been there longest leads:
+Start a node in each of some terminals, or on machines that share their files;
+all of them are workers, and the one that has been there longest leads:
 
     python -m examples.work_queue --bind 127.0.0.1:7960
     python -m examples.work_queue --join 127.0.0.1:7960
     python -m examples.work_queue --join 127.0.0.1:7960 words /usr/share/doc
 
-The last one brings a job along, and leaves when that is finished. Kill whom you like meanwhile. Or watch four
-workers and two deaths without any typing:
+The last one brings a job along, and leaves when that is finished. Kill which
+you like meanwhile. Or watch four workers and two deaths without any typing:
 
     python -m examples.work_queue --demo
 """
