@@ -34,6 +34,7 @@ from swim.protocol.leadership.rule import HolderLeads, Leadership
 from swim.protocol.leadership.tenure import Tenure
 from swim.protocol.leases.leases import Leases
 from swim.protocol.membership.asking import Asking
+from swim.protocol.membership.contests import Contests
 from swim.protocol.membership.links import OwnLinks
 from swim.protocol.membership.naming import Naming
 from swim.protocol.membership.readmission import Readmission
@@ -121,6 +122,8 @@ class Parts:
             self._networks,
             self._readmission,
             self._naming.claimed,
+            Contests(context, own, self._calling, self._asking.ask),
+            lambda record, now: self._sync.differs(record, now),
             self._asking.ask,
             self._streamed.hears,
             self._subjects.patience,
@@ -142,7 +145,15 @@ class Parts:
         self.settling = Settling(self._context, self._own, self._asking.ask)
         self._search = Search(self._context, self._membership, self._sync, self._attempts, self._asking.ask)
         self._reunion = Reunion(
-            self._context, self._own, self._sync, self._calling, self._attempts, self._asking.ask
+            self._context,
+            self._own,
+            self._sync,
+            self._calling,
+            self._attempts,
+            self._asking.ask,
+            self._subjects,
+            self._streamed,
+            self._membership.answered_after_all,
         )
 
     def _build_detector(self) -> None:

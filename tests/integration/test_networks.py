@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 import trio
 
 from benchmarks import namespaces
-from benchmarks.driver import Line, reports
+from benchmarks.driver import Agent, Line, reports
 from benchmarks.faults.__main__ import Trial, misses, suffer
 from benchmarks.faults.rows import ROWS
-from benchmarks.faults.stage import PORT, open_stage
+from benchmarks.faults.stage import PORT, STRANGER, Stage, open_stage
 from swim.types import Address
 from tests.icmp import Forger, why_no_forger
 from tests.integration.harness import PATIENCE, Nodes, required_peer
@@ -92,6 +93,40 @@ async def test_one_that_was_given_up_is_back_at_its_new_address_for_good(may_bui
         await trio.sleep(10.0)
         later = [line for line in stage.fleet.lines if line["t"] > max(back.times.values())]
         assert [line for line in later if line["event"] in ("dead", "leave")] == []
+
+
+async def test_of_two_processes_of_one_name_one_stays_where_udp_is_blocked(may_build_networks: None) -> None:
+    """Each joined on its own side of a network that was cut from the start."""
+    async with open_stage(required_peer("swim"), 2) as stage:
+        network, hosts = stage.network, (STRANGER, "newcomer")
+        network.cut(stage.pairs(["n0", STRANGER], ["n1", "newcomer"]))
+        for name in stage.names:
+            await stage.start(name)
+        with stage.fleet.watch(reports("join", "z"), stage.names) as joined:
+            both = {host: await _start(stage, "z", host) for host in hosts}
+            assert await joined.complete(PATIENCE)
+        network.route("meta l4proto udp drop")
+        with trio.fail_after(10.0):
+            async with trio.open_nursery() as nursery:
+                for agent in both.values():
+                    nursery.start_soon(_until_it_ends, agent, nursery.cancel_scope)
+        (stays,) = (host for host, agent in both.items() if agent.process.poll() is None)
+        with trio.fail_after(PATIENCE):
+            while any(stage.fleet.views[name].get("z") != {"on": stays} for name in stage.names):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+
+
+async def _until_it_ends(agent: Agent, scope: trio.CancelScope) -> None:
+    await agent.process.wait()
+    scope.cancel()
+
+
+async def _start(stage: Stage, name: str, host: str) -> Agent:
+    """A node on this host that has its name there."""
+    there = replace(stage.peer, command=(*stage.network.command(host), *stage.peer.command))
+    seeds = [f"{stage.network.addresses[seed]}:{PORT}" for seed in stage.seeds]
+    place = stage.network.addresses[host]
+    return await stage.fleet.start(there, name, join=seeds, tags={"on": host}, host=place, port=PORT)
 
 
 @pytest.mark.parametrize("name", ["narrow-1280", "readdress", "no-udp", "never-udp"])

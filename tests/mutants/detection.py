@@ -301,6 +301,27 @@ _PROBES = mutants(
     ),
 )
 
+_CONTESTS = mutants(
+    "membership/contests",
+    ("tests/protocol/membership/test_updates.py",),
+    (
+        "one that does not answer by UDP is not called over TCP",
+        '            self._timers.set(("contest", claim), now + self._config.rtt_max / _TRIES, call)\n',
+        "",
+    ),
+    (
+        "a member moves by anybody's word",
+        "return old.present or (old.boot == new.boot and new.own)",
+        "return old.present and old.boot != new.boot",
+    ),
+)
+
+_UPDATES = mutants(
+    "membership/updates",
+    ("tests/protocol/membership/test_updates.py",),
+    ("a rival is told by UDP only", "self._exchange(claim, at)", "pass"),
+)
+
 DETECTION = Package(
     (
         *_SUSPICION_TESTS,
@@ -309,5 +330,17 @@ DETECTION = Package(
         "tests/protocol/membership/test_links.py",
         "tests/protocol/membership/test_updates.py",
     ),
-    (*_SUSPICION, *_WATCH, *_STATES, *_VERDICTS, *_FRESHNESS, *_ACCRUAL, *_LOSS, *_PROBING, *_PROBES),
+    (
+        *_SUSPICION,
+        *_WATCH,
+        *_STATES,
+        *_VERDICTS,
+        *_FRESHNESS,
+        *_ACCRUAL,
+        *_LOSS,
+        *_PROBING,
+        *_PROBES,
+        *_CONTESTS,
+        *_UPDATES,
+    ),
 )

@@ -29,8 +29,9 @@ PROCESSES_MAX = 6
 class History:
     """One random history, from a seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, blocked: str = "") -> None:
         self.world = World(seed, fast=True)
+        self._blocked = blocked
         self._rng = Random(f"{seed}:names")
         self._side: dict[str, int] = {}
         self._cut = False
@@ -42,6 +43,7 @@ class History:
                 self.world.add_node(name, [] if name == "a0" else ["a0"])
                 self._side[name] = side
         self.world.run_until_converged(20.0)
+        self._mend()
 
     def run(self, steps: int) -> None:
         """So many random things, then calm. Raises AssertionError, with the seed, when something is wrong."""
@@ -86,7 +88,7 @@ class History:
         self._cut_again()
 
     def _cut_again(self) -> None:
-        self.world.heal()
+        self._mend()
         left, right = ([name for name, side in self._side.items() if side == which] for which in (0, 1))
         self.world.partition(left, right)
 
@@ -98,7 +100,13 @@ class History:
 
     def _heal(self) -> None:
         self._cut = False
+        self._mend()
+
+    def _mend(self) -> None:
+        """But for what is blocked all the time."""
         self.world.heal()
+        if self._blocked:
+            self.world.block(self._blocked)
 
     def _pause(self) -> None:
         running = self._processes()

@@ -104,7 +104,12 @@ class Streamed(Part):
         return record.name > self._name and self._name not in self._table.rings.subjects(record.name)
 
     def weigh(self, now: float) -> None:
-        """Does UDP work for this node at all, or do most of its subjects answer over the stream only?"""
+        """Does UDP work for this node at all, or do most of its subjects answer over the stream only?
+
+        Where there is none left, nothing has changed.
+        """
+        if not self._subjects:
+            return
         silent = len(self._subjects.stream_only())
         before, self.everyone = self.everyone, silent > _MOST * len(self._subjects)
         if self.everyone and not before:

@@ -45,3 +45,8 @@ class Subjects(dict[str, Watch]):
     def observed_for(self, seconds: float, now: float) -> list[str]:
         """Those that have been this node's for so long."""
         return [name for name, watch in self.items() if now - watch.since >= seconds]
+
+    def silent_for(self, seconds: float, attention: float) -> list[str]:
+        """Those that have answered in no way for so long."""
+        cases = ((name, watch.case) for name, watch in self.items())
+        return [name for name, case in cases if case is not None and case.silence(attention) >= seconds]

@@ -195,9 +195,10 @@ class Suspicion(Part):
         """Probes that stayed unanswered, once another was answered, were lost on the way.
 
         After a long silence only one counts: the member was paused, and a late ack is not a lost one. None
-        where the stream was answered meanwhile: UDP being blocked is not the member's quality.
+        where the stream was answered meanwhile, or UDP works with hardly any member: that it is blocked is
+        nobody's quality.
         """
-        if case.alive > -math.inf:
+        if case.alive > -math.inf or self._streamed.everyone:
             return
         overdue = self._attention(now) - self._subjects.timeout(record.name)
         lost = sum(

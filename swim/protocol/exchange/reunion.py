@@ -2,19 +2,26 @@
 
 A small ping goes to each of them again and again; when it is answered, everything is exchanged: as soon as
 one packet comes through. All members do it, so each of many does it seldom: what reaches a seed is about the
-same at every size of the cluster. Where UDP does not pass, TCP does the same, less often, and there it looks
-for members that were given up as well.
+same at every size of the cluster. Where UDP does not pass, TCP does the same, less often unless this node
+knows that UDP is blocked, and there it looks for members that were given up as well.
+
+A subject that answers neither pings nor over its stream is called over TCP, too. One that takes this node for
+dead, or another process for this one, keeps no stream with it; but it answers whoever calls.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from swim.protocol.base.calling import Calling
 from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.detector.streamed import Streamed
+from swim.protocol.detector.subjects import Subjects
 from swim.protocol.exchange.attempts import Attempts
 from swim.protocol.exchange.sync import Sync
 from swim.protocol.gossip.own_record import OwnRecord
+from swim.protocol.view.table import Record
 from swim.types import Address, MemberState
 from swim.wire.messages import Ack
 
@@ -24,8 +31,10 @@ _TICK_S = 0.5
 _SHARED_BY = 4
 """So many members ping at every turn; of more, each does so much more seldom."""
 _AT_ONCE = 8
-_EAGER_S, _EAGER_INTERVAL = 30.0, 1.0
+_EAGER_S = 30.0
 _EXCHANGE_S = 1.0
+_CALL_S = 1.0
+_SILENT_S = 1.0
 
 
 class Reunion(Part):
@@ -39,14 +48,22 @@ class Reunion(Part):
         calling: Calling,
         attempts: Attempts,
         ask: Ask,
+        subjects: Subjects,
+        streamed: Streamed,
+        answered: Callable[[str, float], None],
     ) -> None:
+        """`answered`: a member has, that this node alone may have given up."""
         super().__init__(context)
+        self._answered_after_all = answered
+        self._subjects = subjects
+        self._streamed = streamed
         self._attempts = attempts
         self._own = own
         self._sync = sync
         self._calling = calling
         self._ask = ask
         self._eager_until = 0.0
+        self._next = 0.0
         self._turn = 0
         self._inside: dict[Address, str] = {}
         """Seeds at which a member of this cluster answers, under another address than its own; its name."""
@@ -55,8 +72,9 @@ class Reunion(Part):
     def begin(self, now: float) -> None:
         """This node has become a member."""
         self._eager_until = now + _EAGER_S
+        self._next = now + _CALL_S
         self._timers.set("reunion", now + self._rng.random() * _TICK_S, self._look)
-        self._timers.set("reconnect", now + _EAGER_INTERVAL, self._reconnect)
+        self._timers.set("call", now + _CALL_S, self._call)
 
     def _look(self, now: float) -> None:
         self._timers.set("reunion", now + _TICK_S, self._look)
@@ -86,10 +104,22 @@ class Reunion(Part):
 
     # --- where UDP does not pass
 
+    def _call(self, now: float) -> None:
+        self._timers.set("call", now + _CALL_S, self._call)
+        silent = self._subjects.silent_for(_SILENT_S, self._attention(now))
+        self._call_one(_places(record for record in map(self._table.get, silent) if record is not None), now)
+        if now >= self._next or now < self._eager_until or self._streamed.everyone:
+            self._next = now + self._config.reconnect_interval
+            self._reconnect(now)
+
+    def _call_one(self, places: Sequence[tuple[str, Address]], now: float) -> None:
+        """One of these is called by its name."""
+        if places:
+            name, address = self._rng.choice(places)
+            self._attempts.tried(address, now)
+            self._calling.call(name, address, partial(self._called, name, address))
+
     def _reconnect(self, now: float) -> None:
-        eager = now < self._eager_until
-        pause = _EAGER_INTERVAL if eager else self._config.reconnect_interval
-        self._timers.set("reconnect", now + pause, self._reconnect)
         attempts, leads = self._attempts, self._sync.leads
         for place in [it for it in leads if self._is_inside(it[1]) or not attempts.hopeful(it[1], now)]:
             del leads[place]
@@ -99,14 +129,16 @@ class Reunion(Part):
             attempts.tried(address, now)
             self._sync.ask(address, now)
         dead = [record for record in self._table.dead() if record.state is MemberState.DEAD]
-        places = [(record.name, record.address) for record in dead if attempts.worth(record, now)]
-        for some in (places, [place for place in leads if attempts.due(place[1], now)]):
-            if some:
-                name, address = self._rng.choice(some)
-                attempts.tried(address, now)
-                self._calling.call(name, address, partial(self._called, name, address))
+        self._call_one(_places(record for record in dead if attempts.worth(record, now)), now)
+        self._call_one([place for place in leads if attempts.due(place[1], now)], now)
 
     def _called(self, name: str, address: Address, ack: Ack | None, now: float) -> None:
         if ack is not None:
             self._attempts.answered(address)
+            if self._table.at(address) is self._table.get(name):
+                self._answered_after_all(name, now)
             self._sync.ask(address, now, to=name)
+
+
+def _places(records: Iterable[Record]) -> list[tuple[str, Address]]:
+    return [(record.name, record.address) for record in records]

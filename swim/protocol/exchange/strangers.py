@@ -68,7 +68,7 @@ class Strangers(Part):
             return
         held = self._held.pop(source)
         assert isinstance(held[0], Alive)
-        self._membership.alive(held[0], now, source)
+        self._membership.alive(held[0], now, source, answer=ack)
         if self._table.at(source) is None:
             self._outbox.drop("stranger")  # it is still no member: another process has its name
             return

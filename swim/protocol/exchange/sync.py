@@ -15,7 +15,7 @@ from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.rule import Leadership
 from swim.protocol.membership.updates import Membership
-from swim.protocol.view.identity import pack_id, unpack_id
+from swim.protocol.view.identity import minted_later, pack_id, unpack_id
 from swim.protocol.view.table import BOOT_TAG, ID_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_places, unpack_address, unpack_places
@@ -310,13 +310,21 @@ class Sync(Part):
             state = MemberState.LEFT if node.state is WireState.LEFT else MemberState.DEAD
             self._membership.remember(_alive(node), state, node.age, now, joining=not spread)
         elif self._another_process(node):
-            pass  # the end of an earlier process says nothing about the one that has its name now
+            self._tell_overtaken(node, now)
         elif node.state is WireState.LEFT:
             self._membership.dead(Dead(node.name, node.incarnation, node.name), now)
         else:
             # An old verdict is a suspicion to a node that knows it alive, as between memberlists: after a
             # partition each side has given up the other, and all of them can refute.
             self._membership.suspect(Suspect(node.name, node.incarnation, self._name), now)
+
+    def _tell_overtaken(self, node: NodeState, now: float) -> None:
+        """The end of an earlier process says nothing about the one that has its name now. But after that of a
+        later one, this one needs a fresh id: else those that know of it refuse this one."""
+        known, id = self._table.get(node.name), decode_tags(node.meta).get(ID_TAG)
+        if known is not None and known.present and minted_later(id, known.id):
+            end = Dead(node.name, node.incarnation, self._name, id=pack_id(id))
+            self._membership.correct(known.address, end, now)
 
     def _hear_own_end(self, node: NodeState, greeting: Greeting, now: float) -> None:
         """One of our own has given this node up, or the process that had its name meanwhile."""

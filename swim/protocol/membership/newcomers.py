@@ -26,7 +26,7 @@ _AGAIN_S = 0.5
 class Newcomers(Part):
     """Members that wait to be asked: the newest first, so that a crowd does not keep out those after it."""
 
-    def __init__(self, context: Context, ask: Ask, admit: Callable[[Alive, float], None]) -> None:
+    def __init__(self, context: Context, ask: Ask, admit: Callable[[Alive, Ack, float], None]) -> None:
         super().__init__(context)
         self._ask = ask
         self._admit = admit
@@ -68,7 +68,7 @@ class Newcomers(Part):
     def _ask_one(self, name: str, news: Alive, now: float) -> bool:
         def answered(ack: Ack, at: float) -> None:
             del self._asking[name]
-            self._admit(news, at)
+            self._admit(news, ack, at)
             self._ask_soon(at)
 
         def silent(at: float) -> None:

@@ -18,6 +18,7 @@ from swim.protocol.base.limits import TokenBucket
 from swim.protocol.base.networks import Networks
 from swim.protocol.gossip.dissemination import Dissemination
 from swim.protocol.gossip.own_record import INCARNATION_MAX, OwnRecord
+from swim.protocol.membership.contests import Contests, confirms, has_to_answer, is_as, is_rival
 from swim.protocol.membership.hearsay import Hearsay
 from swim.protocol.membership.newcomers import Newcomers
 from swim.protocol.membership.readmission import Readmission
@@ -40,8 +41,6 @@ _LEAP_MS_MAX = 60_000
 _HEARSAY_TOLERANCES = 2
 _CORRECTIONS_PER_S, _CORRECTIONS_BURST = 20.0, 32
 _HEARSAY_SHARE = 16
-_CONTEST_TRIES = 8
-"""Pings that a member must leave unanswered before another may have its name."""
 
 
 class Membership(Part):
@@ -55,6 +54,8 @@ class Membership(Part):
         networks: Networks,
         readmission: Readmission,
         claimed: Callable[[Record, float], None],
+        contests: Contests,
+        exchange: Callable[[Record, float], None],
         ask: Ask,
         hears: Callable[[Record], bool],
         patience: Callable[[], float],
@@ -64,11 +65,11 @@ class Membership(Part):
         self._dissemination = dissemination
         self._networks = networks
         self._claimed = claimed
-        self._ask = ask
-        self._contested: dict[str, Record] = {}
+        self._contests = contests
+        self._exchange = exchange
         self._readmission = readmission
         self._hearsay = Hearsay(context, ask, hears, patience)
-        self._newcomers = Newcomers(context, ask, lambda news, at: self.alive(news, at, answered=True))
+        self._newcomers = Newcomers(context, ask, lambda news, ack, at: self.alive(news, at, answer=ack))
         self._corrections = TokenBucket(_CORRECTIONS_PER_S, _CORRECTIONS_BURST)
 
     # --- news from others
@@ -80,16 +81,17 @@ class Membership(Part):
         source: Address | None = None,
         *,
         spread: bool = True,
-        answered: bool = False,
+        answer: Ack | None = None,
     ) -> None:
-        """`source`: where the packet came from, when it came in a packet. `answered`: a ping, lately.
+        """`source`: where the packet came from, when it came in a packet. `answer`: to a ping by this name,
+        from the address that is told.
 
         Without `spread` the news is not passed on: what a joining node learns is no news to others.
         """
         known = self._table.get(news.node)
         if known is not None and known.present and known.same_as(news):
             return  # most news has been heard before, and should cost nothing
-        if known is None and spread and not answered and self._waits(news, source, now):
+        if known is None and spread and answer is None and self._waits(news, source, now):
             return
         record = self._read(news, now)
         if record is None:
@@ -104,16 +106,14 @@ class Membership(Part):
                 return
             holder = self._table.at(record.address)
             if holder is not None and holder.present:
-                self._contest(record, record.name, record.address, now)
+                self._contest(None, record, now)
                 return
         elif not self._newer(old, record):
             if source == record.address and old.own and (old.boot != record.boot or not old.present):
                 self.correct(source, self._told(old), now)  # that is not enough: let it find out
             return
-        elif old.present and self._another_process(old, record):
-            if old.address != record.address:
-                self.correct(record.address, self._told(old), now)  # it asks the other, and gives way
-            self._contest(record, old.name, old.address, now)
+        elif has_to_answer(old, record) and not (answer and confirms(answer, record, old)):
+            self._contest(old, record, now)
             return
         self._accept(old, record, now, spread=spread)
 
@@ -139,21 +139,23 @@ class Membership(Part):
         if spread:
             self._dissemination.news(record.name, record.as_alive(), now)
 
-    def _contest(self, claim: Record, name: str, address: Address, now: float) -> None:
-        """News gives the name or address of a present member to another process: ask which one is there."""
-        if claim.name in self._contested:
-            return
+    def _contest(self, old: Record | None, claim: Record, now: float) -> None:
+        """News moves a member, or gives its name or address to another process: ask which one is there."""
+        asked = claim if old is None or not is_rival(old, claim) else old
+        if asked is old:
+            self.correct(claim.address, self._told(asked), now)  # it asks the other, and gives way
 
         def settle(ack: Ack | None, at: float) -> None:
-            del self._contested[claim.name]
-            old = self._table.get(claim.name)
-            if not _confirms(ack, claim, old):
-                self._outbox.drop("contested")
-            elif old is None or self._newer(old, claim):
-                self._accept(old, claim, at)
+            known = self._table.get(claim.name)
+            if is_as(known, old) and confirms(ack, claim, old):
+                if known is None or self._newer(known, claim):
+                    self._accept(known, claim, at)
+                return
+            self._outbox.drop("contested")
+            if asked is old:
+                self._exchange(claim, at)  # packets by UDP may not reach it
 
-        if self._ask(name, address, now, settle, lambda at: settle(None, at), tries=_CONTEST_TRIES):
-            self._contested[claim.name] = claim
+        self._contests.put((claim.name, claim.address), asked.name, asked.address, now, settle)
 
     def _newer(self, old: Record, new: Record) -> bool:
         if old.boot == new.boot:
@@ -165,9 +167,6 @@ class Membership(Part):
             return later  # another process: the later one, even if it lost its incarnation
         # Ids that applications pin say nothing of order; incarnations do, until they are exhausted.
         return new.incarnation > old.incarnation or old.incarnation > INCARNATION_MAX // 2
-
-    def _another_process(self, old: Record, new: Record) -> bool:
-        return old.boot != new.boot or (not new.own and old.address != new.address)
 
     def _about_me(self, record: Record, now: float) -> None:
         mine = self._own.record
@@ -441,16 +440,3 @@ def _compatible(theirs: bytes, mine: bytes) -> bool:
     if not 0 < theirs[0] <= theirs[1]:
         return False
     return theirs[3] <= mine[5] <= theirs[4] and mine[3] <= theirs[5] <= mine[4]
-
-
-def _confirms(ack: Ack | None, claim: Record, old: Record | None) -> bool:
-    """Does the answer to a ping (or that there was none) bear a claim out?
-
-    A new name at another member's address has to answer by that name. Where another process has come up
-    in a member's place, the answer tells which it is; elsewhere, the old one must not answer any more.
-    """
-    if old is None:
-        return ack is not None
-    if old.address == claim.address:
-        return ack is not None and ack.boot.decode("ascii", "replace") == (claim.boot or "")
-    return ack is None or (bool(ack.boot) and ack.boot.decode("ascii", "replace") != old.boot)

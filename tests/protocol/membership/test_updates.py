@@ -23,7 +23,7 @@ from swim.protocol.view.identity import mint_id, pack_id
 from swim.protocol.view.table import encode_meta
 from swim.types import Address, MemberState
 from swim.wire import pack_host
-from swim.wire.messages import Alive, Dead, DeathReason, Ping, Suspect, WireState
+from swim.wire.messages import Alive, Dead, DeathReason, Ping, PushPull, Suspect, WireState
 from tests.protocol.fakes import EPOCH, Net, Puppet
 
 MEMBERSHIP = (MemberJoined, MemberUpdated, MemberSuspected, MemberRecovered, MemberFailed, MemberLeft)
@@ -149,10 +149,6 @@ class TestAlive:
             "MemberUpdated"
         ]
 
-    def test_a_new_address_of_the_same_process_is_an_update(self, scene: Scene) -> None:
-        assert scene.tell(scene.alive(6, address=pack_host("10.0.9.9"))) == ["MemberUpdated"]
-        assert Address("10.0.9.9", 7946) in [member.address for member in scene.node.members()]
-
     def test_equal_incarnation_does_not_clear_a_suspicion(self, scene: Scene) -> None:
         scene.tell(scene.suspect())
         assert scene.tell(scene.alive(5)) == []
@@ -200,6 +196,59 @@ class TestAlive:
         mapped = bytes(10) + b"\xff\xff" + pack_host(scene.subject.address.host)
         assert scene.tell(scene.alive(6, address=mapped)) == []
         assert scene.incarnation == 6
+
+
+NEW = Address("10.0.9.9", 7946)
+
+
+class TestMoving:
+    """News gives the same process another address."""
+
+    def moved(self, scene: Scene, incarnation: int = 6, address: Address = NEW) -> Alive:
+        return scene.alive(incarnation, address=pack_host(address.host))
+
+    def where(self, scene: Scene) -> Address:
+        record = scene.node._table.get("s")
+        assert record is not None
+        return record.address
+
+    @pytest.mark.parametrize("udp", [True, False])
+    def test_is_an_update_once_the_process_answers_there(self, scene: Scene, udp: bool) -> None:
+        scene.net.puppet("s", address=NEW)
+        scene.net.lossy = 0.0 if udp else 1.0
+        assert scene.tell(self.moved(scene)) == []
+        assert scene.tell_and_wait() == ["MemberUpdated"]
+        assert self.where(scene) == NEW
+
+    @pytest.mark.parametrize("state", ["alive", "dead", "left"])
+    @pytest.mark.parametrize("boot", [None, "BOOT0002"], ids=["nobody", "another process"])
+    def test_is_nothing_where_it_does_not_answer(self, scene: Scene, state: str, boot: str | None) -> None:
+        """Anybody can make it up: a live member's incarnation and boot are no secret."""
+        if boot is not None:
+            scene.net.puppet("s", boot=boot, address=NEW)
+        if state != "alive":
+            scene.end(getattr(scene, state)())
+        assert scene.tell(self.moved(scene)) == []
+        scene.net.run(3)
+        assert scene.net.events(scene.node, MEMBERSHIP) == []
+        assert self.where(scene) == scene.subject.address
+        assert scene.passed_on() in ([], [getattr(scene, state)(5)])
+        assert scene.node.dropped["contested"] == 1
+        assert len(scene.net.said(Ping, to=NEW)) <= 8
+
+    def test_that_is_made_up_does_not_keep_out_what_is_true(self, scene: Scene) -> None:
+        scene.net.puppet("s", address=NEW)
+        scene.tell(self.moved(scene, 9, Address("10.0.9.7", 7946)), self.moved(scene, 7))
+        assert scene.tell_and_wait() == ["MemberUpdated"]
+        scene.net.run(3)
+        assert self.where(scene) == NEW
+
+    def test_told_by_itself_it_is_asked_once(self, scene: Scene) -> None:
+        mover = scene.net.puppet("s", address=NEW)
+        mover.incarnation, mover.meta = 6, scene.subject.meta
+        mover.tell(scene.node, mover.alive())
+        assert scene.tell_and_wait() == ["MemberUpdated"]
+        assert len(mover.heard(Ping)) == 1
 
 
 class TestSuspect:
@@ -431,6 +480,18 @@ class TestProcesses:
         assert scene.tell_and_wait(forged) == []
         assert scene.node.dropped["contested"] == 1
         assert scene.state is ALIVE
+
+    def test_nor_one_that_answers_over_tcp_only_and_the_other_is_told_over_tcp(self, scene: Scene) -> None:
+        """Where UDP is blocked, both live on under one name until one of them hears of the other."""
+        rival = scene.net.puppet("s", boot="BOOT0002", address=Address("10.0.9.9", 7946))
+        scene.net.lossy = 1.0
+        scene.tell(self.restarted(scene, 6, address=pack_host("10.0.9.9")))
+        scene.net.run(1)
+        assert scene.node.dropped["contested"] == 1
+        assert scene.node._table.get("s").address == scene.subject.address  # type: ignore[union-attr]
+        (state,) = [message for message in rival.asked if isinstance(message, PushPull)]
+        assert state.greeting is not None
+        assert state.greeting.to == "s"
 
     def test_one_that_does_not_answer_any_more_does(self, scene: Scene) -> None:
         """A pod that comes back elsewhere, before anybody noticed that it was gone."""

@@ -1,0 +1,109 @@
+"""Asks whether a process of a name is there: before news moves it, or gives its name or address to another.
+
+By UDP, and soon over TCP as well, which may be all that passes. If neither brings an answer, none is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from swim.protocol.base.calling import Calling
+from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.gossip.own_record import OwnRecord
+from swim.protocol.view.table import Record
+from swim.types import Address
+from swim.wire.messages import Ack, Standing
+
+__all__ = ["Contests", "confirms", "has_to_answer", "is_as", "is_rival"]
+
+_TRIES = 8
+"""Pings, of which some may get lost."""
+_PATIENCE = 2.0
+"""Times `rtt_max`, for both ways together: what opens a connection may get lost once, too."""
+
+Settle = Callable[[Ack | None, float], None]
+
+
+class Contests(Part):
+    """The questions that are open, by what is claimed: a name, and the address that it is to have."""
+
+    def __init__(self, context: Context, own: OwnRecord, calling: Calling, ask: Ask) -> None:
+        super().__init__(context)
+        self._own = own
+        self._calling = calling
+        self._ask = ask
+        self._open: dict[tuple[str, Address], Settle] = {}
+
+    def put(
+        self, claim: tuple[str, Address], name: str, address: Address, now: float, settle: Settle
+    ) -> None:
+        """Ask for the process of this name there. `settle` gets its answer, or None if there is none.
+
+        Nothing happens while a question about that claim is open, or when there are too many.
+        """
+        ways = 1
+
+        def end(ack: Ack | None, at: float) -> None:
+            if self._open.get(claim) is settle:
+                del self._open[claim]
+                self._timers.cancel(("contest", claim))
+                settle(ack, at)
+
+        def heard(ack: Ack | None, at: float) -> None:
+            nonlocal ways
+            ways -= 1
+            if ack is not None or not ways:  # at once if it says that it is another's address
+                end(ack, at)
+
+        def called(ack: Ack | None, at: float) -> None:
+            boot = b"" if ack is None or ack.standing is None else ack.standing.boot
+            heard(ack and replace(ack, boot=boot), at)
+
+        def call(at: float) -> None:
+            nonlocal ways
+            ways += 1
+            self._timers.set(("contest", claim), now + _PATIENCE * self._config.rtt_max, partial(end, None))
+            if not self._calling.call(name, address, called, standing=Standing(self._own.boot.encode())):
+                end(None, at)
+
+        if claim in self._open:
+            return
+        if self._ask(name, address, now, heard, partial(heard, None), tries=_TRIES):
+            self._open[claim] = settle
+            self._timers.set(("contest", claim), now + self._config.rtt_max / _TRIES, call)
+
+
+def is_rival(old: Record, new: Record) -> bool:
+    """Is it another process, elsewhere? Two of memberlist are told apart by nothing else."""
+    return old.address != new.address and (old.boot != new.boot or not new.own)
+
+
+def has_to_answer(old: Record, new: Record) -> bool:
+    """Is the news more than a change of what is known of this process, where it is known to be?"""
+    if old.boot == new.boot and old.address == new.address:
+        return False
+    return old.present or (old.boot == new.boot and new.own)
+
+
+def is_as(known: Record | None, before: Record | None) -> bool:
+    """Is a member still the same process at the same address, or gone?"""
+    if known is None or before is None:
+        return known is before
+    return not known.present or (known.boot, known.address) == (before.boot, before.address)
+
+
+def confirms(ack: Ack | None, claim: Record, old: Record | None) -> bool:
+    """Does the answer to a ping (or that there was none) bear a claim out?
+
+    A new name at another member's address has to answer by that name. A process that has moved, or has come
+    up in a member's place, has to be the one that answers there; if it is elsewhere, the old one must not
+    answer any more.
+    """
+    if old is None:
+        return ack is not None
+    boot = None if ack is None else ack.boot.decode("ascii", "replace")
+    if is_rival(old, claim):
+        return boot is None or boot not in ("", old.boot)
+    return boot == (claim.boot or "")
