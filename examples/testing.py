@@ -1,8 +1,7 @@
 """How to test a program that uses swim: it runs as it is, in a world that you can break.
 
-`swim.testing.World` has virtual time and a network of its own. Each program in it is a real `trio.run` on a
-machine of its own, calls `swim.open_cluster` as ever, and knows of no test. You crash, pause and cut off what
-you like; the same seed is the same run, and a failure says which seed it was and how to replay it.
+`swim.testing.World` has virtual time and a network of its own. Each program in it is a real `trio.run` on its
+own machine and knows of no test. The same seed is the same run, and a failure says how to replay it.
 """
 
 from collections import Counter
@@ -16,9 +15,7 @@ NAMES = ["ann", "bob", "cat"]
 SHARDS = [f"shard/{number}" for number in range(12)]
 
 
-class Storage:
-    """What the program writes to, outside of the cluster; here it also looks whether all is well."""
-
+class Storage:  # outside of the cluster; here it also looks whether all is well
     def __init__(self) -> None:
         self.tokens: dict[str, str] = {}
         self.writes: list[tuple[str, str]] = []
@@ -40,19 +37,22 @@ async def program(name: str, storage: Storage) -> None:
 
 
 def scenario(world: World) -> None:
+    def run(what: str, seconds: float) -> Counter[str]:
+        world.run(seconds)
+        served = Counter(name for name, _ in set(storage.writes[-len(SHARDS) :]))
+        print(f"seed {world.seed}, {world.now:3.0f} s: {what}: shards served by {dict(served)}", flush=True)
+        return served
+
     storage = Storage()
     for name in NAMES:
         world.start(name, program, name, storage)
-    world.run(20)
+    run("all have started", 20)
     world.partition(["ann"], ["bob", "cat"])  # also: crash, pause, lose_host, set_loss, slow, restart
-    world.run(20)
+    run("ann is cut off", 20)
     world.heal()
-    inflict(world, random_faults(world.random("faults"), NAMES, seconds=20, count=4))
-    world.run(80)
-    storage.writes.clear()
-    world.run(2)
-    counts = Counter(name for name, _ in set(storage.writes))
-    assert counts == dict.fromkeys(NAMES, 4), f"{counts}: each should serve its share\n{world.report()}"
+    inflict(world, faults := random_faults(world.random("faults"), NAMES, seconds=20, count=4))
+    served = run(", ".join(f"{fault.kind} of {' and '.join(fault.names)}" for fault in faults), 60)
+    assert served == dict.fromkeys(NAMES, 4), f"each should serve its share\n{world.report()}"
 
 
 if __name__ == "__main__":

@@ -98,7 +98,13 @@ def test_fencing() -> None:
 
 
 def test_testing() -> None:
-    assert run("testing.py").stdout == "every shard was served, by one node at a time\n"
+    *told, last = run("testing.py").stdout.splitlines()
+    assert last == "every shard was served, by one node at a time"
+    assert re.fullmatch(r"seed 0, +20 s: all have started: .*", told[0])
+    assert re.fullmatch(
+        r"seed 0, +40 s: ann is cut off: shards served by \{'(bob|cat)': 6, '(bob|cat)': 6\}", told[1]
+    )
+    assert [line.split(",")[0] for line in told] == [f"seed {seed}" for seed in range(3) for _ in range(3)]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

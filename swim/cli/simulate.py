@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import random
+import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from swim.cli.options import FiniteRange
+from swim.cli.programs import Observer, draw_programs, find_scenario, happened, run_scenario
 from swim.cli.timeline import RecordedWorld, Timeline, draw, picture_formats
 from swim.simulation import Chaos, Network, World
+from swim.text import printable
 
 __all__ = ["SCENARIOS", "command"]
 
@@ -81,8 +85,15 @@ def _scenarios() -> str:
     return "\b\n" + "\n".join(f"{name:{width}}  {text}" for name, (_, text) in SCENARIOS.items())
 
 
+class _Scenario(click.Choice[str]):
+    """One of ours, or MODULE:FUNCTION."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if ":" in value else super().convert(value, param, ctx)
+
+
 @click.command("simulate", short_help="Try faults in a simulated cluster.", epilog=_scenarios())
-@click.argument("scenario", type=click.Choice(list(SCENARIOS)))
+@click.argument("scenario", type=_Scenario(list(SCENARIOS)))
 @click.option("--nodes", type=click.IntRange(2), default=8, show_default=True)
 @click.option("--seconds", type=FiniteRange(1.0), default=60.0, show_default=True, help="Virtual time.")
 @click.option("--seed", type=int, help="The same seed is the same run, to the bit; else a random one.")
@@ -93,7 +104,9 @@ def _scenarios() -> str:
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.png", help="Draw the timeline."
 )
+@click.pass_context
 def command(
+    ctx: click.Context,
     scenario: str,
     nodes: int,
     seconds: float,
@@ -109,11 +122,20 @@ def command(
     \b
         swim simulate host-loss --nodes 128 --fast
         swim simulate partition --nodes 16 --loss 0.05 --plot partition.png
+        swim simulate examples.testing:scenario --plot programs.png
+
+    MODULE:FUNCTION is called with a swim.testing.World, for programs of yours.
     """
     if plot is not None:
         _check_picture(plot)
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     network = Network.wan(loss=loss) if wan else Network.lan(loss=loss)
+    if ":" in scenario:
+        for option in ("nodes", "seconds", "fast"):
+            if ctx.get_parameter_source(option) is not ParameterSource.DEFAULT:
+                raise click.UsageError(f"--{option} is for the scenarios of swim, not for {scenario}")
+        _run_programs(scenario, Observer(seed, network), plot, as_json=as_json)
+        return
     world = RecordedWorld(seed, network=network, fast=fast)
     timeline, taken = _run(world, scenario, nodes, seconds, quiet=as_json, sampled=plot is not None)
     figures = _figures(world, timeline, taken)
@@ -125,7 +147,27 @@ def command(
     else:
         _print(world, options, timeline, figures)
     if plot is not None:
-        _draw(timeline, plot, f"{scenario}, {nodes} nodes, seed {seed}")
+        _save(lambda path: draw(timeline, path, f"{scenario}, {nodes} nodes, seed {seed}"), plot)
+
+
+def _run_programs(scenario: str, world: Observer, plot: Path | None, *, as_json: bool) -> None:
+    """What the scenario raises is told after all that happened until then; the exit status is 1."""
+    error = run_scenario(world, find_scenario(scenario))
+    rows = happened(world)
+    if as_json:
+        options = {"scenario": scenario, "seed": world.seed}
+        told = [{"at": round(when, 6), "what": what} for when, what in rows]
+        click.echo(json.dumps({"options": options, "happened": told, "trace_hash": world.trace.digest()}))
+    else:
+        click.echo(f"swim simulate {scenario} --seed {world.seed}")
+        for when, what in rows:
+            click.echo(f"{when:10.3f}  {printable(what)}")
+        click.echo(f"trace hash {world.trace.digest()}")
+    if plot is not None:
+        _save(lambda path: draw_programs(world, path, f"{scenario}, seed {world.seed}"), plot)
+    if error is not None:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        raise click.exceptions.Exit(1)
 
 
 def _check_picture(path: Path) -> None:
@@ -142,9 +184,9 @@ def _check_picture(path: Path) -> None:
         raise click.BadParameter(f"there is no directory {path.parent}", param_hint="--plot")
 
 
-def _draw(timeline: Timeline, path: Path, title: str) -> None:
+def _save(draw: Callable[[Path], None], path: Path) -> None:
     try:
-        draw(timeline, path, title)
+        draw(path)
     except OSError as error:
         raise click.ClickException(f"--plot: {error}") from None
     click.echo(f"drawn in {path}", err=True)

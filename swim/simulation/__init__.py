@@ -26,8 +26,8 @@ An application hears of changes as it would from `Cluster.events`, here with the
     >>> world.leader("n0"), [member.name for member in world.nodes["n0"].core.members()]
     ('n1', ['n1', 'n2', 'n3', 'n4', 'n0'])
 
-And of messages: `world.send` and `world.broadcast` are the node's verbs, and `world.listeners` are called
-with the node and the `DirectMessage` or `Broadcast`.
+`world.broadcast` is a node's verb, and `world.messages` are the `Broadcast`s that came. Programs that use the
+rest of swim, its messages, functions and leases, are run as they are by `swim.testing.World`.
 
 Faults are methods of the world: `crash`, `lose_host`, `pause`, `block_receive`, `block_send`, `partition`,
 `heal`, `set_loss`, `set_clock_rate`, `restart`, `leave`, `move`; and those of firewalls and routers:

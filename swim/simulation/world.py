@@ -21,7 +21,6 @@ from swim.simulation.faults import Faults
 from swim.simulation.host import Host, SimulatedNode
 from swim.simulation.invariants import Invariants
 from swim.simulation.kept import KeptStream, probe, send_over_stream
-from swim.simulation.mail import Channels
 from swim.simulation.network import Fabric, Network
 from swim.simulation.schedule import Clock
 from swim.simulation.streams import Exchange
@@ -43,9 +42,9 @@ class World(Course, Faults, Carriage):
     `drift` and `skew` bound how far the hosts' clocks are off: their rate, and their wall time in
     seconds. With `fast`, nodes pass message objects instead of bytes; sizes are then estimates.
 
-    To look at: `nodes` by name, `messages` that were delivered, `trace` (`trace.digest()` is equal for two
-    runs in which the same happened). To be told: append to `watchers`, called with the node and the event,
-    and to `listeners`, called with the node and the message.
+    To look at: `nodes` by name, `messages` that were broadcast and came, `trace` (`trace.digest()` is equal
+    for two runs in which the same happened). To be told: append to `watchers`, called with the node and the
+    event.
 
     All durations are seconds, all losses shares from 0 to 1. Methods raise ValueError for what is out of
     range, and KeyError for names that are not in the world.
@@ -82,10 +81,8 @@ class World(Course, Faults, Carriage):
         self.fabric = Fabric(network, self.random("network"), self.random("geography"))
         self.nodes: dict[str, SimulatedNode] = {}
         self.watchers: list[Callable[[SimulatedNode, Event], None]] = []
-        self.listeners: list[Callable[[SimulatedNode, Message], None]] = []
         self.messages: list[tuple[float, str, Message]] = []
         """What each node has been told, and when."""
-        self._channels = Channels(self)
         self.muted = False
         """Nothing passes or is recorded: while a cluster is assembled."""
         self.held_requests: list[Request] = []
@@ -234,10 +231,6 @@ class World(Course, Faults, Carriage):
         self.note(f"set tags {name} {dict(tags)}")
         node.call(node.core.set_tags, tags)
 
-    def send(self, name: str, to: str, payload: bytes) -> None:
-        """The node sends a message to one member: see `swim.simulation.mail`. Raises `SendError`."""
-        self._channels.send(self.nodes[name], to, payload)
-
     def broadcast(self, name: str, event: str, payload: bytes) -> None:
         """The node tells all members."""
         node = self.nodes[name]
@@ -328,8 +321,6 @@ class World(Course, Faults, Carriage):
         """A node has got a message."""
         self.note(f"{node.name} is told {message}")
         self.messages.append((self.now, node.name, message))
-        for listener in self.listeners:
-            listener(node, message)
 
     def acts(self, node: SimulatedNode) -> None:
         """A node has been called, and acts as leader."""

@@ -44,8 +44,9 @@ What a program in a world must not do:
 
 - Wait by other means than trio's. `time.sleep` stops the world, and takes no virtual time. What runs for
   `patience` seconds without waiting is a `WorldError` that says where it is.
-- Use sockets, pipes or child processes of its own: `WorldError`. Functions that trio runs in threads are
-  waited for; they take no virtual time.
+- Use sockets, pipes or child processes of its own: `WorldError`. Receive signals: trio's RuntimeError, since
+  only the main thread can. Functions that trio runs in threads are waited for; they take no virtual time, and
+  of several at one instant it is not determined which ends first. Nothing waits for threads of its own.
 - Read the system's clock or its randomness (`time`, `uuid4`, `os.urandom`), or depend on the order of a set
   of strings, if runs are to be the same. `trio.current_time` and `random` are the world's.
 - Swallow `trio.Cancelled`, or shield itself for ever: closing the world raises `WorldError`.

@@ -145,20 +145,32 @@ class World(Course, Barriers):
         return program.process.error if program.process is not None else None
 
     def result(self, name: str) -> Any:
-        """What the program has returned. Raises its error, and LookupError when it has not ended."""
-        program = self._program(name)
-        process = program.process
+        """What the program has returned. Raises the error with which it ended.
+
+        Raises LookupError when it has not ended, or was killed; the text says which.
+        """
         error = self.error(name)
         if error is not None:
             raise error
+        process = self._program(name).process
+        if process is not None and process.running:
+            raise LookupError(
+                f"{name} still runs at {self.now:.3f} s: let time pass until it has ended, as by "
+                f"world.run_until(lambda: not world.running({name!r}), limit=60)"
+            )
         if process is None or not process.returned:
-            raise LookupError(f"{name} has not ended by itself")
+            raise LookupError(f"{name} was killed, and so has returned nothing")
         return process.result
 
     def running(self, name: str) -> bool:
         """Whether the program runs; it may stand still, or be cut off."""
         process = self._program(name).process
         return process is not None and process.running
+
+    def paused(self, name: str) -> bool:
+        """Whether the program runs, but stands still: see `pause`."""
+        process = self._program(name).process
+        return process is not None and process.running and process.paused
 
     def call(self, name: str, function: Callable[[], T]) -> T:
         """Call a function inside the program, between two of its steps, and return what it returns.
@@ -175,6 +187,28 @@ class World(Course, Barriers):
             return process.call(function)
 
     # --- looking
+    @property
+    def names(self) -> list[str]:
+        """Those of all programs that were ever started."""
+        return list(self._programs)
+
+    def leads(self, name: str) -> bool:
+        """Whether functions that this program runs while it leads may run now."""
+        cluster, now = self._present_cluster(name)
+        return cluster is not None and cluster._node.term is not None and now < cluster._node.term_ends
+
+    def leases(self, name: str) -> list[str]:
+        """The names that this program holds or owns now, sorted."""
+        cluster, now = self._present_cluster(name)
+        uses = () if cluster is None else cluster._node.leases.holder.states.values()
+        return sorted({use.name for use in uses if use.token and not use.released and now < use.until})
+
+    def _present_cluster(self, name: str) -> tuple[Cluster | None, float]:
+        """The latest of a program that runs, and the time on its machine's clock."""
+        program = self._program(name)
+        present = program.clusters[-1] if program.clusters and self.running(name) else None
+        return present, program.machine.clock.local(self.now)
+
     def clusters(self, name: str) -> list[Cluster]:
         """Those that the present program of this name has opened, in that order."""
         return list(self._program(name).clusters)
@@ -366,7 +400,7 @@ class World(Course, Barriers):
         for program in self._programs.values():
             error = program.process.error if program.process is not None else None
             if error is not None and not program.errors_seen:
-                error.add_note(f"with this the program {program.machine.name} has ended\n{self.report()}")
+                error.add_note(self.report())
                 raise error
         if problems:
             raise WorldError("\n".join([*problems, self.report()]))
@@ -374,7 +408,8 @@ class World(Course, Barriers):
     # --- building blocks
     def _program(self, name: str) -> _Program:
         if name not in self._programs:
-            raise KeyError(f"{name!r} is no program of this world: start it first")
+            known = listed(self._programs) if self._programs else "none: start it first"
+            raise KeyError(f"there is no program {name!r} in this world; its programs are {known}")
         return self._programs[name]
 
     def _machine(self, name: str) -> Machine:
@@ -408,6 +443,7 @@ class World(Course, Barriers):
             error = process.error
             self.note(f"{machine.name} ended{f' with {error!r}' if error is not None else ''}")
             if error is not None:
+                error.add_note(f"with this the program {machine.name} has ended, at {self.now:.3f} s")
                 _logger.error("%s ended with an exception", machine.name, exc_info=error)
             machine.close_sockets()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -101,8 +102,6 @@ def test_sleeping_takes_virtual_time() -> None:
     times: list[float] = []
     with World(1, drift=0.0) as world:
         world.start("a", program, times)
-        with pytest.raises(LookupError, match="a has not ended"):
-            world.result("a")
         world.run(5_000)
         assert times == pytest.approx([1_000, 2_000, 3_000])
         assert world.result("a") == "done"
@@ -148,8 +147,9 @@ def test_an_error_that_nobody_asks_for_is_raised_at_the_end() -> None:
     world.run(5)
     with pytest.raises(ZeroDivisionError) as caught:
         world.close()
-    assert "the program a has ended" in caught.value.__notes__[0]
-    assert "seed=17" in caught.value.__notes__[0]
+    ended, report = caught.value.__notes__
+    assert ended == "with this the program a has ended, at 1.000 s"
+    assert "seed=17" in report
 
     with World(17) as world:
         world.start("a", program)
@@ -233,8 +233,30 @@ def test_a_program_runs_once_at_a_time() -> None:
         start(world)
         with pytest.raises(ValueError, match="a runs already"):
             world.start("a", member, "a")
-        with pytest.raises(KeyError, match="no program of this world"):
-            world.crash("x")
+
+
+def test_a_result_that_there_is_not_says_why() -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError("oh")
+
+    with World(1) as world:
+        with pytest.raises(
+            LookupError, match="no program 'x' in this world; its programs are none: start it first"
+        ):
+            world.result("x")
+        world.start("a", trio.sleep_forever)
+        world.start("b", fail)
+        world.run(1.5)
+        with pytest.raises(LookupError, match=r"no program 'x' in this world; its programs are a, b"):
+            world.result("x")
+        with pytest.raises(LookupError, match=r"a still runs at 1\.500 s: let time pass .*running\('a'\)"):
+            world.result("a")
+        world.crash("a")
+        with pytest.raises(LookupError, match="a was killed, and so has returned nothing"):
+            world.result("a")
+        with pytest.raises(ZeroDivisionError) as caught:
+            world.result("b")
+        assert caught.value.__notes__ == ["with this the program b has ended, at 0.000 s"]
 
 
 def test_log_records_have_the_programs_name_and_virtual_time(caplog: pytest.LogCaptureFixture) -> None:
@@ -406,6 +428,36 @@ def test_firewalls_resets_and_forgeries_are_nobodys_death() -> None:
         assert world.converged()
 
 
+def test_which_program_leads_and_holds_what_at_this_instant() -> None:
+    async def program(name: str) -> None:
+        async with swim.open_cluster(name, seeds=NAMES, voters=NAMES) as cluster:
+            while True:
+                with suppress(swim.LeaseLost):
+                    async with cluster.hold("lock"):
+                        await trio.sleep_forever()
+
+    def facts() -> list[tuple[bool, list[str]]]:
+        return [(world.leads(name), world.leases(name)) for name in world.names]
+
+    with World(1) as world:
+        world.start("a", program, "a")
+        assert facts() == [(False, [])]
+        world.run(0.5)
+        for name in ("b", "c"):
+            world.start(name, program, name)
+        world.run(20)
+        assert facts() == [(True, ["lock"]), (False, []), (False, [])]
+        world.pause("a", 20)
+        world.run(4)
+        assert world.paused("a")
+        assert (world.leads("a"), world.leases("a")) == (False, ["lock"]), "the lease of a lock lasts longer"
+        world.run(26)
+        assert not world.paused("a")
+        (holder,) = [name for name in world.names if world.leases(name) == ["lock"]]
+        (leader,) = [name for name in world.names if world.leads(name)]
+        assert holder != "a" != leader
+
+
 # --- what a program must not do
 
 
@@ -426,6 +478,17 @@ def test_a_child_process() -> None:
         world.start("a", program)
         with pytest.raises(WorldError, match="a waits for a socket, a pipe or a process of the real world"):
             world.run(1)
+
+
+def test_signals() -> None:
+    async def program() -> None:
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            await anext(aiter(signals))
+
+    with World(1) as world:
+        world.start("a", program)
+        world.run(1)
+        assert "main thread" in str(world.error("a"))
 
 
 def test_an_endless_loop() -> None:
