@@ -136,6 +136,8 @@ def messages(results: dict[str, Any]) -> str:
     rows = []
     if direct := results.get("direct"):
         rows.append(["direct messages of 100 bytes, one pair", f"{direct['per_second']:,} a second"])
+    if bulk := results.get("bulk"):
+        rows.append(["direct messages of 1 MiB, one pair", f"{bulk['mb_per_second']:,} MB a second"])
     if killed := results.get("kill"):
         times = killed["seconds_until_the_last_has_its_error"]
         rows.append(["SIGKILL of the receiver: until all senders know", f"{show.middle(times)} s"])

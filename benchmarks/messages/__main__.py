@@ -1,11 +1,12 @@
 """Messages between members, on real sockets: direct ones from process to process, and broadcasts to all.
 
-    python -m benchmarks.messages [--quick] [direct request slow large kill broadcast loss]
+    python -m benchmarks.messages [--quick] [direct request slow large bulk kill broadcast loss]
 
 direct     one pair on loopback, 100 bytes each, in order: how many a second
 request    one pair, 100 bytes there and 100 back: how many a second by many tasks; how long one takes alone
 slow       the receiver takes 200 a second: what the sender gets rid of, and the memory of both
 large      1 MiB, and one byte more
+bulk       1 MiB each, one after the other
 kill       SIGKILL of the receiver while eight tasks send to it: when the last of them knows
 broadcast  400 bytes to all of 64 nodes: until the last has it
 loss       the same while packets are lost, each by chance (needs root)
@@ -35,7 +36,7 @@ from benchmarks.messages.peer import NAME, rss_kib
 from benchmarks.namespaces import open_network, why_not
 from benchmarks.peers import Absent, Peer, find_peer
 
-SCENARIOS = ("direct", "request", "slow", "large", "kill", "broadcast", "loss")
+SCENARIOS = ("direct", "request", "slow", "large", "bulk", "kill", "broadcast", "loss")
 PATIENCE = 120.0
 SMALL = 100
 LARGEST = 1_048_576
@@ -184,6 +185,22 @@ async def large(args: argparse.Namespace) -> Row:
     return {"bytes": there["size"], "intact": intact, "seconds": seconds, "one_byte_more": refusal}
 
 
+async def bulk(args: argparse.Namespace) -> Row:
+    count, payload = 30 if args.quick else 500, os.urandom(LARGEST)
+    async with pair("bulk", count) as (cluster, receiver):
+        cpu = time.process_time()
+        for _ in range(count):
+            await cluster.send(NAME, payload)
+        cpu = time.process_time() - cpu
+        there = await anext(receiver.lines)
+    return {
+        "messages": count,
+        "bytes": LARGEST,
+        "mb_per_second": round(there["bytes"] / there["seconds"] / 1e6),
+        "sender_cpu_ms": round(1e3 * cpu / count, 2),
+    }
+
+
 async def kill(args: argparse.Namespace) -> Row:
     runs = 2 if args.quick else 10
     delays, last = [], ""
@@ -273,7 +290,14 @@ async def loss(args: argparse.Namespace, peer: Peer) -> Row:
 
 
 async def measure(args: argparse.Namespace, peer: Peer | Absent, results: Row, skipped: list[str]) -> None:
-    one_pair = {"direct": direct, "request": request, "slow": slow, "large": large, "kill": kill}
+    one_pair = {
+        "direct": direct,
+        "request": request,
+        "slow": slow,
+        "large": large,
+        "bulk": bulk,
+        "kill": kill,
+    }
     for name in args.scenarios:
         if name in one_pair:
             results[name] = await one_pair[name](args)

@@ -3,6 +3,7 @@
     python -m benchmarks.messages.peer SEED count N      N messages in order, as fast as they come
     python -m benchmarks.messages.peer SEED slow RATE    so many a second
     python -m benchmarks.messages.peer SEED digest       one, whatever its size
+    python -m benchmarks.messages.peer SEED bulk N       N of any size, as fast as they come
     python -m benchmarks.messages.peer SEED echo         answers requests, until a message comes
 
 Prints JSON lines.
@@ -75,6 +76,20 @@ async def digest(cluster: swim.Cluster) -> None:
         return
 
 
+async def bulk(cluster: swim.Cluster, wanted: int) -> None:
+    """Timed from the first of them: the stream is open and warm then."""
+    taken, size, began = 0, 0, 0.0
+    async for payload in payloads(cluster):
+        if taken:
+            size += len(payload)
+        else:
+            began = time.perf_counter()
+        taken += 1
+        if taken == wanted:
+            break
+    say(seconds=time.perf_counter() - began, bytes=size)
+
+
 async def echo(cluster: swim.Cluster) -> None:
     served = 0
 
@@ -99,6 +114,8 @@ async def main(seed: str, what: str, number: float) -> None:
                 await slow(cluster, number)
             case "digest":
                 await digest(cluster)
+            case "bulk":
+                await bulk(cluster, int(number))
             case "echo":
                 await echo(cluster)
 

@@ -168,7 +168,9 @@ class KeptChannel:
                 break
             start = content + size
             if size:
-                frames.append(self._read(bytes(self._pending[content:start])))
+                with memoryview(self._pending) as view:
+                    frame = bytes(view[content:start])
+                frames.append(self._read(frame))
         del self._pending[:start]
         return frames
 

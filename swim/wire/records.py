@@ -12,6 +12,7 @@ the process that was asked has been told of it, so no other can answer.
 from __future__ import annotations
 
 from enum import IntEnum
+from struct import Struct
 from typing import Final, NamedTuple
 
 from swim.wire.dialect import utf8
@@ -38,6 +39,8 @@ TOPIC_SIZE_MAX: Final = 128
 CALL_SIZE = 8
 _LENGTH_SIZE = 4
 _HEAD_SIZE = 2
+_BEGINNING = Struct(">IBB")
+"""The length and the head."""
 _RECORD_SIZE_MAX = _HEAD_SIZE + TOPIC_SIZE_MAX + CALL_SIZE + MESSAGE_SIZE_MAX
 _FAILURE_SIZE_MAX = 4_096
 
@@ -84,10 +87,10 @@ def pack_record(record: Record) -> bytes:
     payload, kind, topic, call = record
     name = utf8("a topic", topic) if topic else b""
     size = _HEAD_SIZE + len(name) + len(call) + len(payload)
-    return b"".join((size.to_bytes(_LENGTH_SIZE, "big"), bytes((kind, len(name))), name, call, payload))
+    return b"".join((_BEGINNING.pack(size, kind, len(name)), name, call, payload))
 
 
-def _unpack(content: bytearray, start: int, end: int) -> Record:
+def _unpack(content: memoryview, start: int, end: int) -> Record:
     """What stands there, without its length."""
     if end - start < _HEAD_SIZE or content[start] >= len(_KINDS):
         raise DecodeError("record", f"a record begins with {content[start:end][:_HEAD_SIZE].hex()}")
@@ -97,7 +100,7 @@ def _unpack(content: bytearray, start: int, end: int) -> Record:
     if not 0 <= end - call_end <= MESSAGE_SIZE_MAX or topic_end - head > TOPIC_SIZE_MAX:
         raise DecodeError("record", f"a {kind.name} of {end - start} bytes")
     try:
-        topic = content[head:topic_end].decode() if topic_end > head else ""
+        topic = str(content[head:topic_end], "utf-8") if topic_end > head else ""
     except UnicodeDecodeError:
         raise DecodeError("record", "a topic that is not UTF-8") from None
     call = bytes(content[topic_end:call_end]) if call_end > topic_end else b""
@@ -137,15 +140,16 @@ class RecordReader:
         content += data.content
         records: list[tuple[int, Record]] = []
         start, end = 0, len(content)
-        while end - start >= _LENGTH_SIZE:
-            size = int.from_bytes(content[start : start + _LENGTH_SIZE], "big")
-            if size > _RECORD_SIZE_MAX:
-                raise DecodeError("too-large", f"a record of {size} bytes")
-            if end - start - _LENGTH_SIZE < size:
-                break
-            start += _LENGTH_SIZE + size
-            records.append((number, _unpack(content, start - size, start)))
-            number += 1
+        with memoryview(content) as view:  # so that each payload is copied once
+            while end - start >= _LENGTH_SIZE:
+                size = int.from_bytes(view[start : start + _LENGTH_SIZE], "big")
+                if size > _RECORD_SIZE_MAX:
+                    raise DecodeError("too-large", f"a record of {size} bytes")
+                if end - start - _LENGTH_SIZE < size:
+                    break
+                start += _LENGTH_SIZE + size
+                records.append((number, _unpack(view, start - size, start)))
+                number += 1
         del content[:start]
         self._number = number
         return records

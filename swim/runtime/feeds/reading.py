@@ -8,6 +8,8 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 import trio
 
+from swim.runtime.feeds.pace import Pace
+
 __all__ = ["BufferedStream"]
 
 Item = TypeVar("Item")
@@ -21,6 +23,7 @@ class BufferedStream(Generic[Item]):
     def __init__(self) -> None:
         self._buffer: deque[Item] = deque()
         self._readers = trio.lowlevel.ParkingLot()
+        self._pace = Pace()
         self._ended = False
         self._closed = False
 
@@ -50,7 +53,8 @@ class BufferedStream(Generic[Item]):
         return self
 
     async def _next(self) -> Item:
-        await trio.lowlevel.checkpoint()
+        if self._pace.due():
+            await self._pace.checkpoint()
         while not self._buffer:
             if self._closed:
                 break

@@ -8,7 +8,9 @@ others (`streams`). What goes over it is in `swim.wire.kept`; `talk` is one stre
 application has taken them, and writes what is left again on the next stream; `receiving` ignores what came
 before. A record belongs to a **lane**: messages of one topic, requests of one topic, or the answers. Each
 lane has a window of its own at both ends, so nothing waits for the reader of something else, and all share
-one numbering and one stream. `mail` is both together.
+one numbering and one stream. `mail` is both together. Many are sent and read without a checkpoint for
+each (`swim.runtime.feeds.pace`), up to four frames are written at once, and records are
+acknowledged together.
 
 **Requests** (`calls`, `serving`) are taken when their handler begins, so those that wait hold up their
 askers. An answer comes back on the other one's stream, in a lane that nothing can fill. It names the call,

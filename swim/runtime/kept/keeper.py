@@ -10,6 +10,7 @@ import errno
 import random
 from collections import deque
 from collections.abc import Callable, Generator
+from itertools import islice
 from math import inf
 
 import trio
@@ -34,6 +35,8 @@ _ASKED_LATELY = 5.0
 _POSTED_LATELY = 10.0
 _CARRIED_LATELY = 60.0
 _GATHER = 0.0005
+_FRAMES_AT_ONCE = 4
+"""In one write: 128 KiB."""
 _POLLS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
 """The pauses before each look whether a probe was acknowledged: half a second in all."""
 
@@ -171,7 +174,7 @@ class Keeper:
         """Until the stream ends, or there is a reason to end it."""
         talk.stream.keep_alive(opener=True)
         try:
-            await talk.write(self._handshake.hello(self._to, opener=True), self._handshake.opening)
+            await talk.write(self._handshake.hello(self._to, opener=True), opening=self._handshake.opening)
             while data := await talk.read():
                 if not await self._handshake.turns.run(self._understanding(talk, data)):
                     return
@@ -237,9 +240,9 @@ class Keeper:
         try:
             while not window.closed:
                 await window.wait_filled()
-                while (data := window.next_data()) is not None:
+                while frames := list(islice(iter(window.next_data, None), _FRAMES_AT_ONCE)):
                     self._carried = trio.current_time()
-                    await talk.write(data)
+                    await talk.write(*frames)
                 # A sender that has more to say already will have still more: better all of that together.
                 await trio.lowlevel.checkpoint()
                 if window.queued:

@@ -14,6 +14,7 @@ import trio
 from swim.errors import PayloadTooLarge, SendError
 from swim.protocol.node import Node
 from swim.runtime.feeds.inbox import Inbox, Letter
+from swim.runtime.feeds.pace import Pace
 from swim.runtime.kept.calls import Calls
 from swim.runtime.kept.receiving import Loop, ReceiveWindow, Unread
 from swim.runtime.kept.sending import LoopWindow, SendWindow
@@ -60,6 +61,7 @@ class Mail:
         self.given_up = 0
         """Records of members that are gone; they will not be read."""
         self._numbered = self._sent = 0
+        self._pace = Pace()
         self._closed = False
 
     # --- sending
@@ -67,7 +69,8 @@ class Mail:
         """See `Cluster.send`."""
         record = Record(self.checked(payload), Kind.MESSAGE, checked_topic(topic))
         window = self._window(to)
-        await trio.lowlevel.checkpoint()
+        if self._pace.due():
+            await self._pace.checkpoint()
         await window.put(record)
         self._sent += 1
 

@@ -79,12 +79,12 @@ class Talk:
         self._handshake.reports.receive_stream_packet(packet.content, self.name, self.boot)
 
     # --- writing
-    async def write(self, frame: Frame, opening: bytes = b"") -> None:
-        """Write a frame, in turn. Raises `trio.BrokenResourceError`; what that means `read` finds out."""
+    async def write(self, *frames: Frame, opening: bytes = b"") -> None:
+        """Write frames, in turn. Raises `trio.BrokenResourceError`; what that means `read` finds out."""
         async with self._turn:
             self.in_frame = True
             try:
-                await self.stream.write(opening + self.channel.encode(frame))
+                await self.stream.write(opening + b"".join(map(self.channel.encode, frames)))
             except trio.BrokenResourceError as error:
                 self._note(error.__cause__)
                 raise
