@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from swim.cli.describe import describe, describe_record
 from swim.cli.options import read_key
 from swim.errors import KeyringError
 from swim.wire import DecodeError
-from swim.wire.describe import describe, describe_record
 
 __all__ = ["command"]
 

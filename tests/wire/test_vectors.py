@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.compressing import lzw as lzw_compress
+from swim.cli.describe import describe, describe_record
 from swim.wire import Codec
-from swim.wire.describe import describe, describe_record
 from tests.wire.vectors import VECTORS, Vector, answering, codec_for, compressed, content, opened
 
 every_vector = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])

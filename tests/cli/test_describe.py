@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from swim.cli.describe import describe, describe_record
 from swim.wire import Codec, DecodeError
-from swim.wire.describe import describe, describe_record
 from swim.wire.messages import (
     Ack,
     Alive,
