@@ -8,7 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -190,12 +190,9 @@ class AgentNodes:
         async with (
             cluster.events() as events,
             cluster.messages() as messages,
-            AsyncExitStack() as serving,
+            self._serve_queries(node, cluster),
             trio.open_nursery() as nursery,
         ):
-            for name in self._scripts.queries:
-                handler = partial(self._answer_query, node, name)
-                await serving.enter_async_context(cluster.serve(name, handler))
             me = cluster.me
             self._report(node, {"event": "started", "address": str(me.address), "id": me.id})
             nursery.start_soon(self._lead, node, cluster)
@@ -208,6 +205,15 @@ class AgentNodes:
                     elif fields["event"] == "leader" and node.said_to_lead.is_set():
                         node.said_to_lead = trio.Event()
             nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _serve_queries(self, node: RunningNode, cluster: Cluster) -> AsyncIterator[None]:
+        """Those that a script answers, while the block runs."""
+        async with AsyncExitStack() as serving:
+            for name in self._scripts.queries:
+                handler = partial(self._answer_query, node, name)
+                await serving.enter_async_context(cluster.serve(name, handler))
+            yield
 
     async def _answer_query(self, node: RunningNode, name: str, sender: Member, payload: bytes) -> bytes:
         """What the script for it says."""

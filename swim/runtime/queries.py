@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from swim.errors import PayloadTooLarge, SwimError
+from swim.errors import PayloadTooLarge, RequestError, SwimError
 from swim.messages import Answer
 from swim.protocol.base.outbox import Output, Query, QueryKey, Reply
 from swim.protocol.node import Node
@@ -91,6 +91,8 @@ class Queries:
         async def ask(member: Member) -> None:
             try:
                 tell(member, await self._mail.request(member, topic, payload))
+            except RequestError as error:
+                tell(member, None, f"{error.error}: {error.reason}")
             except SwimError as error:
                 tell(member, None, str(error))
 

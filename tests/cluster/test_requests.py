@@ -187,7 +187,7 @@ async def test_a_query_has_one_answer_of_each_member() -> None:
     async with nodes("a", "b", "c") as (a, b, _):
         async with a.serve("load", double), b.serve("load", double), a.query("load", b"1") as answers:
             heard = {answer.member.name: answer.payload or answer.problem async for answer in answers}
-        refused = "c could not do it: Unserved: the topic 'load' is not served there"
+        refused = "Unserved: the topic 'load' is not served there"
         assert heard == {"a": b"11", "b": b"11", "c": refused}
         begun, cancelled = trio.Event(), trio.Event()
 
