@@ -43,7 +43,7 @@ __all__ = ["Driver", "running"]
 _TURN_S = 0.005
 """So long packets are read before timers and everything else have their turn."""
 _REFUSALS_MAX = 64
-_RESOLVE_INTERVAL_JOINING = 5.0
+_RESOLVE_INTERVAL_JOINING = 1.0
 _RESOLVE_INTERVAL = 30.0
 _LEAVE_ALLOWANCE = 1.0
 _STALL_TOLD_S = 1.0

@@ -28,8 +28,8 @@ STUCK = 1_000
 """Timer calls at one instant before we say that the core's deadline does not advance."""
 
 
-RESOLVE_INTERVAL = 5.0
-"""How often the seeds' names are looked up."""
+RESOLVE_INTERVAL, RESOLVE_INTERVAL_JOINING = 5.0, 1.0
+"""How often the seeds' names are looked up, in seconds."""
 
 KEEP_INTERVAL = 1.0
 """How often the driver looks which streams the core wants to be kept open."""
@@ -256,7 +256,7 @@ class SimulatedNode:
         core.start(self._resolve(), self.now())
         self.flush()
         if self.seeds:
-            self.after_timer(RESOLVE_INTERVAL, self._refresh_seeds)
+            self.after_timer(RESOLVE_INTERVAL_JOINING, self._refresh_seeds)
         self.after_timer(KEEP_INTERVAL, self._keep_streams)
 
     def stop(self, life: Life) -> None:
@@ -291,7 +291,8 @@ class SimulatedNode:
 
     def _refresh_seeds(self) -> None:
         self.call(self.core.set_seeds, self._resolve())
-        self.after_timer(RESOLVE_INTERVAL, self._refresh_seeds)
+        joining = self.core.phase is Phase.JOINING
+        self.after_timer(RESOLVE_INTERVAL_JOINING if joining else RESOLVE_INTERVAL, self._refresh_seeds)
 
     def _keep_streams(self) -> None:
         self._follow_streams()

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from tests.explorer.schedules import KINDS, Outcome, run
 
 LIMIT_MEDIAN, LIMIT_WORST = 1.0, 3.0
-"""In lengths of a lease: from calm to a leader that stays, with voters."""
+"""In lengths of a lease: from calm after random faults to a leader that stays, with voters."""
+
+ENOUGH = 20
+"""Seeds, for a median to mean something."""
 
 
 @dataclass
@@ -51,10 +54,20 @@ def _row(kind: str, outcomes: list[Outcome], failures: list[Failure]) -> str:
     if not waits:
         return f"{kind:18} {len(outcomes) + len(failures):6} {len(failures):6}"
     at = [waits[int(share * (len(waits) - 1))][0] for share in (0.5, 0.99)]
+    joined = max(one.joined_after for one in outcomes)
     return (
-        f"{kind:18} {len(outcomes) + len(failures):6} {len(failures):6}   {at[0]:6.2f} {at[1]:6.2f} "
-        f"{waits[-1][0]:6.2f} (seed {waits[-1][1]})"
+        f"{kind:18} {len(outcomes) + len(failures):6} {len(failures):6}   {at[0]:6.3f} {at[1]:6.2f} "
+        f"{waits[-1][0]:6.2f} (seed {waits[-1][1]}); members {joined:.1f} s"
     )
+
+
+def _too_slow(outcomes: list[Outcome]) -> list[str]:
+    """What is over the limits, in words."""
+    waits = sorted((one.calm_after / one.lease, one.seed) for one in outcomes if one.calm_after is not None)
+    slow = [f"seed {seed}: {wait:.2f} leases" for wait, seed in waits if wait > LIMIT_WORST]
+    if waits and waits[len(waits) // 2][0] > LIMIT_MEDIAN:
+        slow.append(f"median: {waits[len(waits) // 2][0]:.3f} leases")
+    return slow
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,9 +92,12 @@ def main(argv: list[str] | None = None) -> int:
     for kind in KINDS:
         if kind in outcomes or kind in failures:
             print(_row(kind, outcomes[kind], failures[kind]))
+    slow = _too_slow(outcomes["weather"]) if len(outcomes["weather"]) >= ENOUGH else []
+    for what in slow:
+        print(f"weather: too long until a leader stays: {what}")
     failed = sum(map(len, failures.values()))
     print(f"{len(jobs)} seeds, {failed} failed, {time.monotonic() - began:.0f} s")
-    return 1 if failed else 0
+    return 1 if failed or slow else 0
 
 
 if __name__ == "__main__":

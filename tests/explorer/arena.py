@@ -19,7 +19,7 @@ __all__ = ["Arena", "Storm"]
 
 DELAY_MAX = 10.0
 WALL_JUMP_S = 2.0
-STEP = 0.1
+STEP, FINE_STEP = 0.1, 0.005
 
 
 class Arena(World):
@@ -47,6 +47,8 @@ class Arena(World):
         self.attacker = Attacker(self)
         self.slow = 0.0
         """The share of packets that are up to ten seconds late."""
+        self.joined_after = 0.0
+        """How long the last calm took until all nodes were members, and followed the leader."""
 
     def random(self, label: str) -> Random:
         return Random(f"{self.seed}:{self._kind}:{label}")
@@ -94,29 +96,32 @@ class Arena(World):
     def followed(self) -> SimulatedNode | None:
         """The one that acts, if there is just one, and all members follow it."""
         acting = self.acting()
-        if len(acting) != 1:
-            return None
-        name = acting[0].name
-        for node in self.judged():
-            leader = node.core.leader
-            if node.core.phase is not Phase.MEMBER or leader is None or leader.name != name:
-                return None
-        return acting[0]
+        members = [node.core for node in self.judged() if node.core.phase is Phase.MEMBER]
+        followed = {core.leader.name if core.leader is not None else "" for core in members}
+        return acting[0] if len(acting) == 1 and followed == {acting[0].name} else None
 
     def calm_down(self, limit: float = 60.0, stay: float | None = None) -> float:
-        """Until one leader acts that all follow, and it stays; how long that took."""
+        """Until one leader acts that all members follow, and all nodes are members, and it stays.
+
+        How long it took until the leader did, in seconds. A node that comes back elsewhere is not a member
+        before the others have given up its earlier process: see `joined_after` for that.
+        """
         stay = max(4.0, 3 * self.config.lease) if stay is None else stay
-        began, since, held = self.now, self.now, None
-        while held is None or self.now - since < stay:
+        began, led, joined, held = self.now, self.now, self.now, None
+        while held is None or self.now - joined < stay:
             holder = self.followed()
             now_held = None if holder is None else (holder.name, holder.core.term)
             if now_held is None or now_held != held:
-                held, since = now_held, self.now
+                held, led = now_held, self.now
+            if held is None or any(node.core.phase is not Phase.MEMBER for node in self.judged()):
+                joined = self.now
+            joined = max(joined, led)
             if self.now - began > limit + stay:
                 acting = [node.name for node in self.acting()]
                 raise Finding("no leader", f"after {limit:.0f} s of calm {acting} act:\n{self.describe()}")
-            self.run(STEP)
-        return since - began
+            self.run(STEP if joined < self.now else FINE_STEP)
+        self.joined_after = joined - began
+        return led - began
 
     # --- faults
     def sleep(self, name: str, seconds: float) -> None:

@@ -32,7 +32,9 @@ class Outcome:
     lease: float
     terms: int
     calm_after: float | None = None
-    """From the end of the last fault until one leader acted that all followed, and that stayed."""
+    """From the end of the last fault until one leader acted that all members followed, and that stayed."""
+    joined_after: float = 0.0
+    """And until all nodes were members."""
 
 
 Kind = Callable[[int, Random], tuple[Arena | None, float | None]]
@@ -61,7 +63,8 @@ def run(seed: int, only: str | None = None) -> Outcome:
         raise
     if arena is None:
         return Outcome(name, seed, 0.0, 0)
-    return Outcome(name, seed, arena.config.lease, len(arena.oracle.terms), calm_after)
+    terms = len(arena.oracle.terms)
+    return Outcome(name, seed, arena.config.lease, terms, calm_after, arena.joined_after)
 
 
 def names(count: int, first: int = 0) -> tuple[str, ...]:

@@ -36,6 +36,16 @@ _LEASE = mutants(
         "self.backed = self.ends",
     ),
     (
+        "a voter that becomes free is not asked in the same round",
+        "min([now + self._third / _REPEATS, *freed])",
+        "now + self._third / _REPEATS",
+    ),
+    (
+        "silent voters are asked as seldom as a lease is renewed",
+        "wait = min(free - now + _SLACK_S, self._gap, self._third / _REPEATS)",
+        "wait = min(free - now + _SLACK_S, self._gap, self._third)",
+    ),
+    (
         "the lease is counted from the receipt of the grant",
         "sent + self._length * (1 - _MARGIN)",
         "now + self._length * (1 - _MARGIN)",
@@ -153,7 +163,7 @@ _LEASE = mutants(
     ),
     (
         "it asks again without pause",
-        "wait = min(free - now + _SLACK_S, self._gap, self._third)",
+        "wait = min(free - now + _SLACK_S, self._gap, self._third / _REPEATS)",
         "wait = 0.001",
     ),
     (
@@ -168,13 +178,12 @@ _LEASE = mutants(
     ),
     (
         "a lost question is not repeated",
-        "            if ballot.reason is Refusal.NONE and ballot.would < self._round:\n",
+        "            if free and ballot.would < self._round:\n",
         "            if False:\n",
     ),
     ("a stale turn is not learnt", "if self._token and ballot.stale != answer.round:", "if False:"),
     ("a refusal does not tell the floor", "if answer.reason is Refusal.FLOOR:", "if False:"),
     ("a leader that is behind is not told", "if self._leadership.unfollowed is not None:", "if False:"),
-    ("a change counts with the grants of the lease before", "if each.digest == step.digest}", "}"),
     (
         "a voter that may have been restarted is asked as the same process",
         "ClaimKind.ASK if lately else ClaimKind.TRY",
@@ -193,7 +202,7 @@ _VOTING = mutants(
     ),
     (
         "a voter that was restarted grants at once",
-        "if now < self._started + configuration.length:",
+        "if now < self._started + configuration.promised:",
         "if False:",
     ),
     (
@@ -241,8 +250,8 @@ _VOTING = mutants(
     ("a turn does not end with what was granted in it", "self._turn = (self._turn + 1) & U32", "pass"),
     (
         "a grant is over too early",
-        "self._grant(ask, asker, now + configuration.length)",
-        "self._grant(ask, asker, now + configuration.length * 0.9)",
+        "self._grant(ask, asker, now + configuration.promised)",
+        "self._grant(ask, asker, now + configuration.promised * 0.9)",
     ),
     (
         "a voter does not tell the token that it has granted",
@@ -295,7 +304,8 @@ _PEOPLE = mutants(
 
 _CONFIGURATION = mutants(
     "leadership/configuration",
-    _LEASE_TESTS,
+    (*_LEASE_TESTS, *_VOTING_TESTS[1:]),
+    ("a voter promises too little for clocks 1 % off", "_PROMISED = 0.99", "_PROMISED = 0.98"),
     (
         "less than a majority is enough",
         "return times[len(times) // 2]",
@@ -321,6 +331,7 @@ _CONFIGURATION = mutants(
 _ELECTORATE = mutants(
     "leadership/electorate",
     (_EACH_RULE, "tests/protocol/leadership/test_electorate.py", *_LEASE_TESTS[1:]),
+    ("a change counts with the grants of the lease before", "if each.digest == step.digest}", "}"),
     (
         "boots of the holder are not compared",
         "if record.boot != holder.boot and record.address",
@@ -569,6 +580,21 @@ _FUNCTIONS = mutants(
     ("a stepped down node never leads again", "        self._holds -= 1", "        pass"),
 )
 
+_JOINING = mutants(
+    "exchange/joining",
+    ("tests/protocol/exchange/test_joining.py",),
+    (
+        "a seed is not asked again while a stream to it hangs",
+        "if now - since < patience]",
+        "]",
+    ),
+    (
+        "a node whose name is still another's founds a cluster beside it",
+        "(_Outcome.UNFIT, _Outcome.WAITING) for said",
+        "(_Outcome.UNFIT,) for said",
+    ),
+)
+
 LEADERSHIP = Package(
     (
         *_VOTING_TESTS,
@@ -592,6 +618,7 @@ LEADERSHIP = Package(
         *_CHOICE,
         *_TENURE,
         *_IDENTITY,
+        *_JOINING,
         *_FUNCTIONS,
     ),
 )

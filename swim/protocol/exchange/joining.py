@@ -53,7 +53,11 @@ class _Outcome(Enum):
     """There is no answer from there."""
     JOINING = "joining"
     MYSELF = "this node itself"
+    WAITING = "it still takes an earlier process of this name for a member"
     UNFIT = "unfit"
+
+
+_MAY_FIT_YET = _Outcome.NONE, _Outcome.JOINING, _Outcome.WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class Joining(Part):
         self._unfit_since: float | None = None
         self._lower: dict[Address, float] = {}
         """Lower seeds that are joining and may found a cluster; when they said so last."""
-        self._looks: dict[int, Address] = {}
+        self._looks: dict[int, tuple[Address, float]] = {}
         self._considered: dict[Address, None] = {}
         """The members whose answers to looks are being looked at."""
         self._callers: dict[Address, None] = {}
@@ -126,11 +130,13 @@ class Joining(Part):
 
     def _look_around(self, now: float) -> None:
         self._named = self._named or self._own.address in self._sync.seeds
-        asked = self._looks.values()
+        patience = self._config.join_retry_interval
+        asked = [address for address, since in self._looks.values() if now - since < patience]
         for address in self._others():
+            # What opens a stream may be lost: its kernel waits ever longer before it repeats that.
             if address not in asked and address not in self._considered:
                 look = PushPull((), greeting=self._greeting(now))
-                self._looks[self._outbox.request(address, look)] = address
+                self._looks[self._outbox.request(address, look)] = address, now
         eager = any(said.outcome is _Outcome.JOINING for said in self._said.values())
         interval = _EAGER_INTERVAL if eager else self._config.join_retry_interval
         self._timers.set("look", now + interval, self._look_around)
@@ -178,11 +184,11 @@ class Joining(Part):
             self._calls.remove(token)
             self._hear_caller(answer, now)
             return True
-        looked_at = self._looks.pop(token, None)
-        if looked_at is None:
+        look = self._looks.pop(token, None)
+        if look is None:
             return False
         if self.active and self._may_join(now):
-            self._hear(looked_at, answer, now)
+            self._hear(look[0], answer, now)
         if self.active:
             self._consider_founding(now)
         return True
@@ -247,7 +253,7 @@ class Joining(Part):
         if problem is not None:
             self._note_unfit(address, problem, now)
             return
-        self._said.pop(address, None)
+        self._said[address] = _Said(_Outcome.WAITING)
         self._own.take_after(spoken)
         for node in theirs.nodes:
             if node.name == self._name:
@@ -255,6 +261,7 @@ class Joining(Part):
                 if not self._may_follow(node, now):
                     self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)  # that will tell
                     return
+        del self._said[address]
         if theirs.greeting is not None:
             if theirs.greeting.setup:
                 self._electorate.join(theirs.greeting.setup, now)
@@ -296,7 +303,7 @@ class Joining(Part):
             self._unfit_since = None
             return
         others = [seed for seed in self._others() if seed not in self._said]
-        others += [at for at, said in self._said.items() if said.outcome in (_Outcome.NONE, _Outcome.JOINING)]
+        others += [at for at, said in self._said.items() if said.outcome in _MAY_FIT_YET]
         until = self._unfit_since + self._config.founding_silence
         if others and now < until:
             self._timers.set("give up", until, self._consider_giving_up)
@@ -354,7 +361,7 @@ class Joining(Part):
         self._named = self._named or self._own.address in self._sync.seeds
         if not self.active or not self._named or self._joins or self._considered:
             return
-        if any(said.outcome is _Outcome.UNFIT for said in self._said.values()):
+        if any(said.outcome in (_Outcome.UNFIT, _Outcome.WAITING) for said in self._said.values()):
             return  # there is a cluster: it is joined, or nothing is
         lowest = min([self._own.address, *self._others()], key=_order) == self._own.address
         patience = self._config.join_retry_interval if lowest else self._config.founding_silence

@@ -39,13 +39,17 @@ class Ballot:
     earlier: float = -math.inf
     """When it granted the lease last in an earlier turn, at the latest."""
 
+    def refuses(self, now: float) -> bool:
+        """In the latest round, and does not hold a promise of before."""
+        return self.reason is not Refusal.NONE and self.until <= now
+
 
 def free_at(ballots: Mapping[str, Ballot], configuration: Configuration, now: float) -> float:
     """When a majority of voters may grant it, by what they said last; inf if they said nothing."""
     free = {
-        name: -(now if ballot.until > now else max(ballot.free_at, now))
+        name: -(max(ballot.free_at, now) if ballot.refuses(now) else now)
         for name, ballot in ballots.items()
-        if ballot.reason is not Refusal.NONE or ballot.until > now
+        if ballot.refuses(now) or ballot.until > now or 0 < ballot.would == ballot.answered
     }
     return -configuration.majority_until(free)
 

@@ -18,6 +18,8 @@ from swim.wire.dialect import U32, UNPACK_ERRORS
 __all__ = ["ABSENT", "Configuration", "founding_configuration", "read_configuration"]
 
 _DIGEST_SIZE = 4
+_PROMISED = 0.99
+"""Of a lease, by the voter's clock. The asker counts less of it: see `lease`."""
 _VOTERS_MAX = 64
 ABSENT = "\0"
 """Before the name of an old voter of which it is not known whether it lives: no member has such a name."""
@@ -52,6 +54,11 @@ class Configuration:
     def length(self) -> float:
         """Of a lease, in seconds."""
         return self.length_ms / 1000
+
+    @property
+    def promised(self) -> float:
+        """For how long a voter promises the lease to nobody else, in seconds by its own clock."""
+        return self.length * _PROMISED
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -10,12 +10,13 @@ have met, neither follows the other: both sides report it, and they grant each o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from swim.events import VotersDiffer
 from swim.protocol.base.context import Context, Part
 from swim.protocol.gossip.own_record import OwnRecord
+from swim.protocol.leadership.ballots import Ballot
 from swim.protocol.leadership.configuration import (
     ABSENT,
     Configuration,
@@ -226,7 +227,16 @@ class Electorate(Part):
         self._sounded = True
         self._changed(now)
 
-    def granted(self, step: Configuration, token: str, now: float) -> None:
+    def advance(self, ballots: Mapping[str, Ballot], token: str, now: float) -> None:
+        """A change goes on, as soon as it has been granted."""
+        for step in (self.proposal, self.configuration):
+            if step is None:
+                continue
+            granted = {name: each.until for name, each in ballots.items() if each.digest == step.digest}
+            if step.majority_until(granted) > now:
+                self._granted(step, token, now)
+
+    def _granted(self, step: Configuration, token: str, now: float) -> None:
         """It has been, by enough of them."""
         if step is self.proposal:
             self.adopt(step, now)

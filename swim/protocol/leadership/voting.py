@@ -38,8 +38,8 @@ class _Token:
 class Voter:
     """Grants the lease to one process at a time.
 
-    A grant holds for the length of a lease from *after* the question was received. An earlier process of this
-    voter may have granted one just before it died, so a new one grants nothing for as long.
+    A grant holds for `Configuration.promised` from *after* the question was received. An earlier process of
+    this voter may have granted one just before it died, so a new one grants nothing for as long.
 
     The time from one grant's end to the next one's is a `turn`, and a question counts only in the turn for
     which it was asked: what is repeated later, however often, is out of date. In its turn a round that was
@@ -84,7 +84,7 @@ class Voter:
             if self.holder is not None and ask.round < self._round:
                 return None
             if self.holder is None or ask.round > self._round:
-                self._grant(ask, asker, now + configuration.length)
+                self._grant(ask, asker, now + configuration.promised)
                 self._granted = now
         kind = ClaimKind.GRANT if ask.kind is ClaimKind.ASK else ClaimKind.WOULD
         answer = Claim(kind, ask.round, turn=self._turn, token=pack_id(seen.text), led=seen.led)
@@ -98,8 +98,8 @@ class Voter:
             return Refusal.VOTERS, configuration.length
         if self.moved:
             return Refusal.MOVED, configuration.length
-        if now < self._started + configuration.length:
-            return Refusal.STARTING, self._started + configuration.length - now
+        if now < self._started + configuration.promised:
+            return Refusal.STARTING, self._started + configuration.promised - now
         if self.holder is not None and ask.process != self.holder.process:
             return Refusal.GRANTED, self.until - now
         if ask.kind is ClaimKind.ASK:

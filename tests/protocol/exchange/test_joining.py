@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from swim.config import Config
 from swim.errors import JoinError, NameConflict
 from swim.events import MemberFailed, MemberJoined, MemberUpdated
 from swim.protocol.base.networks import Networks
@@ -115,11 +116,12 @@ class TestJoining:
         joiner.set_seeds([address_of("a")], net.now)
         assert member(net, joiner, 2) is not None
 
-    def test_silent_seeds_are_not_asked_again_before_they_had_their_time(self, net: Net) -> None:
+    def test_silent_seeds_are_asked_again_although_their_streams_hang(self, net: Net) -> None:
+        """A kernel repeats ever more seldom what opens a stream: when the way is free, a new one is quick."""
         net.lose_host(net.start("x"))
         net.start("b", "x")
         net.run(9)
-        assert len(net.requested) == 1
+        assert len(net.requested) == 10
 
     def test_when_the_join_is_lost_it_begins_anew_and_ends_well(self, net: Net) -> None:
         founder = net.start("a")
@@ -456,6 +458,16 @@ class TestRestart:
         net.run(3)
         for node in (a, c, again):
             assert [m.address for m in node.members() if m.name == "b"] == [again.address]
+
+    def test_while_it_waits_for_that_verdict_it_founds_nothing(self, net: Net) -> None:
+        """Though it is one of the seeds, and waits for longer than for a cluster that is silent."""
+        _, b, _ = net.cluster("a", "b", "c", config=Config(silence_tolerance=12.0))
+        net.lose_host(b)
+        address = Address("10.0.9.9", 7946)
+        again = net.start("b", [address_of("a"), address], address=address)
+        net.run(10)
+        assert again.phase is Phase.JOINING
+        assert net.run_until(lambda: len(again.members()) == 3, 20)
 
     def test_of_the_whole_cluster_at_once(self, net: Net) -> None:
         for node in net.cluster("a", "b", "c"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from math import inf
 
 import pytest
 
+from swim.protocol.leadership.ballots import Ballot, free_at
 from swim.protocol.leadership.configuration import Configuration, founding_configuration
 from swim.protocol.leadership.lease import Lease
 from swim.protocol.node import Node
@@ -305,3 +307,15 @@ class TestConfigurations:
         assert configuration.counts("a", here)
         assert not configuration.counts("a", there)
         assert not configuration.counts("b", here)
+
+
+def test_a_majority_is_free_when_those_are_that_refuse_and_those_that_would_grant_it_are_now() -> None:
+    would = Ballot(answered=7, would=7)
+    starting = Ballot(answered=7, would=6, reason=Refusal.STARTING, free_at=101.0)
+    later = Ballot(answered=7, reason=Refusal.GRANTED, free_at=105.0)
+    configuration = founding_configuration(VOTERS, L)
+    assert free_at({"a": would, "b": starting, "c": Ballot()}, configuration, 100.0) == 101.0
+    assert free_at({"a": would, "b": later, "c": starting}, configuration, 100.0) == 101.0
+    assert free_at({"a": starting, "b": later, "c": Ballot()}, configuration, 100.0) == 105.0
+    assert free_at({"a": would, "b": Ballot(answered=6, would=6), "c": later}, configuration, 100.0) == 100.0
+    assert free_at({"a": would, "b": Ballot(answered=7, would=6), "c": Ballot()}, configuration, 100.0) == inf

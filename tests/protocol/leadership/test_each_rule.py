@@ -193,14 +193,14 @@ class TestAsking:
     def test_a_change_needs_grants_of_its_own(self, net: Net) -> None:
         a, lease = holder(net)
         electorate = lease._electorate
-        mine = electorate.configuration
+        mine, token = electorate.configuration, lease._token
         electorate.proposal = replace(mine, number=1, token=token_at(net.now), old=mine.voters)
         electorate._sounded = True
-        lease._advance(net.now)
+        electorate.advance(lease.ballots, token, net.now)
         assert electorate.configuration is mine
         for ballot in lease.ballots.values():
             ballot.digest = electorate.proposal.digest
-        lease._advance(net.now)
+        electorate.advance(lease.ballots, token, net.now)
         assert electorate.configuration.number == 1
         assert a.term is not None
 

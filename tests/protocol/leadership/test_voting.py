@@ -15,6 +15,7 @@ from swim.types import Address, MemberState
 from swim.wire.messages import Claim, ClaimKind, Refusal
 
 L = 3.0
+PROMISED = 0.99 * L
 CONFIGURATION = founding_configuration(("a", "b", "c"), L)
 ID, HIGHER = "01" + "A" * 24, "01" + "B" * 24
 NOW = 100.0
@@ -79,14 +80,14 @@ def voter() -> Asked:
 class TestGrants:
     def test_one_process_at_a_time_and_tell_how_long(self, voter: Asked) -> None:
         assert voter.grants(NOW)
-        assert voter.refusal(NOW + 1, process=b"Q") == (Refusal.GRANTED, 2_000)
-        assert not voter.grants(NOW + L - 0.001, process=b"Q")
-        assert voter.grants(NOW + L, process=b"Q")
+        assert voter.refusal(NOW + 1, process=b"Q") == (Refusal.GRANTED, 1_970)
+        assert not voter.grants(NOW + PROMISED - 0.001, process=b"Q")
+        assert voter.grants(NOW + PROMISED, process=b"Q")
 
     def test_are_renewed_by_the_holder(self, voter: Asked) -> None:
         for number in range(10):
             assert voter.grants(NOW + number, number + 1)
-        assert voter.refusal(NOW + 10, process=b"Q") == (Refusal.GRANTED, 2_000)
+        assert voter.refusal(NOW + 10, process=b"Q") == (Refusal.GRANTED, 1_970)
 
     def test_tell_for_how_long_none_was_granted_in_an_earlier_turn(self, voter: Asked) -> None:
         def quiet_ms(now: float, round: int, process: bytes) -> int:
@@ -133,13 +134,14 @@ class TestGrants:
         answer = voter.ask(NOW, kind=ClaimKind.TRY, token="")
         assert answer == Claim(ClaimKind.WOULD, 1, turn=turn)
         assert voter.grants(NOW, process=b"Q", turn=turn)
-        assert voter.refusal(NOW + 1, kind=ClaimKind.TRY) == (Refusal.GRANTED, 2_000)
+        assert voter.refusal(NOW + 1, kind=ClaimKind.TRY) == (Refusal.GRANTED, 1_970)
 
     def test_a_new_process_grants_nothing_in_its_first_lease(self) -> None:
         voter = Asked(NOW)
-        assert voter.refusal(NOW + 1) == (Refusal.STARTING, 2_000)
-        assert voter.refusal(NOW + 1, kind=ClaimKind.TRY) == (Refusal.STARTING, 2_000)
-        assert voter.grants(NOW + L)
+        assert voter.refusal(NOW + 1) == (Refusal.STARTING, 1_970)
+        assert voter.refusal(NOW + 1, kind=ClaimKind.TRY) == (Refusal.STARTING, 1_970)
+        assert voter.refusal(NOW + PROMISED - 0.001)[0] is Refusal.STARTING
+        assert voter.grants(NOW + PROMISED)
 
     def test_a_new_process_does_not_grant_what_the_earlier_one_was_asked(self, voter: Asked) -> None:
         again = Asked(NOW)
