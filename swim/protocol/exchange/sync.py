@@ -306,9 +306,10 @@ class Sync(Part):
         if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None):
             # What one of our own suspects is its own affair until it is sure.
             self._membership.alive(_alive(node), now, spread=spread)
-        elif greeting is not None and self._table.get(node.name) is None:
-            state = MemberState.LEFT if node.state is WireState.LEFT else MemberState.DEAD
-            self._membership.remember(_alive(node), state, node.age, now, joining=not spread)
+        elif self._table.get(node.name) is None:
+            if greeting is not None:
+                state = MemberState.LEFT if node.state is WireState.LEFT else MemberState.DEAD
+                self._membership.remember(_alive(node), state, node.age, now, joining=not spread)
         elif self._another_process(node):
             self._tell_overtaken(node, now)
         elif node.state is WireState.LEFT:
