@@ -169,7 +169,8 @@ def read_exchange(user_state: bytes) -> Reading[Exchange]:
         raise DecodeError("type", "the user state is not Serf's")
     for _ in range((yield from source.entries(_FIELDS_MAX))):
         key = yield from source.value()
-        missing.discard(key)
+        if type(key) is bytes:  # it may be an empty list as well
+            missing.discard(key)
         if key == b"EventLTime":
             exchange.event_time = _number((yield from source.value()))
         elif key == b"LTime":

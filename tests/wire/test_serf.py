@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swim.wire.serf import SerfType, decode_message, decode_tags, encode_message, encode_tags
+from swim.wire.serf import (
+    SerfType,
+    decode_message,
+    decode_tags,
+    encode_message,
+    encode_tags,
+    read_exchange,
+)
 
 EVENT = {"CC": False, "LTime": 3, "Name": "deploy", "Payload": b"now"}
 
@@ -70,3 +79,17 @@ def test_a_relayed_message_stays_as_it_is() -> None:
 )
 def test_other_payloads_are_not_taken_for_serfs(payload: bytes) -> None:
     assert decode_message(payload) is None
+
+
+@pytest.mark.parametrize("key", [b"\x90", b"\x80", b"\xc0", b"\x01"])
+def test_keys_of_an_exchange_that_are_no_text_are_passed_over(key: bytes) -> None:
+    """Those of two maps; an empty list can be no key in Python."""
+    events = b"\x91\x83\xa5LTime\x01\xa6Events\x90" + key + b"\x01"
+    fields = b"\xaaEventLTime\x07\xa6Events" + events + b"\xa5LTime\x08\xabLeftMembers\x90"
+    fields += b"\xaaQueryLTime\x01\xacStatusLTimes\x80" + key + b"\x01"
+
+    def reading() -> Iterator[bool]:
+        exchange = yield from read_exchange(bytes((SerfType.PUSH_PULL, 0x87)) + fields)
+        assert (exchange.event_time, exchange.status_time) == (7, 8)
+
+    list(reading())
