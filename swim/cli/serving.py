@@ -2,7 +2,10 @@
 
 A request is ``{"command": ["send", "b", "hello"], "node": null}``; each answer has the `node` that gives it,
 and the last line is ``{"end": true}``. `error` is in an answer where something went wrong. When the client
-closes the connection, a command that still runs is cancelled.
+closes the connection, or does not read for ten seconds, a command that still runs is cancelled.
+
+Connections are bounded, so that they take no file descriptors from the node: of those on which no command has
+come, the oldest gives way.
 """
 
 from __future__ import annotations
@@ -27,19 +30,21 @@ _logger = logging.getLogger("swim")
 _REQUEST_MAX = 2_097_152
 """Bytes; JSON makes up to twice as many of a message of 1 MiB."""
 _PATIENCE = 10.0
-_AT_ONCE = 256
+_AT_ONCE, _UNSAID_MAX = 256, 16
+"""Commands that are carried out, and connections on which none has come yet."""
 _LAST_WORDS = 1.0
 
 
 async def serve_commands(listener: socket.socket, commands: Commands) -> None:
     """Until cancelled."""
     listener.setblocking(False)
+    unsaid: dict[trio.CancelScope, None] = {}
     limiter = trio.CapacityLimiter(_AT_ONCE)
 
     async def serve(stream: trio.SocketStream) -> None:
-        async with limiter, stream:
+        async with stream:
             try:
-                await _serve(stream, commands)
+                await _serve(stream, commands, unsaid, limiter)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the client has gone
             except Exception:
@@ -49,14 +54,36 @@ async def serve_commands(listener: socket.socket, commands: Commands) -> None:
     await trio.serve_listeners(serve, [listening])
 
 
-async def _serve(stream: trio.SocketStream, commands: Commands) -> None:
+async def _serve(
+    stream: trio.SocketStream,
+    commands: Commands,
+    unsaid: dict[trio.CancelScope, None],
+    limiter: trio.CapacityLimiter,
+) -> None:
+    if len(unsaid) >= _UNSAID_MAX:
+        oldest = next(iter(unsaid))
+        del unsaid[oldest]
+        oldest.cancel()
+    line = b""
+    with trio.move_on_after(_PATIENCE) as scope:
+        unsaid[scope] = None
+        try:
+            line = await _read_line(stream)
+        except ValueError as error:
+            await _write(stream, {"error": str(error)})
+            return
+        finally:
+            unsaid.pop(scope, None)
     try:
-        with trio.fail_after(_PATIENCE):
-            nodes, verb, arguments = _understood(await _read_line(stream), commands)
-    except (ValueError, RecursionError, trio.TooSlowError) as error:
-        await _write(stream, {"error": str(error) or "no command came"})
+        if not line:
+            raise ValueError("no command came")
+        nodes, verb, arguments = _understood(line, commands)
+        if limiter.available_tokens < 1:
+            raise ValueError(f"{_AT_ONCE} commands are being carried out already")
+    except (ValueError, RecursionError) as error:
+        await _write(stream, {"error": str(error)})
         return
-    async with unwrapped_nursery() as nursery:
+    async with limiter, unwrapped_nursery() as nursery:
         nursery.start_soon(_until_gone, stream, nursery.cancel_scope)
         try:
             for node in nodes:
@@ -68,13 +95,13 @@ async def _serve(stream: trio.SocketStream, commands: Commands) -> None:
 
 
 async def _read_line(stream: trio.SocketStream) -> bytes:
-    line = b""
+    line = bytearray()
     while not line.endswith(b"\n"):
         data = await stream.receive_some()
         line += data
         if not data or len(line) > _REQUEST_MAX:
             raise ValueError(f"a command is one line of at most {_REQUEST_MAX} bytes")
-    return line
+    return bytes(line)
 
 
 def _understood(line: bytes, commands: Commands) -> tuple[list[RunningNode], str, list[str]]:
@@ -107,4 +134,7 @@ async def _until_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> Non
 
 
 async def _write(stream: trio.SocketStream, fields: dict[str, Any]) -> None:
-    await stream.send_all(json.dumps(fields).encode() + b"\n")
+    with trio.move_on_after(_PATIENCE) as scope:
+        await stream.send_all(json.dumps(fields).encode() + b"\n")
+    if scope.cancelled_caught:
+        raise trio.BrokenResourceError("the client does not read")

@@ -100,7 +100,6 @@ class Driver:
         self._nursery: trio.Nursery | None = None
         self._closed = False
         self._stalled = 0.0
-        self._told: dict[Address, str] = {}
 
     def now(self) -> float:
         """The time that the node is told."""
@@ -430,9 +429,11 @@ class Driver:
         return self._nursery is not None and self._kept.carry(window, self._nursery)
 
     def _explain_waiting(self, address: Address, problem: str | None) -> None:
-        """A node that cannot join yet just goes on trying: say why, once for each reason."""
-        if problem is not None and self.node.phase is Phase.JOINING and self._told.get(address) != problem:
-            self._told[address] = problem
+        """A node that cannot join yet just goes on trying: say why, once for each reason.
+
+        Of its seeds, that is: strangers may have it call others, and cause as many problems as they like.
+        """
+        if self.node.phase is Phase.JOINING and problem is not None and self._seeds.is_new(problem, address):
             _logger.warning("%s: no way in by %s yet: %s; going on", self.node.name, address, problem)
 
 

@@ -8,7 +8,8 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import trio
 from click.testing import CliRunner
 
+from swim.cli import serving
 from swim.cli.commands import ACTS, Call, Commands
 from swim.cli.root import cli
 from swim.cli.running import RunningNode
@@ -191,6 +193,71 @@ async def test_a_defect_in_a_command_is_told_and_does_not_end_the_agent(
                 assert [json.loads(line) for line in answers] == [{"node": "a", "error": text}, {"end": True}]
         nursery.cancel_scope.cancel()
     assert "the command 'tags' failed" in caplog.text
+
+
+@asynccontextmanager
+async def served(path: Path) -> AsyncIterator[None]:
+    """The socket of an agent that has no node."""
+    async with trio.open_nursery() as nursery:
+        commands = Commands([RunningNode("a", "")], lambda node, fields: None, nursery)
+        nursery.start_soon(serve_commands, open_socket(path), commands)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def ask(path: Path, command: str) -> list[dict[str, Any]]:
+    with trio.fail_after(PATIENCE):
+        async with await trio.open_unix_socket(path) as client:
+            await client.send_all(json.dumps({"command": [command]}).encode() + b"\n")
+            return [json.loads(line) for line in b"".join([data async for data in client]).splitlines()]
+
+
+@pytest.mark.parametrize("said", [b"", b'{"command": ["tags"'])
+async def test_connections_on_which_no_command_comes_are_bounded_and_keep_nobody_out(
+    said: bytes, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would take the file descriptors that the node needs, or the places of those that say something."""
+
+    async def fine(call: Call) -> None:
+        await call.answer({"fine": True})
+
+    monkeypatch.setitem(ACTS, "tags", fine)
+    monkeypatch.setattr(serving, "_PATIENCE", 3_600.0)
+    path = runtime / "a.sock"
+    async with served(path):
+        silent = []
+        for _ in range(400):
+            silent.append(await trio.open_unix_socket(path))
+            await silent[-1].send_all(said)
+        assert await ask(path, "tags") == [{"node": "a", "fine": True}, {"end": True}]
+        ended = 0
+        for client in silent[:300]:
+            with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
+                assert json.loads(await client.receive_some()) == {"error": "no command came"}
+                ended += 1
+        assert ended > 250
+        for client in silent:
+            await client.aclose()
+
+
+async def test_a_client_that_does_not_read_is_not_waited_for(
+    runtime: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = trio.Event()
+
+    async def much(call: Call) -> None:
+        try:
+            while True:
+                await call.answer({"much": "x" * 100_000})
+        finally:
+            ended.set()
+
+    monkeypatch.setitem(ACTS, "tags", much)
+    path = runtime / "a.sock"
+    async with served(path), await trio.open_unix_socket(path) as client:
+        await client.send_all(b'{"command": ["tags"]}\n')
+        with trio.fail_after(PATIENCE):
+            await ended.wait()
 
 
 def test_a_client_that_goes_in_the_middle_harms_nothing(start: Start, runtime: Path) -> None:

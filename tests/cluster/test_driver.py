@@ -398,6 +398,29 @@ async def test_the_end_wakes_those_who_wait() -> None:
 # --- seeds
 
 
+async def test_a_node_that_waits_says_why_of_its_seeds_and_of_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Strangers can have it call as many other ports as they like, and answer what they like."""
+    node, driver = make_driver(seeds=["127.0.0.1:1"])
+    node.member_at_start = False
+    (seed,) = await driver._seeds.resolve(driver.transport.family)
+    others = [Address("127.0.0.1", port) for port in range(2, 60)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(driver.run, (seed,))
+        try:
+            await node.heard("start")
+            for address in (seed, *others, seed):
+                ask(node, address)
+                driver.settle()
+            await node.heard("receive_answer", 2 + len(others))
+        finally:
+            driver.stop()
+    assert [record.getMessage() for record in caplog.records if "no way in" in record.getMessage()] == [
+        "scripted: no way in by 127.0.0.1:1 yet: ConnectionRefusedError; going on"
+    ]
+
+
 async def test_seeds_are_looked_up_again_and_again(autojump_clock: trio.testing.MockClock) -> None:
     names = Names(one=["10.0.0.1"])
     trio.socket.set_custom_hostname_resolver(names)

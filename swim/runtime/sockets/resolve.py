@@ -42,6 +42,7 @@ class Seeds:
         self._known: dict[str, tuple[Address, ...]] = {}
         self.problems: dict[str, str] = {}
         """What was wrong with the last lookup, for each seed with which something was."""
+        self._answered: dict[Address, str] = {}
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -57,6 +58,14 @@ class Seeds:
             for text in self._parsed:
                 nursery.start_soon(self._look_up, text, family)
         return tuple(dict.fromkeys(address for text in self._parsed for address in self._known.get(text, ())))
+
+    def is_new(self, problem: str, address: Address) -> bool:
+        """Is this one of the addresses, and this another problem with it than the last?"""
+        known = any(address in addresses for addresses in self._known.values())
+        new = known and self._answered.get(address) != problem
+        if new:
+            self._answered[address] = problem
+        return new
 
     @trio.lowlevel.enable_ki_protection
     async def _look_up(self, text: str, family: socket.AddressFamily) -> None:
