@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import trio
 
 from swim.cluster import Cluster
+from swim.protocol.node import Phase
 from swim.runtime.network import simulated_host
 from swim.simulation.barriers import Barriers, listed
 from swim.simulation.checks import check_duration, check_positive, check_share
@@ -230,11 +231,12 @@ class World(Course, Barriers):
         return {member.name: member for member in self.cluster(name).members()}
 
     def converged(self) -> bool:
-        """All running programs have opened a cluster, see exactly each other, and follow one leader."""
+        """All running programs are members of a cluster, see exactly each other, and follow one leader."""
         running = [program for program in self._programs.values() if self.running(program.machine.name)]
         if not all(program.clusters for program in running):
             return False
-        return agree([program.clusters[-1]._node for program in running])
+        nodes = [program.clusters[-1]._node for program in running]
+        return all(node.phase is Phase.MEMBER for node in nodes) and agree(nodes)
 
     def describe(self) -> str:
         """Every program on a line, for people."""

@@ -91,7 +91,14 @@ def test_a_pause_and_a_short_partition_only_delay(post: Post) -> None:
 
 
 def test_a_partition_of_five_seconds_loses_nothing_for_a_sender_that_gives_nobody_up(post: Post) -> None:
-    """One that finds both others silent waits for longer: it may be the one that is cut off."""
+    """One that finds both others silent waits for longer: it may be the one that is cut off.
+
+    The others give it up meanwhile, and do not read twice what it sends again, having heard nothing of it.
+    """
+    post.world.partition(["b", "c"], ["a"], one_way=True)
+    post.send("a", "b", b"read before")
+    post.world.run(0.1)
+    assert post.read["b"] == [b"read before"]
     post.world.partition(["a"])
     post.send("a", "b", b"first")
     post.world.run(5)
@@ -102,7 +109,7 @@ def test_a_partition_of_five_seconds_loses_nothing_for_a_sender_that_gives_nobod
     post.send("a", "b", b"third")
     post.send("b", "a", b"both ways")
     post.world.run(5)
-    assert post.read["b"] == [b"first", b"second", b"third"]
+    assert post.read["b"] == [b"read before", b"first", b"second", b"third"]
     assert post.read["a"] == [b"both ways"]
     assert post.problems == []
 

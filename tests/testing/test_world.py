@@ -428,6 +428,19 @@ def test_firewalls_resets_and_forgeries_are_nobodys_death() -> None:
         assert world.converged()
 
 
+def test_a_program_that_has_left_is_not_converged_with_what_it_saw_last() -> None:
+    async def program() -> None:
+        async with swim.open_cluster("a"):
+            await trio.sleep(5)
+        await trio.sleep_forever()
+
+    with World(1) as world:
+        world.start("a", program)
+        world.run_until_converged(5)
+        world.run(10)
+        assert not world.converged()
+
+
 def test_which_program_leads_and_holds_what_at_this_instant() -> None:
     async def program(name: str) -> None:
         async with swim.open_cluster(name, seeds=NAMES, voters=NAMES) as cluster:
