@@ -23,6 +23,9 @@ _TRIES = 8
 _PATIENCE = 2.0
 """Times `rtt_max`, for both ways together: what opens a connection may get lost once, too."""
 
+_OPEN_MAX = 32
+"""Claims can be made up: there is to be room for the questions of other parts."""
+
 Settle = Callable[[Ack | None, float], None]
 
 
@@ -70,7 +73,9 @@ class Contests(Part):
 
         if claim in self._open:
             return
-        if self._ask(name, address, now, heard, partial(heard, None), tries=_TRIES):
+        if len(self._open) >= _OPEN_MAX:
+            self._outbox.drop("contests-max")
+        elif self._ask(name, address, now, heard, partial(heard, None), tries=_TRIES):
             self._open[claim] = settle
             self._timers.set(("contest", claim), now + self._config.rtt_max / _TRIES, call)
 

@@ -243,6 +243,12 @@ class TestMoving:
         scene.net.run(3)
         assert self.where(scene) == NEW
 
+    def test_that_is_made_up_is_asked_about_at_few_addresses_at_a_time(self, scene: Scene) -> None:
+        scene.tell(*(self.moved(scene, 6, Address(f"10.0.8.{number}", 7946)) for number in range(1, 41)))
+        scene.net.run(0.2)
+        asked = {sent.target for sent, _ in scene.net.said(Ping) if sent.target.host.startswith("10.0.8.")}
+        assert (len(asked), scene.node.dropped["contests-max"]) == (32, 8)
+
     def test_told_by_itself_it_is_asked_once(self, scene: Scene) -> None:
         mover = scene.net.puppet("s", address=NEW)
         mover.incarnation, mover.meta = 6, scene.subject.meta
