@@ -80,7 +80,8 @@ ALL = (
     ),
     Benchmark("messages", "messages between members, one to one and to all; slow readers, deaths, loss"),
     Benchmark(
-        "leases", "locks beside etcd's; 64 shards whose nodes join, leave and are killed; real processes"
+        "leases",
+        "locks beside etcd's and kazoo's; 64 shards whose nodes join, leave and are killed; real processes",
     ),
     Benchmark("work_queue", "the example: tasks through one leader, and through two deaths"),
     Benchmark("tradeoff", "detection time against false deaths; classic phi and memberlist beside swim"),

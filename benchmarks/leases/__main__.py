@@ -1,4 +1,4 @@
-"""Leases on names between real processes on loopback: locks beside etcd's, shards whose nodes come and go.
+"""Leases on names between real processes on loopback: locks beside etcd's and kazoo's, shards that move.
 
     python -m benchmarks.leases [--quick] [alone turns rate shards]
 
@@ -8,7 +8,8 @@ rate    four processes, each with many tasks and a name for each of them: locks 
 shards  64 shards on five nodes: for how long none owned a shard when a node joined, left, was killed, or led
         and was killed; whether ever two owned one; without voters and with three
 
-The same of etcd (three servers, its lock service by the JSON gateway), where it is installed.
+The locks also of etcd (three servers, its lock service by the JSON gateway) and of ZooKeeper (three servers,
+kazoo), where they are installed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from benchmarks import record
 from benchmarks.leadership.servers import open_servers, why_not
 
 SCENARIOS = ("alone", "turns", "rate", "shards")
+OTHERS = ("etcd", "zookeeper")
 PATIENCE = 60.0
 SHARDS = 64
 NODES = ("n0", "n1", "n2", "n3", "n4")
@@ -75,7 +77,7 @@ async def peers(
 ) -> AsyncIterator[dict[str, Peer]]:
     """Processes of this kind that all know each other."""
     async with AsyncExitStack() as stack:
-        servers = stack.enter_context(open_servers(kind)) if kind == "etcd" else []
+        servers = stack.enter_context(open_servers(kind)) if kind in OTHERS else []
         nursery = await stack.enter_async_context(trio.open_nursery())
         started: dict[str, Peer] = {}
         try:
@@ -236,8 +238,7 @@ async def shards(kind: str, quick: bool, voters: Sequence[str]) -> list[Row]:
 
 async def measure(args: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
-    absent = why_not("etcd")
-    kinds = ["swim", *([] if absent else ["etcd"])]
+    kinds = ["swim", *(kind for kind in OTHERS if why_not(kind) is None)]
     for scenario, function in (("alone", alone), ("turns", turns), ("rate", rate)):
         for kind in kinds if scenario in args.scenarios else ():
             rows.append({"scenario": scenario, "of": kind, **await function(kind, args.quick)})
@@ -246,8 +247,9 @@ async def measure(args: argparse.Namespace) -> list[Row]:
         for row in await shards("swim", args.quick, voters):
             rows.append({"scenario": "shards", "of": "swim", "voters": len(voters), **row})
             print(rows[-1], flush=True)
-    if absent is not None:
-        print(f"skipped: etcd: {absent}")
+    for kind in OTHERS:
+        if kind not in kinds:
+            print(f"skipped: {kind}: {why_not(kind)}")
     return rows
 
 
@@ -256,9 +258,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], default=SCENARIOS)
     args = record.parse(parser, argv)
     args.scenarios = args.scenarios or SCENARIOS
-    absent = why_not("etcd")
     results = trio.run(measure, args)
-    record.write(args, results=results, skipped=[] if absent is None else [str(absent)])
+    absent = filter(None, map(why_not, OTHERS))
+    record.write(args, results=results, skipped=list(map(str, absent)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""One process that uses leases on names, a node of swim or a client of etcd. It does what it reads.
+"""One process that uses leases on names: swim, or a client of etcd or ZooKeeper. It does what it reads.
 
     python -m benchmarks.leases.peer swim NAME SEED,.. VOTER,..
-    python -m benchmarks.leases.peer etcd NAME SERVER,..
+    python -m benchmarks.leases.peer etcd|zookeeper NAME SERVER,..
 
 Prints JSON lines, with times of CLOCK_MONOTONIC. Orders, one a line:
 
@@ -146,9 +146,30 @@ class Etcd:
             self.ask("/v3/lock/unlock", key=key)
 
 
-def etcd_client(name: str, servers: list[str]) -> None:
+# --- ZooKeeper
+
+
+class Zookeeper:
+    """kazoo's lock, as its documentation has it."""
+
+    def __init__(self, server: str) -> None:
+        from kazoo.client import KazooClient
+
+        self._kazoo = KazooClient(hosts=server, timeout=TTL_S)
+        self._kazoo.start()
+
+    @contextlib.contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        with self._kazoo.Lock(f"/{name}"):
+            yield
+
+
+CLIENTS: dict[str, type[Etcd | Zookeeper]] = {"etcd": Etcd, "zookeeper": Zookeeper}
+
+
+def client(kind: str, name: str, servers: list[str]) -> None:
     server = servers[sum(name.encode()) % len(servers)]
-    etcd = Etcd(server)
+    locks = CLIENTS[kind](server)
     say("bound", address=name)
     for line in sys.stdin:
         order, *arguments = line.split()
@@ -156,28 +177,28 @@ def etcd_client(name: str, servers: list[str]) -> None:
             seconds = []
             for number in range(int(arguments[0])):
                 began = time.perf_counter()
-                with etcd.hold(f"{name}/{number % 10}"):
+                with locks.hold(f"{name}/{number % 10}"):
                     seconds.append(time.perf_counter() - began)
             say("alone", seconds=seconds)
         elif order == "turns":
             uses = []
             for _ in range(int(arguments[0])):
-                with etcd.hold("one"):
+                with locks.hold("one"):
                     began = time.monotonic()
                     time.sleep(0.001)
                     uses.append((began, time.monotonic()))
             say("turns", uses=uses)
         elif order == "rate":
-            etcd_rate(name, server, float(arguments[0]), int(arguments[1]))
+            client_rate(kind, name, server, float(arguments[0]), int(arguments[1]))
 
 
-def etcd_rate(name: str, server: str, seconds: float, tasks: int) -> None:
-    counts, end = [0] * tasks, time.monotonic() + seconds
+def client_rate(kind: str, name: str, server: str, seconds: float, tasks: int) -> None:
+    counts, clients = [0] * tasks, [CLIENTS[kind](server) for _ in range(tasks)]
+    end = time.monotonic() + seconds
 
     def use(number: int) -> None:
-        etcd = Etcd(server)
         while time.monotonic() < end:
-            with etcd.hold(f"{name}/{number}"):
+            with clients[number].hold(f"{name}/{number}"):
                 counts[number] += 1
 
     cpu = time.process_time()
@@ -191,8 +212,8 @@ def etcd_rate(name: str, server: str, seconds: float, tasks: int) -> None:
 
 def main() -> None:
     kind, name, servers, *more = sys.argv[1:]
-    if kind == "etcd":
-        etcd_client(name, servers.split(","))
+    if kind in CLIENTS:
+        client(kind, name, servers.split(","))
     else:
         seeds = list(filter(None, servers.split(",")))
         trio.run(swim_node, name, seeds, list(filter(None, more[0].split(","))))

@@ -143,6 +143,7 @@ class Driver:
         self.mail.close()
         self._changed.unpark_all()
         self.holding.close()
+        self.leading.close()
         for outcome in self._outcomes.values():
             outcome.known.set()
 

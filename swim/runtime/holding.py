@@ -70,7 +70,6 @@ class Holding(Functions):
         self._slept = clock.slept
         self._known = trio.lowlevel.ParkingLot()
         """Where tasks wait that have asked which member holds a name, or for all to be released."""
-        self._closed = False
 
     # --- what the node says
 
@@ -119,7 +118,7 @@ class Holding(Functions):
 
     def close(self) -> None:
         """The node does not run any more: no task waits for anything."""
-        self._closed = True
+        super().close()
         for use in self._uses.values():
             use.end("the cluster is closed")
             use.ready.set()

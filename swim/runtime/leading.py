@@ -34,6 +34,7 @@ class Functions:
         self._holds = 0
         self._afterwards: list[Callable[[], None]] = []
         self._watch = _SleepWatch(clock, self)
+        self._watching = self._closed = False
 
     def follow(self) -> bool:
         """Take over what the node says. Whether it is something new."""
@@ -44,17 +45,31 @@ class Functions:
 
     @trio.lowlevel.enable_ki_protection
     def _begun(self, scope: trio.CancelScope) -> None:
-        if not self._running:
+        if not self._watching:
+            self._watching = True
             trio.lowlevel.add_instrument(self._watch)
+        if not self._running:
             self._note_running(True)
         self._running[scope] = None
 
     @trio.lowlevel.enable_ki_protection
     def _ended(self, scope: trio.CancelScope) -> None:
         if self._running.pop(scope, self) is None and not self._running:
-            trio.lowlevel.remove_instrument(self._watch)
             self._note_running(False)
             self._flush()
+        if not self._running and self._closed:
+            self._watch_no_more()
+
+    def close(self) -> None:
+        """The node does not run any more."""
+        self._closed = True
+        if not self._running:
+            self._watch_no_more()
+
+    def _watch_no_more(self) -> None:
+        if self._watching:
+            self._watching = False
+            trio.lowlevel.remove_instrument(self._watch)
 
     def hold(self, afterwards: Callable[[], None] | None = None) -> None:
         """Cancel all functions and start none; do this as soon as the last has ended its clean-up."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from swim.wire.dialect import U32, USER, Body, number, pack, raw
 from swim.wire.errors import DecodeError
@@ -79,8 +79,7 @@ class LeaseRefusal(IntEnum):
     """The member counts sessions of another length (`Config.session`, `Config.lease`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseEntry:
+class LeaseEntry(NamedTuple):
     """Of one use of a name: from when a process asks for it until it has released it. Its `id` is never used
     again by that process."""
 
@@ -114,6 +113,7 @@ class LeaseMessage:
 
 
 _KINDS = tuple(LeaseKind)
+_DEFAULTS: list[Any] = [b"", b"", 0, False]
 
 
 def _counts(body: Body, key: bytes) -> tuple[int, ...]:
@@ -128,10 +128,10 @@ def _counts(body: Body, key: bytes) -> tuple[int, ...]:
 def _entry(fields: Any) -> LeaseEntry:
     if not isinstance(fields, list) or not 2 <= len(fields) <= _FIELDS_MAX:
         raise DecodeError("body", "an entry about a lease is no list of its fields")
-    defaults: list[Any] = [b"", b"", 0, False]
-    kind, id, name, token, count, owned = fields + defaults[len(fields) - 2 :]
-    numbers = all(type(each) is int and 0 <= each <= _COUNT_MAX for each in (kind, id, count))
-    if not numbers or kind >= len(_KINDS) or type(owned) is not bool:
+    kind, id, name, token, count, owned = fields + _DEFAULTS[len(fields) - 2 :]
+    numbers = type(kind) is int and type(id) is int and type(count) is int
+    known = numbers and 0 <= kind < len(_KINDS) and 0 <= id <= _COUNT_MAX and 0 <= count <= _COUNT_MAX
+    if not known or type(owned) is not bool:
         raise DecodeError("body", "an entry about a lease makes no sense")
     if type(name) is not bytes or len(name) > LEASE_NAME_SIZE_MAX:
         raise DecodeError("body", f"the name of a lease has more than {LEASE_NAME_SIZE_MAX} bytes")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from swim.protocol.leases.books import share_of_digest
 from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage, LeaseRefusal, paged, size_of_entry
@@ -62,8 +63,7 @@ class State:
         return LeaseEntry(kind, self.id, self.name, self.token, self.limit, self.owned)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What the application has to know of one use of a name.
 
     With a token this process has it, until `ends` unless that is moved ahead: it is to have stopped by then
@@ -77,8 +77,7 @@ class Change:
     refusal: LeaseRefusal = LeaseRefusal.NONE
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(NamedTuple):
     """What a message said, and when it was sent."""
 
     sent: float
@@ -189,7 +188,7 @@ class Holder:
         for number in message.numbers:
             told = self._told.get(number)
             if told is not None:
-                self._told[number] = replace(told, states=())
+                self._told[number] = told._replace(states=())
                 self._answered(told, age, number in message.unknown, now)
         if self._reporting and self._all_known():
             self._reporting = False

@@ -15,6 +15,7 @@ from swim.protocol.leases.grantor import Grantor
 from swim.protocol.leases.holder import Change, Holder
 from swim.protocol.view.identity import pack_id, unpack_id
 from swim.protocol.view.table import Record
+from swim.types import Member, Term
 from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage
 
 __all__ = ["Leases", "session_length", "token_text"]
@@ -63,23 +64,29 @@ class Leases(Part):
         """The name of the one that the holder tells."""
         self._now = -math.inf
         self._version = -1
+        """Of the table, the leader and the term, as they were looked at last."""
+        self._followed: Member | None = None
+        self._term: Term | None = None
+        self._due = math.inf
+        self._stirred = False
+        """There may be something to send, or another time at which something is due."""
         self._ask_at, self._ask_gap = math.inf, _FIRST_GAP_S
 
     # --- what the application does
 
     def want(self, name: str, limit: int, owned: bool, now: float) -> int:
         """Ask for a name that `limit` uses may have at once; returns the id of this use."""
-        self.update(now)
+        self._now, self._stirred = now, True
         return self.holder.want(name, limit, owned, now)
 
     def release(self, id: int, now: float) -> None:
         """This use is over, its clean-up included."""
-        self.update(now)
+        self._now, self._stirred = now, True
         self.holder.release(id, now)
 
     def ask_owner(self, name: str, now: float) -> int:
         """See `Holder.ask_owner`."""
-        self.update(now)
+        self._now, self._stirred = now, True
         return self.holder.ask_owner(name, now)
 
     def take_owner(self, question: int) -> str | None:
@@ -110,30 +117,40 @@ class Leases(Part):
     # --- following
 
     def update(self, now: float) -> None:
-        """Follow which member leads, and which are there; do what is due."""
+        """Follow which member leads, and which are there; do what is due. (It is called after every packet.
+        Mostly nothing has changed.)"""
         self._now = now
+        term = self._tenure.term if now < self._tenure.term_ends else None
+        version, leader = self._table.version, self._leadership.leader
+        if term is not self._term or leader is not self._followed or version != self._version:
+            self._term, self._followed, self._version = term, leader, version
+            self._follow(now)
+        if now >= self._due:
+            self._stirred = True
+        if self._stirred:
+            if now >= self.holder.deadline():
+                self.holder.tick(now)
+            self._grant_due(now)
+
+    def _follow(self, now: float) -> None:
+        self._stirred = True
         self._follow_term(now)
         self._follow_leader(now)
-        if self._derived and self.grantor.term and self._version != self._table.version:
-            self._version = self._table.version
+        if self._derived and self.grantor.term:
             self._forget_ended(now)
-        if now >= self.holder.deadline():
-            self.holder.tick(now)
-        self._grant_due(now)
 
     def _grant_due(self, now: float) -> None:
         if self.grantor.term and now >= self.grantor.deadline():
             self.grantor.tick(now)
 
     def _follow_term(self, now: float) -> None:
-        term = self._tenure.term if now < self._tenure.term_ends else None
-        packed = b"" if term is None else pack_id(term.token)
+        packed = b"" if self._term is None else pack_id(self._term.token)
         if packed != self.grantor.term:
             if packed:
                 self.grantor.begin(packed, min(now, self._tenure.earlier))
             else:
                 self.grantor.end()
-            self._version, self._ask_at, self._ask_gap = -1, math.inf, _FIRST_GAP_S
+            self._ask_at, self._ask_gap = math.inf, _FIRST_GAP_S
 
     def _follow_leader(self, now: float) -> None:
         """One that does not act any more is told as before until there is another one."""
@@ -184,12 +201,17 @@ class Leases(Part):
         """This node is no member any more."""
         self.grantor.end()
         self.holder.follow(b"", self._now)
+        self._due = math.inf
         self._timers.cancel("leases")
 
     # --- sending
 
     def flush(self) -> None:
         """Send what is to be said since the last time: drained as a whole, many entries share a packet."""
+        if not self._stirred:
+            return
+        self.update(self._now)
+        self._stirred = False
         now = self._now
         for _ in range(_ROUNDS_MAX):  # what this node says to itself may have answers
             messages = self.holder.flush(now)
@@ -212,11 +234,11 @@ class Leases(Part):
         return math.ceil(1000 * max(0.0, now - self._tenure.backed))
 
     def _arm(self) -> None:
-        due = min(self.holder.deadline(), self.grantor.deadline(), self._ask_at)
-        if due == math.inf:
+        self._due = min(self.holder.deadline(), self.grantor.deadline(), self._ask_at)
+        if self._due == math.inf:
             self._timers.cancel("leases")
-        elif due != self._timers.when("leases"):
-            self._timers.set("leases", due, self._wake)
+        elif self._due != self._timers.when("leases"):
+            self._timers.set("leases", self._due, self._wake)
 
     def _send(self, message: LeaseMessage, to: Record, process: bytes) -> None:
         message = replace(message, process=self._post.process)
@@ -234,6 +256,7 @@ class Leases(Part):
 
     def receive(self, message: LeaseMessage, sender: Record, now: float) -> None:
         """A message of another member of our own, which may be meant for another process, or forged."""
+        self._stirred = True
         self.update(now)
         if message.process == self._post.process or not message.process:
             self._outbox.drop("lease-reflected")

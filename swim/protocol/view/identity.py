@@ -81,7 +81,6 @@ def check_pinned_id(text: str) -> None:
 
 
 @lru_cache(maxsize=1_024)
-@lru_cache(1_024)
 def pack_id(text: str | None) -> bytes:
     """An id as messages carry it: 16 bytes when minted, else marked text of another length; no id is none."""
     if not text:
@@ -91,6 +90,7 @@ def pack_id(text: str | None) -> bytes:
     return (_PINNED_MARK + text.encode()).ljust(_MINTED_SIZE + 1)
 
 
+@lru_cache(maxsize=1_024)
 def unpack_id(raw: bytes) -> str | None:
     """The id that `pack_id` packed, or None for anything else."""
     if len(raw) == _MINTED_SIZE:
