@@ -1,6 +1,5 @@
 """Dask without a single point of failure: the leader runs its scheduler.
 
-    pip install -e ".[examples]"
     python examples/dask_cluster.py ann --bind 127.0.0.1:7951
     python examples/dask_cluster.py bob --join 127.0.0.1:7951
     python examples/dask_cluster.py cat --join 127.0.0.1:7951 --squares 10000
@@ -29,7 +28,8 @@ from distributed import Client, Scheduler, Worker, as_completed
 
 import swim
 
-logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of lost connections it tells at length
+for dask in ("distributed", "distributed.client"):
+    logging.getLogger(dask).setLevel(logging.CRITICAL)  # of lost connections it tells at length
 
 
 def square(number: int) -> int:
@@ -39,7 +39,7 @@ def square(number: int) -> int:
 async def be_child(kind: str, argument: str) -> None:
     """A process of Dask's own, until that ends, or its parent: then standard input does, too."""
     threading.Thread(target=lambda: os._exit(len(os.read(0, 1))), daemon=True).start()
-    options: Any = {"port": 0, "dashboard": False}
+    options: Any = {"port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     to_be = Scheduler(host=argument, **options) if kind == "scheduler" else Worker(argument, **options)
     async with to_be as node:
         print(f"{node.address}\n", end="", flush=True)

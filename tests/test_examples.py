@@ -82,7 +82,7 @@ def test_cron() -> None:
     both, after = list(filter(None, runs[shared:death])), list(filter(None, runs[death:]))
     assert {found[3] for found in both} == {"ann", "bob"}
     assert {found[3] for found in after} == {"bob"}
-    assert len({found[1] for found in after}) == 4
+    assert len({found[1] for found in after}) >= 3
     minutes: dict[str, list[str]] = {}
     for found in filter(None, runs):
         minutes.setdefault(found[2], []).append(found[1])
