@@ -255,6 +255,17 @@ class TestPolls:
         said = [opinion.kind for _, opinion in net.said(Opinion, by=a, to=c.address)]
         assert said == [OpinionKind.LOOKING, OpinionKind.VETO]
 
+    def test_whoever_has_looked_and_hears_the_member_by_its_stream_alone_vetoes(
+        self, net: Net, five: list[Node]
+    ) -> None:
+        a, b, c, *_ = five
+        watch_of(a, "b").heard = -1e9
+        net.block_udp("acde", "b")
+        net.tell(a, net.opinion(c, a, OpinionKind.POLL, b, round=4), c.address)
+        net.run(1)
+        said = [opinion.kind for _, opinion in net.said(Opinion, by=a, to=c.address) if opinion.round == 4]
+        assert said == [OpinionKind.LOOKING, OpinionKind.VETO]
+
     def test_whoever_has_looked_and_is_convinced_agrees(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
         watch_of(a, "b").heard = -1e9
@@ -355,6 +366,41 @@ class TestHelp:
         watch.case.kernel_answered = attention - ago
         expected = {"pause": net.config.pause_tolerance, "silence": net.config.silence_tolerance}[waits]
         assert suspicion._tolerance(watch, watch.case, net.now) == expected
+
+    @pytest.mark.parametrize(("heard", "share"), [(True, 1.0), (False, 1.5)])
+    def test_the_silence_of_a_kernel_that_was_never_heard_is_not_held_against_the_member(
+        self, net: Net, five: list[Node], heard: bool, share: float
+    ) -> None:
+        suspicion, watch = five[0]._suspicion, watch_of(five[0], "b")
+        watch.kernel_known, watch.case = heard, Case(suspicion._attention(net.now))
+        assert suspicion._tolerance(watch, watch.case, net.now) == share * net.config.silence_tolerance
+
+    def test_unanswered_probes_say_less_of_a_member_on_whose_link_many_get_lost(
+        self, net: Net, five: list[Node]
+    ) -> None:
+        suspicion, watch = five[0]._suspicion, watch_of(five[0], "b")
+        sent = suspicion._attention(net.now) - 0.5
+
+        def level() -> float:
+            watch.case = Case(sent, [Probe(number, sent, "udp") for number in range(4)])
+            return suspicion._phi("b", watch, net.now)
+
+        at_a_good_link = level()
+        for number in range(60):
+            watch.loss.add(number % 2 == 0)
+        assert level() < at_a_good_link / 2
+
+
+@pytest.mark.parametrize("own_fault", [False, True])
+def test_a_node_that_may_be_at_fault_itself_gives_up_nobody_alone(net: Net, own_fault: bool) -> None:
+    """Its own pings do not come back to it either."""
+    a, b = net.cluster("a", "b")
+    net.run(8)
+    net.cut("b", "a")
+    if own_fault:
+        net.cut("a", "a")
+    net.run(30)
+    assert (a.member("b") is not None) == own_fault, b
 
 
 class TestMute:

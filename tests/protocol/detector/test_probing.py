@@ -190,6 +190,16 @@ class TestHelp:
         assert stranger.heard(Ping) == []
         assert (node.dropped["stranger"], node.dropped["ping-req-target"]) == (1, 1)
 
+    def test_nobody_is_pinged_by_another_name_than_that_of_the_member_at_the_address(
+        self, net: Net, node: Node, member: Puppet, target: Puppet
+    ) -> None:
+        net.run(0.1)
+        target.received.clear()
+        member.tell(node, replace(self.request(target), node="m"))
+        net.run(0.05)
+        assert target.heard(Ping) == []
+        assert node.dropped["ping-req-target"] == 1
+
     def test_many_requests_are_not_kept_for_ever(
         self, net: Net, node: Node, member: Puppet, target: Puppet
     ) -> None:
@@ -222,8 +232,9 @@ class TestAcks:
     def test_twice_count_once(self, net: Net, node: Node) -> None:
         puppet = net.puppet("p", mute=True).join(node)
         net.run_until(lambda: bool(puppet.heard(Ping)), 3)
-        seq = puppet.heard(Ping)[-1].seq
+        seq, before = puppet.heard(Ping)[-1].seq, node._probing.acks
         puppet.tell(node, Ack(seq), Ack(seq))
+        assert node._probing.acks == before + 1
         assert net.events(node, MemberFailed) == []
 
     def test_of_another_process_are_the_end_of_the_one_before(self, net: Net, node: Node) -> None:
