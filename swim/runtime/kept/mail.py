@@ -118,7 +118,7 @@ class Mail:
             raise trio.ClosedResourceError("the cluster is closed")
         member, boot, now = self._node.member(name), self._node.boot_of(name), trio.current_time()
         if member is None:
-            raise SendError(f"{name!r} is no member: see Cluster.members()", to)
+            raise SendError(f"{name!r} is no member of this cluster", to)
         if boot is None:
             raise SendError(f"{member} is no swim node (memberlist or Serf): it takes no messages", member)
         if name != self._node.name:
