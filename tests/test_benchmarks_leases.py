@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.leases.__main__ import Ownership, Peer, milliseconds
+from benchmarks.leases.many import many
 
 
 def peer(name: str, *lines: tuple[float, str, str]) -> Peer:
@@ -27,3 +30,11 @@ def test_two_owners_at_once_are_seen() -> None:
 
 def test_milliseconds() -> None:
     assert milliseconds([0.001, 0.002, 0.004]) == {"median_ms": 2.0, "p99_ms": 2.0, "worst_ms": 4.0}
+
+
+@pytest.mark.parametrize("voters", [(), ("n0", "n1", "n2")], ids=["derived", "voters"])
+def test_many_names_are_all_asserted_by_a_new_leader(voters: tuple[str, ...]) -> None:
+    row = many(4, 40, voters)
+    assert row["led_until_all_asserted_s"] <= 6.0
+    assert row["lost"] == 0
+    assert row["leader_packets_sent_per_s"] > 0

@@ -1,12 +1,13 @@
 """Leases on names between real processes on loopback: locks beside etcd's and kazoo's, shards that move.
 
-    python -m benchmarks.leases [--quick] [alone turns rate shards]
+    python -m benchmarks.leases [--quick] [alone turns rate shards many]
 
 alone   five processes, one acquires a name that is free: how long that takes
 turns   three processes take turns at one name: from the end of a use to the beginning of the next one
 rate    four processes, each with many tasks and a name for each of them: locks a second in all
 shards  64 shards on five nodes: for how long none owned a shard when a node joined, left, was killed, or led
         and was killed; whether ever two owned one; without voters and with three
+many    10,000 names at 100 members, in simulated time: what they cost a leader, and when a new one knows all
 
 The locks also of etcd (three servers, its lock service by the JSON gateway) and of ZooKeeper (three servers,
 kazoo), where they are installed.
@@ -31,8 +32,9 @@ import trio
 
 from benchmarks import record
 from benchmarks.leadership.servers import open_servers, why_not
+from benchmarks.leases.many import many
 
-SCENARIOS = ("alone", "turns", "rate", "shards")
+SCENARIOS = ("alone", "turns", "rate", "shards", "many")
 OTHERS = ("etcd", "zookeeper")
 PATIENCE = 60.0
 SHARDS = 64
@@ -247,6 +249,10 @@ async def measure(args: argparse.Namespace) -> list[Row]:
         for row in await shards("swim", args.quick, voters):
             rows.append({"scenario": "shards", "of": "swim", "voters": len(voters), **row})
             print(rows[-1], flush=True)
+    for voters in ((), ("n0", "n1", "n2")) if "many" in args.scenarios else ():
+        counts = (10, 100) if args.quick else (100, 10_000)
+        rows.append({"scenario": "many", "of": "swim", **many(*counts, voters)})
+        print(rows[-1], flush=True)
     for kind in OTHERS:
         if kind not in kinds:
             print(f"skipped: {kind}: {why_not(kind)}")
