@@ -20,7 +20,9 @@ from tests.house import ROOT
 pytest.importorskip("hypercorn", reason="needs the extra examples")
 pytest.importorskip("starlette", reason="needs the extra examples")
 
-SECONDS_MAX, POLL = 60, 0.05
+SECONDS_MAX, POLL = 120, 0.05
+QUIET_SECONDS = 1.0
+"""For so long nobody must have asked a replica before it ends."""
 CLIENTS, KEYS = 12, 400
 REQUESTS = 300
 """In each of the phases: with three replicas, with two, and with one."""
@@ -71,6 +73,12 @@ class Service:
                 await trio.sleep(POLL)
                 with suppress(NotSent):
                     listed = sorted(json.loads((await get(self.http[name], "/replicas"))[1]))
+
+    async def until_closed(self, name: str) -> None:
+        with suppress(NotSent, trio.BrokenResourceError, ValueError):
+            while True:
+                await get(self.http[name], "/replicas")
+                await trio.sleep(POLL)
 
     async def reporter(self, *gone: str) -> str:
         """Of those that are left the one that reports: never two."""
@@ -151,6 +159,9 @@ async def test_only_what_is_in_flight_at_the_dead_replica_fails_and_a_drained_on
         await service.more()
         drained = await service.reporter(victim)
         service.processes[drained].terminate()
+        told = trio.current_time()
+        await service.until_closed(drained)
+        assert trio.current_time() > told + QUIET_SECONDS, "clients have time to go elsewhere"
         assert await service.processes[drained].wait() == 0
         await service.more()
         last = await service.reporter(victim, drained)
