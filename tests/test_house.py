@@ -26,8 +26,8 @@ FACE = ["cluster", "metrics"]
 PACKAGES = {
     "values": 360,
     "swim.wire": 2_110,
-    "swim.protocol.view": 500,
-    "swim.protocol.base": 410,
+    "swim.protocol.view": 505,
+    "swim.protocol.base": 425,
     "swim.protocol.gossip": 800,
     "swim.protocol.leadership": 1_410,
     "swim.protocol.membership": 885,
@@ -192,6 +192,13 @@ def test_importing_the_library_does_not_import_an_extra() -> None:
     extras = ["cryptography", "click", "rich", "prometheus_client"]
     blocked = "; ".join(f"sys.modules['{extra}'] = None" for extra in extras)
     done = run_python("-c", f"import sys; {blocked}; import swim; swim.open_cluster")
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_agent_imports_nothing_large_that_it_hardly_needs() -> None:
+    large = ["asyncio", "decimal", "statistics", "tomllib", "importlib.metadata", "rich.table"]
+    blocked = "; ".join(f"sys.modules['{module}'] = None" for module in large)
+    done = run_python("-c", f"import sys; {blocked}; import swim.cli.root, swim.cli.agent")
     assert done.returncode == 0, done.stderr
 
 

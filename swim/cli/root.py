@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -118,6 +117,9 @@ def _hold_standard_files() -> None:
 
 
 def _version() -> str:
+    import tomllib  # these two take as much memory as all commands together, and an agent needs neither
+    from importlib import metadata
+
     try:
         return metadata.version("trio-swim")
     except metadata.PackageNotFoundError:
@@ -125,10 +127,23 @@ def _version() -> str:
         return f"{project['version']} (a checkout that is not installed)"
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"swim {_version()}")
+        ctx.exit()
+
+
 @click.group(
     cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option(_version(), prog_name="swim", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Clusters that manage themselves: membership, failure detection, a leader.

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
 
 from swim.config import Config
 from swim.errors import SwimError
 from swim.protocol.base.context import Context
+from swim.protocol.base.middle import median
 from swim.protocol.base.networks import Networks
 from swim.protocol.base.outbox import Outbox, Output, Query, QueryKey, Request
 from swim.protocol.base.phase import Phase

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from swim.wire.claims import CLAIM_MARK, SETUP_SIZE_MAX, claim, pack_claim
@@ -203,14 +204,21 @@ _DECODERS: dict[int, Callable[[Body], Message]] = {
     PING_REQ: _ping_req,
     ACK: ack,
     SUSPECT: _suspect,
-    ALIVE: _alive,
     DEAD: _dead,
     NACK: _nack,
 }
 
 
+@lru_cache(maxsize=256)
+def _alive_message(data: bytes) -> Alive:
+    """Where many join, the same news comes from several members one after the other."""
+    return _alive(unpack(data[1:]))
+
+
 def packet_message(data: bytes) -> Message:
     """One plain message of a packet, with its type byte."""
+    if data[0] == ALIVE:
+        return _alive_message(data)
     decode = _DECODERS.get(data[0])
     if decode is not None:
         return decode(unpack(data[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Sequence
+from socket import AF_INET, inet_pton
 
 from swim.types import Address
 
@@ -40,6 +41,8 @@ class Networks:
         return known
 
     def _judge(self, host: str) -> bool:
+        if not self._networks and ":" not in host:
+            return _can_be_a_host(host)
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -49,6 +52,15 @@ class Networks:
         return not self._networks or any(
             address.version == network.version and address in network for network in self._networks
         )
+
+
+def _can_be_a_host(ipv4: str) -> bool:
+    """As the standard library judges it, which takes ten times as long: thousands may join at once."""
+    try:
+        packed = inet_pton(AF_INET, ipv4)
+    except (OSError, ValueError):
+        return False
+    return not 224 <= packed[0] < 240 and ipv4 not in ("0.0.0.0", _BROADCAST)
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

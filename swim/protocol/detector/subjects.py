@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 from swim.config import Config
 from swim.protocol.base.loss import LossEstimate
+from swim.protocol.base.middle import median
 from swim.protocol.detector.watch import Watch
 
 __all__ = ["Subjects"]

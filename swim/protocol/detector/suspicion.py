@@ -20,9 +20,9 @@ process after that, prove together that it is gone, and no silence needs to be w
 from __future__ import annotations
 
 import math
-from statistics import median
 
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.middle import median
 from swim.protocol.detector.accrual import PHI_DEAD, PHI_SUSPECT, phi
 from swim.protocol.detector.explaining import KERNEL_FRESH_S, explain
 from swim.protocol.detector.polls import Polls

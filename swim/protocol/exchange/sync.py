@@ -338,16 +338,12 @@ class Sync(Part):
         known = self._table.get(node.name)
         if known is None or known.solo or node.name == self._name:
             return False
-        if known.entry is node or known.entry == node:
-            return True
         if not known.same_as(node):
             return False
         alive = node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None)
         if alive is not known.present:
             return False
-        where = known.entry
-        same = where.address == node.address and where.port == node.port
-        return same or known.address == unpack_address(node.address, node.port)
+        return known.address == unpack_address(node.address, node.port)
 
     def _another_process(self, node: NodeState) -> bool:
         known, boot = self._table.get(node.name), decode_tags(node.meta).get(BOOT_TAG)
@@ -355,11 +351,8 @@ class Sync(Part):
 
 
 def _entry(record: Record, now: float) -> NodeState:
-    if record.present:
-        return record.entry
-    it = record.entry
-    age = min(int(now - record.since) + 1, U32)  # rounded up: on its way it gets no younger
-    return NodeState(it.name, it.incarnation, it.address, it.port, it.meta, it.state, it.versions, age)
+    # The age is rounded up: on its way it gets no younger.
+    return record.as_entry(0 if record.present else min(int(now - record.since) + 1, U32))
 
 
 def _alive(node: NodeState) -> Alive:

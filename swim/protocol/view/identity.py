@@ -49,6 +49,7 @@ def _number(text: str) -> int:
     return number
 
 
+@lru_cache(maxsize=1_024)
 def is_minted(text: str) -> bool:
     """Was this id minted, or did an application pin it?"""
     return _MINTED.fullmatch(text) is not None

@@ -15,18 +15,20 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
+from struct import Struct
 
 __all__ = ["FOREIGN_MAX", "RINGS_MAX", "Rings"]
 
 RINGS_MAX = 8
+_PLACES = Struct(f">{RINGS_MAX}Q")
 FOREIGN_MAX = 16
 """Foreign members that one of our own observes and tells the news on each ring: the nearest. Anybody can make
 up thousands; and where there are, those that are told gossip it on."""
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=1_024)
 def _digest(name: str) -> bytes:
-    return blake2b(name.encode(), digest_size=8 * RINGS_MAX).digest()
+    return blake2b(name.encode(), digest_size=_PLACES.size).digest()
 
 
 class _Ring:
@@ -41,16 +43,18 @@ class _Ring:
 
     def index(self, name: str) -> int:
         """Where this name stands, or would. Equal places, which do not happen, are in the order of names."""
-        place = self._place(name)
+        return self._index(name, self._place(name))
+
+    def _index(self, name: str, place: int) -> int:
         index = bisect_left(self._places, place)
         while index < len(self.names) and self._places[index] == place and self.names[index] < name:
             index += 1
         return index
 
-    def insert(self, name: str) -> None:
-        index = self.index(name)
+    def insert(self, name: str, place: int) -> None:
+        index = self._index(name, place)
         self.names.insert(index, name)
-        self._places.insert(index, self._place(name))
+        self._places.insert(index, place)
 
     def remove(self, name: str) -> None:
         index = self.index(name)
@@ -95,8 +99,10 @@ class Rings:
             return
         self.remove(name)
         self._own[name] = own
-        for ring in self._rings if own else self._foreign:
-            ring.insert(name)
+        for ring, place in zip(
+            self._rings if own else self._foreign, _PLACES.unpack(_digest(name)), strict=False
+        ):
+            ring.insert(name, place)
         self._changed()
 
     def remove(self, name: str) -> None:

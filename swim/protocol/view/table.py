@@ -82,13 +82,18 @@ def _one(value: T) -> T:
     return value
 
 
+@lru_cache(maxsize=1_024)
+def _visible(tags: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """The same map for all members with the same tags, which nobody changes."""
+    return dict(tags)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is known of one member. Replaced as a whole when something changes.
 
     `solo` marks a death that this node concluded alone, from silence: it is not sent, and any word
-    that the member lives cancels it. `view` is the record's share of the view hash, `entry`
-    the record in a push/pull (nearly all that is exchanged is known, and has only to be compared). `token`
+    that the member lives cancels it. `view` is the record's share of the view hash. `token`
     is the fencing token of the member's latest term, if it shows one; `voters`, which it is configured with.
     """
 
@@ -108,7 +113,6 @@ class Record:
     voters: str
     view: int
     member: Member
-    entry: NodeState
 
     @classmethod
     def make(
@@ -127,14 +131,12 @@ class Record:
         id, boot = tags.get(ID_TAG), tags.get(BOOT_TAG)
         if id is None or boot is None or not valid_id(id) or not valid_boot(boot):
             id = boot = None  # a foreign member
-        visible = {_one(key): _one(value) for key, value in tags.items() if not key.startswith("_")}
+        visible = _visible(tuple(tag for tag in tags.items() if not tag[0].startswith("_")))
         view = hash_text(name, address.host, address.port, incarnation, meta) if state.present else 0
         member = Member(name, address, id, visible, state, incarnation, boot)
         marks = _marks(tags, own=id is not None)
-        host, port, versions = pack_host(address.host), address.port, _one(versions)
-        entry = NodeState(name, incarnation, host, port, meta, WIRE_STATES[state], versions)
-        changing = (incarnation, state, meta, versions, since, solo, reason)
-        return cls(name, address, *changing, id, boot, *marks, view, member, entry)
+        changing = (incarnation, state, meta, _one(versions), since, solo, reason)
+        return cls(name, address, *changing, id, boot, *marks, view, member)
 
     @property
     def own(self) -> bool:
@@ -164,8 +166,13 @@ class Record:
         return Record.make(self.name, self.address, number, state, *rest)
 
     def as_alive(self) -> Alive:
-        entry = self.entry
-        return Alive(self.name, self.incarnation, entry.address, entry.port, self.meta, self.versions)
+        host, port = pack_host(self.address.host), self.address.port
+        return Alive(self.name, self.incarnation, host, port, self.meta, self.versions)
+
+    def as_entry(self, age: int = 0) -> NodeState:
+        """The record in a push/pull."""
+        host, port, state = pack_host(self.address.host), self.address.port, WIRE_STATES[self.state]
+        return NodeState(self.name, self.incarnation, host, port, self.meta, state, self.versions, age)
 
     def as_dead(self, sender: str) -> Dead:
         """`sender` is the member itself when it left."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 
 from swim.protocol.base.networks import Networks
@@ -51,3 +53,17 @@ def test_remembers_only_so_many() -> None:
     assert len(networks._known) <= 4_096
     assert networks.permit("10.0.0.1")
     assert not networks.permit("11.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["10.0.0.1", "127.0.0.1", "223.255.255.255", "224.0.0.1", "239.1.2.3", "240.0.0.1", "0.0.0.0", "0.0.0.1"],
+)
+def test_of_ipv4_it_judges_as_the_standard_library_does(host: str) -> None:
+    address = ipaddress.ip_address(host)
+    assert Networks([]).permit(host) is not (address.is_multicast or address.is_unspecified)
+
+
+@pytest.mark.parametrize("host", ["10.0.0", "10.0.0.01", "10.0.0.256", "10.0.0.1 ", "10.0.0.1\0", "1", ""])
+def test_what_is_no_ipv4_address_is_no_host(host: str) -> None:
+    assert not Networks([]).permit(host)

@@ -85,7 +85,7 @@ class TestRecord:
         before = record(incarnation=4)
         after = before.become(SUSPECT, 9.0)
         assert (after.state, after.since, after.incarnation) == (SUSPECT, 9.0, 4)
-        assert after == replace(before, state=SUSPECT, since=9.0, member=after.member, entry=after.entry)
+        assert after == replace(before, state=SUSPECT, since=9.0, member=after.member)
         assert before.become(DEAD, 9.0, 7).incarnation == 7
 
     def test_the_view_covers_name_address_incarnation_and_meta_of_those_present(self) -> None:
@@ -108,7 +108,7 @@ class TestRecord:
         assert (alive.node, alive.incarnation, alive.port, alive.meta) == ("a", 3, 7946, own.meta)
         assert own.become(DEAD, 0.0).as_dead("me").sender == "me"
         assert own.become(LEFT, 0.0).as_dead("me").sender == "a"
-        states = [own.become(state, 0.0).entry.state for state in (ALIVE, SUSPECT, DEAD, LEFT)]
+        states = [own.become(state, 0.0).as_entry().state for state in (ALIVE, SUSPECT, DEAD, LEFT)]
         assert states == [WireState.ALIVE, WireState.SUSPECT, WireState.DEAD, WireState.LEFT]
 
 
