@@ -116,7 +116,8 @@ class Streams:
             reply = await self._turns.call(lambda: self._answers.receive_request(whole, visit.source))
             if reply is not None:
                 content = await self._turns.run(self._codec.streaming(reply, answering=True))
-                await stream.write(content)
+                if self._visits.hold(visit, len(content)):
+                    await stream.write(content)
         return None
 
     async def _beginning(self, stream: Connection) -> bytes:
@@ -133,13 +134,17 @@ class Streams:
         if not data:
             return None  # a look whether we listen
         decoder = self._codec.stream_decoder(answering=False)
+
+        def has_room() -> bool:
+            return self._visits.hold(visit, decoder.held)
+
         try:
             while True:
                 if not data:
                     raise DecodeError("truncated", "closed within a message")
-                if not self._visits.hold(visit, len(data)):
+                message = await self._turns.read(decoder, data, has_room)
+                if not has_room():
                     raise DecodeError("too-large", "too many bytes in incomplete streams")
-                message = await self._turns.read(decoder, data)
                 if message is not None:
                     return message
                 data = await stream.read()

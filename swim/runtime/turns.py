@@ -35,12 +35,14 @@ class Turns:
                     value: T = finished.value
                     return value
 
-    async def read(self, decoder: StreamDecoder, data: bytes) -> StreamMessage | None:
-        """Feed a decoder; the message if it is complete."""
+    async def read(
+        self, decoder: StreamDecoder, data: bytes, goes_on: Callable[[], bool] = lambda: True
+    ) -> StreamMessage | None:
+        """Feed a decoder; the message if it is complete. `goes_on`: may it, after each step?"""
         async with self._turn:
             decoder.add(data)
             decoder.advance()
-        while decoder.busy:
+        while decoder.busy and goes_on():
             async with self._turn:
                 decoder.advance()
         return decoder.message

@@ -1,7 +1,8 @@
 """The streams that others have opened to this node, while they are served; and which has to give way.
 
-Anybody can open streams, and say nothing on them or half of something. There are bounds on their number and
-on the bytes of what is not complete yet; what is over a bound ends the streams that can be missed best:
+Anybody can open streams, and say nothing on them or half of something, or not read what they asked for. There
+are bounds on their number, and on the memory for requests that are being read and answers that are not taken
+yet; what is over a bound ends the streams that can be missed best:
 
 - of hosts that no known member is on (one that keeps a stream to this node, or to which it keeps one);
 - of the host that has the most of what is scarce, places or bytes;
@@ -24,7 +25,7 @@ from swim.types import Address
 __all__ = ["BYTES_MAX", "Visit", "Visits"]
 
 BYTES_MAX = 64 * 1024 * 1024
-"""Of incomplete requests, all streams together."""
+"""Of requests that are being read, and of answers, all streams together."""
 GRACE = 1.0
 """Seconds for which a stream that has begun to say something keeps its place."""
 
@@ -37,7 +38,7 @@ class Visit:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     since: float = field(default_factory=trio.current_time)
     held: int = 0
-    """Bytes of the request, as long as it is not complete."""
+    """Bytes of memory for its request, until it is answered; then for the answer, until that is taken."""
     gave_way: bool = False
 
 
@@ -66,13 +67,14 @@ class Visits:
             self._end(least)
         return visit
 
-    def hold(self, visit: Visit, count: int) -> bool:
-        """So many more bytes of a request have arrived. False when the visit itself has to give way."""
+    def hold(self, visit: Visit, size: int) -> bool:
+        """It takes so many bytes of memory now. False when the visit itself has to give way."""
         if visit.gave_way:
             return False
-        visit.held += count
-        self._bytes[visit.source.host] += count
-        self._held += count
+        more = size - visit.held
+        visit.held = size
+        self._bytes[visit.source.host] += more
+        self._held += more
         while self._held > BYTES_MAX:
             members = self._members()
             self._end(max(self._visits, key=lambda each: self._weight(each, members)))

@@ -53,6 +53,8 @@ _ODD_NODES_MAX = 64
 _STEP_PACKED = 256
 _STEP_NODES = 64
 """Entries between two places where reading can be interrupted: about a millisecond."""
+_NODE_MEMORY = 512
+"""Bytes that an entry takes once it is read."""
 
 _PING_FIELDS = frozenset((b"Node", b"SeqNo", b"SourceAddr", b"SourceNode", b"SourcePort", b"i", b"s", b"v"))
 _ACK_FIELDS = frozenset((b"Payload", b"SeqNo", b"b", b"i", b"s", b"u", b"w"))
@@ -119,6 +121,8 @@ class StreamDecoder:
     def __init__(self, *, label: bytes, keyring: Keyring | None, labelled: bool) -> None:
         self.received = 0
         """How many bytes were fed."""
+        self.held = 0
+        """Bytes of memory, about, that all takes that was read."""
         self.layers: list[str] = []
         self.dropped: list[str] = []
         """Why single nodes of a push/pull were left out: their entries could not be read."""
@@ -142,6 +146,7 @@ class StreamDecoder:
     def add(self, data: bytes) -> None:
         """More bytes, for `advance`."""
         self.received += len(data)
+        self.held += len(data)
         if self.received > _STREAM_SIZE_MAX:
             raise DecodeError("too-large", f"a stream of more than {_STREAM_SIZE_MAX} bytes")
         if self.message is None:
@@ -189,6 +194,7 @@ class StreamDecoder:
             try:
                 next(steps)
             except StopIteration as finished:
+                self.held += len(finished.value)
                 return bytes(finished.value)
             yield True
 
@@ -237,6 +243,7 @@ class StreamDecoder:
         names = set[str]()
         for index in range(count):
             if index % _STEP_NODES == _STEP_NODES - 1:
+                self.held += _STEP_NODES * _NODE_MEMORY
                 yield True
             fields = yield from source.fields(_NODE_FIELDS)
             try:

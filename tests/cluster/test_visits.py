@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
 
 import swim
+from swim.runtime import visits as visits_module
 from swim.runtime.visits import BYTES_MAX, GRACE, Visit, Visits
 from swim.types import Address
+from swim.wire import Codec
+from swim.wire.messages import Greeting, NodeState, PushPull, UserMessage, WireState
+from tests.cluster.scripted import driven
 
 MEMBER, STRANGER, OTHER = (Address(f"10.0.0.{number}", 40_000) for number in (1, 2, 3))
 
@@ -53,7 +59,9 @@ async def test_a_stream_that_says_something_keeps_its_place_for_a_second(
     assert ended(busy, newest) == [True, False]
 
 
-async def test_a_thousand_silent_strangers_do_not_keep_a_newcomer_out() -> None:
+async def test_a_thousand_silent_strangers_do_not_keep_a_newcomer_out(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     served = visits(128)
     for number in range(1_000):
         admit(served, Address(f"10.1.{number // 250}.{number % 250}", 1))
@@ -163,3 +171,41 @@ async def test_connections_that_wait_are_accepted_together() -> None:
             assert rounds < 30
         for caller in callers:
             caller.close()
+
+
+async def test_what_was_read_of_a_request_counts_by_the_memory_that_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Entries take several times their bytes, and more if these were compressed: here of four requests."""
+    monkeypatch.setattr(visits_module, "BYTES_MAX", 4 * 1024 * 1024)
+    nodes = [NodeState(f"m{n}", 1, bytes(4), 7, b"", WireState.ALIVE, b"") for n in range(5_000)]
+    request = Codec().stream(PushPull(tuple(nodes)))[:-1]
+    assert 4 * len(request) < visits_module.BYTES_MAX
+    async with driven() as (node, driver), AsyncExitStack() as held:
+        for _ in range(4):
+            stream = await held.enter_async_context(await trio.open_tcp_stream(*node.address))
+            await stream.send_all(request)
+
+        def ended() -> int:
+            refused = sum(call == ("receive_bad_stream", "too-large") for call in node.calls)
+            return refused + driver.transport.traffic.dropped["stream-gave-way"]
+
+        await until(lambda: ended() == 3)
+
+
+async def test_answers_that_are_not_taken_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole state of a large cluster is asked for in a few bytes."""
+    size = 16 * 1024 * 1024
+    monkeypatch.setattr(visits_module, "BYTES_MAX", 3 * size)
+    async with driven() as (node, driver), AsyncExitStack() as held:
+        node.on["receive_request"] = lambda message: UserMessage(bytes(size))
+        for _ in range(6):
+            stream = await held.enter_async_context(await trio.open_tcp_stream(*node.address))
+            await stream.send_all(Codec().stream(PushPull((), greeting=Greeting("x", b"bootboot", 1))))
+        await until(lambda: driver.transport.traffic.dropped["stream-gave-way"] >= 3)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with trio.fail_after(60):
+        while not holds():  # noqa: ASYNC110
+            await trio.sleep(0.01)

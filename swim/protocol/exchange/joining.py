@@ -217,7 +217,8 @@ class Joining(Part):
             self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)
         else:
             theirs = answer
-            self._backlog.run(address.host, lambda at: self._considering(theirs, address, at), now)
+            count = len(theirs.nodes)
+            self._backlog.run(address.host, count, lambda at: self._considering(theirs, address, at), now)
 
     # --- joining
 
@@ -351,6 +352,7 @@ class Joining(Part):
         if not isinstance(answer, PushPull) or not answer.nodes:
             return  # "look" is still set and starts over
         self.stop()
+        self._backlog.clear()  # of what other members have told: there is room for this
         problem = self._sync.merge(answer, now, joined=self._joined)
         if problem is not None:
             self._fail(JoinError(f"the cluster cannot be joined: {problem}"), now)

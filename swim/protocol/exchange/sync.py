@@ -259,7 +259,7 @@ class Sync(Part):
         if clash is not None:
             self._outbox.drop("merge-version")
             return clash
-        self._backlog.run(host, lambda at: self._merging(theirs, joined, at), now)
+        self._backlog.run(host, len(theirs.nodes), lambda at: self._merging(theirs, joined, at), now)
         return None
 
     def _merging(self, theirs: PushPull, joined: Callable[[float], None] | None, now: float) -> Steps:
