@@ -442,6 +442,15 @@ class Cluster:
         """
         return self._node.member(await self._driver.holding.owner(_checked_name(name)))
 
+    def granted(self) -> dict[str, tuple[Member, ...]]:
+        """While this node leads: all names that are held, as far as it has heard of them, and which members
+        hold each. Empty while another one leads."""
+        found: dict[str, tuple[Member, ...]] = {}
+        for name, holder in self._node.leases.grantor.owners():
+            if (member := self._node.member(holder)) is not None:
+                found[name] = (*found.get(name, ()), member)
+        return found
+
     def yield_leadership(self) -> None:
         """If this node leads: end its functions, step down, and go to the back of the queue.
 

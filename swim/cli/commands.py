@@ -277,10 +277,24 @@ async def _release(call: Call) -> None:
 
 
 async def _owner(call: Call) -> None:
-    name = call.need("name")
+    if not call.arguments:
+        await _owners(call)
+        return
+    name = call.arguments[0]
     member = await call.cluster.owner(name)
     text = "nobody" if member is None else member.name
     await call.answer({"name": name, "member": None if member is None else member.name, "text": text})
+
+
+async def _owners(call: Call) -> None:
+    leader = call.cluster.leader
+    if not call.cluster.is_leader:
+        raise ValueError(
+            f"only the leader knows of all names: {'there is none' if leader is None else leader}"
+        )
+    owners = {name: [each.name for each in members] for name, members in call.cluster.granted().items()}
+    lines = [f"{name}: {', '.join(names)}" for name, names in sorted(owners.items())]
+    await call.answer({"owners": owners, "text": "\n".join(lines) or "nothing is held"})
 
 
 async def _voters(call: Call) -> None:

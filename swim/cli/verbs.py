@@ -50,7 +50,9 @@ VERBS = {
         waits=True,
     ),
     "release": Verb("NAME ..", "Give up what this node holds, owns or waits for by these names."),
-    "owner": Verb("NAME", "Which member holds or owns a name.", words=1, waits=True),
+    "owner": Verb(
+        "[NAME]", "Which member has a name; without one, of the leader: who has what.", words=1, waits=True
+    ),
     "voters": Verb("[NAME ..]", "The voters; with names, have these members vote from now on.", waits=True),
     "explain": Verb("MEMBER", "What this node knows of a member's health.", words=1),
     "leave": Verb("", "Leave gracefully; when no node is left, the process ends with status 0."),

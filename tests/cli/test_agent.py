@@ -184,6 +184,11 @@ def test_names_are_held_owned_and_released(start: Start) -> None:
     second.tell("own shard/1 shard/2")
     for name in ("shard/1", "shard/2"):
         second.wait("answer", to="own", name=name, owned=True)
+    first.tell("owner")  # of the leader
+    owners = {"invoice/42": ["b"], "shard/1": ["b"], "shard/2": ["b"]}
+    assert first.wait("answer", to="owner", owners=owners)["text"].splitlines()[1] == "shard/1: b"
+    second.tell("owner")
+    assert "only the leader knows of all names: a " in second.wait("error")["message"]
     second.tell("release shard/1")
     second.wait("answer", to="own", name="shard/1", owned=False)
     first.tell("hold gpu two")

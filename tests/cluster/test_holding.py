@@ -138,6 +138,11 @@ async def test_the_owner_is_known_to_all() -> None:
                 owner = await node.owner("x")
                 assert owner is not None
                 assert owner.name == "b"
+            assert a.granted() == {"x": (b.me,)}  # it leads
+            assert b.granted() == c.granted() == {}
+        with trio.fail_after(PATIENCE):
+            while a.granted():  # noqa: ASYNC110
+                await trio.sleep(0.01)
 
 
 async def test_whoever_is_cancelled_while_it_waits_is_not_waited_for() -> None:
