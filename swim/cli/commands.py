@@ -277,10 +277,10 @@ async def _release(call: Call) -> None:
 
 
 async def _owner(call: Call) -> None:
-    if not call.arguments:
+    name = call.arguments[0] if call.arguments else ""
+    if not name:
         await _owners(call)
         return
-    name = call.arguments[0]
     member = await call.cluster.owner(name)
     text = "nobody" if member is None else member.name
     await call.answer({"name": name, "member": None if member is None else member.name, "text": text})
