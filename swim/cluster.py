@@ -445,11 +445,8 @@ class Cluster:
     def granted(self) -> dict[str, tuple[Member, ...]]:
         """While this node leads: all names that are held, as far as it has heard of them, and which members
         hold each. Empty while another one leads."""
-        found: dict[str, tuple[Member, ...]] = {}
-        for name, holder in self._node.leases.grantor.owners():
-            if (member := self._node.member(holder)) is not None:
-                found[name] = (*found.get(name, ()), member)
-        return found
+        owners, member = self._node.leases.grantor.owners(), self._node.member
+        return {name: tuple(filter(None, map(member, names))) for name, names in owners.items()}
 
     def yield_leadership(self) -> None:
         """If this node leads: end its functions, step down, and go to the back of the queue.

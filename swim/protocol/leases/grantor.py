@@ -6,7 +6,6 @@ See the package's description for why it is safe.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from swim.protocol.leases.balance import SETTLE_S, choose, next_move
@@ -342,11 +341,10 @@ class Grantor:
         member, token = ("", b"") if holder is None else (holder.session.member, holder.token)
         self._answers(session).entries.append(LeaseEntry(LeaseKind.OWNER, entry.id, member, token))
 
-    def owners(self) -> Iterator[tuple[str, str]]:
-        """Every name that is held, and the member that holds it."""
-        for name, uses in self.books.names.items():
-            for use in uses.granted.values():
-                yield name, use.session.member
+    def owners(self) -> dict[str, tuple[str, ...]]:
+        """Every name that is held, and the members that hold it."""
+        held = ((name, uses.granted.values()) for name, uses in self.books.names.items())
+        return {name: tuple(use.session.member for use in uses) for name, uses in held if uses}
 
 
 def _refuse(answer: Answer, entry: LeaseEntry, reason: LeaseRefusal = LeaseRefusal.NONE) -> None:
