@@ -30,7 +30,8 @@ import swim
 
 __all__ = ["main"]
 
-TTL_S = 10
+TTL_S = 120
+"""Longer than any of this takes: an etcd lease is not kept alive here."""
 
 
 def say(event: str, **fields: object) -> None:
