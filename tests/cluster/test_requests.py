@@ -524,3 +524,14 @@ async def test_settled_means_that_all_have_the_newest_tags() -> None:
             assert [member.name for member in node.available(drained="yes")] == ["a"]
     with pytest.raises(trio.ClosedResourceError):
         await a.settled()
+
+
+async def test_a_packet_for_a_stream_that_is_being_cancelled_is_dropped() -> None:
+    """It comes over another stream, in the instant in which the node ends: a random schedule found that."""
+    async with nodes("a", "b") as (a, b), b.serve("double", double):
+        assert await a.request("b", b"x", topic="double") == b"xx"
+        (guest,) = b._driver._kept._guests.values()
+        b.abort()
+        for _ in range(20):
+            guest.post(b"late")
+            await trio.lowlevel.cancel_shielded_checkpoint()

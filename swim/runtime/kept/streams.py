@@ -267,11 +267,11 @@ class Guest:
                 with self.scope:
                     await self._listen()
             finally:
+                talk.nursery = None  # also when cancelled: another stream may have a packet for this one
                 if self._source is not None:
                     self._hold(0)
                     self._source.detach()
             talk.say_bye()
-            talk.nursery = None
             nursery.cancel_scope.cancel()
 
     def report_end(self) -> None:
