@@ -103,6 +103,20 @@ class TestLeaving:
         net.run(0.3)
         assert len(net.events(a, MemberLeft)) == 1
 
+    @pytest.mark.parametrize("keyed", [False, True])
+    def test_is_asked_whether_it_has_said_farewell_unless_only_key_holders_can_say_so(
+        self, net: Net, monkeypatch: pytest.MonkeyPatch, keyed: bool
+    ) -> None:
+        monkeypatch.setattr(Codec, "keyed", property(lambda codec: keyed))
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(5)
+        net.sent.clear()
+        c.leave(net.now)
+        net.drain(c)
+        net.run(0.02)
+        assert [len(net.events(node, MemberLeft)) for node in (a, b)] == [1, 1]
+        assert any(sent.target == c.address for sent in net.sent) is not keyed
+
     def test_takes_its_time_so_that_the_farewell_arrives_and_answers_meanwhile(self, net: Net) -> None:
         puppet = net.puppet("p")
         node = net.start("a")

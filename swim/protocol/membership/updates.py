@@ -235,8 +235,8 @@ class Membership(Part):
         farewell = _state(news) is MemberState.LEFT
         if not farewell:
             self._outbox.send(old.address, news)  # so that it can refute at once
-        # A member of memberlist goes on answering pings after its farewell.
-        if not old.present or (farewell and not old.own):
+        # A member of memberlist goes on answering pings after its farewell. With keys nobody else says it.
+        if not old.present or (farewell and (self._outbox.codec.keyed or not old.own)):
             self._bury(news, now)
         else:
             self._hearsay.weigh(old, now, lambda at: self._bury(news, at), farewell=farewell)
