@@ -31,6 +31,7 @@ from swim.cli.running import RunningNode
 from swim.cli.screen import open_screen
 from swim.cli.scripts import parse_rules
 from swim.cli.sockets import default_path, open_socket, remove_socket
+from swim.cli.warned import Warnings
 from swim.text import printable
 from swim.types import Address
 from swim.wire.addresses import DEFAULT_PORT, parse_address
@@ -230,8 +231,6 @@ def _run(
     writer = LineWriter()
     colour = sys.stdout.isatty()
     screen = open_screen(len(nodes)) if colour and not json_lines and not plain else None
-    if screen is None and not json_lines:
-        logging.getLogger("swim").addHandler(logging.StreamHandler())  # why it waits, for instance
 
     def emit(fields: dict[str, object]) -> None:
         if screen is not None:
@@ -241,6 +240,8 @@ def _run(
         if line is not None:
             writer.write(line)
 
+    if screen is None:  # which has a place for them
+        logging.getLogger("swim").addHandler(Warnings(nodes, emit) if json_lines else logging.StreamHandler())
     agent = AgentNodes(options, nodes, emit, writer, listener)
     with screen or nullcontext():
         trio.run(agent.run, json_lines, None if screen is None else screen.keep_showing)

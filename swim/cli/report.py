@@ -215,6 +215,7 @@ _COLOURS = {
     "leading": "cyan",
     "held-off": "red",
     "error": "red",
+    "warning": "yellow",
 }
 
 
@@ -285,6 +286,6 @@ def sentence(fields: Fields) -> str | None:
             return f"! the others have given this node up, and it stays away: {fields['reason']}"
         case "held-off":
             return "! this node asks to be a member again"
-        case "error":
+        case "error" | "warning":
             return f"! {fields['message']}"
     return None

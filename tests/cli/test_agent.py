@@ -279,6 +279,7 @@ def test_a_node_that_still_looks_for_its_seeds_can_be_told_to_go(start: Start) -
     for stop in ("signal", "leave", "kill-node", "eof"):
         agent = start("a", join="127.0.0.1:1")
         agent.wait("bound")
+        assert "no way in by 127.0.0.1:1 yet" in agent.wait("warning", node="a")["message"]
         agent.tell("tags role=db")
         agent.wait("error")
         if stop == "signal":
