@@ -19,7 +19,7 @@ from swim.protocol.base.networks import Networks
 from swim.protocol.leases.grantor import LIMIT_MAX
 from swim.protocol.node import Node
 from swim.runtime.clock import NodeClock
-from swim.runtime.driver import Driver, running
+from swim.runtime.driver import Driver
 from swim.runtime.feeds.inbox import MessageStream
 from swim.runtime.feeds.subscriptions import EventStream
 from swim.runtime.host import SocketHost
@@ -27,6 +27,7 @@ from swim.runtime.kept.mail import checked_topic
 from swim.runtime.kept.serving import Handler
 from swim.runtime.network import Transport, simulated_host
 from swim.runtime.nurseries import unwrapped_nursery
+from swim.runtime.running import running
 from swim.runtime.settling import wait_settled
 from swim.runtime.sockets.resolve import Seeds, advertised_address, require_reachable, resolve_one
 from swim.runtime.voters import ask_at, change_voters

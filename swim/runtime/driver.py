@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -38,7 +37,7 @@ from swim.types import Address
 from swim.wire import DecodeError
 from swim.wire.messages import StreamMessage
 
-__all__ = ["Driver", "running"]
+__all__ = ["Driver"]
 
 _TURN_S = 0.005
 """So long packets are read before timers and everything else have their turn."""
@@ -436,23 +435,3 @@ class Driver:
         """
         if self.node.phase is Phase.JOINING and problem is not None and self._seeds.is_new(problem, address):
             _logger.warning("%s: no way in by %s yet: %s; going on", self.node.name, address, problem)
-
-
-@asynccontextmanager
-async def running(driver: Driver, seed_addresses: tuple[Address, ...]) -> AsyncIterator[None]:
-    """Run the driver around the body, from member to farewell.
-
-    The body unwinds first, then the node leaves, whatever the reason. Errors come out as themselves.
-    """
-    try:
-        async with unwrapped_nursery() as nursery:
-            nursery.start_soon(driver.run, seed_addresses)
-            try:
-                await driver.until(lambda: driver.node.phase is Phase.MEMBER)
-                yield
-            finally:
-                with trio.CancelScope(shield=True):
-                    await driver.leave()
-                driver.stop()
-    finally:
-        driver.close()

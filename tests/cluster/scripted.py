@@ -14,7 +14,8 @@ from swim.events import Event, MemberUpdated
 from swim.protocol.base.networks import Networks
 from swim.protocol.node import Node, Output, Phase, Request
 from swim.runtime.clock import NodeClock
-from swim.runtime.driver import Driver, running
+from swim.runtime.driver import Driver
+from swim.runtime.running import running
 from swim.runtime.sockets.resolve import Seeds
 from swim.runtime.sockets.transport import open_transport
 from swim.types import Address, Member, Term

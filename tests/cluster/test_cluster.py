@@ -266,7 +266,8 @@ async def test_keys_are_changed_on_a_running_cluster() -> None:
                 assert not isinstance(await anext(stream), swim.MemberFailed | swim.MemberLeft)
         with pytest.raises(swim.KeyringError):
             nodes[0].set_keys([b"short"])
-        assert all(not node.statistics().dropped for node in nodes)
+        for node in nodes:  # a stream may be opened in the instant before its opener is known
+            assert node.statistics().dropped.keys() <= {"kept-stranger"}
 
 
 async def test_encryption_cannot_be_turned_on_later() -> None:

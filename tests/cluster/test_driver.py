@@ -18,8 +18,9 @@ from swim.config import Config
 from swim.errors import NameConflict
 from swim.events import MemberUpdated, Snapshot
 from swim.protocol.node import Phase, Request
-from swim.runtime.driver import Driver, running
+from swim.runtime.driver import Driver
 from swim.runtime.feeds.subscriptions import EventStream
+from swim.runtime.running import running
 from swim.runtime.sockets.transport import open_transport
 from swim.types import Address
 from swim.wire import DecodeError
@@ -517,6 +518,37 @@ async def test_a_later_failure_cancels_the_body() -> None:
                 raise
     assert cancelled
     assert not [call for call in node.calls if call[0] == "leave"]
+
+
+async def test_that_the_cluster_is_closed_is_no_second_error_beside_why() -> None:
+    """Of a task of the body that finds that out in the instant of the failure."""
+    with pytest.raises(NameConflict, match="taken"), trio.fail_after(60):  # noqa: PT012
+        async with driven() as (node, driver), trio.open_nursery() as nursery:
+
+            async def late() -> None:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    driver.require_open()
+
+            nursery.start_soon(late)
+            node.phase = Phase.FAILED
+            node.failure = NameConflict("taken")
+            driver.settle()
+            await trio.sleep_forever()
+
+
+async def test_what_else_goes_wrong_beside_a_failure_comes_out_with_it() -> None:
+    with pytest.raises(ExceptionGroup) as caught, trio.fail_after(60):  # noqa: PT012
+        async with driven() as (node, driver):
+            node.phase = Phase.FAILED
+            node.failure = NameConflict("taken")
+            driver.settle()
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("of the application's")
+    assert {type(error) for error in caught.value.exceptions} == {NameConflict, ValueError}
 
 
 async def test_an_exception_of_the_body_emerges_as_itself() -> None:
