@@ -243,9 +243,8 @@ class AgentNodes:
     # --- the process
     async def _watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         ends = [signal.SIGTERM, signal.SIGINT]
-        if (
-            signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-        ):  # as with nohup: it is to outlive its terminal
+        # Where it is ignored, as with nohup, the agent is to outlive its terminal.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             ends.append(signal.SIGHUP)
         with trio.open_signal_receiver(*ends) as signals:
             task_status.started()

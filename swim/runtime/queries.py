@@ -102,7 +102,8 @@ class Queries:
                 async with trio.open_nursery() as nursery:
                     for member in [member for member in silent.values() if member.process is not None]:
                         nursery.start_soon(ask, member)
-                    await self._ask_agents(agents, topic, payload, patience, tell)
+                    if agents:
+                        await self._ask_agents(agents, topic, payload, patience, tell)
             for member in list(silent.values()):
                 tell(member, None, f"no answer within {patience:g} s")
 
@@ -114,15 +115,14 @@ class Queries:
         patience: float,
         tell: Callable[[Member, bytes | None, str], None],
     ) -> None:
+        key, problem = None, "a plain memberlist, which cannot be asked"
         try:
-            key = self._node.query(topic, payload, patience, self._now()) if agents else None
+            key = self._node.query(topic, payload, patience, self._now())
         except PayloadTooLarge as error:
-            for member in agents:
-                tell(member, None, str(error))
-            return
+            problem = str(error)
         if key is None:
             for member in agents:
-                tell(member, None, "a plain memberlist, which cannot be asked")
+                tell(member, None, problem)
             return
         missing = {member.name for member in agents}
         complete = trio.Event()
