@@ -203,13 +203,15 @@ class Fleet:
         port: int | None = None,
         bind: str | None = None,
         environment: Mapping[str, str] | None = None,
+        known_as: str | None = None,
     ) -> Agent:
         """Start one process with `count` nodes, NAME or NAME-0 .. NAME-(count-1). Does not wait for it.
 
-        It is bound to its host and port, or elsewhere (a wildcard), if `bind` says so.
+        It is bound to its host and port, or elsewhere (a wildcard), if `bind` says so. `known_as`: what it is
+        called here, where another process of its name runs.
         """
         port = port or self._ports.take(count)
-        names = (name,) if count == 1 else tuple(f"{name}-{i}" for i in range(count))
+        names = (known_as or name,) if count == 1 else tuple(f"{name}-{i}" for i in range(count))
         addresses = tuple(f"{host}:{port + i}" for i in range(count))
         command = [*peer.command, "--name", name, "--bind", bind or addresses[0], "--profile", profile]
         command += [] if count == 1 else ["--count", str(count)]
@@ -231,7 +233,7 @@ class Fleet:
         )
         agent = Agent(peer, names, addresses, process)
         self.agents.append(agent)
-        self._nursery.start_soon(self._read_output, agent)
+        self._nursery.start_soon(self._read_output, agent, name if known_as else None)
         self._nursery.start_soon(self._read_errors, agent)
         return agent
 
@@ -281,7 +283,8 @@ class Fleet:
             return
         raise TimeoutError(f"after {seconds} s not bound: {missing}")
 
-    def _take(self, agent: Agent, line: Line) -> None:
+    def _take(self, agent: Agent, line: Line, own: str | None = None) -> None:
+        """`own`: what the node calls itself, if that is not what it is called here."""
         node, event = line["node"], line["event"]
         if event == "stats":
             agent.stats = line
@@ -291,7 +294,7 @@ class Fleet:
         match event:
             case "bound":
                 self.bound[node] = line["t"]
-            case "join" | "update" if line["member"] != node:
+            case "join" | "update" if line["member"] != (own or node):
                 view[line["member"]] = line["tags"]
             case "dead" | "leave":
                 view.pop(line["member"], None)
@@ -302,11 +305,11 @@ class Fleet:
         for listener in self.listeners:
             listener(line)
 
-    async def _read_output(self, agent: Agent) -> None:
+    async def _read_output(self, agent: Agent, own: str | None) -> None:
         async for text in _lines(agent.process.stdout):
             try:
                 line = json.loads(text)
-                self._take(agent, line)
+                self._take(agent, line if own is None else line | {"node": agent.name}, own)
             except (ValueError, KeyError, TypeError) as error:
                 agent.complaints.append(f"not a line of the agent ({error!r}): {text!r}")
 

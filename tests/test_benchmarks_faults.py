@@ -14,7 +14,7 @@ import trio
 from benchmarks import namespaces, overhead, readme
 from benchmarks.driver import open_fleet
 from benchmarks.faults import __main__ as faults
-from benchmarks.faults import forge, standing
+from benchmarks.faults import forge, replay, standing
 from benchmarks.faults.measures import Span, Wholeness, common, deaths, terms, together
 from benchmarks.faults.rows import ROWS, Row, between_halves, lasting
 from benchmarks.faults.stage import Stage
@@ -218,6 +218,25 @@ def test_forged_messages_are_what_a_kernel_takes_for_a_refusal() -> None:
     quoted = packet[28:]
     assert quoted[12:20] == socket.inet_aton("127.0.0.1") + socket.inet_aton("127.0.0.2")
     assert struct.unpack("!HH", quoted[20:24]) == (7946, 7946)
+
+
+def test_a_datagram_that_is_sent_again_is_the_same_but_for_its_sender() -> None:
+    a, b, c = (("10.0.0.1", 7946), ("10.0.0.2", 7946), ("10.0.0.3", 7946))
+    assert replay.udp(replay.datagram(a, b, b"sealed")) == (a, b, b"sealed")
+    again = replay.datagram(c, b, b"sealed")
+    assert replay.udp(again) == (c, b, b"sealed")
+    assert replay.udp(again[:6] + b"\x20\x00" + again[8:]) is None, "the first part of a larger one"
+    assert replay.udp(forge.forged(a, b)) is None
+
+
+async def test_two_processes_of_one_name_are_told_apart() -> None:
+    async with open_fleet() as fleet:
+        first = await fleet.start(swim(), "one", profile="local")
+        second = await fleet.start(swim(), "one", profile="local", known_as="other")
+        with trio.fail_after(60):
+            await fleet.until_bound(first, second)
+        assert (first.name, second.name) == ("one", "other")
+        assert fleet.views["one"] == fleet.views["other"] == {}
 
 
 # --- with real processes

@@ -77,12 +77,13 @@ async def suffer(trial: Trial, peer: Peer) -> Outcome:
     ) as stage:
         if row.early:
             stage.network.route("meta l4proto udp drop")
-        try:
-            await stage.gather(GATHER_SECONDS)
-        except TimeoutError as error:
-            if not row.early:
-                return about | {"failed": str(error)}
-        await trio.sleep(SETTLED_SECONDS + rng.random())
+        if not row.founds:
+            try:
+                await stage.gather(GATHER_SECONDS)
+            except TimeoutError as error:
+                if not row.early:
+                    return about | {"failed": str(error)}
+            await trio.sleep(SETTLED_SECONDS + rng.random())
         stage.begin()
         await row.strike(stage, trial.seconds)
         if stage.healed is None:
@@ -168,8 +169,11 @@ def misses(outcome: Outcome) -> list[str]:
     return found
 
 
-CHANGES_THE_LEADER = ("swap", "kill-again", "term-again", "kill", "kill-beside", "frozen", "pause")
-"""Since they end its process, or stop it for so long that it may do so again."""
+CHANGES_THE_LEADER = (
+    *("swap", "move", "kill-again", "term-again", "kill", "kill-beside", "frozen", "pause"),
+    *("substitute", "usurper", "squatter", "founding"),
+)
+"""Since they end its process, or stop it for so long that it may do so again; or have one of their own."""
 
 
 # --- the table
@@ -187,7 +191,7 @@ def cells(row: Row, seconds: float, outcomes: Sequence[Outcome]) -> tuple[str, .
     worst = max(doubled, default=(0.0, 0.0))
     further = [
         key
-        for key in ("joined_s", "killed_s", "known_s", "moved_s", "led_s", "tags_s")
+        for key in ("joined_s", "killed_s", "known_s", "moved_s", "led_s", "tags_s", "one_s", "merged")
         if any(key in one for one in good)
     ]
     return (
@@ -196,8 +200,12 @@ def cells(row: Row, seconds: float, outcomes: Sequence[Outcome]) -> tuple[str, .
         + (f"+{most}" if (most := max([0, *(one["interrupted"] for one in good)])) else ""),
         f"{worst[0]:.1f}/{worst[1]:.1f}" if worst[0] else "0",
         middle([outcome["whole_s"] for outcome in good]),
-        "; ".join(f"{key.removesuffix('_s')} {middle([one.get(key) for one in good])}" for key in further)
-        + "".join(f"; {one['arrived']}" for one in good[:1] if "arrived" in one),
+        "; ".join(
+            [
+                *(f"{key.removesuffix('_s')} {middle([one.get(key) for one in good])}" for key in further),
+                *(one["arrived"] for one in good[:1] if "arrived" in one),
+            ]
+        ),
         f"{max([0.0, *(outcome['stalled_s'] for outcome in good)]):.1f}",
         f"{len(short)} of {len(outcomes)}: {short[0]}" if short else f"{failed} failed" if failed else "",
     )

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-__all__ = ["forged", "main"]
+__all__ = ["forged", "header", "main"]
 
 
 def _checksum(data: bytes) -> int:
@@ -25,7 +25,7 @@ def _checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def _header(source: str, target: str, protocol: int, size: int) -> bytes:
+def header(source: str, target: str, protocol: int, size: int) -> bytes:
     addresses = socket.inet_aton(source) + socket.inet_aton(target)
     begin = struct.pack("!BBHHHBB", 0x45, 0, 20 + size, 0, 0, 64, protocol)
     return begin + struct.pack("!H", _checksum(begin + b"\0\0" + addresses)) + addresses
@@ -34,10 +34,10 @@ def _header(source: str, target: str, protocol: int, size: int) -> bytes:
 def forged(told: tuple[str, int], about: tuple[str, int]) -> bytes:
     """The whole packet: to one, in the name of the other, about a datagram between their ports."""
     datagram = struct.pack("!HHHH", told[1], about[1], 8 + 50, 0)
-    quoted = _header(told[0], about[0], socket.IPPROTO_UDP, 8 + 50) + datagram
+    quoted = header(told[0], about[0], socket.IPPROTO_UDP, 8 + 50) + datagram
     body = struct.pack("!BBHI", 3, 3, 0, 0) + quoted
     message = body[:2] + struct.pack("!H", _checksum(body)) + body[4:]
-    return _header(about[0], told[0], socket.IPPROTO_ICMP, len(message)) + message
+    return header(about[0], told[0], socket.IPPROTO_ICMP, len(message)) + message
 
 
 def main(argv: Sequence[str]) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import trio
 
 from benchmarks.driver import reports
-from benchmarks.faults.stage import PORT, STRANGER, Cut, Stage
+from benchmarks.faults import names
+from benchmarks.faults.stage import NEWCOMER, PORT, STRANGER, Cut, Stage
 
 __all__ = ["ROWS", "Row"]
 
@@ -44,6 +45,8 @@ class Row:
     wildcard: bool = False
     early: bool = False
     """It strikes before the cluster is there."""
+    founds: bool = False
+    """It strikes in place of the founding."""
     keyed: bool = False
     alone: bool = False
     """Its figures are so small that nothing else may run beside it."""
@@ -101,6 +104,20 @@ async def flood_of_forgeries(stage: Stage, seconds: float) -> None:
     where = stage.network.command(STRANGER)
     command = [*where, sys.executable, "-m", "benchmarks.faults.forge", "1000", str(seconds), *told]
     await trio.run_process(command)
+    stage.heal()
+
+
+async def flood_of_repetitions(stage: Stage, seconds: float) -> None:
+    """One link loses half, so that its ends ask others about each other; all packets are sent again."""
+    told = [f"{stage.network.addresses[name]}:{PORT}" for name in stage.names]
+    flows = stage.pairs([stage.victim], stage.names[2:3])
+    stage.network.route(*stage.network.between(flows, "numgen random mod 100 < 50 drop"))
+    where = stage.network.command("router")
+    done = await trio.run_process(
+        [*where, sys.executable, "-m", "benchmarks.faults.replay", "1000", str(seconds), *told],
+        capture_stdout=True,
+    )
+    stage.figures["arrived"] = f"{int(done.stdout):,} packets sent again"
     stage.heal()
 
 
@@ -214,6 +231,12 @@ async def swap(stage: Stage, seconds: float) -> None:
     for name in (one, other):
         stage.kill(name)
     await _again(stage, {one: other, other: one})
+
+
+async def move(stage: Stage, seconds: float) -> None:
+    """The victim is killed, and started again on another host."""
+    stage.kill(stage.victim)
+    await _again(stage, {stage.victim: NEWCOMER})
 
 
 def again(delay: float, *, terminate: bool = False) -> Strike:
@@ -346,6 +369,8 @@ def _rows() -> Iterable[Row]:
     forged = "1,000 forged ICMP messages a second"
     yield Row("forged", forged, flood_of_forgeries, (10,), strikes_all=True)
     yield Row("forged-keys", f"{forged}, with keys", flood_of_forgeries, (10,), strikes_all=True, keyed=True)
+    again_from = "all packets are sent again, in the names of all others, with keys"
+    yield Row("replayed", again_from, flood_of_repetitions, (30,), keyed=True)
     promised = (("joined_s", 1.0), ("killed_s", 0.5))
     yield Row("no-udp", "UDP blocked everywhere", without_udp, (60,), strikes_all=True, limits=promised)
     start = "UDP blocked from the start"
@@ -354,9 +379,9 @@ def _rows() -> Iterable[Row]:
     yield Row("half-udp", "UDP blocked between two halves", halves, (60,))
     yield Row("no-tcp", "TCP blocked everywhere", everywhere(f"{TCP} drop"), (60,), strikes_all=True)
     limits = (("joined_s", 1.0), ("tags_s", 2.0))
-    for size in (1280, 1000):
+    for size in (1400, 1280, 1000):
         what = f"packets above {size:,} bytes vanish"
-        promise = limits if size == 1280 else ()
+        promise = limits if size >= 1280 else ()
         yield Row(f"narrow-{size}", what, narrow(size), strikes_all=True, tag_size=380, limits=promise)
     yield Row("readdress", "a host's address is replaced", readdress, (30,), wildcard=True)
     yield Row("one-way", "UDP to one host is lost", one_way(f"{UDP} drop"), (5, 60))
@@ -367,7 +392,9 @@ def _rows() -> Iterable[Row]:
     yield Row("flap", "a link is down and up for two minutes", flap, (1, 3, 10), cut=Cut.VICTIM, whole=10.0)
     yield Row("pause", "a process stands still (SIGSTOP)", pause, (1, 5, 10))
     yield Row("frozen", "more than half stand still", freeze_most, (60,), strikes_all=True)
+    yield from _rows_of_names()
     quick = (("known_s", 0.5),)
+    yield Row("move", "SIGKILL, and started again on another host", move, alone=True, limits=quick)
     yield Row("swap", "two members swap addresses", swap, alone=True, limits=quick)
     yield Row("kill-again", "SIGKILL, and started again at once", again(0.0), alone=True, limits=quick)
     yield Row(
@@ -385,6 +412,19 @@ def _rows() -> Iterable[Row]:
         alone=True,
         limits=(("killed_s", 0.2),),
     )
+
+
+def _rows_of_names() -> Iterable[Row]:
+    one = (("one_s", 10.0),)
+    new = "each of two halves gets a new member of the same name"
+    yield Row("twins", new, names.twins, (10,), cut=Cut.HALVES, limits=one)
+    instead = "it stands still, another has its name for a while, and leaves"
+    yield Row("substitute", instead, names.substitute)
+    yield Row("usurper", "it stands still, another takes its name", names.usurper, limits=one)
+    elsewhere = "a node of another cluster takes a dead member's address"
+    yield Row("squatter", elsewhere, names.squatter, (60,), limits=(("merged", 0),), strikes_all=True)
+    lowest = "the first of three seeds does not start"
+    yield Row("founding", lowest, names.found_without_the_lowest, strikes_all=True, founds=True, whole=10.0)
 
 
 ROWS = {row.name: row for row in _rows()}

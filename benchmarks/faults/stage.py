@@ -18,9 +18,11 @@ from benchmarks.faults.measures import Span, Wholeness, common, deaths, terms, t
 from benchmarks.namespaces import Network, open_network
 from benchmarks.peers import Peer
 
-__all__ = ["STRANGER", "Cut", "Stage", "open_stage"]
+__all__ = ["NEWCOMER", "STRANGER", "Cut", "Stage", "open_stage"]
 
 PORT = 7946
+NEWCOMER = "newcomer"
+"""A host for one more member."""
 STRANGER = "stranger"
 """A host without a member."""
 SETTLED_SECONDS = 4.0
@@ -66,6 +68,8 @@ class Stage:
         self.agents: dict[str, Agent] = {}
         self.due: set[str] = set()
         """Whose death may be declared: their processes were killed, or stood still for too long."""
+        self.with_larger: list[str] = []
+        """Further nodes that are in the larger of two halves."""
         self.figures: dict[str, Any] = {}
         """What a row measures beside what all measure."""
         self.began = math.inf
@@ -96,7 +100,8 @@ class Stage:
             case Cut.VICTIM:
                 return self.victim in (one, other)
             case Cut.HALVES:
-                return (one in self.halves[0]) is not (other in self.halves[0])
+                large = [*self.halves[0], *self.with_larger]
+                return (one in large) is not (other in large)
             case Cut.ALL:
                 return True
 
@@ -105,24 +110,34 @@ class Stage:
         return [flow for one, other in product(ones, others) for flow in ((one, other), (other, one))]
 
     async def start(
-        self, name: str, *, on: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *,
+        on: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        seeds: Sequence[str] | None = None,
+        known_as: str | None = None,
     ) -> Agent:
-        """Start a node on its host, or on another one; does not wait for it."""
+        """Start a node on its host, or on another one; does not wait for it.
+
+        `known_as`: as of `Fleet.start`, for one that has the name of another.
+        """
         host = on or self.host(name)
-        self._hosts[name] = host
-        seeds = [f"{self.network.addresses[seed]}:{PORT}" for seed in self.seeds]
+        self._hosts[known_as or name] = host
+        known = [self.network.addresses[seed] for seed in (self.seeds if seeds is None else seeds)]
         there = replace(self.peer, command=(*self.network.command(host), *self.peer.command))
         agent = await self.fleet.start(
             there,
             name,
-            join=seeds,
+            join=[f"{address}:{PORT}" for address in known],
             tags=dict(self._tags.get(name, {})) | dict(tags or {}),
             host=self.network.addresses[host],
             port=PORT,
             bind=self._bind,
             options=self._options,
+            known_as=known_as,
         )
-        self.agents[name] = agent
+        self.agents[agent.name] = agent
         return agent
 
     def host(self, name: str) -> str:
@@ -146,11 +161,15 @@ class Stage:
     def kill(self, name: str) -> float:
         """SIGKILL: nobody needs it in its view any more. When that was."""
         self.due.add(name)
-        self.names.remove(name)
         now = self.agents[name].kill()
         self._gaps.append(Span(name, now, math.inf))
-        self._followed()
+        self.gone(name)
         return now
+
+    def gone(self, name: str) -> None:
+        """Its process has ended, and nobody is to see it."""
+        self.names.remove(name)
+        self._followed()
 
     async def restart(self, name: str, *, on: str | None = None, life: str = "2") -> float:
         """A new process under the same name. When it was bound."""
@@ -165,7 +184,7 @@ class Stage:
         ]
         return bound
 
-    async def newcomer(self, name: str = "newcomer", seconds: float = 30.0) -> float | None:
+    async def newcomer(self, name: str = NEWCOMER, seconds: float = 30.0) -> float | None:
         """One more. Seconds from its being bound until all see all; None: not within so many."""
         observers = list(self.names)
         with self.fleet.watch(reports("join", name), observers) as met:
@@ -277,7 +296,7 @@ async def open_stage(
 ) -> AsyncIterator[Stage]:
     """So many hosts and a spare one, with a process each that is yet to be started."""
     names = [f"n{number}" for number in range(nodes)]
-    manager = open_network([*names, "newcomer", STRANGER])
+    manager = open_network([*names, NEWCOMER, STRANGER])
     network = await trio.to_thread.run_sync(manager.__enter__)
     try:
         async with open_fleet() as fleet:
