@@ -63,9 +63,9 @@ def _votes(node: Any) -> None:
 def _vetoes(node: Any) -> None:
     heard, veto = node._polls.heard, "veto"
 
-    def deaf(voter: str, opinion: Any, now: float) -> None:
-        if opinion.kind.name.lower() != veto:
-            heard(voter, opinion, now)
+    def deaf(voter: str, message: Any, now: float) -> None:
+        if message.kind.name.lower() != veto:
+            heard(voter, message, now)
 
     node._polls.heard = deaf
 

@@ -13,7 +13,7 @@ from benchmarks.detector.warm import Figures, Start
 from benchmarks.detector.weather import cells_clocks
 from swim.protocol.node import Phase
 from swim.simulation import World
-from swim.wire.messages import Dead, Opinion, OpinionKind, Suspect
+from swim.wire.messages import Dead, ObserverKind, ObserverMessage, Suspect
 
 __all__ = ["cells_partitions", "cells_storms", "one_view"]
 
@@ -103,12 +103,14 @@ def madness(world: World, rng: Random, seconds: float = 30.0, rate: float = 50.0
     def shout() -> None:
         about = rng.choice(others)
         number = world.nodes[about].core.me.incarnation + rng.choice((0, 0, 0, 1, 100))
-        kind = rng.choice(list(OpinionKind))
-        opinion = Opinion(kind, about, number, rng.randrange(60_000), rng.randrange(99), rng.random() < 0.5)
+        kind = rng.choice(list(ObserverKind))
+        message = ObserverMessage(
+            kind, about, number, rng.randrange(60_000), rng.randrange(99), rng.random() < 0.5
+        )
         said = (
             Dead(about, number, node.name),
             Suspect(about, number, node.name),
-            opinion,
+            message,
         )
         codec = node.core.codec
         packet = codec.packet([codec.part(rng.choice(said))])

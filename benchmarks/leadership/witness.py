@@ -15,7 +15,7 @@ from swim.cli import main
 from swim.protocol.leadership.configuration import Configuration
 from swim.protocol.leadership.voting import Voter
 from swim.protocol.view.table import Record
-from swim.wire.messages import Claim, ClaimKind
+from swim.wire.messages import LeaderKind, LeaderMessage
 
 __all__ = ["MARK", "grants"]
 
@@ -27,10 +27,10 @@ def watch() -> None:
     answer = Voter.answer
 
     def told(
-        self: Voter, ask: Claim, asker: Record, configuration: Configuration, floor: str, now: float
-    ) -> Claim | None:
+        self: Voter, ask: LeaderMessage, asker: Record, configuration: Configuration, floor: str, now: float
+    ) -> LeaderMessage | None:
         given = answer(self, ask, asker, configuration, floor, now)
-        if given is not None and given.kind is ClaimKind.GRANT:
+        if given is not None and given.kind is LeaderKind.GRANT:
             read = time.monotonic()
             line = json.dumps({"t": read, "until": read + (self.until - now)})
             print(MARK + line, file=sys.stderr, flush=True)

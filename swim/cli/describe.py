@@ -11,13 +11,13 @@ from swim.wire.keyring import Keyring
 from swim.wire.messages import (
     Ack,
     Alive,
-    Claim,
     Dead,
     ErrorMessage,
+    LeaderMessage,
     Message,
     Nack,
     NodeState,
-    Opinion,
+    ObserverMessage,
     Ping,
     PingReq,
     PushPull,
@@ -200,18 +200,20 @@ def _user(message: UserMessage, payload: Callable[[bytes], Any]) -> dict[str, An
     return {"user": payload(message.payload)}
 
 
-def _opinion(opinion: Opinion, _: object) -> dict[str, Any]:
-    body = {"k": opinion.kind.name.lower(), "n": opinion.node, "c": opinion.incarnation}
-    who = {"f": opinion.author} if opinion.author else {}
-    who |= _extras(p=opinion.process, b=opinion.boot, t=opinion.to, s=opinion.count)
-    return {"user": {"swim": body | _extras(a=opinion.age_ms, r=opinion.round, x=opinion.certain) | who}}
+def _observer_message(message: ObserverMessage, _: object) -> dict[str, Any]:
+    body = {"k": message.kind.name.lower(), "n": message.node, "c": message.incarnation}
+    who = {"f": message.author} if message.author else {}
+    who |= _extras(p=message.process, b=message.boot, t=message.to, s=message.count)
+    return {"user": {"swim": body | _extras(a=message.age_ms, r=message.round, x=message.certain) | who}}
 
 
-def _claim(claim: Claim, _: object) -> dict[str, Any]:
-    body = {"k": claim.kind.name.lower(), "r": claim.round}
-    body |= _extras(b=claim.process, s=claim.between, u=claim.turn, i=claim.id, t=claim.token, f=claim.led)
-    body |= _extras(v=claim.configuration, c=claim.setup, a=claim.left_ms, q=claim.quiet_ms)
-    return {"user": {"swim": body | ({"x": claim.reason.name.lower()} if claim.reason else {})}}
+def _leader_message(message: LeaderMessage, _: object) -> dict[str, Any]:
+    body = {"k": message.kind.name.lower(), "r": message.round}
+    body |= _extras(
+        b=message.process, s=message.between, u=message.turn, i=message.id, t=message.token, f=message.led
+    )
+    body |= _extras(v=message.configuration, c=message.setup, a=message.left_ms, q=message.quiet_ms)
+    return {"user": {"swim": body | ({"x": message.reason.name.lower()} if message.reason else {})}}
 
 
 def _error(message: ErrorMessage, _: object) -> dict[str, Any]:
@@ -253,8 +255,8 @@ _DESCRIBERS: dict[type, tuple[int, str, Callable[[Any, Callable[[bytes], Any]], 
     Dead: (5, "dead", _dead),
     PushPull: (6, "pushPull", _push_pull),
     UserMessage: (8, "user", _user),
-    Opinion: (8, "user", _opinion),
-    Claim: (8, "user", _claim),
+    ObserverMessage: (8, "user", _observer_message),
+    LeaderMessage: (8, "user", _leader_message),
     Nack: (11, "nackResp", _nack),
     ErrorMessage: (13, "err", _error),
 }

@@ -42,7 +42,7 @@ from swim.protocol.membership.updates import Membership
 from swim.protocol.reception import Reception
 from swim.protocol.view.table import Record
 from swim.types import Address
-from swim.wire.messages import Claim
+from swim.wire.messages import LeaderMessage
 
 __all__ = ["Parts"]
 
@@ -187,7 +187,7 @@ class Parts:
             self._suspicion,
             self._polls,
             self._sync,
-            self._claimed,
+            self._hear_leader_message,
             self.leases.receive,
             self._broadcasts,
             self._freshness,
@@ -207,14 +207,14 @@ class Parts:
             failed=self._fail,
         )
 
-    def _claimed(self, claim: Claim, sender: Record, now: float) -> None:
-        """A claim of another member, if it is for this process."""
-        if not self._post.check(claim, sender):
+    def _hear_leader_message(self, message: LeaderMessage, sender: Record, now: float) -> None:
+        """A message of another member, if it is for this process."""
+        if not self._post.check(message, sender):
             return
-        if claim.kind in ABOUT_VOTERS:
-            self._electorate.receive(claim, sender, now)
+        if message.kind in ABOUT_VOTERS:
+            self._electorate.receive(message, sender, now)
         else:
-            self._tenure.receive(claim, sender, now)
+            self._tenure.receive(message, sender, now)
 
     def _joined(self, now: float) -> None:
         raise NotImplementedError

@@ -22,13 +22,13 @@ from swim.wire.leases import LeaseMessage
 from swim.wire.messages import (
     Ack,
     Alive,
-    Claim,
-    ClaimKind,
     Dead,
+    LeaderKind,
+    LeaderMessage,
     Message,
     Nack,
-    Opinion,
-    OpinionKind,
+    ObserverKind,
+    ObserverMessage,
     Ping,
     PingReq,
     Suspect,
@@ -38,11 +38,11 @@ from swim.wire.messages import (
 __all__ = ["Reception"]
 
 _ALIASES_MAX = 1_024
-_QUESTIONS = Ping, PingReq, Opinion, Claim, LeaseMessage
+_QUESTIONS = Ping, PingReq, ObserverMessage, LeaderMessage, LeaseMessage
 _QUESTIONS_MAX = 8
 """Of one packet. To answer costs far more than to ask, and no honest sender has so many questions at once."""
-_ALSO_OF_ABSENT = ClaimKind.WOULD, ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.RELEASE
-"""Claims that are of use whatever became of their sender: a farewell may overtake a release."""
+_ALSO_OF_ABSENT = LeaderKind.WOULD, LeaderKind.GRANT, LeaderKind.REFUSE, LeaderKind.RELEASE
+"""Messages that are of use whatever became of their sender: a farewell may overtake a release."""
 
 
 class Reception(Part):
@@ -59,7 +59,7 @@ class Reception(Part):
         suspicion: Suspicion,
         polls: Polls,
         sync: Sync,
-        claimed: Callable[[Claim, Record, float], None],
+        hear_leader_message: Callable[[LeaderMessage, Record, float], None],
         leased: Callable[[LeaseMessage, Record, float], None],
         broadcasts: Broadcasts,
         freshness: Freshness,
@@ -75,7 +75,7 @@ class Reception(Part):
         self._suspicion = suspicion
         self._polls = polls
         self._sync = sync
-        self._claimed = claimed
+        self._hear_leader_message = hear_leader_message
         self._leased = leased
         self._broadcasts = broadcasts
         self._freshness = freshness
@@ -163,10 +163,10 @@ class Reception(Part):
                     self._outbox.drop("stranger")
                 else:
                     self._probing.receive_ping_req(message, source, now)
-            case Opinion():
-                self._opinion(message, now)
-            case Claim():
-                self._claim(message, sender, source, now)
+            case ObserverMessage():
+                self._observer_message(message, now)
+            case LeaderMessage():
+                self._leader_message(message, sender, source, now)
             case LeaseMessage():
                 self._lease(message, sender, source, now)
             case Nack():
@@ -203,43 +203,45 @@ class Reception(Part):
         else:
             self._membership.dead(news, now, source)
 
-    def _opinion(self, opinion: Opinion, now: float) -> None:
-        author = self._freshness.author(opinion)
-        about = self._table.get(opinion.node)
+    def _observer_message(self, message: ObserverMessage, now: float) -> None:
+        author = self._freshness.author(message)
+        about = self._table.get(message.node)
         if author is None or not self.open:
             return
-        if about is None or opinion.incarnation < about.incarnation:
+        if about is None or message.incarnation < about.incarnation:
             return
-        if opinion.process != (about.boot or "").encode():
-            self._outbox.drop("opinion-process")
+        if message.process != (about.boot or "").encode():
+            self._outbox.drop("observer-process")
             return
         if not about.present:
             if about.solo:
-                self._polls.say_given_up(author.name, opinion, about, now)
+                self._polls.say_given_up(author.name, message, about, now)
             else:  # it is settled already
                 self._membership.correct(author.address, about.as_dead(self._name), now)
             return
-        match opinion.kind:
-            case OpinionKind.HINT:
-                self._suspicion.hint(author.name, opinion, now)
-            case OpinionKind.POLL:
-                self._suspicion.polled(author.name, opinion, now)
-            case OpinionKind.LOSSY:
-                self._polls.asked_lossy(author.name, opinion, now)
-            case OpinionKind.AGREE | OpinionKind.VETO | OpinionKind.LOOKING:
-                self._polls.heard(author.name, opinion, now)
+        match message.kind:
+            case ObserverKind.HINT:
+                self._suspicion.hint(author.name, message, now)
+            case ObserverKind.POLL:
+                self._suspicion.polled(author.name, message, now)
+            case ObserverKind.LOSSY:
+                self._polls.asked_lossy(author.name, message, now)
+            case ObserverKind.AGREE | ObserverKind.VETO | ObserverKind.LOOKING:
+                self._polls.heard(author.name, message, now)
 
-    def _claim(self, claim: Claim, sender: Record | None, source: Address, now: float) -> None:
+    def _leader_message(
+        self, message: LeaderMessage, sender: Record | None, source: Address, now: float
+    ) -> None:
         if sender is None or not sender.own or not self.open:
             self._outbox.drop("stranger")
             return
-        # One that this node alone has given up may claim as before. But what is repeated, or comes from a
+        # One that this node alone has given up may speak as before. But what is repeated, or comes from a
         # forged address, must not bring it back: only a fresh ping, or an answer, does.
         absent = not sender.present and not sender.solo
-        if absent and claim.kind not in _ALSO_OF_ABSENT:
+        if absent and message.kind not in _ALSO_OF_ABSENT:
             self._membership.correct(source, sender.as_dead(self._name), now)
             return
-        self._claimed(claim, sender, now)
+        self._hear_leader_message(message, sender, now)
 
     def _lease(self, message: LeaseMessage, sender: Record | None, source: Address, now: float) -> None:
         """A member that the others gave up may hold a name nevertheless; it is told what is said of it."""

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from swim.wire.claims import CLAIM_MARK, SETUP_SIZE_MAX, claim, pack_claim
 from swim.wire.dialect import (
     ACK,
     ALIVE,
@@ -33,20 +32,21 @@ from swim.wire.dialect import (
     unpack,
 )
 from swim.wire.errors import DecodeError
+from swim.wire.leadership import LEADER_MARK, SETUP_SIZE_MAX, leader_message, pack_leader_message
 from swim.wire.leases import LEASES_MARK, LeaseMessage, lease_message, pack_lease_message
 from swim.wire.messages import (
     DEATH_REASONS,
     Ack,
     Alive,
-    Claim,
     Dead,
     ErrorMessage,
     Greeting,
+    LeaderMessage,
     Message,
     Nack,
     NodeState,
-    Opinion,
-    OpinionKind,
+    ObserverKind,
+    ObserverMessage,
     Ping,
     PingReq,
     StreamMessage,
@@ -72,8 +72,8 @@ _LOST_SIZE_MAX = 2_048
 _EXTRA_SIZE_MAX = 64  # of our own byte fields
 _SOURCE_KEYS = (b"SourceAddr", b"SourcePort", b"SourceNode")
 _STATES = tuple(WireState)
-_OPINIONS = tuple(OpinionKind)
-OPINION_MARK = 0x73  # Serf's user messages begin with 0 to 9
+_OPINIONS = tuple(ObserverKind)
+OBSERVER_MARK = 0x73  # Serf's user messages begin with 0 to 9
 _VERSIONS_SIZE_MIN = 6  # memberlist 0.2.2 crashes on one to five
 
 # --- bytes to values
@@ -179,8 +179,8 @@ def greeting(body: Body) -> Greeting:
     )
 
 
-def _opinion(body: Body) -> Opinion:
-    return Opinion(
+def _observer_message(body: Body) -> ObserverMessage:
+    return ObserverMessage(
         _OPINIONS[number(body, b"k", len(_OPINIONS) - 1)],
         name(body, b"n"),
         number(body, b"c", U32),
@@ -223,10 +223,10 @@ def packet_message(data: bytes) -> Message:
     if decode is not None:
         return decode(unpack(data[1:]))
     if data[0] == USER:
-        if data[1:2] == bytes((OPINION_MARK,)):
-            return _opinion(unpack(data[2:]))
-        if data[1:2] == bytes((CLAIM_MARK,)):
-            return claim(unpack(data[2:]))
+        if data[1:2] == bytes((OBSERVER_MARK,)):
+            return _observer_message(unpack(data[2:]))
+        if data[1:2] == bytes((LEADER_MARK,)):
+            return leader_message(unpack(data[2:]))
         if data[1:2] == bytes((LEASES_MARK,)):
             return lease_message(unpack(data[2:]))
         return UserMessage(data[1:])
@@ -329,7 +329,7 @@ def _pack_user(message: UserMessage) -> bytes:
     return b"\x08" + message.payload
 
 
-def _pack_opinion(message: Opinion) -> bytes:
+def _pack_observer_message(message: ObserverMessage) -> bytes:
     fields = {
         "a": message.age_ms,
         "b": message.boot,
@@ -343,7 +343,7 @@ def _pack_opinion(message: Opinion) -> bytes:
         "t": message.to,
         "x": message.certain,
     }
-    return bytes((USER, OPINION_MARK)) + pack({key: value for key, value in fields.items() if value})
+    return bytes((USER, OBSERVER_MARK)) + pack({key: value for key, value in fields.items() if value})
 
 
 def _pack_error(message: ErrorMessage) -> bytes:
@@ -396,8 +396,8 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     Dead: _pack_dead,
     Alive: _pack_alive,
     UserMessage: _pack_user,
-    Opinion: _pack_opinion,
-    Claim: pack_claim,
+    ObserverMessage: _pack_observer_message,
+    LeaderMessage: pack_leader_message,
     LeaseMessage: pack_lease_message,
     ErrorMessage: _pack_error,
 }

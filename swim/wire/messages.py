@@ -16,17 +16,17 @@ __all__ = [
     "DEATH_REASONS",
     "Ack",
     "Alive",
-    "Claim",
-    "ClaimKind",
     "Dead",
     "DeathReason",
     "ErrorMessage",
     "Greeting",
+    "LeaderKind",
+    "LeaderMessage",
     "Message",
     "Nack",
     "NodeState",
-    "Opinion",
-    "OpinionKind",
+    "ObserverKind",
+    "ObserverMessage",
     "Ping",
     "PingReq",
     "PushPull",
@@ -204,7 +204,7 @@ class UserMessage:
     payload: bytes
 
 
-class OpinionKind(IntEnum):
+class ObserverKind(IntEnum):
     """What one observer of a member says to another."""
 
     HINT = 0
@@ -222,15 +222,15 @@ class OpinionKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
-    """Ours, between the observers of `node`: a user message that begins with `OPINION_MARK`.
+class ObserverMessage:
+    """Ours, between the observers of `node`: a user message that begins with `OBSERVER_MARK`.
 
     It says itself by which process it was written, and for which: an address says nothing. `count` rises with
-    every opinion of one process, and an answer has the `round` of its poll: so each counts once, for the one
+    every message of one process, and an answer has the `round` of its poll: so each counts once, for the one
     question that it answers.
     """
 
-    kind: OpinionKind
+    kind: ObserverKind
     node: str
     incarnation: int
     age_ms: int = 0
@@ -243,7 +243,7 @@ class Opinion:
     count: int = 0
 
 
-class ClaimKind(IntEnum):
+class LeaderKind(IntEnum):
     """What one of our own members says to another about leadership."""
 
     CONFIRM = 0
@@ -293,8 +293,8 @@ class Refusal(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Ours, about leadership: a user message that begins with `CLAIM_MARK`. An answer has the `round` of
+class LeaderMessage:
+    """Ours, about leadership: a user message that begins with `LEADER_MARK`. An answer has the `round` of
     what it answers.
 
     `process` is the sender's, and `between` a digest of the cluster's label, and of the names and processes
@@ -306,7 +306,7 @@ class Claim:
     that there was such a term. `led` of ASK and RELEASE: the asker leads, or led, with its token.
     """
 
-    kind: ClaimKind
+    kind: LeaderKind
     round: int
     process: bytes = b""
     between: bytes = b""
@@ -328,5 +328,17 @@ class ErrorMessage:
     text: str
 
 
-Message = Ping | PingReq | Ack | Nack | Suspect | Alive | Dead | UserMessage | Opinion | Claim | LeaseMessage
+Message = (
+    Ping
+    | PingReq
+    | Ack
+    | Nack
+    | Suspect
+    | Alive
+    | Dead
+    | UserMessage
+    | ObserverMessage
+    | LeaderMessage
+    | LeaseMessage
+)
 StreamMessage = PushPull | Ping | Ack | UserMessage | ErrorMessage

@@ -12,13 +12,13 @@ from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
     Ack,
     Alive,
-    Claim,
-    ClaimKind,
     Greeting,
+    LeaderKind,
+    LeaderMessage,
     Message,
     NodeState,
-    Opinion,
-    OpinionKind,
+    ObserverKind,
+    ObserverMessage,
     Ping,
     PushPull,
     Refusal,
@@ -44,17 +44,17 @@ def test_our_own_fields_are_shown_where_they_are_used() -> None:
     assert body(Alive("a", 1, bytes(4), 1, b"", bytes(6)))["Meta"] is None
 
 
-def test_opinions_are_spelled_out() -> None:
-    opinion = Opinion(OpinionKind.POLL, "a", 3, round=9)
-    assert body(opinion) == {"user": {"swim": {"k": "poll", "n": "a", "c": 3, "r": 9}}}
+def test_messages_of_observers_are_spelled_out() -> None:
+    message = ObserverMessage(ObserverKind.POLL, "a", 3, round=9)
+    assert body(message) == {"user": {"swim": {"k": "poll", "n": "a", "c": 3, "r": 9}}}
 
 
 def test_claims_are_spelled_out() -> None:
-    ask = Claim(ClaimKind.ASK, 7, b"\x01", b"\x02", 9, b"\x03", b"\x04", True, b"\x05", b"\x06")
+    ask = LeaderMessage(LeaderKind.ASK, 7, b"\x01", b"\x02", 9, b"\x03", b"\x04", True, b"\x05", b"\x06")
     values = ("b", "01"), ("s", "02"), ("i", "03"), ("t", "04"), ("v", "05"), ("c", "06")
     shown = {name: {"$hex": value} for name, value in values}
     assert body(ask) == {"user": {"swim": {"k": "ask", "r": 7, "u": 9, "f": True, **shown}}}
-    refusal = Claim(ClaimKind.REFUSE, 7, left_ms=250, reason=Refusal.GRANTED)
+    refusal = LeaderMessage(LeaderKind.REFUSE, 7, left_ms=250, reason=Refusal.GRANTED)
     assert body(refusal) == {"user": {"swim": {"k": "refuse", "r": 7, "a": 250, "x": "granted"}}}
 
 

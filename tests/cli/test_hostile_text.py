@@ -228,4 +228,6 @@ def test_every_text_field_of_the_messages_is_fed() -> None:
         for kind in vars(module).values()
         if dataclasses.is_dataclass(kind) and any(field.type == "str" for field in dataclasses.fields(kind))
     }
-    assert {kind.__name__ for kind in textual - fed} <= {"Opinion"}, "hints and polls are only about members"
+    assert {kind.__name__ for kind in textual - fed} <= {"ObserverMessage"}, (
+        "hints and polls are only about members"
+    )

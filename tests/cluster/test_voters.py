@@ -14,7 +14,7 @@ from swim.cli.voters import _change
 from swim.protocol.leadership.changing import read_state, request_for
 from swim.runtime.voters import change_voters
 from swim.wire import Codec
-from swim.wire.claims import CLAIM_MARK
+from swim.wire.leadership import LEADER_MARK
 from swim.wire.messages import UserMessage
 from tests.cluster.test_leadership import LEASE
 from tests.cluster.together import PATIENCE, cluster_of, open_node
@@ -61,7 +61,7 @@ async def test_from_outside_and_what_is_refused() -> None:
     ],
 )
 async def test_an_answer_that_makes_no_sense_is_an_error_of_its_own(state: dict[str, object]) -> None:
-    payload = bytes((CLAIM_MARK,)) + msgpack.packb(state)
+    payload = bytes((LEADER_MARK,)) + msgpack.packb(state)
 
     async def answer(stream: trio.SocketStream) -> None:
         async with stream:
@@ -111,7 +111,7 @@ def _two_members(takes_over: float) -> Callable[[swim.Address, bytes], Awaitable
             raise swim.VotersError(f"{address} cannot be asked")
         leads = trio.current_time() >= takes_over
         state = {"l": "" if leads else str(DEAD), "me": leads, "v": list(NEW), "o": False}
-        return UserMessage(bytes((CLAIM_MARK,)) + msgpack.packb(state))
+        return UserMessage(bytes((LEADER_MARK,)) + msgpack.packb(state))
 
     return ask
 

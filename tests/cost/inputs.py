@@ -13,15 +13,15 @@ from swim.wire.dialect import pack
 from swim.wire.messages import (
     Ack,
     Alive,
-    Claim,
-    ClaimKind,
     Dead,
     Greeting,
+    LeaderKind,
+    LeaderMessage,
     Message,
     Nack,
     NodeState,
-    Opinion,
-    OpinionKind,
+    ObserverKind,
+    ObserverMessage,
     Ping,
     PingReq,
     PushPull,
@@ -126,7 +126,18 @@ class Inputs:
             "messages": lambda: self.codec.part(self._message()),
             **{
                 kind.__name__: lambda kind=kind: self.codec.part(self._message(kind))  # type: ignore[misc]
-                for kind in (Ping, PingReq, Ack, Nack, Alive, Suspect, Dead, Opinion, Claim, UserMessage)
+                for kind in (
+                    Ping,
+                    PingReq,
+                    Ack,
+                    Nack,
+                    Alive,
+                    Suspect,
+                    Dead,
+                    ObserverMessage,
+                    LeaderMessage,
+                    UserMessage,
+                )
             },
         }
 
@@ -144,7 +155,9 @@ class Inputs:
 
     def _message(self, kind: type | None = None) -> Message:
         rng, member = self.rng, self.rng.choice(self.members)
-        kind = kind or rng.choice((Ping, Ack, Alive, Suspect, Dead, Opinion, Claim, UserMessage))
+        kind = kind or rng.choice(
+            (Ping, Ack, Alive, Suspect, Dead, ObserverMessage, LeaderMessage, UserMessage)
+        )
         name = member.name if rng.random() < 0.7 else self._name()
         incarnation = rng.choice((1, 2, rng.randrange(1, 1 << 20), self._number()))
         if kind is Ping:
@@ -159,10 +172,10 @@ class Inputs:
             return Suspect(rng.choice(("a", name)), incarnation, "x")
         if kind is Dead:
             return Dead(rng.choice(("a", name)), incarnation, rng.choice(("x", name)))
-        if kind is Opinion:
-            return Opinion(rng.choice(list(OpinionKind)), name, incarnation, 100, 7)
-        if kind is Claim:
-            return Claim(rng.choice(list(ClaimKind)), self._number(), b"i" * 16, b"p" * 8)
+        if kind is ObserverMessage:
+            return ObserverMessage(rng.choice(list(ObserverKind)), name, incarnation, 100, 7)
+        if kind is LeaderMessage:
+            return LeaderMessage(rng.choice(list(LeaderKind)), self._number(), b"i" * 16, b"p" * 8)
         if kind is UserMessage:
             return UserMessage(self._serf())
         return self._alive(name, incarnation)

@@ -104,7 +104,7 @@ _LEASE = mutants(
     ("a late word of a voter counts", "or now > ballot.sent + self._third:", "or False:"),
     (
         "a token that cannot be yet is believed",
-        "if claim.token and not self._credible(claim.token):",
+        "if message.token and not self._credible(message.token):",
         "if False:",
     ),
     (
@@ -186,8 +186,8 @@ _LEASE = mutants(
     ("a leader that is behind is not told", "if self._leadership.unfollowed is not None:", "if False:"),
     (
         "a voter that may have been restarted is asked as the same process",
-        "ClaimKind.ASK if lately else ClaimKind.TRY",
-        "ClaimKind.ASK",
+        "LeaderKind.ASK if lately else LeaderKind.TRY",
+        "LeaderKind.ASK",
     ),
 )
 
@@ -238,15 +238,15 @@ _VOTING = mutants(
     ),
     (
         "a release frees a later round",
-        "(self.holder.process == claim.process and self._round <= claim.round)",
-        "(self.holder.process == claim.process)",
+        "(self.holder.process == message.process and self._round <= message.round)",
+        "(self.holder.process == message.process)",
     ),
     (
         "anybody's release frees",
-        "(self.holder.process == claim.process and self._round <= claim.round)",
-        "(self._round <= claim.round)",
+        "(self.holder.process == message.process and self._round <= message.round)",
+        "(self._round <= message.round)",
     ),
-    ("a release of an earlier turn frees", "if claim.turn != self._turn or not mine:", "if not mine:"),
+    ("a release of an earlier turn frees", "if message.turn != self._turn or not mine:", "if not mine:"),
     ("a turn does not end with what was granted in it", "self._turn = (self._turn + 1) & U32", "pass"),
     (
         "a grant is over too early",
@@ -260,14 +260,14 @@ _VOTING = mutants(
     ),
     (
         "a token that was led with is forgotten with its release",
-        "self._token = replace(self._token, led=True) if claim.led else self._before",
+        "self._token = replace(self._token, led=True) if message.led else self._before",
         "self._token = self._before",
     ),
     ("a voter that has moved votes", "if self.moved:", "if False:"),
     (
         "a trial question is granted",
-        "kind = ClaimKind.GRANT if ask.kind is ClaimKind.ASK else ClaimKind.WOULD",
-        "kind = ClaimKind.GRANT",
+        "kind = LeaderKind.GRANT if ask.kind is LeaderKind.ASK else LeaderKind.WOULD",
+        "kind = LeaderKind.GRANT",
     ),
 )
 
@@ -275,28 +275,28 @@ _PEOPLE = mutants(
     "leadership/post",
     ("tests/protocol/leadership/test_post.py",),
     (
-        "a claim that comes back to its sender counts",
-        "if claim.process == self.process or not claim.process:",
+        "a message that comes back to its sender counts",
+        "if message.process == self.process or not message.process:",
         "if False:",
     ),
-    ("a claim for another counts", "if claim.between == digest_people(label, *people):", "if True:"),
+    ("a message for another counts", "if message.between == digest_people(label, *people):", "if True:"),
     (
-        "a claim for an earlier process counts",
+        "a message for an earlier process counts",
         'for mine in (self.process, b"") if to_anybody else (self.process,):',
         'for mine in (self.process, b""):',
     ),
     (
-        "the cluster's label is not in a claim",
+        "the cluster's label is not in a message",
         "people = (label, source, process, target, other, place)",
         "people = (source, process, target, other, place)",
     ),
     (
-        "the receiver's process is not in a claim",
+        "the receiver's process is not in a message",
         "people = (label, source, process, target, other, place)",
         "people = (label, source, process, target, place)",
     ),
     (
-        "the sender's name is not in a claim",
+        "the sender's name is not in a message",
         "people = (label, source, process, target, other, place)",
         "people = (label, process, target, other, place)",
     ),
@@ -339,7 +339,7 @@ _ELECTORATE = mutants(
     ),
     (
         "a lease is free as soon as another process has its holder's name",
-        "if claim.round != self._question or holder is None or sender.name != holder.name:",
+        "if message.round != self._question or holder is None or sender.name != holder.name:",
         "if holder is None:",
     ),
     (
@@ -448,10 +448,10 @@ _TENURE = mutants(
     (_EACH_RULE, "tests/protocol/leadership/test_tenure.py"),
     (
         "any peer confirms any leader",
-        "if leader is not None and leader.id is not None and follows and pack_id(leader.id) == claim.id:",
+        "if leader is not None and leader.id is not None and follows and pack_id(leader.id) == message.id:",
         "if leader is not None:",
     ),
-    ("a leader with another id is confirmed", "follows and pack_id(leader.id) == claim.id", "follows"),
+    ("a leader with another id is confirmed", "follows and pack_id(leader.id) == message.id", "follows"),
     ("a leader in doubt goes on", "if self.doubted and not self._in_touch(-math.inf):", "if False:"),
     (
         "a stall is no doubt",
@@ -461,7 +461,7 @@ _TENURE = mutants(
     ("less than half of the observed is enough", "(len(peers) + 1) // 2", "(len(peers) + 1) // 3"),
     (
         "old confirmations count",
-        "self._confirmed[sender.name] = self._rounds[claim.round]",
+        "self._confirmed[sender.name] = self._rounds[message.round]",
         "self._confirmed[sender.name] = now",
     ),
     (
@@ -471,8 +471,8 @@ _TENURE = mutants(
     ),
     (
         "a confirmation that was not asked for counts",
-        "elif claim.kind is ClaimKind.FOLLOW and claim.round in self._rounds:",
-        "elif claim.kind is ClaimKind.FOLLOW:",
+        "elif message.kind is LeaderKind.FOLLOW and message.round in self._rounds:",
+        "elif message.kind is LeaderKind.FOLLOW:",
     ),
     (
         "a leader that loses touch goes on",

@@ -29,13 +29,13 @@ from swim.wire import Codec, pack_host
 from swim.wire.messages import (
     Ack,
     Alive,
-    Claim,
     Dead,
     Greeting,
+    LeaderMessage,
     Message,
     NodeState,
-    Opinion,
-    OpinionKind,
+    ObserverKind,
+    ObserverMessage,
     Ping,
     PushPull,
     Standing,
@@ -394,11 +394,13 @@ class Net:
                     soonest = (deadline, process)
         return soonest
 
-    def opinion(self, author: Node, to: Node, kind: OpinionKind, about: Node, **fields: Any) -> Opinion:
+    def message(
+        self, author: Node, to: Node, kind: ObserverKind, about: Node, **fields: Any
+    ) -> ObserverMessage:
         """What a node says to another, as it says it."""
         who = {"author": author.name, "boot": author.boot.encode(), "to": to.boot.encode()}
         who |= {"process": about.boot.encode(), "count": author._freshness.next_count()}
-        return Opinion(kind, about.name, about.me.incarnation, **{**who, **fields})
+        return ObserverMessage(kind, about.name, about.me.incarnation, **{**who, **fields})
 
     def tell(self, node: Node, message: Message, source: Address) -> None:
         """One message arrives at once."""
@@ -500,12 +502,12 @@ class Puppet:
         """One packet, which arrives at once."""
         self.send(node, self.net.codec.packet([self.net.codec.part(message) for message in messages]))
 
-    def claim(self, node: Node, claim: Claim, *, anybody: bool = False) -> None:
+    def tell_leader_message(self, node: Node, message: LeaderMessage, *, anybody: bool = False) -> None:
         """As from this process to that one, or to whichever has the name."""
         mine = self.boot.encode()
         theirs = b"" if anybody else node._post.process
         between = digest_people(self.net.codec.label, self.name, mine, node.name, theirs)
-        self.tell(node, replace(claim, process=mine, between=between))
+        self.tell(node, replace(message, process=mine, between=between))
 
     def send(self, node: Node, data: bytes) -> None:
         node.receive_datagram(data, self.address, self.net.now)

@@ -26,7 +26,17 @@ from benchmarks.compressing import compress
 from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.dialect import ENCRYPT
 from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage
-from swim.wire.messages import Ack, Claim, ClaimKind, Dead, Greeting, Opinion, OpinionKind, Ping, PushPull
+from swim.wire.messages import (
+    Ack,
+    Dead,
+    Greeting,
+    LeaderKind,
+    LeaderMessage,
+    ObserverKind,
+    ObserverMessage,
+    Ping,
+    PushPull,
+)
 from swim.wire.serf import decode_message, decode_tags
 from tests.wire.sealing import OldKeyring
 from tests.wire.test_packets import crc, many
@@ -73,8 +83,8 @@ def ours() -> set[Sample]:
         Ping(70_000, "a", sender_id=b"i" * 16, view=b"v" * 8),
         Ack(70_000, sender_id=b"i" * 16, boot=b"b" * 8, wait_ms=250, bare=True),
         Dead("a", 3, "b", id=bytes(16)),
-        Opinion(OpinionKind.POLL, "a", 3, 250, 7, True),
-        Claim(ClaimKind.ASK, 7, b"p" * 8, b"s" * 8, 9, b"i" * 16, b"t" * 16, True, b"v" * 4, b"c"),
+        ObserverMessage(ObserverKind.POLL, "a", 3, 250, 7, True),
+        LeaderMessage(LeaderKind.ASK, 7, b"p" * 8, b"s" * 8, 9, b"i" * 16, b"t" * 16, True, b"v" * 4, b"c"),
         LeaseMessage(b"t" * 16, b"p" * 8, b"s" * 8, (7, 8), lease_entries(), b"d" * 8, 9, 6_000, (8,)),
     ]
     greeting = Greeting("a", b"b" * 8, 7946, 1_700_000_000_000, True, b"f" * 16)

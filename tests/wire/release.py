@@ -16,16 +16,16 @@ from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage
 from swim.wire.messages import (
     Ack,
     Alive,
-    Claim,
-    ClaimKind,
     Dead,
     ErrorMessage,
     Greeting,
+    LeaderKind,
+    LeaderMessage,
     Message,
     Nack,
     NodeState,
-    Opinion,
-    OpinionKind,
+    ObserverKind,
+    ObserverMessage,
     Ping,
     PingReq,
     PushPull,
@@ -63,12 +63,14 @@ DATAGRAMS: dict[str, Message] = {
     "dead, all of it": Dead("b", 3, "a", ID, True, "silence"),
     "alive": Alive("b", 3, HERE, PORT, META, VERSIONS),
     "user": UserMessage(encode_message(SerfType.LEAVE, {"LTime": 5, "Node": "a", "Prune": False})),
-    **{f"opinion, {kind.name}": Opinion(kind, "b", 3) for kind in OpinionKind},
-    "opinion, all of it": Opinion(OpinionKind.POLL, "b", 3, 250, 4, True, BOOT, "a", BOOT, OTHER, 12),
-    **{f"claim, {kind.name}": Claim(kind, 2, BOOT, b"between!") for kind in ClaimKind},
-    **{f"claim, refused: {why.name}": Claim(ClaimKind.REFUSE, 2, reason=why) for why in Refusal},
-    "claim, all of it": Claim(
-        ClaimKind.GRANT, 2, BOOT, b"between!", 5, ID, TOKEN, True, b"digest", b"setup", 300, Refusal.GRANTED
+    **{f"opinion, {kind.name}": ObserverMessage(kind, "b", 3) for kind in ObserverKind},
+    "opinion, all of it": ObserverMessage(
+        ObserverKind.POLL, "b", 3, 250, 4, True, BOOT, "a", BOOT, OTHER, 12
+    ),
+    **{f"claim, {kind.name}": LeaderMessage(kind, 2, BOOT, b"between!") for kind in LeaderKind},
+    **{f"claim, refused: {why.name}": LeaderMessage(LeaderKind.REFUSE, 2, reason=why) for why in Refusal},
+    "claim, all of it": LeaderMessage(
+        LeaderKind.GRANT, 2, BOOT, b"between!", 5, ID, TOKEN, True, b"digest", b"setup", 300, Refusal.GRANTED
     ),
     **{f"lease, {kind.name}": LeaseMessage(TOKEN, entries=(LeaseEntry(kind),)) for kind in LeaseKind},
     "lease, all of it": LeaseMessage(

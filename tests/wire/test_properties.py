@@ -13,15 +13,15 @@ from swim.wire import Codec, DecodeError, Keyring
 from swim.wire.messages import (
     Ack,
     Alive,
-    Claim,
-    ClaimKind,
     Dead,
     ErrorMessage,
     Greeting,
+    LeaderKind,
+    LeaderMessage,
     Nack,
     NodeState,
-    Opinion,
-    OpinionKind,
+    ObserverKind,
+    ObserverMessage,
     Ping,
     PingReq,
     PushPull,
@@ -50,19 +50,21 @@ pings = st.builds(Ping, u32, text, source, u16, text, extra, extra)
 acks = st.builds(Ack, u32, st.none() | raw, extra, extra, u32) | st.builds(
     Ack, u32, st.none(), extra, extra, u32, st.just(True)
 )
-# What begins with OPINION_MARK or CLAIM_MARK is one of ours in a packet, and not Serf's.
+# What begins with OBSERVER_MARK or LEADER_MARK is one of ours in a packet, and not Serf's.
 users = st.builds(UserMessage, raw.filter(lambda payload: not payload.startswith((b"s", b"l"))))
-opinions = st.builds(Opinion, st.sampled_from(OpinionKind), name, u32, u32, u32, st.booleans())
-kinds, refusals = st.sampled_from(ClaimKind), st.sampled_from(Refusal)
-claims = st.builds(
-    Claim, kinds, u32, extra, extra, u32, extra, extra, st.booleans(), extra, extra, u32, refusals
+observer_messages = st.builds(
+    ObserverMessage, st.sampled_from(ObserverKind), name, u32, u32, u32, st.booleans()
+)
+kinds, refusals = st.sampled_from(LeaderKind), st.sampled_from(Refusal)
+leader_messages = st.builds(
+    LeaderMessage, kinds, u32, extra, extra, u32, extra, extra, st.booleans(), extra, extra, u32, refusals
 )
 messages = st.one_of(
     pings,
     acks,
     users,
-    opinions,
-    claims,
+    observer_messages,
+    leader_messages,
     st.builds(PingReq, u32, text, host, u16, st.booleans(), source, u16, text),
     st.builds(Nack, u32),
     st.builds(Suspect, name, u32, text),

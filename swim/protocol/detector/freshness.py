@@ -13,7 +13,7 @@ from swim.protocol.base.context import Context, Part
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import Record
-from swim.wire.messages import Opinion, Ping
+from swim.wire.messages import ObserverMessage, Ping
 
 __all__ = ["Freshness"]
 
@@ -72,17 +72,17 @@ class Freshness(Part):
         heard.pings = max(heard.pings, ping.count)
         return fresh
 
-    def author(self, opinion: Opinion) -> Record | None:
+    def author(self, message: ObserverMessage) -> Record | None:
         """The member that says this to this process, for the first time; else None, and it is counted."""
-        author = self._table.get(opinion.author)
+        author = self._table.get(message.author)
         if author is None or not author.own or not author.present:
             self._outbox.drop("stranger")
-        elif author.name == self._name or opinion.boot != _packed(author.boot):
-            self._outbox.drop("opinion-author")
-        elif opinion.to != self._own.boot.encode():
-            self._outbox.drop("opinion-astray")
-        elif not self._of(author).take(opinion.count):
-            self._outbox.drop("opinion-repeated")
+        elif author.name == self._name or message.boot != _packed(author.boot):
+            self._outbox.drop("observer-author")
+        elif message.to != self._own.boot.encode():
+            self._outbox.drop("observer-astray")
+        elif not self._of(author).take(message.count):
+            self._outbox.drop("observer-repeated")
         else:
             return author
         return None

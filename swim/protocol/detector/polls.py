@@ -22,7 +22,7 @@ from swim.protocol.detector.watch import Poll, Watch
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.table import Record
-from swim.wire.messages import DeathReason, Opinion, OpinionKind
+from swim.wire.messages import DeathReason, ObserverKind, ObserverMessage
 
 __all__ = ["Polls"]
 
@@ -72,9 +72,9 @@ class Polls(Part):
         """Tell the other observers, if they have not been told, that it is silent towards this one."""
         fresh = [other for other in self._others(record.name) if other not in told]
         told.update(dict.fromkeys(fresh))
-        self._tell(fresh, OpinionKind.HINT, record, age_ms=_ms(silence))
+        self._tell(fresh, ObserverKind.HINT, record, age_ms=_ms(silence))
 
-    def answer(self, asker: str, poll: Opinion, kind: OpinionKind) -> None:
+    def answer(self, asker: str, poll: ObserverMessage, kind: ObserverKind) -> None:
         record = self._table.get(poll.node)
         if record is not None:
             self._tell([asker], kind, record, round=poll.round)
@@ -82,7 +82,7 @@ class Polls(Part):
     def _tell(
         self,
         others: Iterable[str],
-        kind: OpinionKind,
+        kind: ObserverKind,
         about: Record,
         *,
         age_ms: int = 0,
@@ -93,7 +93,7 @@ class Polls(Part):
             record = self._table.get(other)
             if record is None:
                 continue
-            opinion = Opinion(
+            message = ObserverMessage(
                 kind,
                 about.name,
                 about.incarnation,
@@ -106,7 +106,7 @@ class Polls(Part):
                 to=(record.boot or "").encode(),
                 count=self._freshness.next_count(),
             )
-            self._outbox.send(record.address, opinion)
+            self._outbox.send(record.address, message)
 
     # --- polls
 
@@ -142,29 +142,29 @@ class Polls(Part):
         awaited = tuple(filter(answering, others))
         round = self._rng.getrandbits(32)
         watch.poll = Poll(round, others, certain, excuses_silent and sound, awaited)
-        self._tell(others, OpinionKind.POLL, record, age_ms=_ms(silence), round=round, certain=certain)
+        self._tell(others, ObserverKind.POLL, record, age_ms=_ms(silence), round=round, certain=certain)
         wait = (_CERTAIN_PATIENCE if certain else _POLL_PATIENCE) * patience
         self._timers.set(("poll", record.name), now + wait, lambda at: self._count(record.name, at))
 
-    def heard(self, voter: str, opinion: Opinion, now: float) -> None:
+    def heard(self, voter: str, message: ObserverMessage, now: float) -> None:
         """An answer to a poll of this node."""
-        watch = self._subjects.get(opinion.node)
+        watch = self._subjects.get(message.node)
         polls = () if watch is None else (watch.poll, watch.lossy_poll)
-        poll = next((poll for poll in polls if poll is not None and poll.round == opinion.round), None)
+        poll = next((poll for poll in polls if poll is not None and poll.round == message.round), None)
         if watch is None or poll is None or voter not in poll.asked:
-            self._outbox.drop("opinion-unasked")
+            self._outbox.drop("observer-unasked")
             return
         watch.able[voter] = None
-        if opinion.kind is OpinionKind.VETO:
+        if message.kind is ObserverKind.VETO:
             poll.vetoed = True
-        elif opinion.kind is OpinionKind.AGREE:
+        elif message.kind is ObserverKind.AGREE:
             poll.agreed[voter] = None
         if not poll.complete:
             return
         if poll is watch.poll:
-            self._count(opinion.node, now)
+            self._count(message.node, now)
         else:
-            self._count_lossy(opinion.node, now)
+            self._count_lossy(message.node, now)
 
     def _count(self, name: str, now: float) -> None:
         self._timers.cancel(("poll", name))
@@ -206,14 +206,14 @@ class Polls(Part):
         self._outbox.verdicts.append(Verdict(record.name, reason, solo, evidence, asked, agreed))
         self._membership.declare_dead(record.name, reason, now, solo=solo)
 
-    def say_given_up(self, asker: str, opinion: Opinion, record: Record, now: float) -> None:
+    def say_given_up(self, asker: str, message: ObserverMessage, record: Record, now: float) -> None:
         """Another observer doubts a member that this node alone has given up: it has been silent for longer.
 
         That is no vote: two that are deaf alike must not be able to give up all others in the views of all.
         """
         since = self._silent_since.get(record.name)
-        if since is not None and opinion.kind in (OpinionKind.HINT, OpinionKind.POLL):
-            self._tell([asker], OpinionKind.HINT, record, age_ms=_ms(self._attention(now) - since))
+        if since is not None and message.kind in (ObserverKind.HINT, ObserverKind.POLL):
+            self._tell([asker], ObserverKind.HINT, record, age_ms=_ms(self._attention(now) - since))
 
     def withdraw(self, name: str, watch: Watch) -> None:
         """The question whether it is dead does not arise any more."""
@@ -233,15 +233,15 @@ class Polls(Part):
         others = self._others(record.name)
         round = self._rng.getrandbits(32)
         watch.lossy_poll = Poll(round, others, certain=False, excuses_silent=False, awaited=others)
-        self._tell(others, OpinionKind.LOSSY, record, round=round)
+        self._tell(others, ObserverKind.LOSSY, record, round=round)
         wait = _LOSSY_REPEAT_S
         self._timers.set(("lossy", record.name), now + wait, lambda at: self._count_lossy(record.name, at))
 
-    def asked_lossy(self, asker: str, poll: Opinion, now: float) -> None:
+    def asked_lossy(self, asker: str, poll: ObserverMessage, now: float) -> None:
         """Another observer finds most of its packets lost."""
         watch = self._subjects.get(poll.node)
         if watch is not None and self._attention(now) - watch.lossy < _LOSSY_WINDOW_S:
-            self.answer(asker, poll, OpinionKind.AGREE)
+            self.answer(asker, poll, ObserverKind.AGREE)
 
     def _count_lossy(self, name: str, now: float) -> None:
         self._timers.cancel(("lossy", name))

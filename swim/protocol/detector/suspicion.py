@@ -35,7 +35,7 @@ from swim.protocol.membership.links import OwnLinks
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.table import Record
 from swim.types import Explanation
-from swim.wire.messages import Ack, Opinion, OpinionKind
+from swim.wire.messages import Ack, ObserverKind, ObserverMessage
 
 __all__ = ["Suspicion"]
 
@@ -146,7 +146,7 @@ class Suspicion(Part):
             self._links.pinged(now, answered=True)
         else:
             self._count_losses(record, watch, case, probe, now)
-            self._reply(case, OpinionKind.VETO)
+            self._reply(case, ObserverKind.VETO)
         self._close(name, watch)
         if probe.way == "udp":
             watch.loss.add(False)
@@ -158,7 +158,7 @@ class Suspicion(Part):
         watch.learn(Evidence.STREAM_ACKED, self._attention(now))
         if watch.case is not None:
             watch.case.alive = max(watch.case.alive, probe.sent)
-            self._reply(watch.case, OpinionKind.VETO)
+            self._reply(watch.case, ObserverKind.VETO)
             self._polls.withdraw(record.name, watch)
             self._membership.recover(record.name, now)
         elif in_time:
@@ -186,7 +186,7 @@ class Suspicion(Part):
         overdue = self._attention(now) - self._subjects.timeout(name)
         return sum(probe.way == "udp" and probe.sent < overdue for probe in watch.case.probes)
 
-    def _reply(self, case: Case, kind: OpinionKind) -> None:
+    def _reply(self, case: Case, kind: ObserverKind) -> None:
         for asker, poll in case.askers.items():
             self._polls.answer(asker, poll, kind)
         case.askers.clear()
@@ -240,7 +240,7 @@ class Suspicion(Part):
         """Observers that ask and are certain: it is refused here as well, so nothing speaks against that."""
         for asker, poll in list(case.askers.items()):
             if poll.certain:
-                self._polls.answer(asker, poll, OpinionKind.AGREE)
+                self._polls.answer(asker, poll, ObserverKind.AGREE)
                 del case.askers[asker]
 
     def stream_ended(self, name: str, now: float) -> None:
@@ -267,7 +267,7 @@ class Suspicion(Part):
         self._open(self._subjects[name], evidence, now)
         self._step(name, now)
 
-    def hint(self, accuser: str, hint: Opinion, now: float) -> None:
+    def hint(self, accuser: str, hint: ObserverMessage, now: float) -> None:
         """Another observer hears nothing from it: look, and count the silence from when that began."""
         watch = self._subjects.get(hint.node)
         if watch is None:
@@ -279,17 +279,17 @@ class Suspicion(Part):
         if fresh:
             self._step(hint.node, now)
 
-    def polled(self, asker: str, poll: Opinion, now: float) -> None:
+    def polled(self, asker: str, poll: ObserverMessage, now: float) -> None:
         """Another observer wants to declare it dead: agree, veto, or look and answer then."""
         watch = self._subjects.get(poll.node)
         if watch is None:
             return
         recently = self._attention(now) - watch.heard < self._config.silence_tolerance / 2
         if recently and not watch.suspected and not poll.certain:
-            self._polls.answer(asker, poll, OpinionKind.VETO)
+            self._polls.answer(asker, poll, ObserverKind.VETO)
             return
         if watch.case is not None and self._convinced(poll.node, watch, now):
-            self._polls.answer(asker, poll, OpinionKind.AGREE)
+            self._polls.answer(asker, poll, ObserverKind.AGREE)
             return
         fresh = watch.case is None
         case = self._open(watch, Evidence.ACCUSED, now)
@@ -298,16 +298,16 @@ class Suspicion(Part):
         if watch.refused >= case.since:
             self._consent(case)
         if asker in case.askers:
-            self._polls.answer(asker, poll, OpinionKind.LOOKING)
+            self._polls.answer(asker, poll, ObserverKind.LOOKING)
         if fresh:
             self._step(poll.node, now)
 
-    def _date_back(self, case: Case, watch: Watch, opinion: Opinion, now: float) -> None:
+    def _date_back(self, case: Case, watch: Watch, message: ObserverMessage, now: float) -> None:
         """Its silence counts from when another observer noticed it, but not from before it was heard here.
 
         So the observers that take the place of dead ones do not begin anew.
         """
-        case.since = min(case.since, max(self._attention(now) - opinion.age_ms / 1000, watch.heard))
+        case.since = min(case.since, max(self._attention(now) - message.age_ms / 1000, watch.heard))
 
     def _open(self, watch: Watch, evidence: Evidence, now: float) -> Case:
         case = watch.case
@@ -336,7 +336,7 @@ class Suspicion(Part):
             if self._most_silent():
                 self._links.cut_off(now)
         if self._convinced(name, watch, now):
-            self._reply(case, OpinionKind.AGREE)
+            self._reply(case, ObserverKind.AGREE)
             watch.learn(Evidence.CONVINCING, self._attention(now))
             self._polls.poll(
                 record,

@@ -12,7 +12,7 @@ from swim.protocol.base.loss import LossEstimate
 from swim.protocol.base.outbox import Way
 from swim.protocol.detector.accrual import RoundTrip
 from swim.protocol.detector.states import TRANSITIONS, Evidence, State
-from swim.wire.messages import Opinion
+from swim.wire.messages import ObserverMessage
 
 __all__ = ["Case", "Poll", "Probe", "Watch"]
 
@@ -39,7 +39,7 @@ class Case:
     alive: float = -math.inf
     """When the last probe was sent that it answered over the stream."""
     kernel_answered: float = -math.inf
-    askers: dict[str, Opinion] = field(default_factory=dict)
+    askers: dict[str, ObserverMessage] = field(default_factory=dict)
     """Observers that have polled this node, and wait for its conclusion."""
     accusers: dict[str, str] = field(default_factory=dict)
     hinted: dict[str, None] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Case:
         del self.probes[excess]
         return given_up
 
-    def ask(self, asker: str, poll: Opinion) -> None:
+    def ask(self, asker: str, poll: ObserverMessage) -> None:
         self.accusers[asker] = "poll"
         if len(self.askers) < _ASKERS_MAX:
             self.askers[asker] = poll

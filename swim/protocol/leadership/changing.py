@@ -17,8 +17,8 @@ from swim.protocol.base.context import Context, Part
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.rule import Leadership
 from swim.types import MemberState, Term
-from swim.wire.claims import CLAIM_MARK, SETUP_SIZE_MAX
 from swim.wire.dialect import UNPACK_ERRORS
+from swim.wire.leadership import LEADER_MARK, SETUP_SIZE_MAX
 from swim.wire.messages import UserMessage
 
 __all__ = ["Changing", "read_state", "request_for"]
@@ -31,12 +31,12 @@ def request_for(voters: Sequence[str] = (), digest: bytes = b"", ticket: bytes =
     """To change the voters; without any, only for the state."""
     fields = {"v": list(voters), "c": digest, "t": ticket}
     packed: bytes = msgpack.packb({key: value for key, value in fields.items() if value})
-    return bytes((CLAIM_MARK,)) + packed
+    return bytes((LEADER_MARK,)) + packed
 
 
 def read_state(payload: bytes) -> dict[str, Any] | None:
     """A request, or the answer to one; None for anything else."""
-    if payload[:1] != bytes((CLAIM_MARK,)):
+    if payload[:1] != bytes((LEADER_MARK,)):
         return None
     try:
         state = msgpack.unpackb(payload[1:])
@@ -79,7 +79,7 @@ class Changing(Part):
             "e": problem,
         }
         packed: bytes = msgpack.packb(state)
-        return UserMessage(bytes((CLAIM_MARK,)) + packed)
+        return UserMessage(bytes((LEADER_MARK,)) + packed)
 
     def _carry_out(self, request: dict[str, Any], term: Term | None, now: float) -> str:
         """Begin with it, or say why not."""

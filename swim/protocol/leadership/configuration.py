@@ -12,8 +12,8 @@ import msgpack
 
 from swim.protocol.view.identity import is_minted, pack_id, unpack_id
 from swim.types import Address
-from swim.wire.claims import SETUP_SIZE_MAX
 from swim.wire.dialect import U32, UNPACK_ERRORS
+from swim.wire.leadership import SETUP_SIZE_MAX
 
 __all__ = ["ABSENT", "Configuration", "founding_configuration", "read_configuration"]
 

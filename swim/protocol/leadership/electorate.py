@@ -28,12 +28,12 @@ from swim.protocol.leadership.voting import Voter
 from swim.protocol.view.identity import from_the_future
 from swim.protocol.view.table import MOVED_MARK, VOTERS_TAG, Record
 from swim.types import Address, Member, MemberState
-from swim.wire.messages import Claim, ClaimKind, NodeState, Refusal, WireState
+from swim.wire.messages import LeaderKind, LeaderMessage, NodeState, Refusal, WireState
 from swim.wire.serf import decode_tags
 
 __all__ = ["ABOUT_VOTERS", "Electorate"]
 
-ABOUT_VOTERS = ClaimKind.WHAT, ClaimKind.SETUP, ClaimKind.WHO, ClaimKind.HERE
+ABOUT_VOTERS = LeaderKind.WHAT, LeaderKind.SETUP, LeaderKind.WHO, LeaderKind.HERE
 _ASK_AGAIN_S = 1.0
 _CATCH_UP_S = 5.0
 """A member that shows an older configuration for so long does not just lag behind."""
@@ -107,22 +107,22 @@ class Electorate(Part):
 
     # --- voting
 
-    def vote(self, claim: Claim, asker: Record, floor: str, now: float) -> Claim | None:
+    def vote(self, message: LeaderMessage, asker: Record, floor: str, now: float) -> LeaderMessage | None:
         """This node's answer to ASK or TRY. A change is taken over from the asker that gets the lease."""
         configuration = self.configuration
-        theirs = self._newer(read_configuration(claim.setup), now) if claim.setup else None
+        theirs = self._newer(read_configuration(message.setup), now) if message.setup else None
         if theirs is not None:
             configuration = theirs
-            if claim.kind is ClaimKind.ASK and self.voter.open_to(claim, theirs, now):
+            if message.kind is LeaderKind.ASK and self.voter.open_to(message, theirs, now):
                 self.adopt(theirs, now)
         if not configuration.counts(self._name, self._own.address):
             left_ms = self.configuration.length_ms
-            return Claim(ClaimKind.REFUSE, claim.round, left_ms=left_ms, reason=Refusal.VOTERS)
-        return self.voter.answer(claim, asker, configuration, floor, now)
+            return LeaderMessage(LeaderKind.REFUSE, message.round, left_ms=left_ms, reason=Refusal.VOTERS)
+        return self.voter.answer(message, asker, configuration, floor, now)
 
-    def release(self, claim: Claim) -> None:
+    def release(self, message: LeaderMessage) -> None:
         """What this node has granted is over."""
-        self.voter.release(claim)
+        self.voter.release(message)
 
     def _ask_holder(self, now: float) -> None:
         """Another process has the name and the address of the one that this voter has granted the lease.
@@ -135,14 +135,14 @@ class Electorate(Part):
             return
         if record.boot != holder.boot and record.address == holder.address and record.name != self._name:
             self._question = self._rng.getrandbits(32)
-            self._post.send(Claim(ClaimKind.WHO, self._question), record)
+            self._post.send(LeaderMessage(LeaderKind.WHO, self._question), record)
             self._timers.set("who", now + _WHO_AGAIN_S, self._ask_holder)
 
-    def _answered_here(self, claim: Claim, sender: Record, now: float) -> None:
+    def _answered_here(self, message: LeaderMessage, sender: Record, now: float) -> None:
         holder = self.voter.holder
-        if claim.round != self._question or holder is None or sender.name != holder.name:
-            self._outbox.drop("claim-unasked")
-        elif claim.process == holder.process:
+        if message.round != self._question or holder is None or sender.name != holder.name:
+            self._outbox.drop("leader-unasked")
+        elif message.process == holder.process:
             self.voter.holder = replace(holder, boot=sender.boot)  # it only goes by another boot now
         elif sender.address == holder.address:
             self.voter.free()
@@ -317,21 +317,23 @@ class Electorate(Part):
             del self._asked[next(iter(self._asked))]
         if len(self._questions) > _KNOWN_MAX:
             del self._questions[next(iter(self._questions))]
-        self._post.send(Claim(ClaimKind.WHAT, question), record)
+        self._post.send(LeaderMessage(LeaderKind.WHAT, question), record)
 
-    def receive(self, claim: Claim, sender: Record, now: float) -> None:
+    def receive(self, message: LeaderMessage, sender: Record, now: float) -> None:
         """WHAT or WHO, or the answer to one of this node's."""
-        if claim.kind is ClaimKind.WHAT:
+        if message.kind is LeaderKind.WHAT:
             setup = self.configuration.pack()
-            self._post.send(Claim(ClaimKind.SETUP, claim.round, setup=setup), sender, claim.process)
-        elif claim.kind is ClaimKind.WHO:
-            self._post.send(Claim(ClaimKind.HERE, claim.round), sender, claim.process)
-        elif claim.kind is ClaimKind.HERE:
-            self._answered_here(claim, sender, now)
-        elif self._questions.pop(claim.round, None) is None:
-            self._outbox.drop("claim-unasked")
+            self._post.send(
+                LeaderMessage(LeaderKind.SETUP, message.round, setup=setup), sender, message.process
+            )
+        elif message.kind is LeaderKind.WHO:
+            self._post.send(LeaderMessage(LeaderKind.HERE, message.round), sender, message.process)
+        elif message.kind is LeaderKind.HERE:
+            self._answered_here(message, sender, now)
+        elif self._questions.pop(message.round, None) is None:
+            self._outbox.drop("leader-unasked")
         else:
-            self._told(read_configuration(claim.setup), now)
+            self._told(read_configuration(message.setup), now)
 
     def _told(self, theirs: Configuration | None, now: float) -> None:
         """By another member: its configuration."""

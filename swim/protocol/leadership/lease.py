@@ -64,7 +64,7 @@ from swim.protocol.leadership.standing import describe_lease, explain_lease
 from swim.protocol.view.identity import from_the_future, is_minted, pack_id, unpack_id
 from swim.protocol.view.table import Record
 from swim.types import Leadership, Term
-from swim.wire.messages import Claim, ClaimKind, Refusal
+from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
 
 __all__ = ["Lease"]
 
@@ -185,7 +185,7 @@ class Lease(Part):
         leader = self._leadership.unfollowed
         if leader is not None:
             floor = pack_id(self._leadership.floor)
-            self._post.send(Claim(ClaimKind.BEHIND, 0, id=floor), leader)
+            self._post.send(LeaderMessage(LeaderKind.BEHIND, 0, id=floor), leader)
             self._timers.set("behind", now + self._third, self._tell_behind)
 
     def _lose(self, now: float) -> None:
@@ -238,8 +238,8 @@ class Lease(Part):
         """Forget what was granted so far, which the voters may know."""
         for name, ballot in self.ballots.items():
             if ballot.process:
-                claim = Claim(ClaimKind.RELEASE, self._round, turn=ballot.turn, led=self._led)
-                self._send(name, claim, ballot.process, now)
+                message = LeaderMessage(LeaderKind.RELEASE, self._round, turn=ballot.turn, led=self._led)
+                self._send(name, message, ballot.process, now)
         self._forget()
         self._led, self.ends = False, -math.inf
 
@@ -279,16 +279,16 @@ class Lease(Part):
             for name, ballot in list(self.ballots.items()):
                 # One that has not answered for long may be another process by now: which is it?
                 lately = ballot.process and now - ballot.sent < self._length
-                self._question(name, ClaimKind.ASK if lately else ClaimKind.TRY, now)
+                self._question(name, LeaderKind.ASK if lately else LeaderKind.TRY, now)
             if (proposal := self._electorate.sounding) is not None:
                 for name in proposal.names:
-                    self._question(name, ClaimKind.TRY, now, proposal)
+                    self._question(name, LeaderKind.TRY, now, proposal)
             return
         self._id, self._token, self._highest = self._own.id, "", ""
         self._timers.set("lease", now + self._third, self._give_way)
         self._timers.set("again", now + self._third / _REPEATS, self._repeat)
         for name in list(self.ballots):
-            self._question(name, ClaimKind.TRY, now)
+            self._question(name, LeaderKind.TRY, now)
 
     def _repeat(self, now: float) -> None:
         """Packets get lost, and voters become free: those that do not grant it yet are asked once more."""
@@ -299,57 +299,57 @@ class Lease(Part):
         for name, ballot in list(self.ballots.items()):
             free = ballot.reason is Refusal.NONE or ballot.free_at <= now
             if free and ballot.would < self._round:
-                self._question(name, ClaimKind.TRY, now)
+                self._question(name, LeaderKind.TRY, now)
             elif self._token and ballot.would == self._round and ballot.round < self._round:
-                self._question(name, ClaimKind.ASK, now)
+                self._question(name, LeaderKind.ASK, now)
 
     def _question(
-        self, name: str, kind: ClaimKind, now: float, configuration: Configuration | None = None
+        self, name: str, kind: LeaderKind, now: float, configuration: Configuration | None = None
     ) -> None:
         ballot = self.ballots.get(name)
         if ballot is None:
             return  # no voter any more: an answer to this very round has changed that
         asked = configuration or self._electorate.asked
         setup = asked.pack() if asked is not self._electorate.configuration else b""
-        claim = Claim(kind, self._round, configuration=asked.digest, setup=setup)
-        if kind is ClaimKind.TRY:
-            self._send(name, replace(claim, id=pack_id(self._id)), b"", now)
+        message = LeaderMessage(kind, self._round, configuration=asked.digest, setup=setup)
+        if kind is LeaderKind.TRY:
+            self._send(name, replace(message, id=pack_id(self._id)), b"", now)
         else:
             token = pack_id(self._token) if ballot.token != self._token else b""
-            claim = replace(claim, turn=ballot.turn, token=token, led=self._holds)
-            self._send(name, claim, ballot.process, now)
+            message = replace(message, turn=ballot.turn, token=token, led=self._holds)
+            self._send(name, message, ballot.process, now)
 
-    def _send(self, name: str, claim: Claim, process: bytes, now: float) -> None:
+    def _send(self, name: str, message: LeaderMessage, process: bytes, now: float) -> None:
         record = self._table.get(name)
         if name == self._name:
-            self._tell_myself(replace(claim, process=self._post.process), now)
+            self._tell_myself(replace(message, process=self._post.process), now)
         elif record is not None and record.own:
-            self._post.send(claim, record, process)  # also to one that is held to be dead: it may not be
+            self._post.send(message, record, process)  # also to one that is held to be dead: it may not be
 
-    def _tell_myself(self, claim: Claim, now: float) -> None:
-        answer = self._vote(claim, self._own.record, now)
+    def _tell_myself(self, message: LeaderMessage, now: float) -> None:
+        answer = self._vote(message, self._own.record, now)
         if answer is not None:
             self._answered(replace(answer, process=self._post.process), self._name, now)
 
-    def _vote(self, claim: Claim, asker: Record | None, now: float) -> Claim | None:
-        if claim.kind is ClaimKind.RELEASE:
-            self._electorate.release(claim)
+    def _vote(self, message: LeaderMessage, asker: Record | None, now: float) -> LeaderMessage | None:
+        if message.kind is LeaderKind.RELEASE:
+            self._electorate.release(message)
         elif asker is not None:
-            return self._electorate.vote(claim, asker, self._leadership.floor, now)
+            return self._electorate.vote(message, asker, self._leadership.floor, now)
         return None
 
-    def receive(self, claim: Claim, sender: Record, now: float) -> None:
-        """A claim of another member, or its answer to one of this node's, which is for this process."""
-        if claim.token and not self._credible(claim.token):
+    def receive(self, message: LeaderMessage, sender: Record, now: float) -> None:
+        """A message of another member, or its answer to one of this node's, which is for this process."""
+        if message.token and not self._credible(message.token):
             self._outbox.drop("token")
-        elif claim.kind in (ClaimKind.ASK, ClaimKind.TRY, ClaimKind.RELEASE):
-            answer = self._vote(claim, sender, now)
+        elif message.kind in (LeaderKind.ASK, LeaderKind.TRY, LeaderKind.RELEASE):
+            answer = self._vote(message, sender, now)
             if answer is not None:
-                self._post.send(answer, sender, claim.process)
-        elif claim.kind in (ClaimKind.GRANT, ClaimKind.REFUSE, ClaimKind.WOULD):
-            self._answered(claim, sender.name, now)
-        elif claim.kind is ClaimKind.BEHIND:
-            self._leadership.hear_floor(unpack_id(claim.id) or "", now)
+                self._post.send(answer, sender, message.process)
+        elif message.kind in (LeaderKind.GRANT, LeaderKind.REFUSE, LeaderKind.WOULD):
+            self._answered(message, sender.name, now)
+        elif message.kind is LeaderKind.BEHIND:
+            self._leadership.hear_floor(unpack_id(message.id) or "", now)
 
     def _credible(self, packed: bytes) -> bool:
         """Can this token have been minted by now?"""
@@ -358,24 +358,24 @@ class Lease(Part):
 
     # --- answers
 
-    def _answered(self, answer: Claim, voter: str, now: float) -> None:
+    def _answered(self, answer: LeaderMessage, voter: str, now: float) -> None:
         asked, ballot = self._sent.get(answer.round), self.ballots.get(voter)
         if asked is None or ballot is None:
-            self._outbox.drop("claim-unasked")
+            self._outbox.drop("leader-unasked")
             return
         sent, digest = asked
         if answer.round >= ballot.answered:
             ballot.process, ballot.turn = answer.process, answer.turn
             ballot.answered, ballot.sent = answer.round, sent
-        if answer.kind is ClaimKind.GRANT:
+        if answer.kind is LeaderKind.GRANT:
             self._granted(answer, ballot, sent, digest, now)
         elif answer.round == self._round:
-            if answer.kind is ClaimKind.WOULD:
+            if answer.kind is LeaderKind.WOULD:
                 self._would(answer, voter, ballot, now)
             else:
                 self._refused(answer, voter, ballot, now)
 
-    def _would(self, answer: Claim, voter: str, ballot: Ballot, now: float) -> None:
+    def _would(self, answer: LeaderMessage, voter: str, ballot: Ballot, now: float) -> None:
         if ballot.would == answer.round or now > ballot.sent + self._third:
             return
         ballot.would, ballot.reason = answer.round, Refusal.NONE
@@ -385,21 +385,21 @@ class Lease(Part):
             if sounding.majority(self._would_now):
                 self._electorate.sounded(now)
         elif self._token:
-            self._question(voter, ClaimKind.ASK, now)
+            self._question(voter, LeaderKind.ASK, now)
         elif self._electorate.asked.majority(self._would_now):
             self._table.heed_token(self._highest)
             self._token, self._first = self._own.mint_token(now), self._round
             for name in list(filter(self._would_now, self.ballots)):
-                self._question(name, ClaimKind.ASK, now)
+                self._question(name, LeaderKind.ASK, now)
 
     def _would_now(self, name: str) -> bool:
         return self.ballots[name].would == self._round
 
-    def _refused(self, answer: Claim, voter: str, ballot: Ballot, now: float) -> None:
+    def _refused(self, answer: LeaderMessage, voter: str, ballot: Ballot, now: float) -> None:
         if answer.reason is Refusal.STALE:
             if self._token and ballot.stale != answer.round:
                 ballot.stale = answer.round
-                self._question(voter, ClaimKind.ASK, now)  # its turn is known now
+                self._question(voter, LeaderKind.ASK, now)  # its turn is known now
             return
         if answer.reason is Refusal.FLOOR:
             self._leadership.hear_floor(unpack_id(answer.id) or "", now)
@@ -409,7 +409,7 @@ class Lease(Part):
         elif (again := self._timers.when("again")) is not None:
             self._timers.set("again", min(again, ballot.free_at + _SLACK_S), self._repeat)
 
-    def _granted(self, answer: Claim, ballot: Ballot, sent: float, digest: bytes, now: float) -> None:
+    def _granted(self, answer: LeaderMessage, ballot: Ballot, sent: float, digest: bytes, now: float) -> None:
         higher = unpack_id(answer.token) or ""
         current = bool(self._token) and answer.round >= self._first
         if current and higher > self._token and (answer.led or not self._holds):

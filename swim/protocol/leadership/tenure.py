@@ -22,7 +22,7 @@ from swim.protocol.leadership.rule import Leadership as Rule
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import Record
 from swim.types import Leadership, Term
-from swim.wire.messages import Claim, ClaimKind, Refusal
+from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
 
 __all__ = ["Tenure"]
 
@@ -215,21 +215,21 @@ class Tenure(Part):
         if len(self._rounds) > 2 * _BEATS:
             del self._rounds[next(iter(self._rounds))]
         for peer in self._peers():
-            self._post.send(Claim(ClaimKind.CONFIRM, number, id=pack_id(self._own.id)), peer)
+            self._post.send(LeaderMessage(LeaderKind.CONFIRM, number, id=pack_id(self._own.id)), peer)
 
     def note_functions(self, running: bool, now: float) -> None:
         """Functions run for the leader, or the last of them has ended."""
 
-    def receive(self, claim: Claim, sender: Record, now: float) -> None:
-        """A claim of another member, or its answer to one of this node's, which is for this process."""
-        if claim.kind is ClaimKind.CONFIRM:
+    def receive(self, message: LeaderMessage, sender: Record, now: float) -> None:
+        """A message of another member, or its answer to one of this node's, which is for this process."""
+        if message.kind is LeaderKind.CONFIRM:
             leader = self._leadership.leader
             follows = leader is not None and leader.name == sender.name and leader.id is not None
-            if leader is not None and leader.id is not None and follows and pack_id(leader.id) == claim.id:
-                self._post.send(Claim(ClaimKind.FOLLOW, claim.round), sender, claim.process)
-        elif claim.kind is ClaimKind.FOLLOW and claim.round in self._rounds:
-            self._confirmed[sender.name] = self._rounds[claim.round]
-        elif claim.kind in (ClaimKind.ASK, ClaimKind.TRY):
+            if leader is not None and leader.id is not None and follows and pack_id(leader.id) == message.id:
+                self._post.send(LeaderMessage(LeaderKind.FOLLOW, message.round), sender, message.process)
+        elif message.kind is LeaderKind.FOLLOW and message.round in self._rounds:
+            self._confirmed[sender.name] = self._rounds[message.round]
+        elif message.kind in (LeaderKind.ASK, LeaderKind.TRY):
             left_ms = round(self._config.lease * 1000)
-            refusal = Claim(ClaimKind.REFUSE, claim.round, left_ms=left_ms, reason=Refusal.VOTERS)
-            self._post.send(refusal, sender, claim.process)
+            refusal = LeaderMessage(LeaderKind.REFUSE, message.round, left_ms=left_ms, reason=Refusal.VOTERS)
+            self._post.send(refusal, sender, message.process)

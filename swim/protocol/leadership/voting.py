@@ -11,7 +11,7 @@ from swim.protocol.view.identity import is_minted, pack_id, unpack_id
 from swim.protocol.view.table import Record
 from swim.types import Address
 from swim.wire.dialect import U32
-from swim.wire.messages import Claim, ClaimKind, Refusal
+from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
 
 __all__ = ["Holder", "Voter"]
 
@@ -65,14 +65,14 @@ class Voter:
         self._started = self._granted = self._earlier = now
 
     def answer(
-        self, ask: Claim, asker: Record, configuration: Configuration, floor: str, now: float
-    ) -> Claim | None:
+        self, ask: LeaderMessage, asker: Record, configuration: Configuration, floor: str, now: float
+    ) -> LeaderMessage | None:
         """To ASK or TRY; None to a round that has been overtaken. `floor`: the highest id of a leader."""
         self._expire(now)
         reason, left = self._objection(ask, configuration, floor, now)
         if reason is not Refusal.NONE:
-            return Claim(
-                ClaimKind.REFUSE,
+            return LeaderMessage(
+                LeaderKind.REFUSE,
                 ask.round,
                 turn=self._turn,
                 id=pack_id(floor) if reason is Refusal.FLOOR else b"",
@@ -80,19 +80,19 @@ class Voter:
                 reason=reason,
             )
         seen = self._token if self._token.owner != ask.process else _Token()
-        if ask.kind is ClaimKind.ASK:
+        if ask.kind is LeaderKind.ASK:
             if self.holder is not None and ask.round < self._round:
                 return None
             if self.holder is None or ask.round > self._round:
                 self._grant(ask, asker, now + configuration.promised)
                 self._granted = now
-        kind = ClaimKind.GRANT if ask.kind is ClaimKind.ASK else ClaimKind.WOULD
-        answer = Claim(kind, ask.round, turn=self._turn, token=pack_id(seen.text), led=seen.led)
+        kind = LeaderKind.GRANT if ask.kind is LeaderKind.ASK else LeaderKind.WOULD
+        answer = LeaderMessage(kind, ask.round, turn=self._turn, token=pack_id(seen.text), led=seen.led)
         quiet_ms = min(U32, int(max(0.0, now - self._earlier) * 1000))
-        return replace(answer, quiet_ms=quiet_ms) if kind is ClaimKind.GRANT else answer
+        return replace(answer, quiet_ms=quiet_ms) if kind is LeaderKind.GRANT else answer
 
     def _objection(
-        self, ask: Claim, configuration: Configuration, floor: str, now: float
+        self, ask: LeaderMessage, configuration: Configuration, floor: str, now: float
     ) -> tuple[Refusal, float]:
         if ask.configuration != configuration.digest:
             return Refusal.VOTERS, configuration.length
@@ -102,14 +102,14 @@ class Voter:
             return Refusal.STARTING, self._started + configuration.promised - now
         if self.holder is not None and ask.process != self.holder.process:
             return Refusal.GRANTED, self.until - now
-        if ask.kind is ClaimKind.ASK:
+        if ask.kind is LeaderKind.ASK:
             return (Refusal.STALE if ask.turn != self._turn else Refusal.NONE), 0.0
         id = unpack_id(ask.id) or ""
         if is_minted(id) and id < floor:
             return Refusal.FLOOR, configuration.length / 3
         return Refusal.NONE, 0.0
 
-    def open_to(self, ask: Claim, configuration: Configuration, now: float) -> bool:
+    def open_to(self, ask: LeaderMessage, configuration: Configuration, now: float) -> bool:
         """Would this voter grant what is asked, but for the configuration?"""
         self._expire(now)
         asked = replace(ask, configuration=configuration.digest)
@@ -119,7 +119,7 @@ class Voter:
         if self.holder is not None and now >= self.until:
             self.free()
 
-    def _grant(self, ask: Claim, asker: Record, until: float) -> None:
+    def _grant(self, ask: LeaderMessage, asker: Record, until: float) -> None:
         self.holder = Holder(ask.process, asker.name, asker.boot, asker.address)
         self._round, self.until = ask.round, until
         token = unpack_id(ask.token) or ""
@@ -130,14 +130,16 @@ class Voter:
         if ask.led and self._token.owner == ask.process:
             self._token = replace(self._token, led=True)
 
-    def release(self, claim: Claim) -> None:
+    def release(self, message: LeaderMessage) -> None:
         """Frees what was granted in this turn, in rounds up to this one."""
-        mine = self.holder is None or (self.holder.process == claim.process and self._round <= claim.round)
-        if claim.turn != self._turn or not mine:
+        mine = self.holder is None or (
+            self.holder.process == message.process and self._round <= message.round
+        )
+        if message.turn != self._turn or not mine:
             return
-        if self._token.owner == claim.process and not self._token.led:
+        if self._token.owner == message.process and not self._token.led:
             # If it did not lead with this token, there was no such term.
-            self._token = replace(self._token, led=True) if claim.led else self._before
+            self._token = replace(self._token, led=True) if message.led else self._before
         self.free()
 
     def free(self) -> None:

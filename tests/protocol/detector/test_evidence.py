@@ -12,7 +12,7 @@ from swim.protocol.detector.states import TRANSITIONS, Evidence, State
 from swim.protocol.detector.watch import Poll
 from swim.protocol.node import Node
 from swim.types import Address, Explanation, MemberState
-from swim.wire.messages import Claim, ClaimKind, Opinion, OpinionKind, Ping
+from swim.wire.messages import LeaderKind, LeaderMessage, ObserverKind, ObserverMessage, Ping
 from tests.protocol.fakes import Net, Sent
 
 LAN_S = 0.2
@@ -301,47 +301,49 @@ class TestStreamOnly:
 class TestVotes:
     """They belong to processes: each counts once, for the question that was asked."""
 
-    def told(self, net: Net, node: Node, opinion: Opinion, source: Node) -> None:
-        net.tell(node, opinion, source.address)
+    def told(self, net: Net, node: Node, message: ObserverMessage, source: Node) -> None:
+        net.tell(node, message, source.address)
 
     def test_repeated_ones_are_dropped(self) -> None:
         net, (a, b, c) = calm("a", "b", "c")
-        opinion = net.opinion(c, a, OpinionKind.HINT, b)
+        message = net.message(c, a, ObserverKind.HINT, b)
         for _ in range(5):
-            self.told(net, a, opinion, c)
-        assert a.dropped["opinion-repeated"] == 4
+            self.told(net, a, message, c)
+        assert a.dropped["observer-repeated"] == 4
 
     def test_those_that_overtake_each_other_count(self) -> None:
         net, (a, b, c) = calm("a", "b", "c")
-        opinions = [net.opinion(c, a, OpinionKind.HINT, b) for _ in range(5)]
-        for opinion in reversed(opinions):
-            self.told(net, a, opinion, c)
-        assert "opinion-repeated" not in a.dropped
-        for opinion in opinions:
-            self.told(net, a, opinion, c)
-        assert a.dropped["opinion-repeated"] == 5
+        messages = [net.message(c, a, ObserverKind.HINT, b) for _ in range(5)]
+        for message in reversed(messages):
+            self.told(net, a, message, c)
+        assert "observer-repeated" not in a.dropped
+        for message in messages:
+            self.told(net, a, message, c)
+        assert a.dropped["observer-repeated"] == 5
 
     def test_the_address_that_they_come_from_says_nothing(self) -> None:
         net, (a, b, c) = calm("a", "b", "c")
         net.sent.clear()
-        self.told(net, a, net.opinion(c, a, OpinionKind.POLL, b, round=7), b)
-        assert [sent.target for sent, said in net.said(Opinion, by=a) if said.round == 7] == [c.address]
+        self.told(net, a, net.message(c, a, ObserverKind.POLL, b, round=7), b)
+        assert [sent.target for sent, said in net.said(ObserverMessage, by=a) if said.round == 7] == [
+            c.address
+        ]
 
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
-            ({"to": b"ANOTHER1"}, "opinion-astray"),
-            ({"boot": b"ANOTHER1"}, "opinion-author"),
-            ({"author": "a"}, "opinion-author"),
+            ({"to": b"ANOTHER1"}, "observer-astray"),
+            ({"boot": b"ANOTHER1"}, "observer-author"),
+            ({"author": "a"}, "observer-author"),
             ({"author": "nobody"}, "stranger"),
-            ({"process": b"ANOTHER1"}, "opinion-process"),
+            ({"process": b"ANOTHER1"}, "observer-process"),
         ],
     )
     def test_of_or_for_or_about_another_process_are_dropped(
         self, changes: dict[str, Any], reason: str
     ) -> None:
         net, (a, b, c) = calm("a", "b", "c")
-        self.told(net, a, replace(net.opinion(c, a, OpinionKind.HINT, b), **changes), c)
+        self.told(net, a, replace(net.message(c, a, ObserverKind.HINT, b), **changes), c)
         assert a.dropped[reason] == 1
         assert explained(net, a, "b").accusers == {}
 
@@ -349,11 +351,11 @@ class TestVotes:
         net, (a, b, c) = calm("a", "b", "c")
         net.cut("c", "a")
         net.lose_host(b)
-        assert net.run_until(lambda: bool(net.said(Opinion, by=a)), 10)
+        assert net.run_until(lambda: bool(net.said(ObserverMessage, by=a)), 10)
         for _ in range(20):
-            self.told(net, a, net.opinion(c, a, OpinionKind.AGREE, b, round=net.rng.getrandbits(32)), c)
+            self.told(net, a, net.message(c, a, ObserverKind.AGREE, b, round=net.rng.getrandbits(32)), c)
             net.run(0.2)
-        assert a.dropped["opinion-unasked"] >= 20
+        assert a.dropped["observer-unasked"] >= 20
         assert failed(net, a) == []
 
     def test_one_agreement_counts_once_of_each_author(self) -> None:
@@ -363,7 +365,7 @@ class TestVotes:
         watch, asked = a._probing.subjects["b"], tuple("cdef")
         watch.poll = poll = Poll(9, asked, certain=False, excuses_silent=False, awaited=asked)
         for _ in range(5):
-            self.told(net, a, net.opinion(c, a, OpinionKind.AGREE, b, round=9), c)
+            self.told(net, a, net.message(c, a, ObserverKind.AGREE, b, round=9), c)
         assert list(poll.agreed) == ["c"]
         a._polls._count("b", net.now)
         assert failed(net, a) == []
@@ -373,17 +375,17 @@ class TestVotes:
         b = nodes[1]
         for node in nodes:
             if node is not b:
-                opinion = net.opinion(nodes[2], node, OpinionKind.LOSSY, b, round=9)
+                message = net.message(nodes[2], node, ObserverKind.LOSSY, b, round=9)
                 for source in nodes[2:]:
-                    self.told(net, node, opinion, source)
+                    self.told(net, node, message, source)
         net.run(10)
         assert failed(net, *nodes) == []
 
     def test_that_nobody_asked_for_about_loss_kill_nobody(self) -> None:
         net, nodes = calm(*"abcdefgh")
         for author in nodes[2:]:
-            self.told(net, nodes[0], net.opinion(author, nodes[0], OpinionKind.LOSSY, nodes[1]), author)
-            self.told(net, nodes[0], net.opinion(author, nodes[0], OpinionKind.AGREE, nodes[1]), author)
+            self.told(net, nodes[0], net.message(author, nodes[0], ObserverKind.LOSSY, nodes[1]), author)
+            self.told(net, nodes[0], net.message(author, nodes[0], ObserverKind.AGREE, nodes[1]), author)
         net.run(5)
         assert failed(net, *nodes) == []
 
@@ -397,7 +399,7 @@ class TestSilenceThatOthersNoticed:
         before = explained(net, a, "b").silence
         heard = explained(net, a, "b").last_heard
         assert heard is not None
-        net.tell(a, net.opinion(c, a, OpinionKind.HINT, b, age_ms=1000 * 3600), c.address)
+        net.tell(a, net.message(c, a, ObserverKind.HINT, b, age_ms=1000 * 3600), c.address)
         assert before < explained(net, a, "b").silence == pytest.approx(heard), "but it was heard here then"
 
     def test_is_shared_by_one_that_gave_it_up_alone(self) -> None:
@@ -410,11 +412,11 @@ class TestSilenceThatOthersNoticed:
         a._polls._silent_since["b"] = net.now - 15
         a._membership.declare_dead("b", "silence", net.now, solo=True)
         net.sent.clear()
-        net.tell(a, net.opinion(c, a, OpinionKind.HINT, b), c.address)
-        net.tell(a, net.opinion(c, a, OpinionKind.POLL, b, round=5), c.address)
-        said = [opinion for _, opinion in net.said(Opinion, by=a, to=c.address)]
-        assert [opinion.kind for opinion in said] == [OpinionKind.HINT] * 2, "it is no vote"
-        assert [opinion.age_ms for opinion in said] == [pytest.approx(15_000, abs=2)] * 2
+        net.tell(a, net.message(c, a, ObserverKind.HINT, b), c.address)
+        net.tell(a, net.message(c, a, ObserverKind.POLL, b, round=5), c.address)
+        said = [message for _, message in net.said(ObserverMessage, by=a, to=c.address)]
+        assert [message.kind for message in said] == [ObserverKind.HINT] * 2, "it is no vote"
+        assert [message.age_ms for message in said] == [pytest.approx(15_000, abs=2)] * 2
 
 
 def test_old_pings_that_are_repeated_do_not_keep_a_survivor_from_taking_over() -> None:
@@ -435,7 +437,7 @@ def test_a_claim_does_not_bring_back_one_that_was_given_up_alone() -> None:
     net, (a, b) = calm("a", "b")
     mine = b._table.get("a")
     assert mine is not None
-    claim = b._post.seal(Claim(ClaimKind.CONFIRM, 1), mine, b"")
+    claim = b._post.seal(LeaderMessage(LeaderKind.CONFIRM, 1), mine, b"")
     net.lose_host(b)
     assert net.run_until(lambda: a.member("b") is None, 40)
     net.tell(a, claim, b.address)

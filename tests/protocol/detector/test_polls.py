@@ -12,7 +12,7 @@ from swim.protocol.detector.watch import Case, Poll, Probe, Watch
 from swim.protocol.node import Node
 from swim.protocol.view.identity import pack_id
 from swim.types import MemberState
-from swim.wire.messages import Ack, Opinion, OpinionKind, Ping, PingReq
+from swim.wire.messages import Ack, ObserverKind, ObserverMessage, Ping, PingReq
 from tests.protocol.fakes import Net
 
 
@@ -44,8 +44,8 @@ def polled(
     return watch
 
 
-def answer(net: Net, node: Node, voter: str, kind: OpinionKind, *, round: int = 7, about: str = "b") -> None:
-    node._polls.heard(voter, Opinion(kind, about, 1, round=round), net.now)
+def answer(net: Net, node: Node, voter: str, kind: ObserverKind, *, round: int = 7, about: str = "b") -> None:
+    node._polls.heard(voter, ObserverMessage(kind, about, 1, round=round), net.now)
 
 
 class TestVotes:
@@ -58,12 +58,12 @@ class TestVotes:
     def test_all_agree(self, net: Net, five: list[Node]) -> None:
         polled(five[0], "b")
         for voter in "cde":
-            answer(net, five[0], voter, OpinionKind.AGREE)
+            answer(net, five[0], voter, ObserverKind.AGREE)
         assert five[0].member("b") is None
 
     def test_one_veto_outweighs_all_who_agree(self, net: Net, five: list[Node]) -> None:
         watch = polled(five[0], "b")
-        for voter, kind in (("c", OpinionKind.AGREE), ("d", OpinionKind.AGREE), ("e", OpinionKind.VETO)):
+        for voter, kind in (("c", ObserverKind.AGREE), ("d", ObserverKind.AGREE), ("e", ObserverKind.VETO)):
             answer(net, five[0], voter, kind)
         assert five[0].member("b") is not None
         assert watch.poll is None
@@ -71,13 +71,13 @@ class TestVotes:
 
     def test_a_veto_outweighs_certainty(self, net: Net, five: list[Node]) -> None:
         polled(five[0], "b", certain=True)
-        answer(net, five[0], "c", OpinionKind.VETO)
+        answer(net, five[0], "c", ObserverKind.VETO)
         assert five[0].member("b") is not None
 
     def test_those_that_are_looking_have_not_agreed(self, net: Net, five: list[Node]) -> None:
         watch = polled(five[0], "b")
         for voter in "cde":
-            answer(net, five[0], voter, OpinionKind.LOOKING)
+            answer(net, five[0], voter, ObserverKind.LOOKING)
         five[0]._polls._count("b", net.now)
         assert five[0].member("b") is not None
         assert watch.state is State.SUSPECTED
@@ -85,17 +85,17 @@ class TestVotes:
     def test_of_one_that_was_not_asked_do_not_count(self, net: Net, five: list[Node]) -> None:
         polled(five[0], "b", asked="c")
         for voter in "de":
-            answer(net, five[0], voter, OpinionKind.VETO)
-            answer(net, five[0], voter, OpinionKind.AGREE)
+            answer(net, five[0], voter, ObserverKind.VETO)
+            answer(net, five[0], voter, ObserverKind.AGREE)
         assert watch_of(five[0], "b").poll is not None
-        assert five[0].dropped["opinion-unasked"] == 4
+        assert five[0].dropped["observer-unasked"] == 4
 
     def test_of_another_poll_do_not_count(self, net: Net, five: list[Node]) -> None:
         polled(five[0], "b")
         for voter in "cde":
-            answer(net, five[0], voter, OpinionKind.AGREE, round=6)
+            answer(net, five[0], voter, ObserverKind.AGREE, round=6)
         assert five[0].member("b") is not None
-        assert five[0].dropped["opinion-unasked"] == 3
+        assert five[0].dropped["observer-unasked"] == 3
 
     def test_of_those_that_never_answer_are_not_needed_when_it_has_been_silent_for_long(
         self, net: Net, five: list[Node]
@@ -123,7 +123,7 @@ class TestVotes:
         watch = polled(five[0], "b")
         watch.boot = "ANOTHER0"
         for voter in "cde":
-            answer(net, five[0], voter, OpinionKind.AGREE)
+            answer(net, five[0], voter, ObserverKind.AGREE)
         assert five[0].member("b") is not None
 
     def test_whoever_has_an_answer_is_asked_no_more(self, net: Net, five: list[Node]) -> None:
@@ -131,7 +131,7 @@ class TestVotes:
         five[0]._polls.withdraw("b", watch)
         assert watch.poll is None
         for voter in "cde":
-            answer(net, five[0], voter, OpinionKind.AGREE)
+            answer(net, five[0], voter, ObserverKind.AGREE)
         assert five[0].member("b") is not None
 
 
@@ -149,7 +149,7 @@ class TestLoss:
     def test_of_all_is(self, net: Net, five: list[Node]) -> None:
         self.asked(five[0], "cde")
         for voter in "cde":
-            answer(net, five[0], voter, OpinionKind.AGREE, round=9)
+            answer(net, five[0], voter, ObserverKind.AGREE, round=9)
         assert five[0].member("b") is None
         assert [event.reason for event in five[0].drain().events if isinstance(event, MemberFailed)] == [
             "quality"
@@ -160,9 +160,9 @@ class TestLoss:
         a, b, c, *_ = five
         if lossy:
             watch_of(a, "b").lossy = a._polls._attention(net.now)
-        net.tell(a, net.opinion(c, a, OpinionKind.LOSSY, b, round=3), c.address)
-        said = [opinion.kind for _, opinion in net.said(Opinion, by=a, to=c.address)]
-        assert said == ([OpinionKind.AGREE] if lossy else [])
+        net.tell(a, net.message(c, a, ObserverKind.LOSSY, b, round=3), c.address)
+        said = [message.kind for _, message in net.said(ObserverMessage, by=a, to=c.address)]
+        assert said == ([ObserverKind.AGREE] if lossy else [])
 
 
 class TestEvidence:
@@ -215,7 +215,7 @@ class TestEvidence:
         attention = a._suspicion._attention(net.now)
         watch = watch_of(a, "b")
         watch.heard = attention - 5.0
-        net.tell(a, net.opinion(c, a, OpinionKind.HINT, b, age_ms=int(ago * 1000)), c.address)
+        net.tell(a, net.message(c, a, ObserverKind.HINT, b, age_ms=int(ago * 1000)), c.address)
         assert watch.case is not None
         assert attention - watch.case.since == pytest.approx(since)
 
@@ -239,21 +239,21 @@ class TestEvidence:
 
 
 class TestPolls:
-    @pytest.mark.parametrize("kind", [OpinionKind.HINT, OpinionKind.POLL])
-    def test_whoever_is_told_looks_at_once(self, net: Net, five: list[Node], kind: OpinionKind) -> None:
+    @pytest.mark.parametrize("kind", [ObserverKind.HINT, ObserverKind.POLL])
+    def test_whoever_is_told_looks_at_once(self, net: Net, five: list[Node], kind: ObserverKind) -> None:
         a, b, c, *_ = five
         watch_of(a, "b").heard = -1e9
         net.sent.clear()
-        net.tell(a, net.opinion(c, a, kind, b), c.address)
+        net.tell(a, net.message(c, a, kind, b), c.address)
         assert [ping.node for _, ping in net.said(Ping, by=a, to=b.address)] == ["b"]
 
     def test_whoever_has_looked_and_hears_the_member_vetoes(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
         watch_of(a, "b").heard = -1e9
-        net.tell(a, net.opinion(c, a, OpinionKind.POLL, b, round=4), c.address)
+        net.tell(a, net.message(c, a, ObserverKind.POLL, b, round=4), c.address)
         net.run(0.5)
-        said = [opinion.kind for _, opinion in net.said(Opinion, by=a, to=c.address)]
-        assert said == [OpinionKind.LOOKING, OpinionKind.VETO]
+        said = [message.kind for _, message in net.said(ObserverMessage, by=a, to=c.address)]
+        assert said == [ObserverKind.LOOKING, ObserverKind.VETO]
 
     def test_whoever_has_looked_and_hears_the_member_by_its_stream_alone_vetoes(
         self, net: Net, five: list[Node]
@@ -261,30 +261,34 @@ class TestPolls:
         a, b, c, *_ = five
         watch_of(a, "b").heard = -1e9
         net.block_udp("acde", "b")
-        net.tell(a, net.opinion(c, a, OpinionKind.POLL, b, round=4), c.address)
+        net.tell(a, net.message(c, a, ObserverKind.POLL, b, round=4), c.address)
         net.run(1)
-        said = [opinion.kind for _, opinion in net.said(Opinion, by=a, to=c.address) if opinion.round == 4]
-        assert said == [OpinionKind.LOOKING, OpinionKind.VETO]
+        said = [
+            message.kind for _, message in net.said(ObserverMessage, by=a, to=c.address) if message.round == 4
+        ]
+        assert said == [ObserverKind.LOOKING, ObserverKind.VETO]
 
     def test_whoever_has_looked_and_is_convinced_agrees(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
         watch_of(a, "b").heard = -1e9
         net.cut("a", "b")
         net.cut("cde", "b")
-        net.tell(a, net.opinion(c, a, OpinionKind.POLL, b, round=4), c.address)
+        net.tell(a, net.message(c, a, ObserverKind.POLL, b, round=4), c.address)
         net.run(6)
-        said = [opinion.kind for _, opinion in net.said(Opinion, by=a, to=c.address) if opinion.round == 4]
-        assert said[0] is OpinionKind.LOOKING
-        assert OpinionKind.AGREE in said
+        said = [
+            message.kind for _, message in net.said(ObserverMessage, by=a, to=c.address) if message.round == 4
+        ]
+        assert said[0] is ObserverKind.LOOKING
+        assert ObserverKind.AGREE in said
 
     def test_the_others_are_told_once_of_a_silence(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
         net.lose_host(b)
         net.run(10)
         hints = [
-            opinion
-            for _, opinion in net.said(Opinion, by=a, to=c.address)
-            if opinion.kind is OpinionKind.HINT
+            message
+            for _, message in net.said(ObserverMessage, by=a, to=c.address)
+            if message.kind is ObserverKind.HINT
         ]
         assert len(hints) == 1
 
@@ -298,37 +302,37 @@ class TestPolls:
 
 
 class TestFreshness:
-    def tell(self, net: Net, a: Node, c: Node, opinion: Opinion) -> int:
+    def tell(self, net: Net, a: Node, c: Node, message: ObserverMessage) -> int:
         before = sum(a.dropped.values())
-        net.tell(a, opinion, c.address)
+        net.tell(a, message, c.address)
         return sum(a.dropped.values()) - before
 
-    def test_an_opinion_counts_once(self, net: Net, five: list[Node]) -> None:
+    def test_a_message_counts_once(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
-        opinion = net.opinion(c, a, OpinionKind.HINT, b)
-        assert self.tell(net, a, c, opinion) == 0
-        assert self.tell(net, a, c, opinion) == 1
-        assert a.dropped["opinion-repeated"] == 1
+        message = net.message(c, a, ObserverKind.HINT, b)
+        assert self.tell(net, a, c, message) == 0
+        assert self.tell(net, a, c, message) == 1
+        assert a.dropped["observer-repeated"] == 1
 
-    def test_opinions_may_overtake_each_other(self, net: Net, five: list[Node]) -> None:
+    def test_messages_may_overtake_each_other(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
-        several = [net.opinion(c, a, OpinionKind.HINT, b) for _ in range(100)]
+        several = [net.message(c, a, ObserverKind.HINT, b) for _ in range(100)]
         assert [self.tell(net, a, c, several[index]) for index in (99, 98, 50, 50, 3)] == [0, 0, 0, 1, 1]
 
-    def test_an_opinion_is_for_one_process(self, net: Net, five: list[Node]) -> None:
+    def test_a_message_is_for_one_process(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
-        assert self.tell(net, a, c, replace(net.opinion(c, a, OpinionKind.HINT, b), to=b"ANOTHER0")) == 1
-        assert a.dropped["opinion-astray"] == 1
+        assert self.tell(net, a, c, replace(net.message(c, a, ObserverKind.HINT, b), to=b"ANOTHER0")) == 1
+        assert a.dropped["observer-astray"] == 1
 
-    def test_an_opinion_is_of_one_process(self, net: Net, five: list[Node]) -> None:
+    def test_a_message_is_of_one_process(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
-        assert self.tell(net, a, c, replace(net.opinion(c, a, OpinionKind.HINT, b), boot=b"ANOTHER0")) == 1
-        assert a.dropped["opinion-author"] == 1
+        assert self.tell(net, a, c, replace(net.message(c, a, ObserverKind.HINT, b), boot=b"ANOTHER0")) == 1
+        assert a.dropped["observer-author"] == 1
 
-    def test_an_opinion_that_comes_back_to_its_author_is_none(self, net: Net, five: list[Node]) -> None:
+    def test_a_message_that_comes_back_to_its_author_is_none(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
-        assert self.tell(net, a, c, net.opinion(a, a, OpinionKind.HINT, b)) == 1
-        assert a.dropped["opinion-author"] == 1
+        assert self.tell(net, a, c, net.message(a, a, ObserverKind.HINT, b)) == 1
+        assert a.dropped["observer-author"] == 1
 
     def test_a_ping_shows_that_its_sender_lives_unless_it_may_be_an_old_one(self, net: Net) -> None:
         a, b = net.cluster("a", "b")

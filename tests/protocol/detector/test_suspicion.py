@@ -7,7 +7,7 @@ import pytest
 from swim.events import MemberFailed, MemberRecovered, MemberSuspected
 from swim.protocol.node import Node
 from swim.types import Explanation, MemberState
-from swim.wire.messages import Dead, Opinion, OpinionKind, Suspect
+from swim.wire.messages import Dead, ObserverKind, ObserverMessage, Suspect
 from tests.protocol.fakes import Net, address_of
 
 
@@ -300,24 +300,24 @@ class TestTheSick:
         assert self.healthy_ones_given_up(net, nodes, "f") == []
 
 
-class TestOpinions:
+class TestMessages:
     def test_of_strangers_and_foreign_members_do_not_count(self, net: Net) -> None:
         a, b, _c = net.cluster("a", "b", "c")
         stranger = net.puppet("x")
         foreign = net.puppet("f", own=False).join(a)
         net.forget_events()
         for puppet in (stranger, foreign):
-            for kind in OpinionKind:
-                puppet.tell(a, Opinion(kind, "b", b.me.incarnation, 100_000, 1, True))
+            for kind in ObserverKind:
+                puppet.tell(a, ObserverMessage(kind, "b", b.me.incarnation, 100_000, 1, True))
         net.run(5)
         assert net.events(a, (MemberFailed, MemberSuspected)) == []
-        assert a.dropped["stranger"] == 2 * len(OpinionKind)
+        assert a.dropped["stranger"] == 2 * len(ObserverKind)
 
     def test_a_hint_makes_an_observer_look_and_nothing_more(self, net: Net) -> None:
         a, b, c = net.cluster("a", "b", "c")
         net.run(5)
         net.forget_events()
-        net.tell(a, net.opinion(c, a, OpinionKind.HINT, b, age_ms=0xFFFF_FFFF), c.address)
+        net.tell(a, net.message(c, a, ObserverKind.HINT, b, age_ms=0xFFFF_FFFF), c.address)
         net.run(5)
         assert net.events(a, (MemberFailed, MemberSuspected)) == []
 
@@ -325,17 +325,17 @@ class TestOpinions:
         a, b, c = net.cluster("a", "b", "c")
         net.run(5)
         net.sent.clear()
-        net.tell(a, net.opinion(c, a, OpinionKind.POLL, b, round=7), c.address)
+        net.tell(a, net.message(c, a, ObserverKind.POLL, b, round=7), c.address)
         net.run(2)
-        said = [(opinion.kind, opinion.round) for _, opinion in net.said(Opinion, by=a, to=c.address)]
-        assert said == [(OpinionKind.VETO, 7)]
+        said = [(message.kind, message.round) for _, message in net.said(ObserverMessage, by=a, to=c.address)]
+        assert said == [(ObserverKind.VETO, 7)]
 
     def test_one_who_asks_about_the_dead_is_told(self, net: Net) -> None:
         a, b, c = net.cluster("a", "b", "c")
         net.kill(b)
         net.run(10)
         net.sent.clear()
-        net.tell(a, net.opinion(c, a, OpinionKind.POLL, b, round=7), c.address)
+        net.tell(a, net.message(c, a, ObserverKind.POLL, b, round=7), c.address)
         assert [dead.node for _, dead in net.said(Dead, by=a, to=c.address)] == ["b"]
 
     def test_agreement_that_nobody_asked_for_kills_nobody(self, net: Net) -> None:
@@ -343,7 +343,7 @@ class TestOpinions:
         net.run(5)
         net.forget_events()
         for number in range(50):
-            net.tell(a, net.opinion(c, a, OpinionKind.AGREE, b, round=number, certain=True), c.address)
+            net.tell(a, net.message(c, a, ObserverKind.AGREE, b, round=number, certain=True), c.address)
         net.run(5)
         assert net.events(a, MemberFailed) == []
 
@@ -361,7 +361,7 @@ class TestOpinions:
         assert net.run_until(lambda: phi_of(net, a, "f") > 0.1, 10.0)
         net.heal()
         net.run(1)
-        votes = [said for _, said in net.said(Opinion, by=a) if said.kind is OpinionKind.LOSSY]
+        votes = [said for _, said in net.said(ObserverMessage, by=a) if said.kind is ObserverKind.LOSSY]
         assert bool(votes) is not others_lose
 
     def test_one_voice_about_loss_kills_nobody(self, net: Net) -> None:
@@ -369,14 +369,16 @@ class TestOpinions:
         net.run(5)
         net.forget_events()
         for _ in range(50):
-            net.tell(nodes[0], net.opinion(nodes[2], nodes[0], OpinionKind.LOSSY, nodes[1]), nodes[2].address)
+            net.tell(
+                nodes[0], net.message(nodes[2], nodes[0], ObserverKind.LOSSY, nodes[1]), nodes[2].address
+            )
         net.run(5)
         assert net.events(nodes[0], MemberFailed) == []
 
     def test_about_unknown_members_they_do_no_harm(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
-        for kind in OpinionKind:
-            a.receive_datagram(net.codec.part(Opinion(kind, "nobody", 1)), b.address, net.now)
+        for kind in ObserverKind:
+            a.receive_datagram(net.codec.part(ObserverMessage(kind, "nobody", 1)), b.address, net.now)
         net.drain(a)
         net.run(1)
 

@@ -25,15 +25,15 @@ from swim.wire.framing import compound
 from swim.wire.messages import (
     Ack,
     Alive,
-    Claim,
-    ClaimKind,
     Dead,
     Greeting,
+    LeaderKind,
+    LeaderMessage,
     Message,
     Nack,
     NodeState,
-    Opinion,
-    OpinionKind,
+    ObserverKind,
+    ObserverMessage,
     Ping,
     PingReq,
     PushPull,
@@ -92,7 +92,7 @@ class TestAmplification:
             Suspect("a-rather-long-name-for-a-member", 1_000, "x"),
             Dead("a-rather-long-name-for-a-member", 1, "x"),
             UserMessage(b"hello"),
-            Opinion(OpinionKind.POLL, "a-rather-long-name-for-a-member", 1),
+            ObserverMessage(ObserverKind.POLL, "a-rather-long-name-for-a-member", 1),
         ],
         ids=lambda message: type(message).__name__,
     )
@@ -175,7 +175,7 @@ class TestAmplification:
         assert sent_to(net, VICTIM) == 0
         assert node.dropped["ping-req-target"] == 1
 
-    @pytest.mark.parametrize("what", ["deaths", "names", "rivals", "opinions", "claims"])
+    @pytest.mark.parametrize("what", ["deaths", "names", "rivals", "observers", "leaders"])
     def test_the_address_of_a_member_gets_few_answers_to_what_is_out_of_date(self, what: str) -> None:
         """It can be forged as well, where there is no key."""
         net = Net()
@@ -185,18 +185,18 @@ class TestAmplification:
         member.tell(node, Dead("a", 1, "m"), Dead("g", 1, "m"))
         net.run(3)
         net.sent.clear()
-        teller = gone if what == "claims" else member
+        teller = gone if what == "leaders" else member
         boots = {"process": b"PUPPET00", "boot": b"PUPPET00", "to": node.boot.encode()}
         who: dict[str, Any] = {"author": "m", **boots}
         news: dict[str, Message] = {
             "deaths": Dead("a", 1, "m"),
             "names": member.alive(meta=encode_meta({}, mint_id(1, net.rng), "BOOT0002")),
             "rivals": Alive("o", 5, pack_host(member.address.host), 7946, b"", SERF),
-            "opinions": Opinion(OpinionKind.HINT, "g", 1, **who),
-            "claims": Claim(ClaimKind.CONFIRM, 1),
+            "observers": ObserverMessage(ObserverKind.HINT, "g", 1, **who),
+            "leaders": LeaderMessage(LeaderKind.CONFIRM, 1),
         }
         copies = [news[what]] * 400
-        if what == "opinions":
+        if what == "observers":
             copies = [replace(news[what], count=count) for count in range(1, 401)]  # type: ignore[type-var]
             news[what] = replace(news[what], count=501)  # type: ignore[type-var]
         for start in range(0, 400, 8):
@@ -481,7 +481,7 @@ messages = st.one_of(
     st.builds(Suspect, names, incarnations, names),
     st.builds(Dead, names, incarnations, names, st.booleans()),
     st.builds(Alive, names, incarnations, hosts, ports, metas, versions),
-    st.builds(Opinion, st.sampled_from(OpinionKind), names, incarnations, seqs, seqs, st.booleans()),
+    st.builds(ObserverMessage, st.sampled_from(ObserverKind), names, incarnations, seqs, seqs, st.booleans()),
     st.builds(UserMessage, small),
 )
 states = st.builds(NodeState, names, incarnations, hosts, ports, metas, st.sampled_from(WireState), versions)

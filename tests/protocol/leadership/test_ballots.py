@@ -13,7 +13,7 @@ from swim.protocol.leadership.lease import Lease
 from swim.protocol.node import Node
 from swim.protocol.view.identity import mint_id, pack_id
 from swim.types import Address
-from swim.wire.messages import Claim, ClaimKind, Refusal
+from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
 from tests.protocol.fakes import EPOCH, Net
 
 L = 3.0
@@ -50,14 +50,14 @@ def candidate(net: Net) -> tuple[Node, Lease]:
     return a, lease
 
 
-def answer(net: Net, lease: Lease, kind: ClaimKind, round: int, voter: str = "b", **fields: object) -> None:
+def answer(net: Net, lease: Lease, kind: LeaderKind, round: int, voter: str = "b", **fields: object) -> None:
     ballot = lease.ballots[voter]
     values: dict[str, object] = {"process": ballot.process or b"PROCESS0", "turn": ballot.turn, **fields}
-    lease._answered(Claim(kind, round, **values), voter, net.now)  # type: ignore[arg-type]
+    lease._answered(LeaderMessage(kind, round, **values), voter, net.now)  # type: ignore[arg-type]
 
 
 def grant(net: Net, lease: Lease, round: int, voter: str = "b", **fields: object) -> None:
-    answer(net, lease, ClaimKind.GRANT, round, voter, **fields)
+    answer(net, lease, LeaderKind.GRANT, round, voter, **fields)
 
 
 class TestGrants:
@@ -120,16 +120,16 @@ class TestGrants:
 
     def test_of_rounds_that_were_never_sent_are_dropped(self, net: Net) -> None:
         a, lease = candidate(net)
-        before = a.dropped.get("claim-unasked", 0)
+        before = a.dropped.get("leader-unasked", 0)
         grant(net, lease, lease._round + 1)
-        assert a.dropped["claim-unasked"] == before + 1
+        assert a.dropped["leader-unasked"] == before + 1
         assert lease.ballots["b"].until < net.now
 
     def test_of_members_that_are_no_voters_are_dropped(self, net: Net) -> None:
         a, lease = candidate(net)
-        before = a.dropped.get("claim-unasked", 0)
-        lease._answered(Claim(ClaimKind.GRANT, lease._round, b"PROCESS0"), "x", net.now)
-        assert a.dropped["claim-unasked"] == before + 1
+        before = a.dropped.get("leader-unasked", 0)
+        lease._answered(LeaderMessage(LeaderKind.GRANT, lease._round, b"PROCESS0"), "x", net.now)
+        assert a.dropped["leader-unasked"] == before + 1
 
     def test_with_a_higher_token_make_a_candidate_ask_anew_above_it(self, net: Net) -> None:
         a, lease = candidate(net)
@@ -160,19 +160,19 @@ class TestTrials:
         a, lease = candidate(net)
         lease._token = ""
         before = a._table.newest_token
-        answer(net, lease, ClaimKind.WOULD, lease._round, "b")
+        answer(net, lease, LeaderKind.WOULD, lease._round, "b")
         assert lease._token == ""
         assert a._table.newest_token == before
         lease.ballots["a"].sent = net.now
-        answer(net, lease, ClaimKind.WOULD, lease._round, "a")
+        answer(net, lease, LeaderKind.WOULD, lease._round, "a")
         assert lease._token > before
 
     def test_the_token_is_above_all_that_the_voters_know_of(self, net: Net) -> None:
         _, lease = candidate(net)
         lease._token = ""
         higher = token_at(net.now + 50)
-        answer(net, lease, ClaimKind.WOULD, lease._round, "b", token=pack_id(higher))
-        answer(net, lease, ClaimKind.WOULD, lease._round, "a")
+        answer(net, lease, LeaderKind.WOULD, lease._round, "b", token=pack_id(higher))
+        answer(net, lease, LeaderKind.WOULD, lease._round, "a")
         assert lease._token > higher
 
     def test_that_are_answered_late_do_not_count(self, net: Net) -> None:
@@ -180,7 +180,7 @@ class TestTrials:
         lease._token = ""
         lease._sent[lease._round] = net.now - L / 3 - 0.01, b""
         for voter in "ab":
-            answer(net, lease, ClaimKind.WOULD, lease._round, voter)
+            answer(net, lease, LeaderKind.WOULD, lease._round, voter)
         assert lease._token == ""
 
     def test_a_voter_of_whose_turn_is_over_is_asked_once_more_in_the_present_one(self, net: Net) -> None:
@@ -188,22 +188,28 @@ class TestTrials:
         net.heal()
         net.sent.clear()
         for _ in range(2):
-            answer(net, lease, ClaimKind.REFUSE, lease._round, reason=Refusal.STALE, turn=77)
+            answer(net, lease, LeaderKind.REFUSE, lease._round, reason=Refusal.STALE, turn=77)
         net.drain(net.node("a"))
-        asked = [claim.turn for _, claim in net.said(Claim, by=net.node("a")) if claim.kind is ClaimKind.ASK]
+        asked = [
+            message.turn
+            for _, message in net.said(LeaderMessage, by=net.node("a"))
+            if message.kind is LeaderKind.ASK
+        ]
         assert asked == [77]
 
     def test_a_refusal_for_the_floor_tells_it(self, net: Net) -> None:
         a, lease = candidate(net)
         floor = token_at(net.now - 1)
-        answer(net, lease, ClaimKind.REFUSE, lease._round, reason=Refusal.FLOOR, id=pack_id(floor), left_ms=1)
+        answer(
+            net, lease, LeaderKind.REFUSE, lease._round, reason=Refusal.FLOOR, id=pack_id(floor), left_ms=1
+        )
         assert a.floor == floor
 
     def test_a_round_ends_as_soon_as_so_many_refuse_that_there_is_no_majority(self, net: Net) -> None:
         _, lease = candidate(net)
         for voter in "bc":
             assert lease._token
-            answer(net, lease, ClaimKind.REFUSE, lease._round, voter, reason=Refusal.GRANTED, left_ms=500)
+            answer(net, lease, LeaderKind.REFUSE, lease._round, voter, reason=Refusal.GRANTED, left_ms=500)
         assert lease._token == ""
 
 
@@ -251,7 +257,11 @@ class TestTerms:
         net.sent.clear()
         lease.release(net.now)
         net.drain(a)
-        told = [sent.target for sent, claim in net.said(Claim, by=a) if claim.kind is ClaimKind.RELEASE]
+        told = [
+            sent.target
+            for sent, message in net.said(LeaderMessage, by=a)
+            if message.kind is LeaderKind.RELEASE
+        ]
         assert sorted(told) == sorted(net.node(name).address for name in "bc")
 
     def test_functions_that_clean_up_keep_the_lease_and_the_last_one_that_ends_frees_it(

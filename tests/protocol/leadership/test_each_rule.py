@@ -15,10 +15,10 @@ from swim.protocol.node import Node
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import TOKEN_TAG, VOTERS_TAG, encode_meta
 from swim.types import MemberState
-from swim.wire.messages import Claim, ClaimKind
+from swim.wire.messages import LeaderKind, LeaderMessage
 from tests.protocol.fakes import Net, Puppet
 from tests.protocol.leadership.test_ballots import L, candidate, holder, token_at
-from tests.protocol.leadership.test_lease import claims, led
+from tests.protocol.leadership.test_lease import led, messages
 from tests.protocol.leadership.test_voting import HIGHER, ID, Asked
 
 
@@ -34,9 +34,9 @@ class TestDerived:
         for name, id, confirmed in (("c", right, 0), ("a", pack_id(b.me.id), 0), ("a", right, 1)):
             record = b._table.get(name)
             assert record is not None
-            b._tenure.receive(Claim(ClaimKind.CONFIRM, 1, id=id), record, net.now)
+            b._tenure.receive(LeaderMessage(LeaderKind.CONFIRM, 1, id=id), record, net.now)
             net.drain(b)
-            assert len(claims(net, ClaimKind.FOLLOW)) == confirmed
+            assert len(messages(net, LeaderKind.FOLLOW)) == confirmed
 
     def test_a_confirmation_counts_as_of_when_it_was_asked_for(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
@@ -44,7 +44,7 @@ class TestDerived:
         assert isinstance(tenure, Tenure)
         assert record is not None
         tenure._rounds[7] = net.now - 5.0
-        tenure.receive(Claim(ClaimKind.FOLLOW, 7), record, net.now)
+        tenure.receive(LeaderMessage(LeaderKind.FOLLOW, 7), record, net.now)
         assert not tenure._in_touch(net.now - 4.0)
         assert tenure._in_touch(net.now - 5.0)
 
@@ -140,7 +140,7 @@ class TestHolders:
         c._leadership.hear_floor(token_at(net.now), net.now)
         c._settle(net.now)
         net.run(0.05)
-        assert claims(net, ClaimKind.BEHIND)
+        assert messages(net, LeaderKind.BEHIND)
 
     def test_that_leaves_or_fails_has_no_term_and_has_released_it(self, net: Net) -> None:
         """At once, though the farewell waits until agents of Serf have been told."""
@@ -150,7 +150,9 @@ class TestHolders:
         a.leave(net.now)
         assert a._tenure.term is None
         net.drain(a)
-        first = next(sent for sent, claim in net.said(Claim, by=a) if claim.kind is ClaimKind.RELEASE)
+        first = next(
+            sent for sent, message in net.said(LeaderMessage, by=a) if message.kind is LeaderKind.RELEASE
+        )
         assert first.when == net.now
         b = net.node("b")
         assert net.run_until(lambda: b.term is not None, 3 * L)
@@ -176,7 +178,7 @@ class TestAsking:
         for _ in range(2):
             lease._repeat(net.now)
         net.drain(net.node("a"))
-        rounds = [claim.round for _, claim in net.said(Claim) if claim.kind is ClaimKind.TRY]
+        rounds = [message.round for _, message in net.said(LeaderMessage) if message.kind is LeaderKind.TRY]
         assert rounds == [lease._round] * 4
 
     def test_a_voter_that_has_been_silent_for_a_lease_is_only_tried(self, net: Net) -> None:
@@ -187,8 +189,8 @@ class TestAsking:
         net.sent.clear()
         lease._ask(net.now)
         net.drain(net.node("a"))
-        asked = {sent.target: claim.kind for sent, claim in net.said(Claim)}
-        assert asked == {net.node("b").address: ClaimKind.TRY, net.node("c").address: ClaimKind.ASK}
+        asked = {sent.target: message.kind for sent, message in net.said(LeaderMessage)}
+        assert asked == {net.node("b").address: LeaderKind.TRY, net.node("c").address: LeaderKind.ASK}
 
     def test_a_change_needs_grants_of_its_own(self, net: Net) -> None:
         a, lease = holder(net)
@@ -231,7 +233,7 @@ class TestVoters:
         for name, round, freed in (("c", 7, False), ("a", 8, False), ("a", 7, True)):
             sender = b._table.get(name)
             assert sender is not None
-            electorate.receive(Claim(ClaimKind.HERE, round, b"PRESENT0"), sender, net.now)
+            electorate.receive(LeaderMessage(LeaderKind.HERE, round, b"PRESENT0"), sender, net.now)
             assert (electorate.voter.holder is None) is freed
 
     def test_do_not_take_over_the_configuration_of_another_cluster(self, net: Net) -> None:

@@ -15,7 +15,7 @@ from swim.protocol.node import Node
 from swim.protocol.view.identity import mint_id, pack_id
 from swim.protocol.view.table import encode_meta
 from swim.types import Term
-from swim.wire.messages import Claim, ClaimKind, Refusal
+from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
 from tests.protocol.fakes import EPOCH, Net, Puppet, Sent, address_of
 
 L = 3.0
@@ -49,18 +49,22 @@ def led(net: Net, *names: str, voters: tuple[str, ...] = VOTERS, **options: obje
     return nodes
 
 
-def claims(net: Net, kind: ClaimKind, since: float = 0.0) -> list[Claim]:
-    return [claim for sent, claim in net.said(Claim) if claim.kind is kind and sent.when >= since]
+def messages(net: Net, kind: LeaderKind, since: float = 0.0) -> list[LeaderMessage]:
+    return [
+        message for sent, message in net.said(LeaderMessage) if message.kind is kind and sent.when >= since
+    ]
 
 
-def question(puppet: Puppet, voter: Node, token: bytes) -> Claim:
+def question(puppet: Puppet, voter: Node, token: bytes) -> LeaderMessage:
     """That of a member which wants the lease, whether or not it is its turn; in the voter's turn."""
     digest = founding_configuration(VOTERS, L).digest
-    puppet.claim(voter, Claim(ClaimKind.TRY, 1, id=pack_id(puppet.id), configuration=digest), anybody=True)
+    puppet.message(
+        voter, LeaderMessage(LeaderKind.TRY, 1, id=pack_id(puppet.id), configuration=digest), anybody=True
+    )
     puppet.net.run(0.01)
-    turn = puppet.heard(Claim)[-1].turn
+    turn = puppet.heard(LeaderMessage)[-1].turn
     puppet.received.clear()
-    return Claim(ClaimKind.ASK, 1, turn=turn, token=token, configuration=digest)
+    return LeaderMessage(LeaderKind.ASK, 1, turn=turn, token=token, configuration=digest)
 
 
 def never_two(net: Net, nodes: list[Node], seconds: float) -> None:
@@ -98,7 +102,7 @@ class TestHolding:
         net.run(5 * L)
         since = net.now
         net.run(L)
-        asked = [sent.when for sent, claim in net.said(Claim) if claim.kind is ClaimKind.TRY]
+        asked = [sent.when for sent, message in net.said(LeaderMessage) if message.kind is LeaderKind.TRY]
         asked = sorted({round(when, 3) for when in asked if when >= since})
         assert max(later - when for when, later in pairwise(asked)) <= L / 12 + 0.01
 
@@ -159,7 +163,7 @@ class TestHolding:
         led(net, *"abcde", voters=tuple("abcde"))
         start = net.now
         net.run(30)
-        sent = [len(packet.data) for packet, _ in net.said(Claim) if packet.when >= start]
+        sent = [len(packet.data) for packet, _ in net.said(LeaderMessage) if packet.when >= start]
         assert len(sent) == pytest.approx(30 * 2 * 4 / (L / 3), abs=8)
         assert sum(sent) / 30 < 400
 
@@ -275,7 +279,7 @@ class TestFailOver:
             lease.ballots["a"].until = now + L
             lease._give_way(now)
             net.drain(a)
-            assert len(claims(net, ClaimKind.RELEASE)) == count
+            assert len(messages(net, LeaderKind.RELEASE)) == count
 
     def test_grants_that_came_too_late_are_freed_if_others_ask_as_well(self, net: Net) -> None:
         """Two candidates, each refused by two of four voters before the others granted, went on for ever."""
@@ -291,15 +295,17 @@ class TestFailOver:
         for _ in range(8):
             lease._ask(net.now)
             for voter in ("b", "c", "d"):
-                lease._answered(Claim(ClaimKind.WOULD, lease._round, b"other"), voter, net.now)
+                lease._answered(LeaderMessage(LeaderKind.WOULD, lease._round, b"other"), voter, net.now)
             tokens.add(lease._token)
-            refusal = Claim(ClaimKind.REFUSE, lease._round, b"other", left_ms=2_900, reason=Refusal.GRANTED)
+            refusal = LeaderMessage(
+                LeaderKind.REFUSE, lease._round, b"other", left_ms=2_900, reason=Refusal.GRANTED
+            )
             for voter in ("b", "c"):
                 lease._answered(refusal, voter, net.now)
-            lease._answered(Claim(ClaimKind.GRANT, lease._round, b"other"), "d", net.now)
+            lease._answered(LeaderMessage(LeaderKind.GRANT, lease._round, b"other"), "d", net.now)
         assert lease.term is None
         net.drain(a)
-        assert claims(net, ClaimKind.RELEASE)
+        assert messages(net, LeaderKind.RELEASE)
         assert len(tokens) == 8, "a voter that was restarted since does not know the token of a round before"
 
 
@@ -406,9 +412,9 @@ class TestTokens:
         puppet = net.puppet("p").join(*voters)
         net.run(L)
         for node in voters:
-            puppet.claim(node, question(puppet, node, token))
+            puppet.message(node, question(puppet, node, token))
         net.run(0.1)
-        assert puppet.heard(Claim) == []
+        assert puppet.heard(LeaderMessage) == []
         assert [node.dropped["token"] for node in voters] == [1, 1, 1]
         d = net.start("d", "a", voters=VOTERS)
         assert net.run_until(lambda: d.term is not None, 4 * L)
@@ -418,9 +424,9 @@ class TestTokens:
         puppet = net.puppet("p").join(a)
         net.run(L)
         soon = mint_id(int((EPOCH + net.now + 60) * 1000), net.rng)
-        puppet.claim(a, question(puppet, a, pack_id(soon)))
+        puppet.message(a, question(puppet, a, pack_id(soon)))
         net.run(0.1)
-        assert [grant.kind for grant in puppet.heard(Claim)] == [ClaimKind.GRANT]
+        assert [grant.kind for grant in puppet.heard(LeaderMessage)] == [LeaderKind.GRANT]
 
     @IMPOSSIBLE
     def test_a_grant_with_such_a_one_is_none(self, net: Net, token: bytes) -> None:
@@ -430,9 +436,12 @@ class TestTokens:
         net.run(L + 0.5)
         for answer, leads in ((token, False), (b"", True)):
             puppet.received.clear()
-            assert net.run_until(lambda: bool(puppet.heard(Claim)), L)
-            puppet.claim(a, Claim(ClaimKind.WOULD, puppet.heard(Claim)[-1].round, turn=5))
-            puppet.claim(a, Claim(ClaimKind.GRANT, puppet.heard(Claim)[-1].round, turn=5, token=answer))
+            assert net.run_until(lambda: bool(puppet.heard(LeaderMessage)), L)
+            puppet.message(a, LeaderMessage(LeaderKind.WOULD, puppet.heard(LeaderMessage)[-1].round, turn=5))
+            puppet.message(
+                a,
+                LeaderMessage(LeaderKind.GRANT, puppet.heard(LeaderMessage)[-1].round, turn=5, token=answer),
+            )
             assert (a.term is not None) is leads
         assert a.dropped["token"] == 1
 
@@ -508,8 +517,8 @@ class TestConfiguration:
         assert a.term is None
         assert net.events(b, VotersDiffer) == [VotersDiffer(a.me, ("a", "b"), L, (), L)]
         assert len(net.events(a, VotersDiffer)) == 1
-        refusals = claims(net, ClaimKind.REFUSE)
-        assert Refusal.VOTERS in {claim.reason for claim in refusals}
+        refusals = messages(net, LeaderKind.REFUSE)
+        assert Refusal.VOTERS in {message.reason for message in refusals}
         problem = a.leadership(net.now).problem
         assert problem is not None
         assert "b goes by other voters" in problem
@@ -545,7 +554,7 @@ class TestReplay:
     def record(self, net: Net, of: str, to: str = "") -> list[Sent]:
         return [
             sent
-            for sent, claim in net.said(Claim)
+            for sent, message in net.said(LeaderMessage)
             if sent.source == address_of(of) and (not to or sent.target == address_of(to))
         ]
 
@@ -738,7 +747,7 @@ class TestNotKeptWaiting:
     def test_grants_to_a_candidate_that_was_paused_begin_no_term(self, net: Net) -> None:
         """No term begins from a round that is older than a third of a lease: its token would be as old."""
         a, *_ = nodes = net.cluster("a", "b", "c", voters=VOTERS)
-        assert net.run_until(lambda: bool(claims(net, ClaimKind.ASK)), 2 * L)
+        assert net.run_until(lambda: bool(messages(net, LeaderKind.ASK)), 2 * L)
         assert a.term is None
         net.pause(a, 0.4 * L)
         net.run(0.4 * L)

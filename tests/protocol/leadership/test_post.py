@@ -1,4 +1,4 @@
-"""A claim counts for one process of one member of one cluster, and only from the one that sent it."""
+"""A message counts for one process of one member of one cluster, and only from the one that sent it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from swim.protocol.leadership.post import digest_people
 from swim.protocol.node import Node
 from swim.protocol.view.table import Record
-from swim.wire.messages import Claim, ClaimKind
+from swim.wire.messages import LeaderKind, LeaderMessage
 from tests.protocol.fakes import Net
 
-ASK, TRY = Claim(ClaimKind.ASK, 1), Claim(ClaimKind.TRY, 1)
+ASK, TRY = LeaderMessage(LeaderKind.ASK, 1), LeaderMessage(LeaderKind.TRY, 1)
 
 
 @pytest.fixture
@@ -27,14 +27,16 @@ def record(at: Node, of: Node) -> Record:
     return found
 
 
-def sealed(source: Node, target: Node, claim: Claim = ASK, process: bytes | None = None) -> Claim:
+def sealed(
+    source: Node, target: Node, message: LeaderMessage = ASK, process: bytes | None = None
+) -> LeaderMessage:
     """As the first sends it to the second."""
     process = target._post.process if process is None else process
-    return source._post.seal(claim, record(source, target), process)
+    return source._post.seal(message, record(source, target), process)
 
 
-def accepts(node: Node, claim: Claim, sender: Node) -> bool:
-    return node._post.check(claim, record(node, sender))
+def accepts(node: Node, message: LeaderMessage, sender: Node) -> bool:
+    return node._post.check(message, record(node, sender))
 
 
 def test_it_counts_for_the_process_that_it_was_sent_to(nodes: list[Node]) -> None:
@@ -45,7 +47,7 @@ def test_it_counts_for_the_process_that_it_was_sent_to(nodes: list[Node]) -> Non
 def test_it_says_nothing_to_its_sender(nodes: list[Node]) -> None:
     a, b, _ = nodes
     assert not accepts(a, sealed(a, b), b)
-    assert a.dropped["claim-reflected"] == 1
+    assert a.dropped["leader-reflected"] == 1
 
 
 def test_nor_to_its_sender_although_it_is_for_anybody(nodes: list[Node]) -> None:
@@ -56,7 +58,7 @@ def test_nor_to_its_sender_although_it_is_for_anybody(nodes: list[Node]) -> None
 def test_it_says_nothing_to_a_third_one(nodes: list[Node]) -> None:
     a, b, c = nodes
     assert not accepts(c, sealed(a, b), a)
-    assert c.dropped["claim-for-another"] == 1
+    assert c.dropped["leader-for-another"] == 1
 
 
 def test_it_is_its_senders_and_not_of_another_from_whose_address_it_comes(nodes: list[Node]) -> None:

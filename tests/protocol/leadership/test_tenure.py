@@ -10,7 +10,7 @@ from swim.events import LeaderChanged
 from swim.protocol.node import Node
 from swim.protocol.view.identity import id_milliseconds, is_minted, mint_id
 from swim.protocol.view.table import encode_meta
-from swim.wire.messages import Claim, ClaimKind, Dead
+from swim.wire.messages import Dead, LeaderKind, LeaderMessage
 from tests.protocol.fakes import EPOCH, Net
 
 LIMIT = 1.0
@@ -31,8 +31,8 @@ def token(node: Node) -> str:
     return node.term.token
 
 
-def claims(net: Net, kind: ClaimKind) -> list[Claim]:
-    return [claim for _, claim in net.said(Claim) if claim.kind is kind]
+def messages(net: Net, kind: LeaderKind) -> list[LeaderMessage]:
+    return [message for _, message in net.said(LeaderMessage) if message.kind is kind]
 
 
 class TestTerms:
@@ -209,7 +209,7 @@ class TestDoubt:
         net.heal()
         net.run(0.5)
         assert a.term is not None
-        assert claims(net, ClaimKind.FOLLOW)
+        assert messages(net, LeaderKind.FOLLOW)
 
     def test_only_an_answer_to_its_own_question_confirms_it(self, net: Net) -> None:
         a = net.start("a")
@@ -219,12 +219,12 @@ class TestDoubt:
         net.run(2.0)
         assert a.term is None
         for peer in peers:
-            peer.claim(a, Claim(ClaimKind.FOLLOW, 12_345))
+            peer.message(a, LeaderMessage(LeaderKind.FOLLOW, 12_345))
         net.run(0.2)
         assert a.term is None
-        question = claims(net, ClaimKind.CONFIRM)[-1]
+        question = messages(net, LeaderKind.CONFIRM)[-1]
         for peer in peers:
-            peer.claim(a, Claim(ClaimKind.FOLLOW, question.round))
+            peer.message(a, LeaderMessage(LeaderKind.FOLLOW, question.round))
         net.run(0.2)
         assert a.term is not None
 
@@ -266,7 +266,7 @@ class TestDoubt:
         net.run(3)
         net.kill(a)
         assert net.run_until(lambda: b.term is not None, 1.0)
-        assert claims(net, ClaimKind.CONFIRM)
+        assert messages(net, LeaderKind.CONFIRM)
 
     def test_who_lost_touch_with_most_stops(self, net: Net) -> None:
         nodes = net.cluster("a", "b", "c", "d", "e")

@@ -12,7 +12,7 @@ from swim.protocol.leadership.voting import Voter
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import Record, encode_meta
 from swim.types import Address, MemberState
-from swim.wire.messages import Claim, ClaimKind, Refusal
+from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
 
 L = 3.0
 PROMISED = 0.99 * L
@@ -41,35 +41,35 @@ class Asked:
         round: int = 1,
         process: bytes = b"P",
         *,
-        kind: ClaimKind = ClaimKind.ASK,
+        kind: LeaderKind = LeaderKind.ASK,
         turn: int | None = None,
         token: str = ID,
         id: str = ID,
         led: bool = False,
         floor: str = "",
         digest: bytes = CONFIGURATION.digest,
-    ) -> Claim | None:
+    ) -> LeaderMessage | None:
         if turn is None:
             self.voter._expire(now)
         turn = self.turn if turn is None else turn
-        claim = Claim(kind, round, process, b"", turn, pack_id(id), pack_id(token), led, digest)
-        return self.voter.answer(claim, ASKER, CONFIGURATION, floor, now)
+        message = LeaderMessage(kind, round, process, b"", turn, pack_id(id), pack_id(token), led, digest)
+        return self.voter.answer(message, ASKER, CONFIGURATION, floor, now)
 
     def grants(self, *args: Any, **options: Any) -> bool:
         answer = self.ask(*args, **options)
-        return answer is not None and answer.kind is ClaimKind.GRANT
+        return answer is not None and answer.kind is LeaderKind.GRANT
 
     def refusal(self, *args: Any, **options: Any) -> tuple[Refusal, int]:
         answer = self.ask(*args, **options)
         assert answer is not None
-        assert answer.kind is ClaimKind.REFUSE
+        assert answer.kind is LeaderKind.REFUSE
         return answer.reason, answer.left_ms
 
     def release(
         self, round: int, process: bytes = b"P", *, turn: int | None = None, led: bool = True
     ) -> None:
         turn = self.turn if turn is None else turn
-        self.voter.release(Claim(ClaimKind.RELEASE, round, process, turn=turn, led=led))
+        self.voter.release(LeaderMessage(LeaderKind.RELEASE, round, process, turn=turn, led=led))
 
 
 @pytest.fixture
@@ -131,15 +131,15 @@ class TestGrants:
 
     def test_a_trial_question_changes_nothing(self, voter: Asked) -> None:
         turn = voter.turn
-        answer = voter.ask(NOW, kind=ClaimKind.TRY, token="")
-        assert answer == Claim(ClaimKind.WOULD, 1, turn=turn)
+        answer = voter.ask(NOW, kind=LeaderKind.TRY, token="")
+        assert answer == LeaderMessage(LeaderKind.WOULD, 1, turn=turn)
         assert voter.grants(NOW, process=b"Q", turn=turn)
-        assert voter.refusal(NOW + 1, kind=ClaimKind.TRY) == (Refusal.GRANTED, 1_970)
+        assert voter.refusal(NOW + 1, kind=LeaderKind.TRY) == (Refusal.GRANTED, 1_970)
 
     def test_a_new_process_grants_nothing_in_its_first_lease(self) -> None:
         voter = Asked(NOW)
         assert voter.refusal(NOW + 1) == (Refusal.STARTING, 1_970)
-        assert voter.refusal(NOW + 1, kind=ClaimKind.TRY) == (Refusal.STARTING, 1_970)
+        assert voter.refusal(NOW + 1, kind=LeaderKind.TRY) == (Refusal.STARTING, 1_970)
         assert voter.refusal(NOW + PROMISED - 0.001)[0] is Refusal.STARTING
         assert voter.grants(NOW + PROMISED)
 
@@ -149,17 +149,17 @@ class TestGrants:
         assert again.refusal(NOW + L, turn=voter.turn)[0] is Refusal.STALE
 
     def test_who_is_below_the_floor_is_told_and_has_to_take_a_fresh_id(self, voter: Asked) -> None:
-        answer = voter.ask(NOW, kind=ClaimKind.TRY, floor=HIGHER)
+        answer = voter.ask(NOW, kind=LeaderKind.TRY, floor=HIGHER)
         assert answer is not None
         assert (answer.reason, answer.id) == (Refusal.FLOOR, pack_id(HIGHER))
-        would = voter.ask(NOW, kind=ClaimKind.TRY, floor=HIGHER, id=HIGHER)
+        would = voter.ask(NOW, kind=LeaderKind.TRY, floor=HIGHER, id=HIGHER)
         assert would is not None
-        assert would.kind is ClaimKind.WOULD
+        assert would.kind is LeaderKind.WOULD
 
     def test_a_pinned_id_is_below_none(self, voter: Asked) -> None:
-        answer = voter.ask(NOW, kind=ClaimKind.TRY, floor=HIGHER, id="pinned")
+        answer = voter.ask(NOW, kind=LeaderKind.TRY, floor=HIGHER, id="pinned")
         assert answer is not None
-        assert answer.kind is ClaimKind.WOULD
+        assert answer.kind is LeaderKind.WOULD
 
     def test_only_who_is_configured_alike(self, voter: Asked) -> None:
         for other in (("a", "b"), L), (("a", "b", "c"), 2 * L):
@@ -206,7 +206,7 @@ class TestTokens:
     def seen(self, voter: Asked, now: float, process: bytes = b"Q", token: str = ID) -> tuple[bytes, bool]:
         answer = voter.ask(now, process=process, token=token)
         assert answer is not None
-        assert answer.kind is ClaimKind.GRANT
+        assert answer.kind is LeaderKind.GRANT
         return answer.token, answer.led
 
     def test_a_grant_names_the_highest_that_others_were_granted(self, voter: Asked) -> None:

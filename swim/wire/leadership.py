@@ -1,22 +1,22 @@
-"""Claims to leadership as bytes: a user message that begins with `CLAIM_MARK`."""
+"""Messages about leadership as bytes: a user message that begins with `LEADER_MARK`."""
 
 from __future__ import annotations
 
 from swim.wire.dialect import U32, USER, Body, flag, number, pack, raw
-from swim.wire.messages import Claim, ClaimKind, Refusal
+from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
 
-__all__ = ["CLAIM_MARK", "SETUP_SIZE_MAX", "claim", "pack_claim"]
+__all__ = ["LEADER_MARK", "SETUP_SIZE_MAX", "leader_message", "pack_leader_message"]
 
-CLAIM_MARK = 0x6C
+LEADER_MARK = 0x6C
 SETUP_SIZE_MAX = 900
 """Of a configuration, so that it fits into a packet."""
 _BYTES_MAX = 64
-_KINDS = tuple(ClaimKind)
+_KINDS = tuple(LeaderKind)
 _REFUSALS = tuple(Refusal)
 
 
-def claim(body: Body) -> Claim:
-    return Claim(
+def leader_message(body: Body) -> LeaderMessage:
+    return LeaderMessage(
         _KINDS[number(body, b"k", len(_KINDS) - 1)],
         number(body, b"r", U32),
         raw(body, b"b", _BYTES_MAX),
@@ -33,7 +33,7 @@ def claim(body: Body) -> Claim:
     )
 
 
-def pack_claim(message: Claim) -> bytes:
+def pack_leader_message(message: LeaderMessage) -> bytes:
     fields = {
         "a": message.left_ms,
         "b": message.process,
@@ -49,4 +49,4 @@ def pack_claim(message: Claim) -> bytes:
         "v": message.configuration,
         "x": message.reason,
     }
-    return bytes((USER, CLAIM_MARK)) + pack({key: value for key, value in fields.items() if value})
+    return bytes((USER, LEADER_MARK)) + pack({key: value for key, value in fields.items() if value})
