@@ -226,23 +226,23 @@ def _push_pull(message: PushPull, payload: Callable[[bytes], Any]) -> dict[str, 
         "Nodes": [_node(node) for node in message.nodes],
         "UserState": payload(message.user_state),
     }
-    hello = message.greeting
-    if hello is not None:
+    head = message.head
+    if head is not None:
         body["swim"] = _extras(
-            a=hello.founder,
-            b=hello.boot,
-            c=hello.clock_ms,
-            f=hello.floor,
-            j=hello.joining,
-            l=hello.lost,
-            v=hello.setup,
-            q=hello.question,
-            x=hello.asker,
-            s=hello.seed,
-            p=hello.port,
-        ) | {"n": hello.name}
-        if hello.to:
-            body["swim"]["t"] = hello.to
+            a=head.founder,
+            b=head.boot,
+            c=head.clock_ms,
+            f=head.floor,
+            j=head.joining,
+            l=head.lost,
+            v=head.setup,
+            q=head.question,
+            x=head.asker,
+            s=head.seed,
+            p=head.port,
+        ) | {"n": head.name}
+        if head.to:
+            body["swim"]["t"] = head.to
     return body
 
 

@@ -127,7 +127,7 @@ def _members(answer: PushPull) -> list[Seen]:
     table = MemberTable(Rings(1), dead_max=max(1, len(answer.nodes)))
     for record in filter(None, map(_record, answer.nodes)):
         table.put(record, 0.0)
-    floor = None if answer.greeting is None else unpack_id(answer.greeting.floor)
+    floor = None if answer.head is None else unpack_id(answer.head.floor)
     leader = member_followed(table, floor or "")
     seen = [_seen(node, leader) for node in answer.nodes]
     return sorted(seen, key=lambda member: (member.id is None, member.id, member.name))

@@ -304,7 +304,7 @@ class Node(Parts):
         answer: StreamMessage | None = None
         match message:
             case PushPull() if self.phase is Phase.JOINING:
-                answer = self._joining.asked_by(message.greeting, source.host, now)
+                answer = self._joining.asked_by(message.head, source.host, now)
             case PushPull():
                 answer = self._sync.exchange(message, now, host=source.host)
             case Ping() if message.node in ("", self.name):

@@ -114,9 +114,9 @@ def _alive(message: Alive | NodeState) -> int:
 
 
 def _push_pull(message: PushPull) -> int:
-    greeting = 60 if message.greeting else 0
+    head = 60 if message.head else 0
     ages = sum(2 + _NUMBER for node in message.nodes if node.age)
-    return 30 + greeting + len(message.user_state) + sum(map(_alive, message.nodes)) + ages
+    return 30 + head + len(message.user_state) + sum(map(_alive, message.nodes)) + ages
 
 
 _SIZES: dict[type, Callable[[Any], int]] = {

@@ -40,7 +40,6 @@ from swim.wire.messages import (
     Alive,
     Dead,
     ErrorMessage,
-    Greeting,
     LeaderMessage,
     Message,
     Nack,
@@ -49,6 +48,7 @@ from swim.wire.messages import (
     ObserverMessage,
     Ping,
     PingReq,
+    PushPullHead,
     StreamMessage,
     Suspect,
     UserMessage,
@@ -60,12 +60,12 @@ __all__ = [
     "ack",
     "encode",
     "error_message",
-    "greeting",
     "node_state",
     "pack_node_state",
     "pack_push_pull_header",
     "packet_message",
     "ping",
+    "push_pull_head",
 ]
 
 _LOST_SIZE_MAX = 2_048
@@ -161,8 +161,8 @@ def node_state(body: Body) -> NodeState:
     )
 
 
-def greeting(body: Body) -> Greeting:
-    return Greeting(
+def push_pull_head(body: Body) -> PushPullHead:
+    return PushPullHead(
         text(body, b"n"),
         raw(body, b"b", _EXTRA_SIZE_MAX),
         number(body, b"p", U16),
@@ -365,23 +365,23 @@ def pack_node_state(node: NodeState) -> bytes:
     return pack(body)
 
 
-def pack_push_pull_header(join: bool, nodes: int, user_state: int, hello: Greeting | None) -> bytes:
+def pack_push_pull_header(join: bool, nodes: int, user_state: int, head: PushPullHead | None) -> bytes:
     body: dict[str, object] = {"Join": join, "Nodes": nodes, "UserStateLen": user_state}
-    if hello is not None:
+    if head is not None:
         fields = {
-            "a": hello.founder,
-            "b": hello.boot,
-            "c": hello.clock_ms,
-            "f": hello.floor,
-            "j": hello.joining,
-            "l": hello.lost,
-            "n": hello.name,
-            "p": hello.port,
-            "q": hello.question,
-            "s": hello.seed,
-            "t": hello.to,
-            "v": hello.setup,
-            "x": hello.asker,
+            "a": head.founder,
+            "b": head.boot,
+            "c": head.clock_ms,
+            "f": head.floor,
+            "j": head.joining,
+            "l": head.lost,
+            "n": head.name,
+            "p": head.port,
+            "q": head.question,
+            "s": head.seed,
+            "t": head.to,
+            "v": head.setup,
+            "x": head.asker,
         }
         body["swim"] = {key: value for key, value in fields.items() if value}
     return b"\x06" + pack(body)

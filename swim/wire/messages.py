@@ -19,7 +19,6 @@ __all__ = [
     "Dead",
     "DeathReason",
     "ErrorMessage",
-    "Greeting",
     "LeaderKind",
     "LeaderMessage",
     "Message",
@@ -30,6 +29,7 @@ __all__ = [
     "Ping",
     "PingReq",
     "PushPull",
+    "PushPullHead",
     "Refusal",
     "Standing",
     "StreamMessage",
@@ -169,8 +169,8 @@ class NodeState:
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting:
-    """Ours, in the header of a push/pull (map key "swim"): what memberlist has no field for."""
+class PushPullHead:
+    """What our own nodes add to the header of a push/pull (map key "swim"); foreign nodes add nothing."""
 
     name: str = ""  # "n"
     boot: bytes = b""  # "b"
@@ -194,7 +194,7 @@ class PushPull:
     nodes: tuple[NodeState, ...]
     join: bool = False
     user_state: bytes = b""
-    greeting: Greeting | None = None
+    head: PushPullHead | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from swim.wire.bodies import (
     ack,
     encode,
     error_message,
-    greeting,
     node_state,
     pack_node_state,
     pack_push_pull_header,
     ping,
+    push_pull_head,
 )
 from swim.wire.dialect import (
     ACK,
@@ -59,7 +59,7 @@ _NODE_MEMORY = 512
 _PING_FIELDS = frozenset((b"Node", b"SeqNo", b"SourceAddr", b"SourceNode", b"SourcePort", b"i", b"s", b"v"))
 _ACK_FIELDS = frozenset((b"Payload", b"SeqNo", b"b", b"i", b"s", b"u", b"w"))
 _HEADER_FIELDS = frozenset((b"Join", b"Nodes", b"UserStateLen", b"swim"))
-_GREETING_FIELDS = frozenset((b"a", b"b", b"c", b"f", b"j", b"l", b"n", b"p", b"q", b"s", b"t", b"v", b"x"))
+_HEAD_FIELDS = frozenset((b"a", b"b", b"c", b"f", b"j", b"l", b"n", b"p", b"q", b"s", b"t", b"v", b"x"))
 _NODE_FIELDS = frozenset((b"Addr", b"Incarnation", b"Meta", b"Name", b"Port", b"State", b"Vsn", b"a"))
 _USER_FIELDS = frozenset((b"UserMsgLen",))
 _ERROR_FIELDS = frozenset((b"Error",))
@@ -98,7 +98,7 @@ def stream_content(message: StreamMessage, packed: PackedNodes) -> Reading[bytes
     """A message as it stands on a stream, neither sealed nor labelled; in steps."""
     if isinstance(message, PushPull):
         header = pack_push_pull_header(
-            message.join, len(message.nodes), len(message.user_state), message.greeting
+            message.join, len(message.nodes), len(message.user_state), message.head
         )
         return b"".join((header, (yield from packed.pack(message.nodes)), message.user_state))
     if isinstance(message, UserMessage):
@@ -234,11 +234,11 @@ class StreamDecoder:
         raise DecodeError("type", f"message type {kind} on a stream")
 
     def _push_pull(self, source: Source) -> Reading[PushPull]:
-        header = yield from source.fields(_HEADER_FIELDS, {b"swim": _GREETING_FIELDS})
+        header = yield from source.fields(_HEADER_FIELDS, {b"swim": _HEAD_FIELDS})
         count = number(header, b"Nodes", NODES_MAX)
         user_state_size = number(header, b"UserStateLen", _CONTENT_SIZE_MAX)
         join = flag(header, b"Join")
-        hello: Body | None = header.get(b"swim")
+        head: Body | None = header.get(b"swim")
         nodes: list[NodeState] = []
         names = set[str]()
         for index in range(count):
@@ -255,4 +255,4 @@ class StreamDecoder:
             if index - len(names) >= _ODD_NODES_MAX:
                 raise DecodeError("body", f"more than {_ODD_NODES_MAX} entries that are odd, or come twice")
         user_state = yield from source.take(user_state_size)
-        return PushPull(tuple(nodes), join, user_state, greeting(hello) if hello is not None else None)
+        return PushPull(tuple(nodes), join, user_state, push_pull_head(head) if head is not None else None)

@@ -12,7 +12,6 @@ from swim.wire import Codec, DecodeError
 from swim.wire.messages import (
     Ack,
     Alive,
-    Greeting,
     LeaderKind,
     LeaderMessage,
     Message,
@@ -21,6 +20,7 @@ from swim.wire.messages import (
     ObserverMessage,
     Ping,
     PushPull,
+    PushPullHead,
     Refusal,
     UserMessage,
     WireState,
@@ -58,11 +58,9 @@ def test_claims_are_spelled_out() -> None:
     assert body(refusal) == {"user": {"swim": {"k": "refuse", "r": 7, "a": 250, "x": "granted"}}}
 
 
-def test_a_greeting_is_spelled_out() -> None:
-    greeting = Greeting("me", b"\x01", 7946, 123, True, b"\x02")
-    described = describe(
-        CODEC.stream(PushPull((), greeting=greeting)), transport="tcp", stream_role="request"
-    )
+def test_the_head_of_a_push_pull_is_spelled_out() -> None:
+    head = PushPullHead("me", b"\x01", 7946, 123, True, b"\x02")
+    described = describe(CODEC.stream(PushPull((), head=head)), transport="tcp", stream_role="request")
     shown = {"b": {"$hex": "01"}, "c": 123, "f": {"$hex": "02"}, "j": True, "n": "me", "p": 7946}
     assert described["messages"][0]["body"]["swim"] == shown
 

@@ -19,11 +19,11 @@ from swim.wire.messages import (
     Alive,
     Dead,
     ErrorMessage,
-    Greeting,
     NodeState,
     Ping,
     PingReq,
     PushPull,
+    PushPullHead,
     Suspect,
     UserMessage,
     WireState,
@@ -147,7 +147,7 @@ PACKETS = (
     UserMessage(HOSTILE.encode()),
 )
 STREAMS = (
-    PushPull(NODES.nodes, join=True, user_state=HOSTILE.encode(), greeting=Greeting(name=HOSTILE)),
+    PushPull(NODES.nodes, join=True, user_state=HOSTILE.encode(), head=PushPullHead(name=HOSTILE)),
     UserMessage(HOSTILE.encode()),
 )
 
@@ -221,7 +221,7 @@ def test_long_text_is_cut_with_a_count() -> None:
 
 def test_every_text_field_of_the_messages_is_fed() -> None:
     """A new message with a text field has to be added above."""
-    fed = {type(message) for message in (*PACKETS, *STREAMS)} | {ErrorMessage, NodeState, Greeting}
+    fed = {type(message) for message in (*PACKETS, *STREAMS)} | {ErrorMessage, NodeState, PushPullHead}
     module = __import__("swim.wire.messages", fromlist=["x"])
     textual = {
         kind

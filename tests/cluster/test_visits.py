@@ -15,7 +15,7 @@ from swim.runtime import visits as visits_module
 from swim.runtime.visits import BYTES_MAX, GRACE, Visit, Visits
 from swim.types import Address
 from swim.wire import Codec
-from swim.wire.messages import Greeting, NodeState, PushPull, UserMessage, WireState
+from swim.wire.messages import NodeState, PushPull, PushPullHead, UserMessage, WireState
 from tests.cluster.scripted import driven
 
 MEMBER, STRANGER, OTHER = (Address(f"10.0.0.{number}", 40_000) for number in (1, 2, 3))
@@ -201,7 +201,7 @@ async def test_answers_that_are_not_taken_count(monkeypatch: pytest.MonkeyPatch)
         node.on["receive_request"] = lambda message: UserMessage(bytes(size))
         for _ in range(6):
             stream = await held.enter_async_context(await trio.open_tcp_stream(*node.address))
-            await stream.send_all(Codec().stream(PushPull((), greeting=Greeting("x", b"bootboot", 1))))
+            await stream.send_all(Codec().stream(PushPull((), head=PushPullHead("x", b"bootboot", 1))))
         await until(lambda: driver.transport.traffic.dropped["stream-gave-way"] >= 3)
 
 

@@ -14,7 +14,6 @@ from swim.wire.messages import (
     Ack,
     Alive,
     Dead,
-    Greeting,
     LeaderKind,
     LeaderMessage,
     Message,
@@ -25,6 +24,7 @@ from swim.wire.messages import (
     Ping,
     PingReq,
     PushPull,
+    PushPullHead,
     Suspect,
     UserMessage,
     WireState,
@@ -226,13 +226,13 @@ class Inputs:
         state = rng.choice(list(WireState))
         known = rng.random() < 0.3
         nodes = [self._node(state, known=known) for _ in range(count)]
-        greeting = None
+        head = None
         if rng.random() < 0.7:
             teller = rng.choice(self.members)
-            greeting = Greeting(teller.name, teller.boot.encode(), 7946)
+            head = PushPullHead(teller.name, teller.boot.encode(), 7946)
         name, user_state = self._user_state() if rng.random() < 0.4 else ("", b"")
         kind = f"{state.name} nodes{' that are known' if known else ''}{name}"
-        return kind, self.codec.stream(PushPull(tuple(nodes), user_state=user_state, greeting=greeting))
+        return kind, self.codec.stream(PushPull(tuple(nodes), user_state=user_state, head=head))
 
     def _node(self, state: WireState, *, known: bool) -> NodeState:
         rng = self.rng

@@ -12,7 +12,7 @@ from swim.protocol.node import Phase
 from swim.types import Address, MemberState
 from swim.wire import pack_host
 from swim.wire.dialect import pack
-from swim.wire.messages import Ack, Alive, Greeting, NodeState, Ping, PushPull, WireState
+from swim.wire.messages import Ack, Alive, NodeState, Ping, PushPull, PushPullHead, WireState
 from swim.wire.serf import SerfType, encode_message
 from tests.cost.fuzz import Arena
 from tests.cost.inputs import Input
@@ -38,8 +38,8 @@ def packet(data: bytes) -> Input:
 
 
 def push_pull(arena: Arena, nodes: list[NodeState], user_state: bytes = b"") -> Input:
-    greeting = Greeting("x", b"bootboot", 7946)
-    return stream(arena.net.codec.stream(PushPull(tuple(nodes), False, user_state, greeting)))
+    head = PushPullHead("x", b"bootboot", 7946)
+    return stream(arena.net.codec.stream(PushPull(tuple(nodes), False, user_state, head)))
 
 
 def made_up(count: int, state: WireState = WireState.ALIVE, **changes: Any) -> list[NodeState]:
@@ -125,7 +125,7 @@ def test_a_crowd_that_answers_is_let_in(arena: Arena) -> None:
 
 
 def test_who_joins_a_large_cluster_learns_it_in_steps(arena: Arena) -> None:
-    theirs = PushPull(tuple(made_up(10_000)), False, b"", Greeting("x", b"bootboot", 7946))
+    theirs = PushPull(tuple(made_up(10_000)), False, b"", PushPullHead("x", b"bootboot", 7946))
     done: list[float] = []
     arena.node._sync.merge(theirs, arena.net.now, joined=done.append)
     steps = 0
@@ -143,8 +143,8 @@ def test_a_large_cluster_is_looked_at_in_steps_and_none_is_founded_beside_it_mea
     node = net.make("a")
     node.start([seed.address], net.now)
     (look,) = node.drain().requests
-    answer = PushPull((seed.state(), *made_up(20_000)), greeting=seed.greeting())
-    question = cast(PushPull, look.message).greeting
+    answer = PushPull((seed.state(), *made_up(20_000)), head=seed.head())
+    question = cast(PushPull, look.message).head
     node.receive_answer(look.token, answer_to(question, answer), net.now)
     requests, steps = node.drain().requests, 1
     while not requests:

@@ -54,8 +54,8 @@ class OldNode:
             "State": 0,
             "Vsn": VERSIONS,
         }
-        greeting = {"b": SEALED_BOOT, "c": int(time.time() * 1_000), "j": joining, "n": NAME, "p": self.port}
-        header = {"Join": not joining, "Nodes": int(not joining), "UserStateLen": 0, "swim": greeting}
+        head = {"b": SEALED_BOOT, "c": int(time.time() * 1_000), "j": joining, "n": NAME, "p": self.port}
+        header = {"Join": not joining, "Nodes": int(not joining), "UserStateLen": 0, "swim": head}
         data = bytes((PUSH_PULL,)) + packed(header)
         if not joining:
             data += packed(entry)

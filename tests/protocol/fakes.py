@@ -30,7 +30,6 @@ from swim.wire.messages import (
     Ack,
     Alive,
     Dead,
-    Greeting,
     LeaderMessage,
     Message,
     NodeState,
@@ -38,6 +37,7 @@ from swim.wire.messages import (
     ObserverMessage,
     Ping,
     PushPull,
+    PushPullHead,
     Standing,
     StreamMessage,
     WireState,
@@ -487,14 +487,14 @@ class Puppet:
         }
         return NodeState(**{**values, **changes})
 
-    def greeting(self, **changes: Any) -> Greeting:
+    def head(self, **changes: Any) -> PushPullHead:
         values = {
             "name": self.name,
             "boot": self.boot.encode(),
             "port": self.address.port,
             "clock_ms": int((EPOCH + self.net.now) * 1000),
         }
-        return Greeting(**{**values, **changes})
+        return PushPullHead(**{**values, **changes})
 
     # --- what it says
 
@@ -514,11 +514,11 @@ class Puppet:
         self.net.drain(node)
 
     def push(
-        self, node: Node, *nodes: NodeState, greeting: Greeting | None = None, join: bool = False
+        self, node: Node, *nodes: NodeState, head: PushPullHead | None = None, join: bool = False
     ) -> PushPull:
         """A push/pull with these entries (its own if none are given); returns the answer."""
-        greeting = greeting or (self.greeting() if self.own else None)
-        theirs = PushPull(nodes or (self.state(),), join, b"", greeting)
+        head = head or (self.head() if self.own else None)
+        theirs = PushPull(nodes or (self.state(),), join, b"", head)
         content = node.receive_request(read(self.net.codec.stream(theirs)), self.address, self.net.now)
         self.net.drain(node)
         assert content is not None
@@ -551,7 +551,7 @@ class Puppet:
         self.asked.append(message)
         answer = self.answer_ping(message) if isinstance(message, Ping) else self.answer
         if isinstance(message, PushPull) and isinstance(answer, PushPull):
-            answer = answer_to(message.greeting, answer)
+            answer = answer_to(message.head, answer)
         return None if answer is None else self.net.codec.stream(answer, answering=True)
 
     def answer_ping(self, ping: Ping) -> Ack | None:

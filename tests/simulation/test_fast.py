@@ -13,13 +13,13 @@ from swim.wire.messages import (
     Alive,
     Dead,
     ErrorMessage,
-    Greeting,
     Message,
     Nack,
     NodeState,
     Ping,
     PingReq,
     PushPull,
+    PushPullHead,
     StreamMessage,
     Suspect,
     UserMessage,
@@ -42,12 +42,12 @@ MESSAGES: list[Message] = [
     UserMessage(b"hello"),
 ]
 NODE = NodeState("worker-17", 5, ADDRESS, 7946, bytes(80), WireState.ALIVE, bytes(6))
-GREETING = Greeting("worker-17", bytes(8), 7946, 1_700_000_000_000, True, bytes(16))
+GREETING = PushPullHead("worker-17", bytes(8), 7946, 1_700_000_000_000, True, bytes(16))
 STREAMS: list[StreamMessage] = [
     PushPull(
-        (NODE,) * 50, greeting=Greeting("worker-17", bytes(8), 7946, 1_700_000_000_000, True, bytes(16))
+        (NODE,) * 50, head=PushPullHead("worker-17", bytes(8), 7946, 1_700_000_000_000, True, bytes(16))
     ),
-    PushPull((replace(NODE, state=WireState.DEAD, age=70_000),) * 50, greeting=GREETING),
+    PushPull((replace(NODE, state=WireState.DEAD, age=70_000),) * 50, head=GREETING),
     UserMessage(bytes(500)),
     ErrorMessage("no such thing"),
     Ping(70_000, "worker-17"),

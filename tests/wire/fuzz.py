@@ -29,13 +29,13 @@ from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage
 from swim.wire.messages import (
     Ack,
     Dead,
-    Greeting,
     LeaderKind,
     LeaderMessage,
     ObserverKind,
     ObserverMessage,
     Ping,
     PushPull,
+    PushPullHead,
 )
 from swim.wire.serf import decode_message, decode_tags
 from tests.wire.sealing import OldKeyring
@@ -87,9 +87,9 @@ def ours() -> set[Sample]:
         LeaderMessage(LeaderKind.ASK, 7, b"p" * 8, b"s" * 8, 9, b"i" * 16, b"t" * 16, True, b"v" * 4, b"c"),
         LeaseMessage(b"t" * 16, b"p" * 8, b"s" * 8, (7, 8), lease_entries(), b"d" * 8, 9, 6_000, (8,)),
     ]
-    greeting = Greeting("a", b"b" * 8, 7946, 1_700_000_000_000, True, b"f" * 16)
+    head = PushPullHead("a", b"b" * 8, 7946, 1_700_000_000_000, True, b"f" * 16)
     return {Sample(codec.part(message), stream=False) for message in parts} | {
-        Sample(codec.stream(PushPull((), greeting=greeting)), stream=True)
+        Sample(codec.stream(PushPull((), head=head)), stream=True)
     }
 
 

@@ -18,7 +18,6 @@ from swim.wire.messages import (
     Alive,
     Dead,
     ErrorMessage,
-    Greeting,
     LeaderKind,
     LeaderMessage,
     Message,
@@ -29,6 +28,7 @@ from swim.wire.messages import (
     Ping,
     PingReq,
     PushPull,
+    PushPullHead,
     Refusal,
     Standing,
     StreamMessage,
@@ -86,11 +86,11 @@ DATAGRAMS: dict[str, Message] = {
     ),
 }
 NODES = tuple(NodeState("b", 3, HERE, PORT, META, state, VERSIONS) for state in WireState)
-GREETING = Greeting("a", BOOT, PORT, 1_700_000_000_000, True, ID, b"", "b", b"", b"setup", 3, OTHER, True)
+GREETING = PushPullHead("a", BOOT, PORT, 1_700_000_000_000, True, ID, b"", "b", b"", b"setup", 3, OTHER, True)
 STREAMED: dict[str, StreamMessage] = {
     "look": PushPull(()),
-    "exchange": PushPull(NODES, greeting=GREETING),
-    "join": PushPull(NODES[:1], join=True, user_state=b"state", greeting=Greeting("a", BOOT, PORT)),
+    "exchange": PushPull(NODES, head=GREETING),
+    "join": PushPull(NODES[:1], join=True, user_state=b"state", head=PushPullHead("a", BOOT, PORT)),
     "gone for a while": PushPull((NodeState("b", 3, HERE, PORT, META, WireState.DEAD, VERSIONS, age=60),)),
     "ping by name": Ping(7, "b", source_node="a", standing=STANDING),
     "ack by name": Ack(7, standing=STANDING),

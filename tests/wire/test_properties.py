@@ -15,7 +15,6 @@ from swim.wire.messages import (
     Alive,
     Dead,
     ErrorMessage,
-    Greeting,
     LeaderKind,
     LeaderMessage,
     Nack,
@@ -25,6 +24,7 @@ from swim.wire.messages import (
     Ping,
     PingReq,
     PushPull,
+    PushPullHead,
     Refusal,
     Suspect,
     UserMessage,
@@ -72,8 +72,8 @@ messages = st.one_of(
     st.builds(Alive, name, u32, host, u16, raw, versions),
 )
 nodes = st.builds(NodeState, name, u32, host, u16, raw, st.sampled_from(WireState), versions, u32)
-greetings = st.builds(
-    Greeting,
+heads = st.builds(
+    PushPullHead,
     text,
     extra,
     u16,
@@ -88,7 +88,7 @@ greetings = st.builds(
     extra,
 )
 stream_messages = st.one_of(
-    st.builds(PushPull, st.lists(nodes, max_size=5).map(tuple), st.booleans(), raw, st.none() | greetings),
+    st.builds(PushPull, st.lists(nodes, max_size=5).map(tuple), st.booleans(), raw, st.none() | heads),
     pings,
     acks,
     users,

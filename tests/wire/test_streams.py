@@ -16,10 +16,10 @@ from swim.wire import Codec, DecodeError, Keyring, StreamDecoder, lzw
 from swim.wire.messages import (
     Ack,
     ErrorMessage,
-    Greeting,
     NodeState,
     Ping,
     PushPull,
+    PushPullHead,
     Standing,
     StreamMessage,
     UserMessage,
@@ -69,13 +69,13 @@ MESSAGES: list[StreamMessage] = [
     PushPull(()),
     PushPull((NODE, NODE), join=True, user_state=b"\x00state"),
     PushPull((NODE, replace(NODE, state=WireState.DEAD, age=86_400))),
-    PushPull((), greeting=Greeting()),
-    PushPull((NODE,), greeting=Greeting("me", b"boot1234", 7946, 1_700_000_000_000, True, b"f" * 16)),
+    PushPull((), head=PushPullHead()),
+    PushPull((NODE,), head=PushPullHead("me", b"boot1234", 7946, 1_700_000_000_000, True, b"f" * 16)),
     Ping(7, "a", bytes(4), 7946, "b"),
     Ping(7, "a", source_node="a", standing=Standing(b"boot1234", b"s" * 16, b"", b"i" * 16, b"a" * 7)),
     Ack(7, standing=Standing(b"boot1234", token=b"t" * 8, echo=b"e" * 8)),
     Ack(7, standing=Standing(b"boot1234")),
-    PushPull((), greeting=Greeting("me", joining=True, founder=b"a" * 7)),
+    PushPull((), head=PushPullHead("me", joining=True, founder=b"a" * 7)),
     Ack(7),
     Ack(7, b"payload", b"i" * 16, b"boot", 250),
     UserMessage(b""),
@@ -126,7 +126,7 @@ def test_unknown_fields_are_skipped_at_any_nesting() -> None:
     assert decode(data) == PushPull((NODE,), True, b"us")
     assert decode(b"\x00" + packb({"SeqNo": 7, "xb": [1], **strange})) == Ping(7)
     assert decode(push_pull({"swim": {"n": "me", "swim": {"swim": {}}, "xx": [[]]}})) == PushPull(
-        (), greeting=Greeting("me")
+        (), head=PushPullHead("me")
     )
 
 

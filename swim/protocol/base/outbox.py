@@ -205,7 +205,7 @@ class Outbox:
     def request(self, address: Address, message: StreamMessage) -> int:
         """Ask the driver for a stream; returns the token under which its outcome will come back."""
         self._token += 1
-        if isinstance(message, PushPull) and message.greeting is not None:
-            message = replace(message, greeting=replace(message.greeting, question=self._token))
+        if isinstance(message, PushPull) and message.head is not None:
+            message = replace(message, head=replace(message.head, question=self._token))
         self.requests.append(Request(self._token, address, message, self.codec))
         return self._token

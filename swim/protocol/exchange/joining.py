@@ -33,7 +33,7 @@ from swim.protocol.view.table import ID_TAG
 from swim.types import Address
 from swim.wire import pack_host, unpack_address
 from swim.wire.addresses import pack_addresses, unpack_addresses
-from swim.wire.messages import ErrorMessage, Greeting, NodeState, PushPull, StreamMessage, WireState
+from swim.wire.messages import ErrorMessage, NodeState, PushPull, PushPullHead, StreamMessage, WireState
 from swim.wire.serf import decode_tags
 
 __all__ = ["Joining", "problem_of"]
@@ -135,40 +135,38 @@ class Joining(Part):
         for address in self._others():
             # What opens a stream may be lost: its kernel waits ever longer before it repeats that.
             if address not in asked and address not in self._considered:
-                look = PushPull((), greeting=self._greeting(now))
+                look = PushPull((), head=self._head(now))
                 self._looks[self._outbox.request(address, look)] = address, now
         eager = any(said.outcome is _Outcome.JOINING for said in self._said.values())
         interval = _EAGER_INTERVAL if eager else self._config.join_retry_interval
         self._timers.set("look", now + interval, self._look_around)
         self._consider_founding(now)
 
-    def _greeting(self, now: float) -> Greeting:
+    def _head(self, now: float) -> PushPullHead:
         founder = pack_addresses([self._own.address]) if self._named else b""
-        return replace(self._sync.greeting(now, joining=True), founder=founder)
+        return replace(self._sync.head(now, joining=True), founder=founder)
 
-    def asked_by(self, greeting: Greeting | None, host: str, now: float) -> PushPull:
+    def asked_by(self, head: PushPullHead | None, host: str, now: float) -> PushPull:
         """Answer another node's push/pull while joining: that node may have this one among its seeds."""
-        other = greeting is not None and greeting.joining and greeting.boot != self._own.boot.encode()
-        if greeting is None or not other or not self._sync.is_fresh(greeting, now):
-            return answer_to(greeting, PushPull((), greeting=self._greeting(now)))
-        for address in unpack_addresses(greeting.founder)[:1]:
+        other = head is not None and head.joining and head.boot != self._own.boot.encode()
+        if head is None or not other or not self._sync.is_fresh(head, now):
+            return answer_to(head, PushPull((), head=self._head(now)))
+        for address in unpack_addresses(head.founder)[:1]:
             if address in self._sync.seeds:  # anybody could say so
                 self._heed(address, now)
-        if not self._named and greeting.port and len(self._callers) < _CALLERS_MAX:
-            self._callers[Address(host, greeting.port)] = None
+        if not self._named and head.port and len(self._callers) < _CALLERS_MAX:
+            self._callers[Address(host, head.port)] = None
             self._timers.set_if_unset("callers", now + _EAGER_INTERVAL, self._ask_callers)
         found = any(
-            said.boot == greeting.boot
-            for at, said in self._said.items()
-            if said.boot and at in self._sync.seeds
+            said.boot == head.boot for at, said in self._said.items() if said.boot and at in self._sync.seeds
         )
-        return answer_to(greeting, PushPull((), greeting=replace(self._greeting(now), seed=found)))
+        return answer_to(head, PushPull((), head=replace(self._head(now), seed=found)))
 
     def _ask_callers(self, now: float) -> None:
         """By now they know which process has answered their look."""
         callers, self._callers = self._callers, {}
         for address in () if self._named else callers:
-            self._calls.add(self._outbox.request(address, PushPull((), greeting=self._greeting(now))))
+            self._calls.add(self._outbox.request(address, PushPull((), head=self._head(now))))
 
     def _heed(self, address: Address, now: float) -> None:
         """One that would found a cluster is joining there. If it is lower, it goes first."""
@@ -195,24 +193,24 @@ class Joining(Part):
 
     def _hear_caller(self, answer: StreamMessage | Exception | None, now: float) -> None:
         """It answers this process, so it lives: is this node one of its seeds?"""
-        greeting = answer.greeting if isinstance(answer, PushPull) else None
-        if self.active and greeting is not None and greeting.joining and greeting.seed:
+        head = answer.head if isinstance(answer, PushPull) else None
+        if self.active and head is not None and head.joining and head.seed:
             self._named = True
             self._look_around(now)
 
     def _hear(self, address: Address, answer: StreamMessage | Exception | None, now: float) -> None:
         """What came of a look."""
-        greeting = answer.greeting if isinstance(answer, PushPull) else None
+        head = answer.head if isinstance(answer, PushPull) else None
         if not isinstance(answer, PushPull):
             self._said[address] = _Said(_Outcome.NONE, problem_of(answer))
             self._lower.pop(address, None)
-        elif greeting is not None and greeting.boot == self._own.boot.encode():
+        elif head is not None and head.boot == self._own.boot.encode():
             self._named = True  # it was this node itself, under another of its addresses
             self._said[address] = _Said(_Outcome.MYSELF)
-        elif greeting is not None and greeting.joining:
-            self._said[address] = _Said(_Outcome.JOINING, "it is joining itself", greeting.boot)
-            self._named = self._named or greeting.seed
-            for founder in unpack_addresses(greeting.founder)[:1]:
+        elif head is not None and head.joining:
+            self._said[address] = _Said(_Outcome.JOINING, "it is joining itself", head.boot)
+            self._named = self._named or head.seed
+            for founder in unpack_addresses(head.founder)[:1]:
                 self._heed(founder, now)
             self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)
         else:
@@ -239,7 +237,7 @@ class Joining(Part):
         finally:
             del self._considered[address]
         spoken = spoken or self._own.versions
-        problem = self._clock_problem(theirs.greeting, address, now) or problem
+        problem = self._clock_problem(theirs.head, address, now) or problem
         problem = problem or delegate_clash([self._own.adopted(spoken), *versions])
         if self.active and self._may_join(now):
             self._decide(theirs, address, spoken, problem, now)
@@ -263,16 +261,16 @@ class Joining(Part):
                     self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)  # that will tell
                     return
         del self._said[address]
-        if theirs.greeting is not None:
-            if theirs.greeting.setup:
-                self._electorate.join(theirs.greeting.setup, now)
-            self._note_newest(unpack_id(theirs.greeting.floor) or "", now)
+        if theirs.head is not None:
+            if theirs.head.setup:
+                self._electorate.join(theirs.head.setup, now)
+            self._note_newest(unpack_id(theirs.head.floor) or "", now)
         self._enter(address, now)
 
-    def _clock_problem(self, greeting: Greeting | None, address: Address, now: float) -> str | None:
-        if greeting is None or not 0 < greeting.clock_ms < _CLOCK_MS_MAX:
+    def _clock_problem(self, head: PushPullHead | None, address: Address, now: float) -> str | None:
+        if head is None or not 0 < head.clock_ms < _CLOCK_MS_MAX:
             return None
-        skew = self._wall(now) - greeting.clock_ms / 1000
+        skew = self._wall(now) - head.clock_ms / 1000
         if abs(skew) <= self._config.clock_skew_max:
             return None
         return (

@@ -20,7 +20,16 @@ from swim.protocol.view.table import BOOT_TAG, ID_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_places, unpack_address, unpack_places
 from swim.wire.dialect import U32
-from swim.wire.messages import Alive, Dead, ErrorMessage, Greeting, NodeState, PushPull, Suspect, WireState
+from swim.wire.messages import (
+    Alive,
+    Dead,
+    ErrorMessage,
+    NodeState,
+    PushPull,
+    PushPullHead,
+    Suspect,
+    WireState,
+)
 from swim.wire.serf import decode_tags
 
 __all__ = ["Sync", "answer_to", "delegate_clash"]
@@ -151,10 +160,10 @@ class Sync(Part):
 
     # --- what
 
-    def greeting(self, now: float, *, joining: bool = False, to: str = "") -> Greeting:
+    def head(self, now: float, *, joining: bool = False, to: str = "") -> PushPullHead:
         floor = self._leadership.floor
         lost = ((record.name, record.address) for record in self._table.dead() if record.solo)
-        return Greeting(
+        return PushPullHead(
             self._name,
             self._own.boot.encode(),
             self._own.address.port,
@@ -171,36 +180,36 @@ class Sync(Part):
 
         `host`: where it comes from.
         """
-        greeting = theirs.greeting
-        if greeting is not None and greeting.to not in ("", self._name):
+        head = theirs.head
+        if head is not None and head.to not in ("", self._name):
             self._outbox.drop("push-pull-name")
-            return ErrorMessage(f"this is {self._name}, and not {greeting.to}")
-        refusal = self._refusal(theirs, greeting.name) if theirs.join and greeting is not None else None
+            return ErrorMessage(f"this is {self._name}, and not {head.to}")
+        refusal = self._refusal(theirs, head.name) if theirs.join and head is not None else None
         if refusal is not None:
             return ErrorMessage(refusal)
-        looker = greeting.name if greeting is not None and greeting.joining else ""
-        answer = self.state(now, join=theirs.join, to_own=greeting is not None, looker=looker)
-        if greeting is None or self.is_fresh(greeting, now):
+        looker = head.name if head is not None and head.joining else ""
+        answer = self.state(now, join=theirs.join, to_own=head is not None, looker=looker)
+        if head is None or self.is_fresh(head, now):
             self.merge(theirs, now, host=host)  # after that, as memberlist does it
-        return answer_to(greeting, answer)
+        return answer_to(head, answer)
 
-    def is_fresh(self, greeting: Greeting, now: float) -> bool:
+    def is_fresh(self, head: PushPullHead, now: float) -> bool:
         """Is a request of now? One that was recorded may come again, after a restart of the whole cluster.
 
         Clocks may be wrong, though, while a cluster runs: a process that is a member is known by its boot.
         """
-        record = self._table.get(greeting.name)
-        known = record is not None and (record.boot or "").encode() == greeting.boot
-        skew = abs(self._wall(now) - greeting.clock_ms / 1000)
-        if known or not greeting.clock_ms or skew <= self._config.clock_skew_max:
+        record = self._table.get(head.name)
+        known = record is not None and (record.boot or "").encode() == head.boot
+        skew = abs(self._wall(now) - head.clock_ms / 1000)
+        if known or not head.clock_ms or skew <= self._config.clock_skew_max:
             return True
         self._outbox.drop("stale-request")
         return False
 
     def answers(self, answer: PushPull, token: int) -> bool:
         """Is this the answer to that request of this process? A recorded one is not."""
-        greeting = answer.greeting
-        if greeting is None or (greeting.asker, greeting.question) == (self._own.boot.encode(), token):
+        head = answer.head
+        if head is None or (head.asker, head.question) == (self._own.boot.encode(), token):
             return True
         self._outbox.drop("stale-answer")
         return False
@@ -225,7 +234,7 @@ class Sync(Part):
         Except of a name that a joining node is about to take: it must know which process it comes after.
         """
         return PushPull(
-            self._nodes(now, looker), join, self._broadcasts.state(to_own=to_own), self.greeting(now, to=to)
+            self._nodes(now, looker), join, self._broadcasts.state(to_own=to_own), self.head(now, to=to)
         )
 
     def _nodes(self, now: float, looker: str) -> tuple[NodeState, ...]:
@@ -265,11 +274,11 @@ class Sync(Part):
     def _merging(self, theirs: PushPull, joined: Callable[[float], None] | None, now: float) -> Steps:
         incarnation, spent = self._own.incarnation, 0
         for node in theirs.nodes:
-            if self._knows(node, theirs.greeting):
+            if self._knows(node, theirs.head):
                 spent += _COST_KNOWN
             else:
                 spent += _COST_NEWS
-                self._merge_node(node, theirs.greeting, now, joined is None)
+                self._merge_node(node, theirs.head, now, joined is None)
             if spent >= _STEP_COST:
                 spent, now = 0, (yield)
         yield from self._broadcasts.merge(theirs.user_state, now, joining=joined is not None)
@@ -280,34 +289,34 @@ class Sync(Part):
     def _conclude(self, theirs: PushPull, incarnation: int, now: float) -> None:
         """What follows from a whole state. `incarnation`: this node's own before it was merged."""
         if self._own.incarnation != incarnation:
-            self._answer_accuser(theirs.greeting, now)
-        if theirs.greeting is not None:
-            for place in unpack_places(theirs.greeting.lost):
+            self._answer_accuser(theirs.head, now)
+        if theirs.head is not None:
+            for place in unpack_places(theirs.head.lost):
                 if len(self.leads) < _LOST_MAX and self._membership.permits(place[1]):
                     self.leads[place] = None
-            floor = unpack_id(theirs.greeting.floor) or ""
-            if not self._leadership.believes(floor, theirs.greeting.name):
+            floor = unpack_id(theirs.head.floor) or ""
+            if not self._leadership.believes(floor, theirs.head.name):
                 floor = ""
             if any(each.own and each.present and each.name != self._name for each in self._table):
                 self._leadership.meet()
             self._leadership.hear_floor(floor, now)
 
-    def _answer_accuser(self, greeting: Greeting | None, now: float) -> None:
+    def _answer_accuser(self, head: PushPullHead | None, now: float) -> None:
         """It has given this node up, so none of its cluster would hear the refutation otherwise."""
-        accuser = None if greeting is None else self._table.get(greeting.name)
+        accuser = None if head is None else self._table.get(head.name)
         if accuser is not None:
             self.differs(accuser, now)
 
-    def _merge_node(self, node: NodeState, greeting: Greeting | None, now: float, spread: bool) -> None:
+    def _merge_node(self, node: NodeState, head: PushPullHead | None, now: float, spread: bool) -> None:
         gone = node.state in (WireState.DEAD, WireState.LEFT)
-        if node.name == self._name and gone and greeting is not None:
-            self._hear_own_end(node, greeting, now)
+        if node.name == self._name and gone and head is not None:
+            self._hear_own_end(node, head, now)
             return
-        if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None):
+        if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and head is not None):
             # What one of our own suspects is its own affair until it is sure.
             self._membership.alive(_alive(node), now, spread=spread)
         elif self._table.get(node.name) is None:
-            if greeting is not None:
+            if head is not None:
                 state = MemberState.LEFT if node.state is WireState.LEFT else MemberState.DEAD
                 self._membership.remember(_alive(node), state, node.age, now, joining=not spread)
         elif self._another_process(node):
@@ -327,20 +336,20 @@ class Sync(Part):
             end = Dead(node.name, node.incarnation, self._name, id=pack_id(id))
             self._membership.correct(known.address, end, now)
 
-    def _hear_own_end(self, node: NodeState, greeting: Greeting, now: float) -> None:
+    def _hear_own_end(self, node: NodeState, head: PushPullHead, now: float) -> None:
         """One of our own has given this node up, or the process that had its name meanwhile."""
-        sender = self._name if node.state is WireState.LEFT else greeting.name
+        sender = self._name if node.state is WireState.LEFT else head.name
         id = pack_id(decode_tags(node.meta).get(ID_TAG))
         self._membership.dead(Dead(self._name, node.incarnation, sender, id=id), now)
 
-    def _knows(self, node: NodeState, greeting: Greeting | None) -> bool:
+    def _knows(self, node: NodeState, head: PushPullHead | None) -> bool:
         """Nearly all that is exchanged is known already, and should cost nothing."""
         known = self._table.get(node.name)
         if known is None or known.solo or node.name == self._name:
             return False
         if not known.same_as(node):
             return False
-        alive = node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and greeting is not None)
+        alive = node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and head is not None)
         if alive is not known.present:
             return False
         return known.address == unpack_address(node.address, node.port)
@@ -359,8 +368,8 @@ def _alive(node: NodeState) -> Alive:
     return Alive(node.name, node.incarnation, node.address, node.port, node.meta, node.versions)
 
 
-def answer_to(greeting: Greeting | None, answer: PushPull) -> PushPull:
+def answer_to(head: PushPullHead | None, answer: PushPull) -> PushPull:
     """The answer, to just this request of just this process."""
-    if greeting is None or answer.greeting is None:
+    if head is None or answer.head is None:
         return answer
-    return replace(answer, greeting=replace(answer.greeting, question=greeting.question, asker=greeting.boot))
+    return replace(answer, head=replace(answer.head, question=head.question, asker=head.boot))

@@ -33,7 +33,7 @@ def member(net: Net, node: Node, seconds: float = 10) -> float | None:
 def seed(net: Net, name: str = "s", *, versions: bytes | None = None, own: bool = True) -> Puppet:
     """A puppet that answers looks and joins."""
     puppet = net.puppet(name, own=own, **({} if versions is None else {"versions": versions}))
-    puppet.answer = PushPull((puppet.state(),), greeting=puppet.greeting() if own else None)
+    puppet.answer = PushPull((puppet.state(),), head=puppet.head() if own else None)
     return puppet
 
 
@@ -64,8 +64,8 @@ class TestJoining:
         (look,) = puppet.asked
         assert isinstance(look, PushPull)
         assert look.nodes == ()
-        assert look.greeting is not None
-        assert look.greeting.joining
+        assert look.head is not None
+        assert look.head.joining
 
     def test_then_it_joins_with_itself(self, net: Net) -> None:
         puppet = seed(net)
@@ -177,8 +177,8 @@ class TestJoining:
         puppet = net.puppet("p")
         answer = puppet.push(joiner)
         assert answer.nodes == ()
-        assert answer.greeting is not None
-        assert answer.greeting.joining
+        assert answer.head is not None
+        assert answer.head.joining
         assert joiner.phase is Phase.JOINING
 
     def test_two_at_the_same_time_know_each_other_soon(self, net: Net) -> None:
@@ -231,13 +231,13 @@ class TestFounding:
         waiting = net.start("a", "s")
         other = net.puppet("b")
         if looker != "is gone":
-            other.answer = PushPull((), greeting=other.greeting(joining=True))
+            other.answer = PushPull((), head=other.head(joining=True))
         for _ in range(80):
-            other.push(waiting, greeting=other.greeting(joining=True))
+            other.push(waiting, head=other.head(joining=True))
             net.run(0.1)
         assert waiting.phase is Phase.JOINING
-        other.answer = PushPull((), greeting=other.greeting(joining=True, seed=True))
-        other.push(waiting, greeting=other.greeting(joining=True))
+        other.answer = PushPull((), head=other.head(joining=True, seed=True))
+        other.push(waiting, head=other.head(joining=True))
         assert member(net, waiting, 6) is not None
 
     def test_the_lowest_that_comes_late_joins_what_another_founded(self, net: Net) -> None:
@@ -330,7 +330,7 @@ class TestFoundingOnce:
         node = net.start("b", "ab")
         founder = pack_addresses([stranger.address])
         for _ in range(80):
-            stranger.push(node, greeting=stranger.greeting(joining=True, founder=founder))
+            stranger.push(node, head=stranger.head(joining=True, founder=founder))
             net.run(0.1)
         assert node.phase is Phase.MEMBER
 
@@ -364,7 +364,7 @@ class TestUnfitSeeds:
     def wrong(self, net: Net, name: str, seconds: float) -> Puppet:
         puppet = seed(net, name)
         clock = int((EPOCH + net.now + seconds) * 1000)
-        puppet.answer = PushPull((puppet.state(),), greeting=puppet.greeting(clock_ms=clock))
+        puppet.answer = PushPull((puppet.state(),), head=puppet.head(clock_ms=clock))
         return puppet
 
     def test_when_no_seed_fits_the_error_says_what_each_said(self, net: Net) -> None:
@@ -403,7 +403,7 @@ class TestUnfitSeeds:
         net.start("a")
         puppet = seed(net)
         strange = net.puppet("t", versions=bytes((1, 5, 2, 7, 9, 8)))
-        puppet.answer = PushPull((puppet.state(), strange.state()), greeting=puppet.greeting())
+        puppet.answer = PushPull((puppet.state(), strange.state()), head=puppet.head())
         joiner = net.start("b", [puppet.address, address_of("a")])
         assert member(net, joiner, 2) is not None
         assert joiner._own.versions == bytes((1, 5, 2, 2, 5, 5))
@@ -523,7 +523,7 @@ class TestRefusals:
     def test_versions_that_do_not_go_together_are_an_error(self, net: Net) -> None:
         puppet = seed(net)
         strange = net.puppet("t", versions=bytes((1, 5, 2, 7, 9, 8)))
-        puppet.answer = PushPull((puppet.state(), strange.state()), greeting=puppet.greeting())
+        puppet.answer = PushPull((puppet.state(), strange.state()), head=puppet.head())
         joiner = net.start("b", [puppet.address])
         net.run(3)
         assert isinstance(joiner.failure, JoinError)
@@ -607,7 +607,7 @@ class TestOthersClusters:
 def test_ids_that_seeds_report_from_the_far_future_are_not_outbid(net: Net) -> None:
     puppet = seed(net)
     ghost = net.puppet("g", id=mint_id((1 << 48) - 1, random.Random(1)))
-    puppet.answer = PushPull((puppet.state(), ghost.state()), greeting=puppet.greeting())
+    puppet.answer = PushPull((puppet.state(), ghost.state()), head=puppet.head())
     joiner = net.start("b", [puppet.address])
     net.run(2)
     assert joiner.phase is Phase.MEMBER

@@ -26,7 +26,6 @@ from swim.wire.messages import (
     Ack,
     Alive,
     Dead,
-    Greeting,
     LeaderKind,
     LeaderMessage,
     Message,
@@ -37,6 +36,7 @@ from swim.wire.messages import (
     Ping,
     PingReq,
     PushPull,
+    PushPullHead,
     Suspect,
     UserMessage,
     WireState,
@@ -232,7 +232,7 @@ class TestPoison:
     def test_a_floor_from_the_far_future_is_not_believed(self, net: Net, own: bool) -> None:
         node = net.start("a")
         stranger = net.puppet("x", own=own)
-        stranger.push(node, greeting=stranger.greeting(floor=pack_id(FAR_FUTURE)))
+        stranger.push(node, head=stranger.head(floor=pack_id(FAR_FUTURE)))
         assert node.floor < FAR_FUTURE
         assert self.sane(net, node)
         assert node.leader is not None
@@ -242,7 +242,7 @@ class TestPoison:
         a, b = net.cluster("a", "b")
         floor = mint_id(int((EPOCH + net.now) * 1000) + 60_000, random.Random(3))
         stranger = net.puppet("x")
-        stranger.push(a, stranger.state(), greeting=stranger.greeting(floor=pack_id(floor)))
+        stranger.push(a, stranger.state(), head=stranger.head(floor=pack_id(floor)))
         net.run(5)
         assert a.leader == b.leader
         assert a.leader is not None
@@ -254,7 +254,7 @@ class TestPoison:
         net.sent.clear()
         for step in range(200):
             floor = mint_id(int((EPOCH + net.now) * 1000) + 1_000 + 10 * step, random.Random(step))
-            stranger.push(a, greeting=stranger.greeting(floor=pack_id(floor)))
+            stranger.push(a, head=stranger.head(floor=pack_id(floor)))
             net.run(0.005)
         assert a.me.incarnation + b.me.incarnation < 100
         assert len(net.sent) < 300
@@ -321,7 +321,7 @@ class TestPoison:
     def test_a_seed_that_lies_about_ids_spoils_nobodys_id(self, net: Net) -> None:
         node = net.start("a")
         liar = net.puppet("liar", id=FAR_FUTURE)
-        liar.answer = PushPull((liar.state(),), greeting=liar.greeting())
+        liar.answer = PushPull((liar.state(),), head=liar.head())
         joiner = net.start("b", [liar.address])
         net.run(1)
         joiner.set_seeds([node.address], net.now)
@@ -485,10 +485,10 @@ messages = st.one_of(
     st.builds(UserMessage, small),
 )
 states = st.builds(NodeState, names, incarnations, hosts, ports, metas, st.sampled_from(WireState), versions)
-greetings = st.one_of(
+heads = st.one_of(
     st.none(),
     st.builds(
-        Greeting,
+        PushPullHead,
         names,
         small,
         ports,
@@ -498,7 +498,7 @@ greetings = st.one_of(
     ),
 )
 push_pulls = st.builds(
-    PushPull, st.lists(states, max_size=4).map(tuple), st.booleans(), st.binary(max_size=5), greetings
+    PushPull, st.lists(states, max_size=4).map(tuple), st.booleans(), st.binary(max_size=5), heads
 )
 sources = st.sampled_from([address_of(name) for name in "abpx"])
 steps = st.one_of(

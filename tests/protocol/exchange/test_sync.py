@@ -59,19 +59,19 @@ class TestAnswer:
 
     def test_a_look_changes_nothing(self, net: Net, node: Node) -> None:
         puppet = net.puppet("n")
-        content = node.receive_request(PushPull((), greeting=puppet.greeting()), puppet.address, net.now)
+        content = node.receive_request(PushPull((), head=puppet.head()), puppet.address, net.now)
         assert content is not None
         assert len(node.members()) == 1
         assert net.events(node, MemberJoined) == []
 
-    def test_greets_with_name_boot_clock_and_floor(self, net: Net, node: Node) -> None:
+    def test_a_push_pull_bears_name_boot_clock_and_floor(self, net: Net, node: Node) -> None:
         puppet = net.puppet("n").join(node)
-        greeting = puppet.push(node).greeting
-        assert greeting is not None
-        assert (greeting.name, greeting.port, greeting.joining) == ("a", 7946, False)
-        assert greeting.clock_ms == pytest.approx((1_700_000_000 + net.now) * 1000, abs=2)
-        assert unpack_id(greeting.floor) == node.floor == node.me.id
-        assert len(greeting.boot) == 8
+        head = puppet.push(node).head
+        assert head is not None
+        assert (head.name, head.port, head.joining) == ("a", 7946, False)
+        assert head.clock_ms == pytest.approx((1_700_000_000 + net.now) * 1000, abs=2)
+        assert unpack_id(head.floor) == node.floor == node.me.id
+        assert len(head.boot) == 8
 
 
 class TestMerge:
@@ -251,7 +251,7 @@ class TestWhen:
         lost = pack_places([("z", address_of("z"))], 2_048)
         calls = []
         for _ in range(5):
-            member.push(node, greeting=member.greeting(lost=lost))
+            member.push(node, head=member.head(lost=lost))
             net.requested.clear()
             net.run(120)
             calls.append(self.requests(net, node).count(address_of("z")))
@@ -264,7 +264,7 @@ class TestWhen:
         member = net.puppet("m").join(node)
         lost = pack_places([(f"z{number}", address_of(f"z{number}")) for number in range(70)], 2_048)
         for seconds in (200, 150):
-            member.push(node, greeting=member.greeting(lost=lost))
+            member.push(node, head=member.head(lost=lost))
             net.run(seconds)
         assert len(node._sync.leads) == 64
 

@@ -496,8 +496,8 @@ class TestProcesses:
         assert scene.node.dropped["contested"] == 1
         assert scene.node._table.get("s").address == scene.subject.address  # type: ignore[union-attr]
         (state,) = [message for message in rival.asked if isinstance(message, PushPull)]
-        assert state.greeting is not None
-        assert state.greeting.to == "s"
+        assert state.head is not None
+        assert state.head.to == "s"
 
     def test_one_that_does_not_answer_any_more_does(self, scene: Scene) -> None:
         """A pod that comes back elsewhere, before anybody noticed that it was gone."""
