@@ -12,7 +12,8 @@ import trio
 from swim.config import Config
 from swim.protocol.base.networks import Networks
 from swim.protocol.node import Request
-from swim.runtime.kept.streams import Guest, KeptStreams
+from swim.runtime.kept.acceptor import Acceptor
+from swim.runtime.kept.streams import KeptStreams
 from swim.runtime.network import Connection, Connections, Transport
 from swim.runtime.turns import Turns
 from swim.runtime.visits import Visit, Visits
@@ -82,27 +83,27 @@ class Streams:
 
     @trio.lowlevel.enable_ki_protection
     async def _serve_one(self, stream: Connection, visit: Visit) -> None:
-        guest = None
+        acceptor = None
         async with self._connections.open(stream):
             try:
                 visit.scope.deadline = visit.since + self._config.stream_timeout
                 with visit.scope:
-                    guest = await self._answer(stream, visit)
+                    acceptor = await self._answer(stream, visit)
                 if visit.scope.cancelled_caught:
                     self._connections.drop("stream-gave-way" if visit.gave_way else "stream-timeout")
             except trio.BrokenResourceError:
                 self._connections.drop("stream-broken")
             finally:
                 self._visits.leave(visit)
-            if guest is not None:
-                await self._kept.attend(guest)
+            if acceptor is not None:
+                await self._kept.attend(acceptor)
 
-    async def _answer(self, stream: Connection, visit: Visit) -> Guest | None:
+    async def _answer(self, stream: Connection, visit: Visit) -> Acceptor | None:
         """One request and its answer; or the opener wants to keep this stream."""
         data = await self._beginning(stream)
         opening = self._codec.kept_opening
         if data.startswith(opening):
-            return await self._kept.greet(stream, data[len(opening) :])
+            return await self._kept.accept(stream, data[len(opening) :])
         try:
             message = await self._read_request(stream, visit, data)
         except DecodeError as error:

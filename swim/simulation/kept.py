@@ -238,7 +238,7 @@ class KeptStream:
         self.client.input(self._read_end)
 
     def _read_end(self) -> None:
-        """FIN. A real keeper tries again at once."""
+        """FIN. A real opener tries again at once."""
         if not self._closed:
             self._forget_client()
             self.client.call(self.client.core.receive_stream_end, *self._process)

@@ -24,8 +24,8 @@ from swim.config import Config
 from swim.errors import SendError
 from swim.events import MemberFailed
 from swim.runtime.driver import Driver
-from swim.runtime.kept.keeper import Keeper
 from swim.runtime.kept.mail import _LEFT_MAX
+from swim.runtime.kept.opener import Opener
 from swim.runtime.kept.sending import WINDOW_SIZE
 from swim.runtime.network import Traffic
 from swim.runtime.sockets.connections import SocketConnection
@@ -236,9 +236,9 @@ async def test_a_process_that_does_not_let_this_one_stay_yet_is_asked_again_soon
 
 async def test_after_thousands_of_failures_it_is_still_tried_again() -> None:
     """As where TCP is blocked for days, and UDP is not."""
-    keeper = Keeper(cast(Any, None), Address("127.0.0.1", 1), lambda name, why: None)
+    opener = Opener(cast(Any, None), Address("127.0.0.1", 1), lambda name, why: None)
     with trio.move_on_after(0.02) as patience:
-        await keeper._rest(5_000)
+        await opener._rest(5_000)
     assert patience.cancelled_caught
 
 
@@ -258,15 +258,15 @@ async def test_a_bye_never_comes_before_the_ready(make_codec: Callable[[], Codec
     async with peered(make_codec()) as peer:
         peer.want()
         stream, channel, _ = await peer.accept_hello()
-        (keeper,) = peer.driver._kept._keepers.values()
-        meet = keeper._meet
+        (opener,) = peer.driver._kept._openers.values()
+        meet = opener._meet
 
         def dismiss(hello: Hello) -> None:  # at the worst moment
             meet(hello)
-            keeper._asked = -math.inf
+            opener._asked = -math.inf
             peer.keep()
 
-        keeper._meet = dismiss  # type: ignore[method-assign]
+        opener._meet = dismiss  # type: ignore[method-assign]
         await stream.send_all(channel.encode(Hello(PEER, BOOT, b"p" * 16)))
         data = b""
         while more := bytes(await stream.receive_some(100)):
@@ -287,14 +287,14 @@ async def test_what_is_written_after_the_end_does_not_hide_it() -> None:
     async with peered() as peer:
         peer.want()
         stream, _ = await peer.establish()
-        (keeper,) = peer.driver._kept._keepers.values()
-        talk = keeper._talk
-        assert talk is not None
+        (opener,) = peer.driver._kept._openers.values()
+        stream = opener._stream
+        assert stream is not None
         stream.socket.close()
         for _ in range(2):  # the first is answered with a reset, which the second is told of
-            talk.write_at_once(PROBE)
+            stream.write_at_once(PROBE)
             time.sleep(0.01)  # noqa: ASYNC251  (nobody reads meanwhile)
-        assert isinstance(talk._error, BrokenPipeError)
+        assert isinstance(stream._error, BrokenPipeError)
         await peer.node.heard(CLOSED)
         assert peer.told(GONE) == 0
 
@@ -304,13 +304,13 @@ async def test_a_reset_that_answers_what_was_written_is_a_refusal() -> None:
         peer.want()
         stream, channel = await peer.establish()
         await stream.send_all(channel.encode(Packet(b"not read before the next")))
-        (keeper,) = peer.driver._kept._keepers.values()
-        talk = keeper._talk
-        assert talk is not None
-        assert talk.write_at_once(PROBE)
+        (opener,) = peer.driver._kept._openers.values()
+        stream = opener._stream
+        assert stream is not None
+        assert stream.write_at_once(PROBE)
         reset(stream)
         time.sleep(0.01)  # noqa: ASYNC251  (nobody reads meanwhile)
-        assert not talk.write_at_once(PROBE)
+        assert not stream.write_at_once(PROBE)
         await peer.node.heard(GONE)
         assert peer.told(CLOSED) == 0
 
@@ -319,9 +319,9 @@ async def test_a_stream_on_which_nothing_was_heard_for_long_says_nothing_at_its_
     async with peered() as peer:
         peer.want()
         stream, _ = await peer.establish()
-        (keeper,) = peer.driver._kept._keepers.values()
-        assert keeper._talk is not None
-        keeper._talk._note(TimeoutError(errno.ETIMEDOUT, "as of TCP_USER_TIMEOUT"))
+        (opener,) = peer.driver._kept._openers.values()
+        assert opener._stream is not None
+        opener._stream._note(TimeoutError(errno.ETIMEDOUT, "as of TCP_USER_TIMEOUT"))
         await stream.aclose()
         await peer.establish()
         assert peer.told(CLOSED) == peer.told(GONE) == 0
@@ -365,11 +365,11 @@ async def test_packets_that_nobody_takes_are_lost_and_asked_for_soon_again() -> 
             peer.driver.settle()
             await trio.sleep(0.1)
         assert 4 <= peer.told(GONE) <= 7
-        (keeper,) = peer.driver._kept._keepers.values()
-        assert len(keeper._packets) < 20
+        (opener,) = peer.driver._kept._openers.values()
+        assert len(opener._packets) < 20
 
 
-async def test_packets_go_over_the_stream_of_a_guest_where_there_is_no_other() -> None:
+async def test_packets_go_over_the_stream_of_a_opener_where_there_is_no_other() -> None:
     async with visited() as (node, driver):
         stream, channel = await stay(node)
         address = node.others[0].address
@@ -378,7 +378,7 @@ async def test_packets_go_over_the_stream_of_a_guest_where_there_is_no_other() -
         assert await next_frame(stream, channel) == Packet(b"over yours")
         await stream.send_all(channel.encode(Packet(b"thanks")))
         assert await node.heard(PACKET) == [(PACKET, b"thanks", "m0", "peerboot")]
-        assert not driver._kept._keepers
+        assert not driver._kept._openers
 
 
 @pytest.mark.parametrize(
@@ -534,14 +534,14 @@ async def test_kernels_look_after_forgotten_streams() -> None:
         with closing(peer):
             peer.want()
             await peer.establish()
-            (keeper,) = driver._kept._keepers.values()
-            assert keeper._talk is not None
-            opened = keeper._talk.stream.socket
+            (opener,) = driver._kept._openers.values()
+            assert opener._stream is not None
+            opened = opener._stream.connection.socket
             assert opened.getsockopt(socket.IPPROTO_TCP, 18) == 3_000, "TCP_USER_TIMEOUT, milliseconds"
             assert not opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), "it sends nothing by itself"
             await stay(node)
-            (guest,) = driver._kept._guests.values()
-            accepted = guest.stream.socket
+            (acceptor,) = driver._kept._acceptors.values()
+            accepted = acceptor._stream.connection.socket
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) >= 600
             for sock in (opened, accepted):
@@ -581,7 +581,7 @@ async def test_what_was_acknowledged() -> None:
         await stream.aclose()
 
 
-# --- guests
+# --- openers
 
 
 VISITORS: list[trio.SocketStream] = []
@@ -625,7 +625,7 @@ def told(node: ScriptedNode, number: int = 0) -> int:
 
 @pytest.mark.parametrize("end", ["close", "reset"])
 @pytest.mark.parametrize("make_codec", [Codec, keyed])
-async def test_the_end_of_a_guest_is_reported(end: str, make_codec: Callable[[], Codec]) -> None:
+async def test_the_end_of_a_opener_is_reported(end: str, make_codec: Callable[[], Codec]) -> None:
     async with visited(Config.local(stream_timeout=0.3, leave_linger=0.05)) as (node, driver):
         node.codec = make_codec()
         driver._streams._codec = node.codec
@@ -702,7 +702,7 @@ async def test_a_member_with_several_addresses_is_known_by_what_it_says_at_the_o
             await write_as(node, b"made up!", (2, b"forged"), host="127.0.0.9")
 
 
-async def test_the_bye_of_a_guest_is_no_alarm() -> None:
+async def test_the_bye_of_a_opener_is_no_alarm() -> None:
     async with visited() as (node, driver):
         stream, channel = await stay(node)
         await stream.send_all(channel.encode(Sign.BYE))
@@ -737,7 +737,7 @@ async def test_who_does_not_finish_shaking_hands_has_a_time_limit() -> None:
         assert told(node) == 0
 
 
-async def test_slots_of_guests_are_apart_from_those_of_strangers() -> None:
+async def test_slots_of_openers_are_apart_from_those_of_strangers() -> None:
     config = Config.local(streams_max=1, kept_streams_max=2, leave_linger=0.05)
     async with visited(config) as (node, driver):
         streams = [(await stay(node, f"m{n}"))[0] for n in range(2)]
@@ -839,13 +839,13 @@ async def test_a_stream_may_end_before_its_kernel_is_looked_at() -> None:
     async with peered() as peer:
         peer.want()
         await peer.establish()
-        (keeper,) = peer.driver._kept._keepers.values()
-        talk = keeper._talk
-        assert talk is not None
-        keeper._scope.cancel()
-        await until(lambda: not peer.driver._kept._keepers)
-        assert talk.stream.socket.fileno() == -1
-        await keeper._watch(talk, 0)  # as it is started, if that was asked for just before
+        (opener,) = peer.driver._kept._openers.values()
+        stream = opener._stream
+        assert stream is not None
+        opener._scope.cancel()
+        await until(lambda: not peer.driver._kept._openers)
+        assert stream.connection.socket.fileno() == -1
+        await opener._watch(stream, 0)  # as it is started, if that was asked for just before
 
 
 # --- messages
@@ -866,14 +866,14 @@ async def test_a_kernel_whose_buffers_are_full_of_messages_is_heard_all_the_same
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send_all_at_once, peer.driver, 60, 4_000)
             stream, channel = await peer.establish()
-            (keeper,) = peer.driver._kept._keepers.values()
-            await until(lambda: keeper._talk is not None and keeper._talk.in_frame)
-        talk = keeper._talk
-        assert talk is not None
+            (opener,) = peer.driver._kept._openers.values()
+            await until(lambda: opener._stream is not None and opener._stream.in_frame)
+        stream = opener._stream
+        assert stream is not None
         taken = -1
-        while taken < (taken := talk.stream.acknowledged_bytes()):  # noqa: ASYNC110
+        while taken < (taken := stream.connection.acknowledged_bytes()):  # noqa: ASYNC110
             await trio.sleep(0.2)
-        assert not talk.stream.all_acknowledged()
+        assert not stream.connection.all_acknowledged()
         before = peer.told(KERNEL)
         await peer.ask_kernel()
         knock = await peer.accept()
@@ -883,7 +883,7 @@ async def test_a_kernel_whose_buffers_are_full_of_messages_is_heard_all_the_same
         got = await receive_messages(stream, channel, 60, peer.early)
         assert [payload[:4] for _, payload in got] == [number.to_bytes(4, "big") for number in range(60)]
         # What it acknowledges while messages are on their way will do, too.
-        await until(lambda: talk.stream.all_acknowledged())
+        await until(lambda: stream.connection.all_acknowledged())
         before = peer.told(KERNEL)
         await peer.ask_kernel()
         await until(lambda: peer.told(KERNEL) > before)
@@ -970,7 +970,7 @@ async def test_a_member_that_cannot_be_reached_is_given_up(monkeypatch: pytest.M
         ([Data(2**64 - 1, pack_record(Record(b"x")) * 2)], "kept-number"),
     ],
 )
-async def test_bad_messages_of_a_guest_end_its_visit(frames: list[Data], reason: str) -> None:
+async def test_bad_messages_of_a_opener_end_its_visit(frames: list[Data], reason: str) -> None:
     async with visited() as (node, driver):
         stream, channel = await stay(node)
         for frame in frames:
@@ -979,7 +979,7 @@ async def test_bad_messages_of_a_guest_end_its_visit(frames: list[Data], reason:
         assert driver.transport.traffic.dropped == {reason: 1}
 
 
-async def test_a_guest_that_sends_more_than_its_window_is_shown_out() -> None:
+async def test_a_opener_that_sends_more_than_its_window_is_shown_out() -> None:
     async with visited() as (node, driver):
         stream, channel = await stay(node)
         record = pack_record(Record(bytes(30_000)))
@@ -1068,7 +1068,7 @@ async def test_the_stream_of_a_process_that_has_a_successor_is_closed_some_day(
         monkeypatch.setattr(node, "boot_of", lambda name: "tootboot")
         node.over_stream = [(b"for the successor", node.others[0].address)]
         driver.settle()
-        assert node.others[0].address in driver._kept._keepers, "a stream of its own"
+        assert node.others[0].address in driver._kept._openers, "a stream of its own"
         driver._kept._next_look = driver._kept._next_tidying = -math.inf
         driver.settle()
         assert await next_frame(stream, channel) is Sign.BYE
@@ -1103,7 +1103,7 @@ async def test_memory_of_messages_that_nobody_reads_is_bounded_and_given_back() 
     limit, count = 4 * 1024 * 1024, 30
     async with visited(Config.local(leave_linger=0.05, message_memory=limit)) as (node, driver):
         node.others = [Member(f"m{n}", Address("127.0.0.1", 1000 + n), id="1" * 26) for n in range(count)]
-        guests = [await stay(node, other.name) for other in node.others]
+        openers = [await stay(node, other.name) for other in node.others]
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
@@ -1111,8 +1111,8 @@ async def test_memory_of_messages_that_nobody_reads_is_bounded_and_given_back() 
             pieces = [
                 content[start : start + PIECE_SIZE_MAX] for start in range(0, len(content), PIECE_SIZE_MAX)
             ]
-            last = guests.pop()
-            for stream, channel in guests:
+            last = openers.pop()
+            for stream, channel in openers:
                 with suppress(trio.BrokenResourceError):
                     for piece in pieces:
                         await stream.send_all(channel.encode(Data(1, piece)))
@@ -1131,7 +1131,7 @@ async def test_memory_of_messages_that_nobody_reads_is_bounded_and_given_back() 
                         await stream.send_all(channel.encode(Data(number, piece)))
                 await receive(stream, 1)
             assert driver.inbox.size <= _LEFT_MAX
-            for stream, _ in guests:
+            for stream, _ in openers:
                 stream.socket.close()
             del content, pieces
             await until(lambda: driver.transport.traffic.streams <= 1)

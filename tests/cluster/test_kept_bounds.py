@@ -23,33 +23,33 @@ from tests.cluster.scripted import ScriptedNode
 from tests.cluster.test_kept import PACKET, stay, until, visited
 
 COUNT = 12
-Guest = tuple[trio.SocketStream, KeptChannel]
+Visitor = tuple[trio.SocketStream, KeptChannel]
 
 
 @asynccontextmanager
-async def crowded(config: Config | None = None) -> AsyncIterator[tuple[ScriptedNode, Driver, list[Guest]]]:
-    """A node with many guests."""
+async def crowded(config: Config | None = None) -> AsyncIterator[tuple[ScriptedNode, Driver, list[Visitor]]]:
+    """A node with many openers."""
     async with visited(config) as (node, driver):
         node.others = [Member(f"m{n}", Address("127.0.0.1", 1000 + n), id="1" * 26) for n in range(COUNT)]
         yield node, driver, [await stay(node, other.name) for other in node.others]
 
 
 @pytest.mark.parametrize("what", ["messages", "small packets", "large packets"])
-async def test_of_all_guests_together_a_part_is_handled_at_a_time(what: str) -> None:
+async def test_of_all_openers_together_a_part_is_handled_at_a_time(what: str) -> None:
     """However many of them have sent something: others have their turn in between."""
     frames: list[Frame] = [Data(1 + 100 * n, pack_record(Record(b"")) * 100) for n in range(20)]
     most, size = 2_000, 1
     if what != "messages":
         most, size = (500, 1) if what == "small packets" else (20, 30_000)
         frames = [Packet(bytes(size))] * most
-    async with crowded() as (node, driver, guests):
+    async with crowded() as (node, driver, openers):
 
         def handled() -> int:
             return driver.inbox.received + sum(call[0] == PACKET for call in node.calls)
 
         steps: list[int] = []
         async with trio.open_nursery() as nursery:
-            for stream, channel in guests:
+            for stream, channel in openers:
                 nursery.start_soon(stream.send_all, b"".join(map(channel.encode, frames)))
             with trio.fail_after(20):
                 while not steps or steps[-1] < COUNT * most:
@@ -67,11 +67,11 @@ async def test_messages_that_are_half_sent_take_memory_as_others_do(missing: int
     content = pack_record(Record(bytes(MESSAGE_SIZE_MAX)))[:-missing]
     starts = range(0, len(content), PIECE_SIZE_MAX)
     pieces = [content[start : start + PIECE_SIZE_MAX] for start in starts]
-    async with crowded(Config.local(leave_linger=0.05, message_memory=limit)) as (_, driver, guests):
+    async with crowded(Config.local(leave_linger=0.05, message_memory=limit)) as (_, driver, openers):
         gc.collect()
         tracemalloc.start()
         try:
-            for stream, channel in guests:
+            for stream, channel in openers:
                 data = b"".join(channel.encode(Data(1, piece)) for piece in pieces)
                 with suppress(trio.BrokenResourceError):
                     await stream.send_all(data if missing == 1 else data[:-1])
@@ -83,7 +83,7 @@ async def test_messages_that_are_half_sent_take_memory_as_others_do(missing: int
             assert tracemalloc.get_traced_memory()[0] < 4 * limit + COUNT * 32 * 1024
         finally:
             tracemalloc.stop()
-        for stream, _ in guests:
+        for stream, _ in openers:
             stream.socket.close()
         await until(lambda: driver.inbox.size == 0)
 

@@ -223,9 +223,9 @@ async def test_a_broken_stream_loses_nothing_and_doubles_nothing() -> None:
         async def cut() -> None:
             for _ in range(5):
                 await trio.sleep(0.05)
-                for keeper in a._driver._kept._keepers.values():
-                    if keeper._talk is not None:
-                        with socket.socket(fileno=os.dup(keeper._talk.stream.socket.fileno())) as same:
+                for opener in a._driver._kept._openers.values():
+                    if opener._stream is not None:
+                        with socket.socket(fileno=os.dup(opener._stream.connection.socket.fileno())) as same:
                             same.shutdown(socket.SHUT_RDWR)
 
         async with trio.open_nursery() as nursery:

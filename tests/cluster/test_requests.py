@@ -380,9 +380,9 @@ async def test_broken_streams_double_no_request() -> None:
 
 def cut_streams(node: swim.Cluster) -> None:
     """Those that it has opened, as a router does that forgets them."""
-    for keeper in node._driver._kept._keepers.values():
-        if keeper._talk is not None:
-            with socket.socket(fileno=os.dup(keeper._talk.stream.socket.fileno())) as same:
+    for opener in node._driver._kept._openers.values():
+        if opener._stream is not None:
+            with socket.socket(fileno=os.dup(opener._stream.connection.socket.fileno())) as same:
                 same.shutdown(socket.SHUT_RDWR)
 
 
@@ -530,8 +530,8 @@ async def test_a_packet_for_a_stream_that_is_being_cancelled_is_dropped() -> Non
     """It comes over another stream, in the instant in which the node ends: a random schedule found that."""
     async with nodes("a", "b") as (a, b), b.serve("double", double):
         assert await a.request("b", b"x", topic="double") == b"xx"
-        (guest,) = b._driver._kept._guests.values()
+        (acceptor,) = b._driver._kept._acceptors.values()
         b.abort()
         for _ in range(20):
-            guest.post(b"late")
+            acceptor.post(b"late")
             await trio.lowlevel.cancel_shielded_checkpoint()

@@ -1,8 +1,9 @@
 """Connections between members that are kept open: how a death is noticed, and what applications say to each
 other.
 
-Each member opens its own stream to those to which it has something to say (`keeper`), and accepts those of
-others (`streams`). What goes over it is in `swim.wire.kept`; `talk` is one stream at either end.
+Each member opens its own stream to those to which it has something to say (`opener`), and accepts those of
+others (`acceptor`). `stream` is what both ends have in common, `streams` are all of a node. What goes over
+one is in `swim.wire.kept`.
 
 **Records** are messages, requests and answers (`swim.wire.records`). `sending` keeps them until the other
 application has taken them, and writes what is left again on the next stream; `receiving` ignores what came

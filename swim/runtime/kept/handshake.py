@@ -73,7 +73,7 @@ class Handshake:
             return "kept-boot"  # made up (each has a window of its own), or not known yet: it tries again
         return None
 
-    def proves(self, hello: Hello, stream: Connection) -> bool:
+    def proves(self, hello: Hello, connection: Connection) -> bool:
         """Can only this member have opened this stream to this node?
 
         Without keys anybody can say HELLO in its name, but a connection comes from its address only if its
@@ -83,7 +83,7 @@ class Handshake:
         member = self._node.member(hello.name)
         if member is None or self._node.codec.keyed:
             return member is not None
-        if stream.peer.host == member.address.host:
+        if connection.peer.host == member.address.host:
             return True
         return bool(hello.line) and self._lines.get(hello.name) == (hello.boot, hello.line)
 

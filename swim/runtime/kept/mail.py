@@ -1,6 +1,6 @@
 """Messages, requests and answers: what is on its way to each member, and what has come from each.
 
-The kept streams carry them (`swim.runtime.kept.keeper`, `swim.runtime.kept.streams`).
+The kept streams carry them (`swim.runtime.kept.opener`, `swim.runtime.kept.streams`).
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def messages(net: Net, kind: LeaderKind, since: float = 0.0) -> list[LeaderMessa
 def question(puppet: Puppet, voter: Node, token: bytes) -> LeaderMessage:
     """That of a member which wants the lease, whether or not it is its turn; in the voter's turn."""
     digest = founding_configuration(VOTERS, L).digest
-    puppet.message(
+    puppet.tell_leader_message(
         voter, LeaderMessage(LeaderKind.TRY, 1, id=pack_id(puppet.id), configuration=digest), anybody=True
     )
     puppet.net.run(0.01)
@@ -412,7 +412,7 @@ class TestTokens:
         puppet = net.puppet("p").join(*voters)
         net.run(L)
         for node in voters:
-            puppet.message(node, question(puppet, node, token))
+            puppet.tell_leader_message(node, question(puppet, node, token))
         net.run(0.1)
         assert puppet.heard(LeaderMessage) == []
         assert [node.dropped["token"] for node in voters] == [1, 1, 1]
@@ -424,7 +424,7 @@ class TestTokens:
         puppet = net.puppet("p").join(a)
         net.run(L)
         soon = mint_id(int((EPOCH + net.now + 60) * 1000), net.rng)
-        puppet.message(a, question(puppet, a, pack_id(soon)))
+        puppet.tell_leader_message(a, question(puppet, a, pack_id(soon)))
         net.run(0.1)
         assert [grant.kind for grant in puppet.heard(LeaderMessage)] == [LeaderKind.GRANT]
 
@@ -437,8 +437,10 @@ class TestTokens:
         for answer, leads in ((token, False), (b"", True)):
             puppet.received.clear()
             assert net.run_until(lambda: bool(puppet.heard(LeaderMessage)), L)
-            puppet.message(a, LeaderMessage(LeaderKind.WOULD, puppet.heard(LeaderMessage)[-1].round, turn=5))
-            puppet.message(
+            puppet.tell_leader_message(
+                a, LeaderMessage(LeaderKind.WOULD, puppet.heard(LeaderMessage)[-1].round, turn=5)
+            )
+            puppet.tell_leader_message(
                 a,
                 LeaderMessage(LeaderKind.GRANT, puppet.heard(LeaderMessage)[-1].round, turn=5, token=answer),
             )

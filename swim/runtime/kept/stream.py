@@ -16,7 +16,7 @@ from swim.runtime.kept.handshake import Handshake
 from swim.runtime.network import Connection
 from swim.wire.kept import Frame, Hello, Packet, Sign
 
-__all__ = ["PACKETS_MAX", "Talk"]
+__all__ = ["PACKETS_MAX", "KeptStream"]
 
 PACKETS_MAX = 64
 """That wait to be written to one stream. What does not flow is lost, as datagrams are."""
@@ -24,17 +24,17 @@ _FRAMES_AT_ONCE, _SIZE_AT_ONCE = 16, 8_192
 """That are understood in one turn: thousands may have arrived together, and a stall is a death."""
 
 
-class Talk:
+class KeptStream:
     """One stream while it lasts, its socket, and the process at the other end."""
 
     def __init__(
-        self, handshake: Handshake, stream: Connection, packets: deque[bytes], *, opener: bool
+        self, handshake: Handshake, connection: Connection, packets: deque[bytes], *, opener: bool
     ) -> None:
-        self.stream = stream
+        self.connection = connection
         """Connected; the other process need not have taken notice of that yet."""
         self.channel = handshake.new_channel(opener=opener)
         self.nursery: trio.Nursery | None = None
-        """Set by its keeper, for as long as it lasts."""
+        """Set by its `Opener` or `Acceptor`, for as long as it lasts."""
         self.name = ""
         self.boot = b""
         """Of the other process, once it has said HELLO."""
@@ -52,7 +52,7 @@ class Talk:
     async def read(self) -> bytes:
         """What comes next, for `understand`; nothing at the end, whatever it is."""
         try:
-            data = await self.stream.read()
+            data = await self.connection.read()
         except trio.BrokenResourceError as error:
             self._note(error.__cause__)
             return b""
@@ -84,7 +84,7 @@ class Talk:
         async with self._turn:
             self.in_frame = True
             try:
-                await self.stream.write(opening + b"".join(map(self.channel.encode, frames)))
+                await self.connection.write(opening + b"".join(map(self.channel.encode, frames)))
             except trio.BrokenResourceError as error:
                 self._note(error.__cause__)
                 raise
@@ -96,7 +96,7 @@ class Talk:
             return False
         data = frame if isinstance(frame, bytes) else self.channel.encode(frame)
         try:
-            return self.stream.write_at_once(data)
+            return self.connection.write_at_once(data)
         except OSError as error:
             self._note(error)
             return False

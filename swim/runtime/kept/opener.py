@@ -17,13 +17,13 @@ import trio
 
 from swim.runtime.kept.handshake import Handshake
 from swim.runtime.kept.sending import SendWindow
-from swim.runtime.kept.talk import PACKETS_MAX, Talk
+from swim.runtime.kept.stream import PACKETS_MAX, KeptStream
 from swim.runtime.network import Connection
 from swim.types import Address
 from swim.wire import DecodeError
 from swim.wire.kept import PROBE, Frame, Hello, Sign, Taken
 
-__all__ = ["Keeper"]
+__all__ = ["Opener"]
 
 _CONNECT_PATIENCE = 3.0
 _REST_MIN, _REST_MAX = 1.0, 30.0
@@ -41,7 +41,7 @@ _POLLS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.2)
 """The pauses before each look whether a probe was acknowledged: half a second in all."""
 
 
-class Keeper:
+class Opener:
     """Keeps one stream open to one address, for as long as that is wanted."""
 
     def __init__(self, handshake: Handshake, address: Address, lose: Callable[[str, str], None]) -> None:
@@ -59,7 +59,7 @@ class Keeper:
         self._packets = deque[bytes](maxlen=PACKETS_MAX)
         self._to = ""
         self._window: SendWindow | None = None
-        self._talk: Talk | None = None
+        self._stream: KeptStream | None = None
         self._attempted = -inf
         self._urged = trio.Event()
         self._watching = self._reached = False
@@ -79,7 +79,7 @@ class Keeper:
 
     def follow(self, wanted: bool, now: float) -> None:
         """The node has looked again which members it observes."""
-        if wanted and not self.wanted and self._talk is not None:
+        if wanted and not self.wanted and self._stream is not None:
             # A member that it observes anew: it does not know yet that this kernel can be heard.
             self._handshake.reports.receive_kernel_answer(self.address)
         self.wanted = wanted
@@ -97,28 +97,28 @@ class Keeper:
     @property
     def established(self) -> bool:
         """The other process answers to its name here."""
-        return self._talk is not None and self._talk.channel.established
+        return self._stream is not None and self._stream.channel.established
 
     def post(self, packet: bytes) -> None:
         """A packet for the member at this address: at once, or when there is a stream."""
         self._posted = trio.current_time()
         self._packets.append(packet)
-        if self._talk is not None:
-            self._talk.post()
+        if self._stream is not None:
+            self._stream.post()
         elif self._posted - self._attempted >= _REST_WITH_TRAFFIC[1]:
             self._urged.set()
 
     def carry(self, window: SendWindow) -> bool:
         """There are messages for the member at this address. Returns whether they are being written."""
         self._carried = trio.current_time()
-        talk = self._talk
+        stream = self._stream
         # Not to a successor: the sender has to be told when the process is gone to which it has sent.
-        if talk is None or not talk.channel.established or talk.boot != window.boot:
+        if stream is None or not stream.channel.established or stream.boot != window.boot:
             if self._carried - self._attempted >= _REST_WITH_TRAFFIC[0]:
                 self._urged.set()
             return False
         if self._window is not window:
-            self._begin_writing(talk, window)
+            self._begin_writing(stream, window)
         return self._window is window
 
     async def _rest(self, failures: int) -> None:
@@ -134,67 +134,67 @@ class Keeper:
     async def _attempt(self) -> bool:
         """One stream from beginning to end. Whether it was established."""
         to = self._handshake.name_at(self.address)
-        stream = None if to is None else await self._connect()
-        self._reached = stream is not None
-        if to is None or stream is None:
+        connection = None if to is None else await self._connect()
+        self._reached = connection is not None
+        if to is None or connection is None:
             self._packets.clear()
             return False
         self._to = to
-        async with self._handshake.connections.open(stream), trio.open_nursery() as nursery:
-            talk = self._talk = Talk(self._handshake, stream, self._packets, opener=True)
-            talk.nursery = nursery
+        async with self._handshake.connections.open(connection), trio.open_nursery() as nursery:
+            stream = self._stream = KeptStream(self._handshake, connection, self._packets, opener=True)
+            stream.nursery = nursery
             try:
-                await self._converse(talk)
-                talk.say_bye()
+                await self._converse(stream)
+                stream.say_bye()
             finally:
-                self._talk = None
+                self._stream = None
                 if self._window is not None:
                     self._window.carried, self._window = False, None
                 if self._dismissed:
-                    talk.say_bye()
+                    stream.say_bye()
             nursery.cancel_scope.cancel()
-        talk.report_end()
-        return talk.channel.established
+        stream.report_end()
+        return stream.channel.established
 
     async def _connect(self) -> Connection | None:
         connections, reports = self._handshake.connections, self._handshake.reports
-        stream = None
+        connection = None
         try:
             with trio.move_on_after(_CONNECT_PATIENCE):
-                stream = await connections.connect(self.address, to_keep=self._carried == -inf)
+                connection = await connections.connect(self.address, to_keep=self._carried == -inf)
         except ConnectionRefusedError:
             reports.receive_refusal(self.address)
         except OSError as error:
             connections.drop(f"kept-{errno.errorcode.get(error.errno or 0, 'error')}")
-        if stream is not None:
+        if connection is not None:
             reports.receive_kernel_answer(self.address)
-        return stream
+        return connection
 
-    async def _converse(self, talk: Talk) -> None:
+    async def _converse(self, stream: KeptStream) -> None:
         """Until the stream ends, or there is a reason to end it."""
-        talk.stream.keep_alive(opener=True)
+        stream.connection.keep_alive(opener=True)
         try:
-            await talk.write(self._handshake.hello(self._to, opener=True), opening=self._handshake.opening)
-            while data := await talk.read():
-                if not await self._handshake.turns.run(self._understanding(talk, data)):
+            await stream.write(self._handshake.hello(self._to, opener=True), opening=self._handshake.opening)
+            while data := await stream.read():
+                if not await self._handshake.turns.run(self._understanding(stream, data)):
                     return
         except trio.BrokenResourceError:
             pass
         except DecodeError as error:
             self._handshake.connections.drop(f"kept-{error.reason}")
 
-    def _understanding(self, talk: Talk, data: bytes) -> Generator[None, None, bool]:
+    def _understanding(self, stream: KeptStream, data: bytes) -> Generator[None, None, bool]:
         """Step by step. Whether to go on."""
         while True:
-            for frame in talk.understand(data):
-                if not self._understand(talk, frame):
+            for frame in stream.understand(data):
+                if not self._understand(stream, frame):
                     return False
-            if not talk.channel.ready:
+            if not stream.channel.ready:
                 return True
             data = b""
             yield
 
-    def _understand(self, talk: Talk, frame: Frame) -> bool:
+    def _understand(self, stream: KeptStream, frame: Frame) -> bool:
         """Whether to go on."""
         if isinstance(frame, Taken):
             if self._window is None or not self._window.taken(frame.number, trio.current_time()):
@@ -206,7 +206,7 @@ class Keeper:
             self._handshake.connections.drop("kept-name")
             return False
         # Without waiting, during which this could be cancelled: a BYE must come after it.
-        if not talk.write_at_once(Sign.READY):
+        if not stream.write_at_once(Sign.READY):
             return False
         self._meet(frame)
         self._handshake.learn(frame)
@@ -215,8 +215,8 @@ class Keeper:
         if window is not None and window.boot != frame.boot:
             self._lose(self._to, "was started again")
         elif window is not None:
-            self._begin_writing(talk, window)
-        talk.post()
+            self._begin_writing(stream, window)
+        stream.post()
         return True
 
     def _meet(self, hello: Hello) -> None:
@@ -226,23 +226,23 @@ class Keeper:
         self._boot = hello.boot
 
     # --- messages
-    def _begin_writing(self, talk: Talk, window: SendWindow) -> None:
+    def _begin_writing(self, stream: KeptStream, window: SendWindow) -> None:
         if self._window is None or self._window.closed:
             self._window = window
             window.carried = True
             self._handshake.mail.remembered(window, self._memory)
             window.rewind()
-            assert talk.nursery is not None
-            talk.nursery.start_soon(self._write, talk, window)
+            assert stream.nursery is not None
+            stream.nursery.start_soon(self._write, stream, window)
 
     @trio.lowlevel.enable_ki_protection
-    async def _write(self, talk: Talk, window: SendWindow) -> None:
+    async def _write(self, stream: KeptStream, window: SendWindow) -> None:
         try:
             while not window.closed:
                 await window.wait_filled()
                 while frames := list(islice(iter(window.next_data, None), _FRAMES_AT_ONCE)):
                     self._carried = trio.current_time()
-                    await talk.write(*frames)
+                    await stream.write(*frames)
                 # A sender that has more to say already will have still more: better all of that together.
                 await trio.lowlevel.checkpoint()
                 if window.queued:
@@ -254,37 +254,38 @@ class Keeper:
     def probe(self, nursery: trio.Nursery) -> None:
         """Is the other kernel there? If it says so, that is reported."""
         self._asked = trio.current_time()
-        talk = self._talk
-        if talk is None:
+        stream = self._stream
+        if stream is None:
             if self._asked - self._attempted >= _REST_MIN:
                 self._urged.set()
         elif not self._watching:
             self._watching = True
-            if talk.stream.all_acknowledged():
-                talk.write_at_once(PROBE)
-            nursery.start_soon(self._watch, talk, talk.stream.acknowledged_bytes())
+            if stream.connection.all_acknowledged():
+                stream.write_at_once(PROBE)
+            nursery.start_soon(self._watch, stream, stream.connection.acknowledged_bytes())
 
     @trio.lowlevel.enable_ki_protection
-    async def _watch(self, talk: Talk, acknowledged: int) -> None:
+    async def _watch(self, stream: KeptStream, acknowledged: int) -> None:
         """Look now and then, soon at first, whether it acknowledges more than so many bytes."""
+        connection = stream.connection
         try:
             for pause in _POLLS:
                 await trio.sleep(pause)
-                if self._talk is not talk:
+                if self._stream is not stream:
                     return
-                if talk.stream.all_acknowledged() or talk.stream.acknowledged_bytes() > acknowledged:
+                if connection.all_acknowledged() or connection.acknowledged_bytes() > acknowledged:
                     self._handshake.reports.receive_kernel_answer(self.address)
                     return
                 if self._window is not None and pause == _POLLS[0]:
                     # Messages on their way fill the buffers of a process that stands still, and then
                     # its kernel takes no probe on this stream.
-                    assert talk.nursery is not None
-                    talk.nursery.start_soon(self._knock)
+                    assert stream.nursery is not None
+                    stream.nursery.start_soon(self._knock)
         finally:
             self._watching = False
 
     @trio.lowlevel.enable_ki_protection
     async def _knock(self) -> None:
-        stream = await self._connect()
-        if stream is not None:
-            stream.close()
+        connection = await self._connect()
+        if connection is not None:
+            connection.close()
