@@ -97,10 +97,7 @@ _OF_BIND = 0
 )
 @click.option("--no-socket", is_flag=True, help="Listen to no commands.")
 @click.option(
-    "--count",
-    type=click.IntRange(1),
-    default=1,
-    help="A cluster of NAME-0, NAME-1, .. on consecutive ports.",
+    "--count", type=click.IntRange(1), default=1, help="A cluster of NAME-0, NAME-1, .. on consecutive ports."
 )
 def command(
     name: str | None,

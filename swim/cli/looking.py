@@ -57,8 +57,7 @@ def make_codec(key: bytes | None, label: str) -> Codec:
     """From the options `--key` and `--label`; what is wrong with them is a usage error."""
     try:
         return Codec(
-            label=parse_text(label),
-            keyring=None if key is None else Keyring([key], random_bytes=os.urandom),
+            label=parse_text(label), keyring=None if key is None else Keyring([key], random_bytes=os.urandom)
         )
     except KeyringError as error:
         raise click.UsageError(f"--key: {error}") from None

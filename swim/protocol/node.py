@@ -28,14 +28,7 @@ from swim.protocol.view.table import MemberTable
 from swim.statistics import CoreStatistics
 from swim.types import Address, Explanation, Leadership, Member, Term
 from swim.wire import Codec, DecodeError
-from swim.wire.messages import (
-    Ack,
-    Dead,
-    Ping,
-    PushPull,
-    StreamMessage,
-    UserMessage,
-)
+from swim.wire.messages import Ack, Dead, Ping, PushPull, StreamMessage, UserMessage
 
 __all__ = ["Node", "Output", "Phase", "Request"]
 

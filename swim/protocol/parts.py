@@ -113,7 +113,7 @@ class Parts:
         self._asking = Asking(context, own)
         self._calling = Calling(context)
         self._naming = Naming(context, own, self._calling, self._networks.permits, self._fail)
-        self._links = OwnLinks(context, own, self._asking.ask)
+        self._links = OwnLinks(context, own, self._asking)
         self._readmission = Readmission(context, own, self._links, self._leadership)
         self._membership = Membership(
             context,
@@ -122,9 +122,9 @@ class Parts:
             self._networks,
             self._readmission,
             self._naming.claimed,
-            Contests(context, own, self._calling, self._asking.ask),
+            Contests(context, own, self._calling, self._asking),
             lambda record, now: self._sync.differs(record, now),
-            self._asking.ask,
+            self._asking,
             self._streamed.hears,
             self._subjects.patience,
         )
@@ -142,15 +142,15 @@ class Parts:
             self._backlog,
         )
         self._attempts = Attempts(self._table)
-        self.settling = Settling(self._context, self._own, self._asking.ask)
-        self._search = Search(self._context, self._membership, self._sync, self._attempts, self._asking.ask)
+        self.settling = Settling(self._context, self._own, self._asking)
+        self._search = Search(self._context, self._membership, self._sync, self._attempts, self._asking)
         self._reunion = Reunion(
             self._context,
             self._own,
             self._sync,
             self._calling,
             self._attempts,
-            self._asking.ask,
+            self._asking,
             self._subjects,
             self._streamed,
             self._membership.answered_after_all,
@@ -182,7 +182,7 @@ class Parts:
             self._own,
             self._links,
             self._membership,
-            self._asking.ask,
+            self._asking,
             self._probing,
             self._suspicion,
             self._polls,

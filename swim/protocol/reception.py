@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.detector.freshness import Freshness
 from swim.protocol.detector.polls import Polls
 from swim.protocol.detector.probing import Probing
@@ -14,6 +15,7 @@ from swim.protocol.exchange.strangers import Strangers
 from swim.protocol.exchange.sync import Sync
 from swim.protocol.gossip.broadcasts import Broadcasts
 from swim.protocol.gossip.own_record import OwnRecord
+from swim.protocol.membership.asking import Asking
 from swim.protocol.membership.links import OwnLinks
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.table import Record
@@ -54,7 +56,7 @@ class Reception(Part):
         own: OwnRecord,
         links: OwnLinks,
         membership: Membership,
-        ask: Ask,
+        asking: Asking,
         probing: Probing,
         suspicion: Suspicion,
         polls: Polls,
@@ -80,7 +82,7 @@ class Reception(Part):
         self._broadcasts = broadcasts
         self._freshness = freshness
         self._streamed = streamed
-        self._strangers = Strangers(context, membership, ask, believed=self._gossip)
+        self._strangers = Strangers(context, membership, asking, believed=self._gossip)
         self._aliases: dict[Address, str] = {}
 
     def begin(self) -> None:
@@ -142,9 +144,8 @@ class Reception(Part):
 
     def _learn_alias(self, source: Address, name: str) -> None:
         """A member answered our ping from another address than it advertises (NAT, several cards)."""
-        if len(self._aliases) >= _ALIASES_MAX:
-            del self._aliases[next(iter(self._aliases))]
         self._aliases[source] = name
+        keep_latest(self._aliases, _ALIASES_MAX)
 
     def _receive(
         self, message: Message, sender: Record | None, source: Address, now: float, streamed: bool

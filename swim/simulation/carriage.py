@@ -71,11 +71,7 @@ class Carriage(Medium):
                     self.schedule.after(refusal[1], self._unreachable, source, source.lives, address)
 
     def passage(
-        self,
-        source: SimulatedNode,
-        target: SimulatedNode,
-        protocol: Protocol = Protocol.TCP,
-        size: int = 0,
+        self, source: SimulatedNode, target: SimulatedNode, protocol: Protocol = Protocol.TCP, size: int = 0
     ) -> float | None:
         """How long one packet of so many bytes sent now will take; None if it gets lost."""
         if self.muted or source.host.lost:

@@ -9,15 +9,7 @@ __all__ = ["pack_standing", "standing"]
 
 _SIZE_MAX = 512
 _BYTES_MAX = 64
-_KEYS = {
-    "a": "address",
-    "b": "boot",
-    "e": "echo",
-    "h": "heir",
-    "i": "id",
-    "s": "since",
-    "t": "token",
-}
+_KEYS = {"a": "address", "b": "boot", "e": "echo", "h": "heir", "i": "id", "s": "since", "t": "token"}
 
 
 def standing(body: Body) -> Standing | None:

@@ -238,12 +238,12 @@ _VOTING = mutants(
     ),
     (
         "a release frees a later round",
-        "(self.holder.process == message.process and self._round <= message.round)",
-        "(self.holder.process == message.process)",
+        "(holder.process == message.process and self._round <= message.round)",
+        "(holder.process == message.process)",
     ),
     (
         "anybody's release frees",
-        "(self.holder.process == message.process and self._round <= message.round)",
+        "(holder.process == message.process and self._round <= message.round)",
         "(self._round <= message.round)",
     ),
     ("a release of an earlier turn frees", "if message.turn != self._turn or not mine:", "if not mine:"),

@@ -5,16 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from swim.config import Config
 from swim.protocol.base.outbox import Outbox
 from swim.protocol.base.timers import Timers
 from swim.protocol.view.table import MemberTable
-from swim.types import Address
-from swim.wire.messages import Ack, Message
 
-__all__ = ["Ask", "Context", "Part"]
+__all__ = ["Context", "Part"]
 
 
 @dataclass(slots=True)
@@ -36,23 +33,6 @@ class Context:
 
     def attention(self, now: float) -> float:
         return now - self.lost
-
-
-class Ask(Protocol):
-    """`Probing.ask`: ping an address that need not be a member's."""
-
-    def __call__(
-        self,
-        name: str,
-        address: Address,
-        now: float,
-        answered: Callable[[Ack, float], None],
-        silent: Callable[[float], None],
-        *,
-        tries: int = 1,
-        within: float | None = None,
-        news: Message | None = None,
-    ) -> bool: ...
 
 
 class Part:

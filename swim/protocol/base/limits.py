@@ -1,8 +1,10 @@
-"""A token bucket, so that one mad member cannot start a storm."""
+"""How often a thing may be done, and how many are remembered: so one mad member does not use up a node."""
 
 from __future__ import annotations
 
-__all__ = ["TokenBucket"]
+from typing import Any
+
+__all__ = ["TokenBucket", "keep_latest"]
 
 _ROUNDING = 1e-6  # a caller that waits for as long as it was told to must get its token
 
@@ -37,3 +39,11 @@ class TokenBucket:
         if self._filled is not None:
             self._tokens = min(float(self._burst), self._tokens + (now - self._filled) * self._rate)
         self._filled = now
+
+
+def keep_latest(memory: dict[Any, Any], count: int) -> bool:
+    """Forget what was put in first while there is more than that. Whether something was forgotten."""
+    full = len(memory) > count
+    while len(memory) > count:
+        del memory[next(iter(memory))]
+    return full

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.base.outbox import Verdict
 from swim.protocol.detector.freshness import Freshness
 from swim.protocol.detector.states import Evidence
@@ -198,9 +199,8 @@ class Polls(Part):
         if record.boot != watch.boot:
             return  # another process has taken its place meanwhile
         if solo and watch.case is not None:
-            if len(self._silent_since) >= _SOLO_MAX:
-                del self._silent_since[next(iter(self._silent_since))]
             self._silent_since[record.name] = watch.case.since
+            keep_latest(self._silent_since, _SOLO_MAX)
         asked, agreed = ((), ()) if poll is None else (poll.asked, tuple(poll.agreed))
         evidence = watch.evidence(self._attention(now))
         self._outbox.verdicts.append(Verdict(record.name, reason, solo, evidence, asked, agreed))

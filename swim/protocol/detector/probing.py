@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.base.loss import LossEstimate
 from swim.protocol.base.outbox import Way
 from swim.protocol.detector.probes import Probes
@@ -106,8 +107,7 @@ class Probing(Part):
         if subject.loss.remarkable(0.0):
             # Removed for its losses: when it comes back as bad as it went, that is known at once.
             self._lossy[name] = subject.loss
-            if len(self._lossy) > _LOSSY_MAX:
-                del self._lossy[next(iter(self._lossy))]
+            keep_latest(self._lossy, _LOSSY_MAX)
 
     def _period(self, record: Record) -> float:
         """Between two pings of this node to one subject.

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.base.middle import median
 from swim.protocol.detector.accrual import PHI_DEAD, PHI_SUSPECT, phi
 from swim.protocol.detector.explaining import KERNEL_FRESH_S, explain
@@ -251,9 +252,8 @@ class Suspicion(Part):
         """
         watch, record = self._subjects.get(name), self._table.get(name)
         if watch is None and record is not None and record.boot is not None:
-            if len(self._subjects.ended) >= _ENDED_MAX:
-                del self._subjects.ended[next(iter(self._subjects.ended))]
             self._subjects.ended[name] = record.boot, self._attention(now)
+            keep_latest(self._subjects.ended, _ENDED_MAX)
         elif watch is not None and watch.ended is None:
             watch.ended = self._attention(now)
             self._look_at(name, Evidence.STREAM_ENDED, now)

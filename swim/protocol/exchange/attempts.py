@@ -8,6 +8,7 @@ record is kept.
 
 from __future__ import annotations
 
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.view.table import MemberTable, Record
 from swim.types import Address
 
@@ -47,8 +48,7 @@ class Attempts:
         """An attempt is made now."""
         count, last = self._tried.pop(address, (0, now))
         self._tried[address] = (1 if now - last >= _FORGET_S else min(count + 1, _ATTEMPTS_MAX), now)
-        if len(self._tried) > _ADDRESSES_MAX:
-            del self._tried[next(iter(self._tried))]
+        keep_latest(self._tried, _ADDRESSES_MAX)
 
     def answered(self, address: Address) -> None:
         """A member is there: what was tried before does not count."""

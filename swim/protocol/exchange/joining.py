@@ -393,10 +393,8 @@ class Joining(Part):
         """Whatever is still answered is not for this any more."""
         self.active = False
         self._joins.clear()
-        self._timers.cancel("look")
-        self._timers.cancel("found")
-        self._timers.cancel("give up")
-        self._timers.cancel("callers")
+        for timer in ("look", "found", "give up", "callers"):
+            self._timers.cancel(timer)
 
 
 def _id(node: NodeState) -> str:

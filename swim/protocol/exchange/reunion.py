@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from swim.protocol.base.calling import Calling
-from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.context import Context, Part
 from swim.protocol.detector.streamed import Streamed
 from swim.protocol.detector.subjects import Subjects
 from swim.protocol.exchange.attempts import Attempts
 from swim.protocol.exchange.sync import Sync
 from swim.protocol.gossip.own_record import OwnRecord
+from swim.protocol.membership.asking import Asking
 from swim.protocol.view.table import Record
 from swim.types import Address, MemberState
 from swim.wire.messages import Ack
@@ -47,7 +48,7 @@ class Reunion(Part):
         sync: Sync,
         calling: Calling,
         attempts: Attempts,
-        ask: Ask,
+        asking: Asking,
         subjects: Subjects,
         streamed: Streamed,
         answered: Callable[[str, float], None],
@@ -61,7 +62,7 @@ class Reunion(Part):
         self._own = own
         self._sync = sync
         self._calling = calling
-        self._ask = ask
+        self._ask = asking.ask
         self._eager_until = 0.0
         self._next = 0.0
         self._turn = 0

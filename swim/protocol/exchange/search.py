@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.context import Context, Part
 from swim.protocol.exchange.attempts import Attempts
 from swim.protocol.exchange.sync import Sync
+from swim.protocol.membership.asking import Asking
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.table import Record
 from swim.types import MemberState
@@ -31,13 +32,13 @@ class Search(Part):
     """Asks the dead whether they live."""
 
     def __init__(
-        self, context: Context, membership: Membership, sync: Sync, attempts: Attempts, ask: Ask
+        self, context: Context, membership: Membership, sync: Sync, attempts: Attempts, asking: Asking
     ) -> None:
         super().__init__(context)
         self._attempts = attempts
         self._membership = membership
         self._sync = sync
-        self._ask = ask
+        self._ask = asking.ask
         self._turn: list[str] = []
         """The members that are still to be asked in this round."""
         self._gap = _ROUND_S

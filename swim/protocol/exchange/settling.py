@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.context import Context, Part
 from swim.protocol.gossip.own_record import OwnRecord
+from swim.protocol.membership.asking import Asking
 from swim.protocol.view.table import Record
 from swim.wire.messages import Ack
 
@@ -17,10 +18,10 @@ _ASKED_MAX = 64
 class Settling(Part):
     """What each of the others has acknowledged to know of this node. Asks only while that is wanted."""
 
-    def __init__(self, context: Context, own: OwnRecord, ask: Ask) -> None:
+    def __init__(self, context: Context, own: OwnRecord, asking: Asking) -> None:
         super().__init__(context)
         self._own = own
-        self._ask = ask
+        self._ask = asking.ask
         self._known: dict[str, tuple[str | None, int]] = {}
         """By name: which process knows up to which incarnation."""
         self._asked: dict[str, None] = {}

@@ -8,8 +8,10 @@ and counts if the stranger has become a member by it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.context import Context, Part
+from swim.protocol.membership.asking import Asking
 from swim.protocol.membership.updates import Membership
 from swim.types import Address
 from swim.wire import unpack_address
@@ -30,12 +32,12 @@ class Strangers(Part):
         self,
         context: Context,
         membership: Membership,
-        ask: Ask,
+        asking: Asking,
         believed: Callable[[News, Address, float], None],
     ) -> None:
         super().__init__(context)
         self._membership = membership
-        self._ask = ask
+        self._ask = asking.ask
         self._believed = believed
         self._held: dict[Address, list[News]] = {}
 
@@ -49,13 +51,8 @@ class Strangers(Part):
             if len(self._held) >= _STRANGERS_MAX:
                 self._outbox.drop("strangers-max")
                 return
-            if self._ask(
-                news.node,
-                source,
-                now,
-                lambda ack, at: self._answered(source, ack, at),
-                lambda at: self._silent(source),
-            ):
+            answered = partial(self._answered, source)
+            if self._ask(news.node, source, now, answered, lambda at: self._silent(source)):
                 self._held[source] = [news]
         elif len(held) < _NEWS_MAX:
             held.append(news)

@@ -19,7 +19,7 @@ from typing import Any
 from swim.errors import PayloadTooLarge
 from swim.messages import Broadcast
 from swim.protocol.base.context import Context, Part
-from swim.protocol.base.limits import TokenBucket
+from swim.protocol.base.limits import TokenBucket, keep_latest
 from swim.protocol.base.outbox import Query, QueryKey
 from swim.protocol.base.steps import Steps, unhurried
 from swim.protocol.gossip.dissemination import Dissemination
@@ -172,8 +172,7 @@ class Broadcasts(Part):
 
     def _spread(self, payload: bytes, now: float) -> None:
         self._passed[payload] = None
-        if len(self._passed) > _PASSED_MAX:
-            del self._passed[next(iter(self._passed))]
+        keep_latest(self._passed, _PASSED_MAX)
         self._dissemination.news(payload, UserMessage(payload), now, ours=self._plain)
 
     # --- those of others
@@ -250,8 +249,7 @@ class Broadcasts(Part):
             return False
         self._intents.pop(node, None)
         self._intents[node] = time
-        if len(self._intents) > _INTENTS_MAX:
-            del self._intents[next(iter(self._intents))]
+        keep_latest(self._intents, _INTENTS_MAX)
         if node == self._name and kind is SerfType.LEAVE:
             self._deny_leaving(now)
             return False
@@ -335,10 +333,6 @@ def _event(body: Mapping[str, Any]) -> HeardEvent:
     payload = body["Payload"] or b""
     if isinstance(sender, bytes) and isinstance(origin, bytes) and isinstance(number, int):
         return HeardEvent(
-            body["Name"],
-            payload,
-            sender.decode(errors="replace"),
-            origin.decode(errors="replace"),
-            number,
+            body["Name"], payload, sender.decode(errors="replace"), origin.decode(errors="replace"), number
         )
     return HeardEvent(body["Name"], payload)

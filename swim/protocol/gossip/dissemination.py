@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.base.outbox import Way
 from swim.protocol.view.table import Record
 from swim.types import Address
@@ -58,8 +59,7 @@ class _Riding:
         if len(news.part) > size_max:
             return  # what never fits would wait for ever
         self._news[about] = (news, self._times)
-        if len(self._news) > _RIDING_MAX:
-            del self._news[next(iter(self._news))]  # it was flooded, and the view hash repairs
+        keep_latest(self._news, _RIDING_MAX)  # it was flooded, and the view hash repairs
 
     def clear(self) -> None:
         self._news.clear()

@@ -11,6 +11,7 @@ from typing import Any
 
 from swim.errors import PayloadTooLarge
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.base.outbox import Query, QueryKey, Reply
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.view.table import Record
@@ -65,8 +66,7 @@ class Queries(Part):
         self.clock += 1
         self._remember(key)
         self._asked[key] = set()
-        if len(self._asked) > _ASKED_MAX:
-            del self._asked[next(iter(self._asked))]
+        keep_latest(self._asked, _ASKED_MAX)
         return key, message
 
     def hear(self, body: Mapping[str, Any]) -> bool:
@@ -87,8 +87,7 @@ class Queries(Part):
 
     def _remember(self, key: QueryKey) -> None:
         self._heard[key] = None
-        if len(self._heard) > _HEARD_MAX:
-            del self._heard[next(iter(self._heard))]
+        keep_latest(self._heard, _HEARD_MAX)
 
     def _is_meant(self, filters: Sequence[bytes | None]) -> bool:
         """All filters have to fit."""

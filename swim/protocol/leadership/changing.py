@@ -14,6 +14,7 @@ from typing import Any
 import msgpack
 
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.rule import Leadership
 from swim.types import MemberState, Term
@@ -66,8 +67,7 @@ class Changing(Part):
         configuration, leader = self._electorate.configuration, self._leadership.leader
         ticket = self._rng.randbytes(_TICKET_SIZE)
         self._tickets[ticket] = None
-        if len(self._tickets) > _TICKETS_MAX:
-            del self._tickets[next(iter(self._tickets))]
+        keep_latest(self._tickets, _TICKETS_MAX)
         state = {
             "c": configuration.digest,
             "n": configuration.number,

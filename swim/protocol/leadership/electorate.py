@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from swim.events import VotersDiffer
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.ballots import Ballot
 from swim.protocol.leadership.configuration import (
@@ -313,10 +314,8 @@ class Electorate(Part):
         self._asked[record.voters] = now
         question = self._rng.getrandbits(32)
         self._questions[question] = record.voters
-        if len(self._asked) > _KNOWN_MAX:
-            del self._asked[next(iter(self._asked))]
-        if len(self._questions) > _KNOWN_MAX:
-            del self._questions[next(iter(self._questions))]
+        keep_latest(self._asked, _KNOWN_MAX)
+        keep_latest(self._questions, _KNOWN_MAX)
         self._post.send(LeaderMessage(LeaderKind.WHAT, question), record)
 
     def receive(self, message: LeaderMessage, sender: Record, now: float) -> None:

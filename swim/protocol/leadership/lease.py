@@ -53,6 +53,7 @@ import math
 from dataclasses import replace
 
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.ballots import Ballot, free_at, hopeless
 from swim.protocol.leadership.configuration import Configuration
@@ -85,12 +86,7 @@ class Lease(Part):
     """This node's terms as holder of the lease, and its questions to the voters."""
 
     def __init__(
-        self,
-        context: Context,
-        own: OwnRecord,
-        leadership: HolderLeads,
-        electorate: Electorate,
-        post: Post,
+        self, context: Context, own: OwnRecord, leadership: HolderLeads, electorate: Electorate, post: Post
     ) -> None:
         super().__init__(context)
         self.term: Term | None = None
@@ -270,8 +266,7 @@ class Lease(Part):
             return
         self._round += 1
         self._sent[self._round] = now, self._electorate.asked.digest
-        if len(self._sent) > _SENT_MAX:
-            del self._sent[next(iter(self._sent))]
+        keep_latest(self._sent, _SENT_MAX)
         for ballot in self.ballots.values():
             ballot.reason = Refusal.NONE
         if self._holds:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Collection
 
 from swim.protocol.base.context import Context, Part
-from swim.protocol.base.limits import TokenBucket
+from swim.protocol.base.limits import TokenBucket, keep_latest
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.post import Post
 from swim.protocol.leadership.rule import Leadership as Rule
@@ -212,8 +212,7 @@ class Tenure(Part):
             return
         number = self._rng.getrandbits(32)
         self._rounds[number] = now
-        if len(self._rounds) > 2 * _BEATS:
-            del self._rounds[next(iter(self._rounds))]
+        keep_latest(self._rounds, 2 * _BEATS)
         for peer in self._peers():
             self._post.send(LeaderMessage(LeaderKind.CONFIRM, number, id=pack_id(self._own.id)), peer)
 

@@ -132,9 +132,8 @@ class Voter:
 
     def release(self, message: LeaderMessage) -> None:
         """Frees what was granted in this turn, in rounds up to this one."""
-        mine = self.holder is None or (
-            self.holder.process == message.process and self._round <= message.round
-        )
+        holder = self.holder
+        mine = holder is None or (holder.process == message.process and self._round <= message.round)
         if message.turn != self._turn or not mine:
             return
         if self._token.owner == message.process and not self._token.led:

@@ -43,13 +43,7 @@ class Leases(Part):
     says of a process counts."""
 
     def __init__(
-        self,
-        context: Context,
-        post: Post,
-        leadership: Leadership,
-        tenure: Tenure | Lease,
-        *,
-        derived: bool,
+        self, context: Context, post: Post, leadership: Leadership, tenure: Tenure | Lease, *, derived: bool
     ) -> None:
         super().__init__(context)
         self.session = session_length(self._config)

@@ -10,8 +10,9 @@ from dataclasses import replace
 from functools import partial
 
 from swim.protocol.base.calling import Calling
-from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.context import Context, Part
 from swim.protocol.gossip.own_record import OwnRecord
+from swim.protocol.membership.asking import Asking
 from swim.protocol.view.table import Record
 from swim.types import Address
 from swim.wire.messages import Ack, Standing
@@ -32,11 +33,11 @@ Settle = Callable[[Ack | None, float], None]
 class Contests(Part):
     """The questions that are open, by what is claimed: a name, and the address that it is to have."""
 
-    def __init__(self, context: Context, own: OwnRecord, calling: Calling, ask: Ask) -> None:
+    def __init__(self, context: Context, own: OwnRecord, calling: Calling, asking: Asking) -> None:
         super().__init__(context)
         self._own = own
         self._calling = calling
-        self._ask = ask
+        self._ask = asking.ask
         self._open: dict[tuple[str, Address], Settle] = {}
 
     def put(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.context import Context, Part
+from swim.protocol.membership.asking import Asking
 from swim.protocol.view.table import Record
 from swim.wire.messages import Ack
 
@@ -26,14 +27,10 @@ class Hearsay(Part):
     """Asks members whether they live, of which others say that they do not."""
 
     def __init__(
-        self,
-        context: Context,
-        ask: Ask,
-        hears: Callable[[Record], bool],
-        patience: Callable[[], float],
+        self, context: Context, asking: Asking, hears: Callable[[Record], bool], patience: Callable[[], float]
     ) -> None:
         super().__init__(context)
-        self._ask = ask
+        self._ask = asking.ask
         self._hears = hears
         self._patience = patience
         self._asking: dict[str, None] = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.context import Context, Part
 from swim.protocol.base.loss import LossEstimate
 from swim.protocol.gossip.own_record import OwnRecord
+from swim.protocol.membership.asking import Asking
 
 __all__ = ["OwnLinks"]
 
@@ -19,12 +20,12 @@ _TEST_S = 0.1
 class OwnLinks(Part):
     """The answers to all of this node's pings together; and pings to itself."""
 
-    def __init__(self, context: Context, own: OwnRecord, ask: Ask) -> None:
+    def __init__(self, context: Context, own: OwnRecord, asking: Asking) -> None:
         super().__init__(context)
         self.loss = LossEstimate()
         """Of the regular pings: the share that was lost while other packets passed."""
         self._own = own
-        self._ask = ask
+        self._ask = asking.ask
         self._heard = -math.inf
         self._unanswered: float | None = None
         """When the first ping was sent that no member's answer followed. Both are of the attention clock."""

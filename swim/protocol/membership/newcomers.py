@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from swim.protocol.base.context import Ask, Context, Part
-from swim.protocol.base.limits import TokenBucket
+from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import TokenBucket, keep_latest
+from swim.protocol.membership.asking import Asking
 from swim.wire import unpack_address
 from swim.wire.messages import Ack, Alive
 
@@ -26,9 +27,9 @@ _AGAIN_S = 0.5
 class Newcomers(Part):
     """Members that wait to be asked: the newest first, so that a crowd does not keep out those after it."""
 
-    def __init__(self, context: Context, ask: Ask, admit: Callable[[Alive, Ack, float], None]) -> None:
+    def __init__(self, context: Context, asking: Asking, admit: Callable[[Alive, Ack, float], None]) -> None:
         super().__init__(context)
-        self._ask = ask
+        self._ask = asking.ask
         self._admit = admit
         self._believed = TokenBucket(_BELIEVED_PER_S, _BELIEVED_BURST)
         self._waiting: dict[str, Alive] = {}
@@ -44,8 +45,7 @@ class Newcomers(Part):
             return
         self._waiting.pop(news.node, None)
         self._waiting[news.node] = news
-        if len(self._waiting) > _WAITING_MAX:
-            del self._waiting[next(iter(self._waiting))]
+        if keep_latest(self._waiting, _WAITING_MAX):
             self._outbox.drop("newcomers-max")
         self._ask_soon(now)
 

@@ -37,13 +37,7 @@ _OUTAGE_S = 3.0
 class Readmission(Part):
     """The return of this node."""
 
-    def __init__(
-        self,
-        context: Context,
-        own: OwnRecord,
-        links: OwnLinks,
-        leadership: Leadership,
-    ) -> None:
+    def __init__(self, context: Context, own: OwnRecord, links: OwnLinks, leadership: Leadership) -> None:
         super().__init__(context)
         self._own = own
         self._links = links
@@ -90,9 +84,8 @@ class Readmission(Part):
         if self._links.bad:
             return "most of its packets get lost"
         whole = not self._own.cut_off or now - self._own.cut_off[-1] >= _WHOLE_S
-        whole = (
-            whole or now - self._deaths[-1] >= _WHOLE_MAX_S
-        )  # since then at least the member that told it can be talked to
+        # Since the last death was told, at least the member that told it can be talked to.
+        whole = whole or now - self._deaths[-1] >= _WHOLE_MAX_S
         if len(self._deaths) == _FLAPS and now - self._deaths[0] < _FLAPPING_S and not whole:
             return f"its links were cut {_FLAPS} times within a minute"
         return ""

@@ -13,11 +13,12 @@ from swim.events import (
     MemberSuspected,
     MemberUpdated,
 )
-from swim.protocol.base.context import Ask, Context, Part
+from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
 from swim.protocol.base.networks import Networks
 from swim.protocol.gossip.dissemination import Dissemination
 from swim.protocol.gossip.own_record import INCARNATION_MAX, OwnRecord
+from swim.protocol.membership.asking import Asking
 from swim.protocol.membership.contests import Contests, confirms, has_to_answer, is_as, is_rival
 from swim.protocol.membership.hearsay import Hearsay
 from swim.protocol.membership.newcomers import Newcomers
@@ -56,7 +57,7 @@ class Membership(Part):
         claimed: Callable[[Record, float], None],
         contests: Contests,
         exchange: Callable[[Record, float], None],
-        ask: Ask,
+        asking: Asking,
         hears: Callable[[Record], bool],
         patience: Callable[[], float],
     ) -> None:
@@ -68,8 +69,8 @@ class Membership(Part):
         self._contests = contests
         self._exchange = exchange
         self._readmission = readmission
-        self._hearsay = Hearsay(context, ask, hears, patience)
-        self._newcomers = Newcomers(context, ask, lambda news, ack, at: self.alive(news, at, answer=ack))
+        self._hearsay = Hearsay(context, asking, hears, patience)
+        self._newcomers = Newcomers(context, asking, lambda news, ack, at: self.alive(news, at, answer=ack))
         self._corrections = TokenBucket(_CORRECTIONS_PER_S, _CORRECTIONS_BURST)
 
     # --- news from others
@@ -129,11 +130,8 @@ class Membership(Part):
         return True
 
     def _accept(self, old: Record | None, record: Record, now: float, *, spread: bool = True) -> None:
-        if (
-            old is not None
-            and old.boot == record.boot
-            and old.state in (MemberState.SUSPECT, MemberState.DEAD)
-        ):
+        accused = old is not None and old.state in (MemberState.SUSPECT, MemberState.DEAD)
+        if accused and old is not None and old.boot == record.boot:
             self._table.refutations[record.name] += 1
         self._change(old, record, now)
         if spread:

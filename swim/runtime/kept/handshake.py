@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.node import Node
 from swim.runtime.kept.mail import Mail
 from swim.runtime.network import Connection, Connections
@@ -91,8 +92,7 @@ class Handshake:
         """A member has said this at its address."""
         self._lines.pop(hello.name, None)
         self._lines[hello.name] = hello.boot, hello.line
-        if len(self._lines) > self._node.config.kept_streams_max:
-            del self._lines[next(iter(self._lines))]
+        keep_latest(self._lines, self._node.config.kept_streams_max)
 
     def member(self, name: str) -> Member | None:
         """The present member of this name."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import trio
 
+from swim.protocol.base.limits import keep_latest
 from swim.runtime.feeds.inbox import LETTER_SIZE, Inbox, Letter
 from swim.runtime.kept.sending import OVERHEAD, WINDOW_SIZE
 from swim.types import Member
@@ -56,8 +57,7 @@ class Unread:
         """That of this process, and of this line: see `Hello.line`. The last few are remembered."""
         window = self._windows.pop((boot, line), None) or ReceiveWindow(self)
         self._windows[boot, line] = window
-        if len(self._windows) > _LINES_MAX:
-            del self._windows[next(iter(self._windows))]
+        keep_latest(self._windows, _LINES_MAX)
         return window
 
     def admit(self, letter: Letter) -> None:

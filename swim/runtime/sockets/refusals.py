@@ -14,6 +14,7 @@ import struct
 from collections import deque
 from dataclasses import dataclass
 
+from swim.protocol.base.limits import keep_latest
 from swim.types import Address
 
 __all__ = ["IPV6_RECVERR", "IP_RECVERR", "IcmpError", "SentLog", "read_icmp_error"]
@@ -69,9 +70,8 @@ class SentLog:
         """This was sent."""
         sent = self._sent.get(address)
         if sent is None:
-            if len(self._sent) >= _ADDRESSES_MAX:
-                del self._sent[next(iter(self._sent))]  # one that is still in use is back soon
             sent = self._sent[address] = deque(maxlen=_DATAGRAMS_MAX)
+            keep_latest(self._sent, _ADDRESSES_MAX)  # one that is still in use is back soon
         sent.append((data, now))
 
     def take(self, quoted: bytes, address: Address, now: float) -> bool:

@@ -15,14 +15,7 @@ from swim.runtime.sockets.transport import is_wildcard, normal_address
 from swim.types import Address
 from swim.wire.addresses import DEFAULT_PORT, parse_address
 
-__all__ = [
-    "ELSEWHERE",
-    "Seeds",
-    "advertised_address",
-    "is_loopback",
-    "require_reachable",
-    "resolve_one",
-]
+__all__ = ["ELSEWHERE", "Seeds", "advertised_address", "is_loopback", "require_reachable", "resolve_one"]
 
 _RESOLVE_PATIENCE = 5.0
 ELSEWHERE = (Address("198.51.100.1", 9), Address("2001:db8::1", 9))
