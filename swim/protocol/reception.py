@@ -196,7 +196,7 @@ class Reception(Part):
         if self._own.record is None:
             return
         if self._sender(source) is None:
-            self._strangers.hold(news, source, now)
+            self._strangers.receive(news, source, now)
         elif isinstance(news, Alive):
             self._membership.alive(news, now, source)
         elif isinstance(news, Suspect):

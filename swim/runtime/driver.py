@@ -128,8 +128,8 @@ class Driver:
         finally:
             self._nursery = None
             self._closed = True
-            self.leading.hold()
-            self.holding.hold()
+            self.leading.suspend()
+            self.holding.suspend()
             self.transport.close()
         # Not after an error: then the body is cancelled, which says more than "closed" would.
         self.close()
@@ -149,8 +149,8 @@ class Driver:
     def stop(self) -> None:
         """Stop at once, without a word to the others."""
         self._scope.cancel()
-        self.leading.hold()
-        self.holding.hold()
+        self.leading.suspend()
+        self.holding.suspend()
 
     async def leave(self) -> None:
         """Say farewell, and answer for a while longer. Does nothing unless a member.
@@ -161,7 +161,7 @@ class Driver:
         if self._stopped:
             return
         if self.node.phase is Phase.MEMBER:
-            self.leading.hold(lambda: self.holding.hold(self._begin_farewell))
+            self.leading.suspend(lambda: self.holding.suspend(self._begin_farewell))
             await self.until(lambda: self._stopped or self.node.phase is not Phase.MEMBER)
         with trio.move_on_after(self.node.config.leave_linger + _LEAVE_ALLOWANCE):
             await self.until(lambda: self._stopped or self.node.phase is not Phase.LEAVING)
@@ -187,10 +187,10 @@ class Driver:
         def step_down() -> None:
             if not self._stopped:
                 self.node.yield_leadership(self.now())
-                self.leading.release()
+                self.leading.resume()
                 self.settle()
 
-        self.leading.hold(step_down)
+        self.leading.suspend(step_down)
 
     def require_open(self) -> None:
         """Raises `trio.ClosedResourceError` when the node does not run any more."""

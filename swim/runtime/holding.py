@@ -79,7 +79,7 @@ class Holding(Functions):
             use = self._uses.get(change.id)
             if use is not None:
                 self._change(use, change)
-        if self._holds or self._slept != self._clock.slept:
+        if self._suspended or self._slept != self._clock.slept:
             self._slept = self._clock.slept
             for use in self._uses.values():
                 self._look_at(use)
@@ -87,7 +87,7 @@ class Holding(Functions):
         return False
 
     def _look_at(self, use: _Use) -> None:
-        if self._holds:
+        if self._suspended:
             if use.lease is None:  # before it gives up what it has, so that nothing is moved to it
                 self._node.leases.release(use.id, self._clock.now())
             use.end("this node leaves the cluster")
@@ -128,7 +128,7 @@ class Holding(Functions):
 
     async def _may_begin(self) -> None:
         """A node that leaves uses no more names: wait until it has left."""
-        while self._holds and not self._closed:
+        while self._suspended and not self._closed:
             await self._known.park()
         self._require_open()
 

@@ -31,7 +31,7 @@ class Functions:
         self._node = node
         self._clock = clock
         self._running: dict[trio.CancelScope, None] = {}
-        self._holds = 0
+        self._suspended = 0
         self._afterwards: list[Callable[[], None]] = []
         self._watch = _SleepWatch(clock, self)
         self._watching = self._closed = False
@@ -71,9 +71,9 @@ class Functions:
             self._watching = False
             trio.lowlevel.remove_instrument(self._watch)
 
-    def hold(self, afterwards: Callable[[], None] | None = None) -> None:
+    def suspend(self, afterwards: Callable[[], None] | None = None) -> None:
         """Cancel all functions and start none; do this as soon as the last has ended its clean-up."""
-        self._holds += 1
+        self._suspended += 1
         if afterwards is not None:
             self._afterwards.append(afterwards)
         self.follow()
@@ -85,9 +85,9 @@ class Functions:
         for afterwards in due:
             afterwards()
 
-    def release(self) -> None:
-        """Undo one `hold`: functions may start again, unless there is another (a leave ends none)."""
-        self._holds -= 1
+    def resume(self) -> None:
+        """Undo one `suspend`: functions may start again, unless there is another (a leave ends none)."""
+        self._suspended -= 1
 
 
 class Leading(Functions):
@@ -117,7 +117,7 @@ class Leading(Functions):
         The node looks at the clock before anything else, and goes on with no term whose end has passed. So
         an old end that passes between its look and this one is none: the node has moved it ahead in time.
         """
-        before, theirs = self._term, None if self._holds else self._node.term
+        before, theirs = self._term, None if self._suspended else self._node.term
         if before is None and theirs is None:
             return False
         ends = self._clock.deadline(self._node.term_ends)

@@ -117,7 +117,7 @@ class Streams:
             reply = await self._turns.call(lambda: self._answers.receive_request(whole, visit.source))
             if reply is not None:
                 content = await self._turns.run(self._codec.streaming(reply, answering=True))
-                if self._visits.hold(visit, len(content)):
+                if self._visits.take_memory(visit, len(content)):
                     await stream.write(content)
         return None
 
@@ -137,7 +137,7 @@ class Streams:
         decoder = self._codec.stream_decoder(answering=False)
 
         def has_room() -> bool:
-            return self._visits.hold(visit, decoder.held)
+            return self._visits.take_memory(visit, decoder.memory)
 
         try:
             while True:

@@ -7,7 +7,7 @@ yet; what is over a bound ends the streams that can be missed best:
 - of hosts that no known member is on (one that keeps a stream to this node, or to which it keeps one);
 - of the host that has the most of what is scarce, places or bytes;
 - that have said nothing yet, or take longer than `GRACE`;
-- and of those the oldest, or of bytes the one that holds the most.
+- and of those the oldest, or of bytes the one that takes the most.
 
 So a stranger, even under many addresses, does not keep newcomers out, nor a crowd of strangers the members.
 """
@@ -37,7 +37,7 @@ class Visit:
     source: Address
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     since: float = field(default_factory=trio.current_time)
-    held: int = 0
+    memory: int = 0
     """Bytes of memory for its request, until it is answered; then for the answer, until that is taken."""
     gave_way: bool = False
 
@@ -52,7 +52,7 @@ class Visits:
         """In the order in which they came."""
         self._places = Counter[str]()
         self._bytes = Counter[str]()
-        self._held = 0
+        self._memory = 0
 
     def admit(self, source: Address) -> Visit | None:
         """A place for a stream that was opened just now; None when no other has to give way for it."""
@@ -67,15 +67,15 @@ class Visits:
             self._end(least)
         return visit
 
-    def hold(self, visit: Visit, size: int) -> bool:
+    def take_memory(self, visit: Visit, size: int) -> bool:
         """It takes so many bytes of memory now. False when the visit itself has to give way."""
         if visit.gave_way:
             return False
-        more = size - visit.held
-        visit.held = size
+        more = size - visit.memory
+        visit.memory = size
         self._bytes[visit.source.host] += more
-        self._held += more
-        while self._held > BYTES_MAX:
+        self._memory += more
+        while self._memory > BYTES_MAX:
             members = self._members()
             self._end(max(self._visits, key=lambda each: self._weight(each, members)))
         return not visit.gave_way
@@ -86,8 +86,8 @@ class Visits:
             return
         del self._visits[visit]
         host = visit.source.host
-        self._held -= visit.held
-        for counts, count in ((self._places, 1), (self._bytes, visit.held)):
+        self._memory -= visit.memory
+        for counts, count in ((self._places, 1), (self._bytes, visit.memory)):
             counts[host] -= count
             if not counts[host]:
                 del counts[host]
@@ -104,9 +104,9 @@ class Visits:
     def _worth(self, visit: Visit, newest: Visit, members: Collection[str]) -> tuple[bool, int, int]:
         """Of places; the least gives way, the older one of equals."""
         host = visit.source.host
-        begun = visit.held > 0 and newest.since - visit.since < GRACE
+        begun = visit.memory > 0 and newest.since - visit.since < GRACE
         return host in members, -self._places[host], 1 if visit is newest else 2 if begun else 0
 
     def _weight(self, visit: Visit, members: Collection[str]) -> tuple[bool, int, int]:
         """Of bytes; the greatest gives way."""
-        return visit.source.host not in members, self._bytes[visit.source.host], visit.held
+        return visit.source.host not in members, self._bytes[visit.source.host], visit.memory

@@ -47,6 +47,6 @@ def exchange(server: SimulatedNode, client: SimulatedNode, request: Request) -> 
 def hush(node: SimulatedNode) -> None:
     """All nodes know already: there is nothing to pass on."""
     dissemination: Any = getattr(node.core, "_dissemination", None)
-    dissemination._held.clear()
+    dissemination._pending.clear()
     dissemination._riding.clear()
     node.flush()

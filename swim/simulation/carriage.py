@@ -33,14 +33,14 @@ class Carriage(Medium):
         node = self.nodes[name]
         self._relocate(node)
         self.note(f"move {name} to {node.address}")
-        for stream in [*node.kept.values(), *node.held]:
+        for stream in [*node.kept.values(), *node.accepted]:
             stream.sever()
         if node.running:
             node.after_timer(ADDRESS_INTERVAL, lambda: self._notice(node))
 
     def _notice(self, node: SimulatedNode) -> None:
         if node.core.address != node.address:
-            for stream in [*node.kept.values(), *node.held]:
+            for stream in [*node.kept.values(), *node.accepted]:
                 stream.forget(node)
             node.call(node.core.move, node.address)
 

@@ -205,7 +205,7 @@ class SimulatedNode:
         self.asking: dict[int, Connection] = {}
         self.kept: dict[Address, Kept] = {}
         """Streams that this node keeps open to those that it observes."""
-        self.held: dict[Kept, None] = {}
+        self.accepted: dict[Kept, None] = {}
         """The other ends: streams that others keep open to this node."""
         self.seeds: tuple[str | Address, ...] = ()
         self._core: Node | None = None
@@ -277,7 +277,7 @@ class SimulatedNode:
         self.asking.clear()
         for own in list(self.kept.values()):
             own.client_gone()
-        for other in list(self.held):
+        for other in list(self.accepted):
             other.server_gone()
 
     def call(self, verb: Callable[..., object], *args: Any) -> None:

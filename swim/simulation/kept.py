@@ -53,7 +53,7 @@ class KeptStream:
         self._lives = server.lives
         self._process = server.process
         self._open = self._closed = self._severed = False
-        """The client's end; the server's is open while it is in `server.held`."""
+        """The client's end; the server's is open while it is in `server.accepted`."""
         self._unread: dict[SimulatedNode, None] = {}
         """Ends at which something has arrived that the process has not read."""
         self._waiting: deque[bytes] = deque(maxlen=PACKETS_MAX)
@@ -93,13 +93,13 @@ class KeptStream:
             del self.client.kept[self._address]
 
     def _forget_server(self) -> None:
-        self.server.held.pop(self, None)
+        self.server.accepted.pop(self, None)
 
     def is_open(self, node: SimulatedNode) -> bool:
         """Its end of it."""
         if node is self.client:
             return self._open and not self._closed
-        return self in self.server.held
+        return self in self.server.accepted
 
     def client_gone(self) -> None:
         """The client's process ended; its kernel says so to the server, unless it is refused."""
@@ -109,7 +109,7 @@ class KeptStream:
             server, process = self.server, self.client.process
 
             def read_end() -> None:
-                if self in server.held:
+                if self in server.accepted:
                     self._forget_server()
                     server.call(server.core.receive_stream_end, *process)
 
@@ -161,9 +161,9 @@ class KeptStream:
         self._open = True
         self.client.call(self.client.core.receive_kernel_answer, self._address)
         if self._alive():
-            for earlier in [stream for stream in self.server.held if stream.client is self.client]:
+            for earlier in [stream for stream in self.server.accepted if stream.client is self.client]:
                 earlier.forget(self.server)  # there is one for each name
-            self.server.held[self] = None
+            self.server.accepted[self] = None
             while self._waiting:
                 self.send(self.client, self._waiting.popleft())
         else:
@@ -267,7 +267,7 @@ class KeptStream:
             self._again()
 
     def _read_refusal_at_server(self) -> None:
-        if self in self.server.held:
+        if self in self.server.accepted:
             self._forget_server()
             self.server.call(self.server.core.receive_refusal, self.client.address)
 
@@ -299,7 +299,7 @@ class KeptStream:
             return
         back = self._world.passage(self.server, self.client)
         if back is not None:
-            alive = self in self.server.held
+            alive = self in self.server.accepted
             if alive:
                 self._unread[self.server] = None
                 self.server.input(self._read_probe)
@@ -331,7 +331,7 @@ def send_over_stream(world: Medium, sender: SimulatedNode, data: bytes, address:
     """On any stream between the two, or on one that is opened for it."""
     own = sender.kept.get(address)
     if own is None or not own.is_open(sender):
-        for stream in sender.held:
+        for stream in sender.accepted:
             if stream.client.address == address:
                 stream.send(sender, data)
                 return

@@ -142,7 +142,7 @@ class KeptChannel:
         return len(content).to_bytes(_LENGTH_SIZE, "big") + content
 
     @property
-    def held(self) -> int:
+    def memory(self) -> int:
         """Bytes that have come and are no whole frame yet."""
         return len(self._pending)
 

@@ -127,7 +127,7 @@ class RecordReader:
         self._pending = bytearray()
 
     @property
-    def held(self) -> int:
+    def memory(self) -> int:
         """Bytes that have come and are no whole record yet."""
         return len(self._pending)
 

@@ -121,7 +121,7 @@ class StreamDecoder:
     def __init__(self, *, label: bytes, keyring: Keyring | None, labelled: bool) -> None:
         self.received = 0
         """How many bytes were fed."""
-        self.held = 0
+        self.memory = 0
         """Bytes of memory, about, that all takes that was read."""
         self.layers: list[str] = []
         self.dropped: list[str] = []
@@ -146,7 +146,7 @@ class StreamDecoder:
     def add(self, data: bytes) -> None:
         """More bytes, for `advance`."""
         self.received += len(data)
-        self.held += len(data)
+        self.memory += len(data)
         if self.received > _STREAM_SIZE_MAX:
             raise DecodeError("too-large", f"a stream of more than {_STREAM_SIZE_MAX} bytes")
         if self.message is None:
@@ -194,7 +194,7 @@ class StreamDecoder:
             try:
                 next(steps)
             except StopIteration as finished:
-                self.held += len(finished.value)
+                self.memory += len(finished.value)
                 return bytes(finished.value)
             yield True
 
@@ -243,7 +243,7 @@ class StreamDecoder:
         names = set[str]()
         for index in range(count):
             if index % _STEP_NODES == _STEP_NODES - 1:
-                self.held += _STEP_NODES * _NODE_MEMORY
+                self.memory += _STEP_NODES * _NODE_MEMORY
                 yield True
             fields = yield from source.fields(_NODE_FIELDS)
             try:

@@ -48,11 +48,11 @@ async def test_a_stream_that_says_something_keeps_its_place_for_a_second(
 ) -> None:
     served = visits(2)
     busy, silent = admit(served, STRANGER), admit(served, OTHER)
-    assert served.hold(busy, 10)
+    assert served.take_memory(busy, 10)
     newest = admit(served, Address("10.0.0.9", 1))
     assert ended(busy, silent) == [False, True]
     await trio.sleep(GRACE / 2)
-    assert served.hold(newest, 10)
+    assert served.take_memory(newest, 10)
     assert served.admit(Address("10.0.0.10", 1)) is None, "all of them are being read"
     await trio.sleep(GRACE / 2)
     admit(served, Address("10.0.0.10", 1))
@@ -66,7 +66,7 @@ async def test_a_thousand_silent_strangers_do_not_keep_a_newcomer_out(
     for number in range(1_000):
         admit(served, Address(f"10.1.{number // 250}.{number % 250}", 1))
     newcomer = admit(served, OTHER)
-    assert served.hold(newcomer, 200)
+    assert served.take_memory(newcomer, 200)
     for number in range(1_000):
         served.admit(Address(f"10.2.{number // 250}.{number % 250}", 1))
     assert ended(newcomer) == [False]
@@ -77,7 +77,7 @@ async def test_a_host_with_many_streams_loses_one_to_a_host_with_few() -> None:
     crowd = [admit(served, STRANGER) for _ in range(3)]
     single = admit(served, OTHER)
     for visit in crowd:
-        assert served.hold(visit, 10)
+        assert served.take_memory(visit, 10)
     admit(served, Address("10.0.0.9", 1))
     assert ended(*crowd, single) == [True, False, False, False]
 
@@ -101,7 +101,7 @@ async def test_strangers_give_way_to_members_whatever_they_say() -> None:
     served = visits(2, MEMBER)
     strangers = [admit(served, STRANGER), admit(served, OTHER)]
     for visit in strangers:
-        assert served.hold(visit, 10)
+        assert served.take_memory(visit, 10)
     ours = admit(served, MEMBER)
     assert ended(*strangers, ours) == [True, False, False]
 
@@ -110,9 +110,9 @@ async def test_of_too_many_bytes_the_host_with_the_most_gives_way() -> None:
     served = visits(100)
     greedy = [admit(served, STRANGER) for _ in range(10)]
     for visit in greedy:
-        assert served.hold(visit, BYTES_MAX // 10)
+        assert served.take_memory(visit, BYTES_MAX // 10)
     small = admit(served, OTHER)
-    assert served.hold(small, 10_000)
+    assert served.take_memory(small, 10_000)
     assert sum(ended(*greedy)) == 1
     assert ended(small) == [False]
 
@@ -121,9 +121,9 @@ async def test_of_strangers_with_one_stream_each_the_largest_gives_way() -> None
     served = visits(100)
     hosts = [admit(served, Address(f"10.1.0.{number}", 1)) for number in range(64)]
     for visit in hosts:
-        assert served.hold(visit, BYTES_MAX // 64)
+        assert served.take_memory(visit, BYTES_MAX // 64)
     newcomer = admit(served, OTHER)
-    assert served.hold(newcomer, 1_000)
+    assert served.take_memory(newcomer, 1_000)
     assert sum(ended(*hosts)) == 1
     assert ended(newcomer) == [False]
 
@@ -131,8 +131,8 @@ async def test_of_strangers_with_one_stream_each_the_largest_gives_way() -> None
 async def test_members_keep_their_bytes_while_strangers_hold_some() -> None:
     served = visits(100, MEMBER)
     ours, theirs = admit(served, MEMBER), admit(served, STRANGER)
-    assert served.hold(ours, BYTES_MAX - 10)
-    assert not served.hold(theirs, 20)
+    assert served.take_memory(ours, BYTES_MAX - 10)
+    assert not served.take_memory(theirs, 20)
     assert ended(ours, theirs) == [False, True]
 
 
@@ -151,11 +151,11 @@ async def test_the_counts_never_drift(seed: int, autojump_clock: trio.testing.Mo
                 served.leave(visit)
                 del present[visit]
             else:
-                served.hold(visit, rng.randrange(BYTES_MAX // 3))
+                served.take_memory(visit, rng.randrange(BYTES_MAX // 3))
         present = {visit: None for visit in present if not visit.gave_way}
         assert list(served._visits) == list(present)
-        assert served._held == sum(visit.held for visit in present) <= BYTES_MAX
-        assert served._held == served._bytes.total()
+        assert served._memory == sum(visit.memory for visit in present) <= BYTES_MAX
+        assert served._memory == served._bytes.total()
         assert len(present) == served._places.total() <= 8
         await trio.sleep(0.01)
 

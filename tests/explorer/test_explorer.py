@@ -133,7 +133,7 @@ def _watches_nothing(leading: Leading) -> bool:
 
 
 def _goes_on_at_once(leading: Leading, afterwards: Callable[[], None] | None = None) -> None:
-    leading._holds += 1
+    leading._suspended += 1
     leading.follow()
     if afterwards is not None:
         afterwards()

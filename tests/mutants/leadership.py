@@ -566,7 +566,7 @@ _FUNCTIONS = mutants(
         "        if not self._running:\n            self._flush()\n\n    def _flush",
         "        self._flush()\n\n    def _flush",
     ),
-    ("a node that leaves begins a term", "None if self._holds else self._node.term", "self._node.term"),
+    ("a node that leaves begins a term", "None if self._suspended else self._node.term", "self._node.term"),
     (
         "a machine's sleep goes unnoticed",
         "        if self._clock.look():\n            self._functions.follow()",
@@ -577,7 +577,7 @@ _FUNCTIONS = mutants(
         "self._term if trio.current_time() < self._ends else None",
         "self._term",
     ),
-    ("a stepped down node never leads again", "        self._holds -= 1", "        pass"),
+    ("a stepped down node never leads again", "        self._suspended -= 1", "        pass"),
 )
 
 _JOINING = mutants(

@@ -163,10 +163,10 @@ def test_a_connection_that_a_firewall_resets_is_a_refusal_and_no_end() -> None:
     over_stream(world, "a", "b")
     world.run(0.5)
     assert refusals(world) >= 1
-    assert world.nodes["b"].held, "the other end has not heard of it"
+    assert world.nodes["b"].accepted, "the other end has not heard of it"
     world.heal(cuts)
     world.run(3.0)
-    assert len(world.nodes["b"].held) == 1
+    assert len(world.nodes["b"].accepted) == 1
     over_stream(world, "b", "a")
     world.run(1.0)
     assert core(world, "a").streamed == [(b"packet", "b")]
@@ -180,13 +180,13 @@ def test_what_is_written_to_a_forgotten_connection_is_refused() -> None:
     cut = world.partition(["a"], ["b"])
     over_stream(world, "a", "b")
     world.run(5.0)
-    assert not any(stream.is_open(world.nodes["a"]) for stream in world.nodes["b"].held)
+    assert not any(stream.is_open(world.nodes["a"]) for stream in world.nodes["b"].accepted)
     core(world, "a").keep = []
     world.heal(cut)
     over_stream(world, "b", "a")
     world.run(0.5)
     assert refusals(world, "b") == 1
-    assert not world.nodes["b"].held
+    assert not world.nodes["b"].accepted
 
 
 def test_the_end_of_a_process_is_not_heard_through_a_firewall_that_resets() -> None:
@@ -219,7 +219,7 @@ def test_something_on_the_way_forgets_all_connections() -> None:
     world.run(0.1)
     assert (refusals(world, "a"), refusals(world, "b")) == (1, 1)
     world.run(2.0)
-    assert len(world.nodes["b"].held) == 1, "opened again"
+    assert len(world.nodes["b"].accepted) == 1, "opened again"
     world.reset_streams("b")
     world.run(0.1)
     assert refusals(world, "b") == 2
@@ -277,7 +277,7 @@ def test_a_host_that_moves_is_found_at_its_new_address_only_and_its_streams_end_
     assert core(world, "b").moves == []
     world.run(0.2)
     assert core(world, "b").moves == [world.address("b")], "the driver notices within a second"
-    assert not world.nodes["b"].held
+    assert not world.nodes["b"].accepted
     assert not core(world, "a").closed
     assert not refusals(world)
     assert core(world, "a").streamed == []

@@ -31,7 +31,7 @@ def a_nat_forgets_all_without_a_word(world: World) -> None:
 def one_end_of_each_forgets(world: World) -> None:
     """What the other end writes is reset from then on."""
     for node in world.running():
-        for stream in list(node.held):
+        for stream in list(node.accepted):
             stream.forget(node)
 
 

@@ -102,7 +102,7 @@ def test_a_restarted_process_has_none_of_the_old_streams_and_is_connected_to_ane
     assert len(core(world, "a").kernel_answers) == 2
     world.restart("a")
     world.run(0.1)
-    assert not world.nodes["b"].held
+    assert not world.nodes["b"].accepted
     assert not world.nodes["a"].kept
 
 
@@ -111,7 +111,7 @@ def test_a_stream_that_is_not_wanted_any_more_is_closed() -> None:
     keep(world, "a", "b")
     core(world, "a").keep = []
     world.run(2.0)
-    assert not world.nodes["b"].held
+    assert not world.nodes["b"].accepted
     world.crash("b")
     world.run(2.0)
     assert not core(world, "a").closed
@@ -125,7 +125,7 @@ def test_a_connection_that_fails_is_tried_again() -> None:
     world.heal(cut)
     world.run(5.0)
     assert len(core(world, "a").kernel_answers) == 1
-    assert len(world.nodes["b"].held) == 1
+    assert len(world.nodes["b"].accepted) == 1
 
 
 def test_the_server_of_a_stream_hears_when_its_client_dies() -> None:
@@ -163,16 +163,16 @@ def test_a_probe_on_a_stream_is_acknowledged_by_the_kernel_and_repeated_when_los
 def test_a_stream_on_which_nothing_is_acknowledged_ends_silently_and_is_opened_again() -> None:
     world = fake_world()
     keep(world, "a", "b")
-    first = next(iter(world.nodes["b"].held))
+    first = next(iter(world.nodes["b"].accepted))
     cut = world.partition(["a"], ["b"])
     world.run(100.0)
-    assert next(iter(world.nodes["b"].held)) is first, "nobody has asked anything"
+    assert next(iter(world.nodes["b"].accepted)) is first, "nobody has asked anything"
     probe(world, "a", "b")
     world.run(10.0)
-    assert next(iter(world.nodes["b"].held)) is first, "the other end has not heard of it"
+    assert next(iter(world.nodes["b"].accepted)) is first, "the other end has not heard of it"
     world.heal(cut)
     world.run(5.0)
-    (second,) = world.nodes["b"].held
+    (second,) = world.nodes["b"].accepted
     assert second is not first
     assert not core(world, "a").closed
 

@@ -13,5 +13,5 @@ each other are one again as soon as packets pass both ways. `reunion` does the s
 clusters that were founded apart become one. `attempts` keeps both from calling an address for ever because
 a stranger named it.
 
-`strangers` holds news of unknown senders until they have answered a ping.
+`strangers` lets news of unknown senders wait until these have answered a ping.
 """

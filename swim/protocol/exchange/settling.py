@@ -36,7 +36,7 @@ class Settling(Part):
         mine = self._own.record
         others = [record for record in self._table.present() if record.name != self._name]
         missing = [record for record in others if not self._knows(record, incarnation)]
-        if mine is None or self._own.held or mine.incarnation < incarnation:
+        if mine is None or self._own.held_off or mine.incarnation < incarnation:
             return False  # what others cannot know yet
         for record in missing:
             if record.name not in self._asked and len(self._asked) < _ASKED_MAX:

@@ -1,7 +1,7 @@
 """Packets from addresses that are no member's: a stranger has to introduce itself and answer a ping.
 
 A node that has just joined passes on news to members that do not know it yet, and answers a ping; noise, and
-forged addresses, do not. News from a stranger is held until it has answered; then it is read again,
+forged addresses, do not. News from a stranger waits until the stranger has answered; then it is read again,
 and counts if the stranger has become a member by it.
 """
 
@@ -26,7 +26,7 @@ News = Alive | Suspect | Dead
 
 
 class Strangers(Part):
-    """The news that is held, by the address it came from."""
+    """The news that waits for an answer, by the address that it came from."""
 
     def __init__(
         self,
@@ -39,23 +39,23 @@ class Strangers(Part):
         self._membership = membership
         self._ask = asking.ask
         self._believed = believed
-        self._held: dict[Address, list[News]] = {}
+        self._waiting: dict[Address, list[News]] = {}
 
-    def hold(self, news: News, source: Address, now: float) -> None:
+    def receive(self, news: News, source: Address, now: float) -> None:
         """News from a stranger; the first has to be of itself."""
-        held = self._held.get(source)
-        if held is None:
+        waiting = self._waiting.get(source)
+        if waiting is None:
             if not isinstance(news, Alive) or unpack_address(news.address, news.port) != source:
                 self._outbox.drop("stranger")
                 return
-            if len(self._held) >= _STRANGERS_MAX:
+            if len(self._waiting) >= _STRANGERS_MAX:
                 self._outbox.drop("strangers-max")
                 return
             answered = partial(self._answered, source)
             if self._ask(news.node, source, now, answered, lambda at: self._silent(source)):
-                self._held[source] = [news]
-        elif len(held) < _NEWS_MAX:
-            held.append(news)
+                self._waiting[source] = [news]
+        elif len(waiting) < _NEWS_MAX:
+            waiting.append(news)
         else:
             self._outbox.drop("stranger")
 
@@ -63,15 +63,15 @@ class Strangers(Part):
         if ack.unknown:  # of another cluster: it takes this node for the one that had its address before
             self._silent(source)
             return
-        held = self._held.pop(source)
-        assert isinstance(held[0], Alive)
-        self._membership.alive(held[0], now, source, answer=ack)
+        waiting = self._waiting.pop(source)
+        assert isinstance(waiting[0], Alive)
+        self._membership.alive(waiting[0], now, source, answer=ack)
         if self._table.at(source) is None:
             self._outbox.drop("stranger")  # it is still no member: another process has its name
             return
-        for news in held[1:]:
+        for news in waiting[1:]:
             self._believed(news, source, now)
 
     def _silent(self, source: Address) -> None:
-        for _ in self._held.pop(source):
+        for _ in self._waiting.pop(source):
             self._outbox.drop("stranger")

@@ -94,7 +94,7 @@ class Dissemination(Part):
         self._loss = loss
         self._introduce_until = -math.inf
         self._quiet_until = -math.inf
-        self._held: dict[str | bytes, _News] = {}
+        self._pending: dict[str | bytes, _News] = {}
         self._riding = _Riding(self._config.piggyback_limit)
         self._riding_behind = _Riding(self._config.piggyback_limit)
 
@@ -107,38 +107,38 @@ class Dissemination(Part):
 
         Or a broadcast, which is itself what it is about. `ours` is for own members only.
         """
-        news = self._held[about] = _News(self._outbox.codec.part(message), ours)
+        news = self._pending[about] = _News(self._outbox.codec.part(message), ours)
         riding = self._riding if isinstance(about, str) else self._riding_behind
         riding.add(about, news, self._rider_max)
         self._timers.set_if_unset("flood", max(now, self._quiet_until), self.flood)
 
     def flood(self, now: float) -> None:
-        """Send what is held to the ring successors."""
+        """Send what is pending to the ring successors."""
         self._timers.cancel("flood")
-        if not self._held:
+        if not self._pending:
             return
         successors = self._successors()
         if now < self._introduce_until and (record := self._table.get(self._name)) is not None:
             # Not all members know this node yet, and a stranger's news has to begin with itself.
             mine = self._outbox.codec.part(record.as_alive())
-            newest = self._held.pop(self._name, _News(mine, False))
-            held = [newest, *self._take_held(len(successors))]
+            newest = self._pending.pop(self._name, _News(mine, False))
+            taken = [newest, *self._take_pending(len(successors))]
         else:
-            held = self._take_held(len(successors))
+            taken = self._take_pending(len(successors))
         self._quiet_until = now + self._config.flood_delay * self._rng.uniform(0.5, 1.5)
-        if self._held:
+        if self._pending:
             self._timers.set("flood", self._quiet_until, self.flood)
-        for_all = [news.part for news in held if not news.ours]
-        packets = list(self._pack(news.part for news in held))
-        foreign_packets = packets if len(for_all) == len(held) else list(self._pack(for_all))
+        for_all = [news.part for news in taken if not news.ours]
+        packets = list(self._pack(news.part for news in taken))
+        foreign_packets = packets if len(for_all) == len(taken) else list(self._pack(for_all))
         for record in successors:
             for packet in packets if record.own else foreign_packets:
                 self._outbox.put(packet, record.address)
 
-    def _take_held(self, successors: int) -> list[_News]:
+    def _take_pending(self, successors: int) -> list[_News]:
         """As much as goes at once: a node that has heard of thousands has other things to do as well."""
-        taken = list(islice(self._held, max(_FLOOD_MIN, _FLOOD_MAX // max(1, successors))))
-        return [self._held.pop(about) for about in taken]
+        taken = list(islice(self._pending, max(_FLOOD_MIN, _FLOOD_MAX // max(1, successors))))
+        return [self._pending.pop(about) for about in taken]
 
     def send(self, address: Address, message: Message, way: Way | None = None) -> None:
         """A message of its own, with as much news as fits beside it. `way`: as of `Outbox.put`."""
@@ -204,6 +204,3 @@ class Dissemination(Part):
                 if left == 0:
                     break
         return [record for record in map(self._table.get, found) if record is not None]
-
-    def statistics(self) -> dict[str, int]:
-        return {"held": len(self._held), "riding": len(self._riding) + len(self._riding_behind)}

@@ -87,7 +87,7 @@ class OwnRecord(Part):
         self.incarnation = 1
         self.versions = _PROTOCOL_VERSIONS + _SERF_VERSIONS
         self.leaving = False
-        self.held = False
+        self.held_off = False
         """Given up by the others, and not answering yet (see `Readmission`): nothing is said of this node."""
         self._accused = 0
         self.cut_off = deque[float](maxlen=_CUT_OFFS_MAX)
@@ -108,7 +108,7 @@ class OwnRecord(Part):
     @property
     def speaks(self) -> bool:
         """It would be a member, or is one: it neither leaves, nor stays away because it was given up."""
-        return not (self.leaving or self.held)
+        return not (self.leaving or self.held_off)
 
     @property
     def pinned(self) -> bool:
@@ -203,7 +203,7 @@ class OwnRecord(Part):
             self.name, self.address, self.incarnation, MemberState.ALIVE, meta, self.versions, now
         )
         self._table.put(record, now)
-        if not self.held:
+        if not self.held_off:
             self._dissemination.news(self.name, record.as_alive(), now)
         if old is not None and (old.id, old.member.tags, old.address) != (
             record.id,
@@ -235,9 +235,9 @@ class OwnRecord(Part):
         """From here on nothing is said that would make this node a member again."""
         self.leaving = True
 
-    def hold(self) -> None:
+    def stay_away(self) -> None:
         """Say nothing of this node until `be_back`."""
-        self.held = True
+        self.held_off = True
 
     def move(self, address: Address, now: float) -> None:
         """Others find this process at another address from now on."""
@@ -253,7 +253,7 @@ class OwnRecord(Part):
     def _say_more(self, now: float) -> None:
         if self.leaving:
             return  # above the incarnation of its farewell it would be a member again
-        if not self.held:
+        if not self.held_off:
             self.incarnation += 1
         self.publish(now)
 
@@ -266,7 +266,7 @@ class OwnRecord(Part):
             return
         if id is not None and self.id is not None and id > self.id and not self.pinned:
             self.mint(now, id)
-        if self.held:
+        if self.held_off:
             self._accused = max(self._accused, incarnation)
             return
         self.incarnation = max(self.incarnation, incarnation) + 1
@@ -275,8 +275,8 @@ class OwnRecord(Part):
         self._refute_now(now)
 
     def be_back(self, now: float) -> None:
-        """Answer what was said of this node while it was held."""
-        self.held = False
+        """Answer what was said of this node while it was held off."""
+        self.held_off = False
         self.refute(self._accused, now)
         self._accused = 0
 

@@ -89,7 +89,7 @@ class OwnLinks(Part):
         It is, when others have given this node up, or talk to it and none answers; or when its own pings do
         not come back (if they ever did: behind some routers they cannot), for then it reads or sends nothing.
         """
-        if self._own.held:
+        if self._own.held_off:
             return False
         talking = self._attention(now) - self._heard < 2 * self._config.pause_tolerance
         if talking and self._unanswered is not None and self._heard - self._unanswered > _UNANSWERED_S:

@@ -39,7 +39,7 @@ class Newcomers(Part):
         """May one more be admitted by hearsay?"""
         return self._believed.take(now)
 
-    def hold(self, news: Alive, now: float) -> None:
+    def add(self, news: Alive, now: float) -> None:
         """It is admitted when it has answered, and forgotten when it does not."""
         if news.node in self._asking:
             return

@@ -51,12 +51,12 @@ class Readmission(Part):
         if self._own.record is None or self._own.leaving:
             return
         self._links.heard(now)
-        if not self._own.held:
+        if not self._own.held_off:
             if not self._deaths or now - self._deaths[-1] > _OUTAGE_S:
                 self._deaths.append(now)
             obstacle = self._obstacle(now)
             if obstacle:
-                self._own.hold()
+                self._own.stay_away()
                 self._outbox.events.append(HeldOff(obstacle))
                 self._leadership.step_back(now)  # the others have moved on
                 self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)

@@ -105,8 +105,8 @@ class Membership(Part):
             if len(self._table) >= self._config.members_max:
                 self._outbox.drop("members-max")
                 return
-            holder = self._table.at(record.address)
-            if holder is not None and holder.present:
+            occupant = self._table.at(record.address)
+            if occupant is not None and occupant.present:
                 self._contest(None, record, now)
                 return
         elif not self._newer(old, record):
@@ -124,7 +124,7 @@ class Membership(Part):
         if source == address or self._newcomers.believed(now):
             return False
         if self.permits(address):
-            self._newcomers.hold(news, now)
+            self._newcomers.add(news, now)
         else:
             self._outbox.drop("address")
         return True
@@ -223,7 +223,7 @@ class Membership(Part):
                 self._readmission.told(news, now)
             mine = self._own.record
             refuted = mine is not None and mine.present and mine.incarnation > news.incarnation
-            if source is not None and mine is not None and refuted and not self._own.held:
+            if source is not None and mine is not None and refuted and not self._own.held_off:
                 # No flood goes to a member that counts as dead here.
                 self.correct(source, mine.as_alive(), now)
             return

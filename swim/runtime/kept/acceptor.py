@@ -42,7 +42,7 @@ class Acceptor:
         self._early: list[Frame] = []
         """What came together with the end of the handshake."""
         self._records = RecordReader()
-        self._count = self._held = 0
+        self._count = self._reserved = 0
         self._source: ReceiveWindow | None = None
 
     @property
@@ -91,7 +91,7 @@ class Acceptor:
             finally:
                 stream.nursery = None  # also when cancelled: another stream may have a packet for this one
                 if self._source is not None:
-                    self._hold(0)
+                    self._reserve(0)
                     self._source.detach()
             stream.say_bye()
             nursery.cancel_scope.cancel()
@@ -116,7 +116,7 @@ class Acceptor:
             for frame in (*frames, *stream.understand(data)):
                 if isinstance(frame, Data):
                     yield from self._taking(frame)
-            self._hold(stream.channel.held + self._records.held)
+            self._reserve(stream.channel.memory + self._records.memory)
             if not stream.channel.ready:
                 return
             frames, data = [], b""
@@ -128,18 +128,19 @@ class Acceptor:
         self._member = handshake.process(self.name, self.boot) or self._member
         assert self._member is not None
         records = self._records.feed(data)
-        self._hold(min(self._held, self._records.held))  # what is whole now is counted when it is received
+        # What is whole now is counted when it is received.
+        self._reserve(min(self._reserved, self._records.memory))
         for number, record in records:
             source.receive(self._member, number, record)
             self._count += 1
             if self._count % _RECORDS_AT_ONCE == 0:
                 yield
 
-    def _hold(self, size: int) -> None:
+    def _reserve(self, size: int) -> None:
         """So many bytes have come that are nothing whole yet: they count as what was not taken does."""
-        if size != self._held:
-            self._sourced().hold(size - self._held)
-            self._held = size
+        if size != self._reserved:
+            self._sourced().reserve(size - self._reserved)
+            self._reserved = size
 
     def _sourced(self) -> ReceiveWindow:
         stream = self._stream

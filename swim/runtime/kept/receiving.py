@@ -17,7 +17,7 @@ from swim.wire.records import MESSAGE_SIZE_MAX, Kind, Lane, Record
 
 __all__ = ["Loop", "Reactions", "ReceiveWindow", "Unread"]
 
-_HELD_MAX = WINDOW_SIZE + MESSAGE_SIZE_MAX
+_WAITING_MAX = WINDOW_SIZE + MESSAGE_SIZE_MAX
 _SOON = 0.02
 """A sender is told of what was taken after so many seconds at the latest; at once when it may be waiting."""
 _MUCH = WINDOW_SIZE // 4
@@ -62,9 +62,9 @@ class Unread:
 
     def admit(self, letter: Letter) -> None:
         """Raises DecodeError when it is too much."""
-        held = self._sizes.get(letter.lane, 0) + len(letter.record.payload) + OVERHEAD
-        if held > _HELD_MAX and self._bounded:
-            raise DecodeError("window", f"{held} bytes of one topic were not taken yet")
+        waiting = self._sizes.get(letter.lane, 0) + len(letter.record.payload) + OVERHEAD
+        if waiting > _WAITING_MAX and self._bounded:
+            raise DecodeError("window", f"{waiting} bytes of one topic were not taken yet")
         self.require_room(letter.size)
 
     def require_room(self, size: int) -> None:
@@ -73,7 +73,7 @@ class Unread:
         if self._given_up or crowded:
             raise DecodeError("inbox", "too much of all members together was not taken yet")
 
-    def hold(self, size: int) -> None:
+    def reserve(self, size: int) -> None:
         """So much more has come that is no whole record yet, or less. Raises DecodeError for too much."""
         if size > 0:
             self.require_room(size)
@@ -134,9 +134,9 @@ class ReceiveWindow:
         self._some = trio.lowlevel.ParkingLot()
         self._much = trio.lowlevel.ParkingLot()
 
-    def hold(self, size: int) -> None:
-        """See `Unread.hold`."""
-        self._unread.hold(size)
+    def reserve(self, size: int) -> None:
+        """See `Unread.reserve`."""
+        self._unread.reserve(size)
 
     def attach(self) -> ReceiveWindow:
         """There is a stream on which it comes, and on which is told what was taken."""

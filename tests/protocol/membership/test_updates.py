@@ -361,7 +361,7 @@ class TestDead:
             b.leave(net.now)
             b.drain()  # its farewell is lost
         else:
-            b._own.held = True
+            b._own.held_off = True
         teller.tell(a, Dead("b", 1, "b" if how == "leaves" else "t"))
         net.run(0.1)
         assert net.believes(a, "b") is None
