@@ -228,7 +228,7 @@ class Node(Parts):
         self._attend(now)
         if self.phase in (Phase.NEW, Phase.LEFT, Phase.FAILED):
             return
-        if not self._networks.permit(source.host):
+        if not self._networks.permits_host(source.host):
             self._outbox.drop("network")
             return
         try:
@@ -292,7 +292,9 @@ class Node(Parts):
     def answer(self, message: StreamMessage, source: Address, now: float) -> StreamMessage | None:
         """As `receive_request`, but the answer is not encoded yet: see `Codec.streaming`."""
         self._attend(now)
-        if self.phase in (Phase.NEW, Phase.LEFT, Phase.FAILED) or not self._networks.permit(source.host):
+        if self.phase in (Phase.NEW, Phase.LEFT, Phase.FAILED) or not self._networks.permits_host(
+            source.host
+        ):
             return None
         answer: StreamMessage | None = None
         match message:
@@ -481,7 +483,7 @@ class Node(Parts):
     def statistics(self, now: float) -> CoreStatistics:
         """What this node has done, and how it fares."""
         subjects, probes, table = self._subjects, self._probes, self._table
-        trips = [subject.round_trip.mean for subject in subjects.values()]
+        trips = [watch.round_trip.mean for watch in subjects.values()]
         known = [trip for trip in trips if trip is not None]
         return CoreStatistics(
             members=table.present_count,

@@ -73,7 +73,7 @@ class Streams:
                 await trio.sleep(_EXHAUSTED_PAUSE)
                 continue
             for stream in streams:
-                permitted = self._networks.permit(stream.peer.host)
+                permitted = self._networks.permits_host(stream.peer.host)
                 visit = self._visits.admit(stream.peer) if permitted else None
                 if visit is None:
                     self._connections.drop("streams-max" if permitted else "stream-network")

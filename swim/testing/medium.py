@@ -25,7 +25,7 @@ class Slowness:
 
 
 class Medium:
-    """The network of a world, and who is where in it."""
+    """The network of a world, and which machine is where in it."""
 
     def __init__(self, fabric: Fabric, schedule: Schedule, trace: Trace) -> None:
         self.fabric = fabric

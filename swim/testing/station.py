@@ -15,7 +15,7 @@ __all__ = ["Bell", "Station", "is_loopback"]
 
 
 class Station(ABC):
-    """Who is at an address."""
+    """The machine at one address."""
 
     def __init__(self, name: str, number: int, address: str, clock: Clock) -> None:
         self.name = name
@@ -64,7 +64,7 @@ class Bell:
         await self._waiting.park()
 
     def ring(self) -> None:
-        """Wake those who wait now."""
+        """Wake the tasks that wait now."""
         if self._waiting and self._process is not None:
             self._process.tell(self._waiting.unpark_all)
 

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 _EPOCH = 1_700_000_000.0
 _NETWORKS = 126
-"""Addresses begin with one of 1 to 126; who moves takes the next."""
+"""Addresses begin with one of 1 to 126; a machine that moves takes the next."""
 
 _logger = logging.getLogger("swim.testing")
 

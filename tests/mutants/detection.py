@@ -270,7 +270,7 @@ _PROBING = mutants(
     ("an ack counts twice", "                self._probes.forget([probe])\n", "                pass\n"),
     (
         "the last breath of a process counts",
-        "if subject.ended is not None and probe.sent <= subject.ended:",
+        "if watch.ended is not None and probe.sent <= watch.ended:",
         "if False:",
     ),
     ("a ping for another is answered", 'if ping.node not in ("", self._name):', "if False:"),

@@ -30,6 +30,7 @@ class Context:
     wall: Callable[[float], float]
     timers: Timers = field(default_factory=Timers)
     lost: float = 0.0
+    """Seconds for which this process was late for its own timers, so far: it slept, or was stopped."""
 
     def attention(self, now: float) -> float:
         return now - self.lost

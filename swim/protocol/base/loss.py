@@ -7,9 +7,13 @@ from collections import deque
 __all__ = ["LossEstimate"]
 
 _LOSS_MIN, _LOSS_MAX = 0.005, 0.9
+"""Bounds of the average: no link is perfect, and on the worst an unanswered probe still says something."""
 _LOSS_WEIGHT = 1 / 16
+"""Of the latest probe in the average."""
 _RECENT, _RECENT_MIN, _LATEST = 20, 16, 8
+"""So many probes are remembered; from so few a share is taken; and so many are the latest."""
 _REMARKABLE = 0.55
+"""A share of lost probes that is worth asking the other observers about."""
 
 
 class LossEstimate:

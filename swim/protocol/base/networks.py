@@ -30,9 +30,9 @@ class Networks:
 
     def permits(self, address: Address) -> bool:
         """Can a member be there?"""
-        return address.port != 0 and self.permit(address.host)
+        return address.port != 0 and self.permits_host(address.host)
 
-    def permit(self, host: str) -> bool:
+    def permits_host(self, host: str) -> bool:
         known = self._known.get(host)
         if known is None:
             if len(self._known) >= _CACHE_MAX:

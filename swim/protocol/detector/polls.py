@@ -28,10 +28,13 @@ from swim.wire.messages import DeathReason, ObserverKind, ObserverMessage
 __all__ = ["Polls"]
 
 _VOTES_MAX = 3
+"""So many observers decide, however many there are."""
 _POLL_PATIENCE, _CERTAIN_PATIENCE = 1.2, 3.0
 """Times that an answer may take. When the process seems gone, the others have to look themselves first."""
 _LOSSY_VOTES_MIN, _LOSSY_VOTES_MAX = 2, 5
+"""Observers that have to find most packets of a member lost, this one included."""
 _LOSSY_WINDOW_S = 40.0
+"""An observer agrees when it has found that in the last so many seconds."""
 _LOSSY_REPEAT_S = 5.0
 _SOLO_MAX = 256
 

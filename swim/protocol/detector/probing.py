@@ -33,8 +33,10 @@ from swim.wire.messages import Ack, Nack, Ping, PingReq
 __all__ = ["Probing"]
 
 _NACK_AFTER = 0.5
+"""Seconds after which a member that was asked to ping another one says that it has heard nothing."""
 _RELAYS_MAX = 1_024
 _LOSSY_MAX = 64
+"""Members that are observed no more, and of which it is remembered how many packets they lost."""
 _WAIT_MIN, _WAIT_MAX = 0.25, 1.75  # of the period: a subject cannot shake its observers off
 
 
@@ -93,20 +95,20 @@ class Probing(Part):
             if name in self.subjects and (self.subjects[name].boot != boot or self.subjects[name].given_up):
                 self._let_go(name, now)  # another process has its name
             if name not in self.subjects:
-                self.subjects[name] = subject = Watch(boot, now)
-                subject.loss = self._lossy.pop(name, subject.loss)
+                self.subjects[name] = watch = Watch(boot, now)
+                watch.loss = self._lossy.pop(name, watch.loss)
                 first = now + self._rng.random() * self._config.probe_interval
                 self._timers.set(("ping", name), first, partial(self.ping, name))
-                self._suspicion.taken_up(name, subject, now)
+                self._suspicion.taken_up(name, watch, now)
 
     def _let_go(self, name: str, now: float) -> None:
-        subject = self.subjects.pop(name)
+        watch = self.subjects.pop(name)
         self._timers.cancel(("ping", name))
-        self._probes.forget(subject.pinged)
-        self._suspicion.dismissed(name, subject, now)
-        if subject.loss.remarkable(0.0):
+        self._probes.forget(watch.pinged)
+        self._suspicion.dismissed(name, watch, now)
+        if watch.loss.remarkable(0.0):
             # Removed for its losses: when it comes back as bad as it went, that is known at once.
-            self._lossy[name] = subject.loss
+            self._lossy[name] = watch.loss
             keep_latest(self._lossy, _LOSSY_MAX)
 
     def _period(self, record: Record) -> float:
@@ -122,14 +124,14 @@ class Probing(Part):
 
     def ping(self, name: str, now: float) -> None:
         """The regular ping of a subject, unless it is doubted, and pinged all the time."""
-        record, subject = self._table.get(name), self.subjects.get(name)
-        if record is None or subject is None:
+        record, watch = self._table.get(name), self.subjects.get(name)
+        if record is None or watch is None:
             return
         self._timers.set(("ping", name), now + self._period(record), partial(self.ping, name))
-        if subject.learn(Evidence.PINGED, self._attention(now)):
-            self._probes.forget(subject.pinged)
-            ways: tuple[Way, ...] = ("udp", "stream") if subject.stream_only else ("udp",)
-            subject.pinged = [self._probes.probe(record, now, way) for way in ways]
+        if watch.learn(Evidence.PINGED, self._attention(now)):
+            self._probes.forget(watch.pinged)
+            ways: tuple[Way, ...] = ("udp", "stream") if watch.stream_only else ("udp",)
+            watch.pinged = [self._probes.probe(record, now, way) for way in ways]
             self._suspicion.asked(name, now)
 
     # --- answering
@@ -157,7 +159,7 @@ class Probing(Part):
         if sender is not None:
             self._dissemination.send(source, ack)
             return
-        # A stranger gets no more than it sent (see `Node._trim`): what is not needed is left out.
+        # A stranger gets no more than it sent (see `Reception._trim`): what is not needed is left out.
         part = self._outbox.codec.part
         bare = Ack(ping.seq, bare=True)
         fits = len(part(ack)) <= len(part(ping))
@@ -227,16 +229,16 @@ class Probing(Part):
         return None
 
     def _landed(self, name: str, probe: Probe, ack: Ack, now: float) -> None:
-        subject = self.subjects.get(name)
-        if subject is None:
+        watch = self.subjects.get(name)
+        if watch is None:
             return
-        if subject.ended is not None and probe.sent <= subject.ended:
+        if watch.ended is not None and probe.sent <= watch.ended:
             return  # the last breath of a process that may have died since
-        subject.heard = self._attention(now)
+        watch.heard = self._attention(now)
         self._links.answered(now)
         if probe.way != "helper":
             self._table.meet(name)
-            subject.round_trip.add(max(0.0, self._attention(now) - probe.sent))
+            watch.round_trip.add(max(0.0, self._attention(now) - probe.sent))
             self._follow_turn(name, ack.wait_ms / 1000, now)
         self._suspicion.answered(name, probe, ack, now)
         if ack.boot and not ack.wait_ms and probe.way != "helper":

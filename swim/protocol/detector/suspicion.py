@@ -41,12 +41,17 @@ from swim.wire.messages import Ack, ObserverKind, ObserverMessage
 __all__ = ["Suspicion"]
 
 _ROUND_GROWTH = 1.6
+"""Each round of probes in a case waits for so many times as long as the one before."""
 _MUTE_ROUND_S = 1.0
+"""The longest such wait at an observer to which most of its subjects are silent."""
 _LATE_NOT_LOST_S = 0.5
+"""The probes of a silence that lasted for longer were answered late, and are not counted as lost."""
 _UNTRIAGED = 1.5
 """Of the silence tolerance: where the kernel was never heard, its silence says nothing."""
 _AFTER_LONG_S, _AFTER_LONG_ROUNDS = 60.0, 4
+"""For so long after a silence that no live member explains, so many rounds are enough: see `_long`."""
 _MUTE_SHARE, _MUTE_SUBJECTS = 0.6, 4
+"""An observer of so many, to which more than this share of them is silent, takes itself for ill."""
 _ENDED_MAX = 1_024
 
 

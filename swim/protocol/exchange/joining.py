@@ -39,11 +39,14 @@ from swim.wire.serf import decode_tags
 __all__ = ["Joining", "problem_of"]
 
 _EAGER_INTERVAL = 0.25
+"""Seconds until the next look while another node is joining: it will be a member soon."""
 _JOINING_S = 3.0
 """A lower seed that said that it is joining is waited for so long, unless it says so again."""
 _CLOCK_MS_MAX = 1 << 47
+"""A clock beyond this is no clock: it is not compared."""
 _CALLERS_MAX = 16
 _NODES_AT_ONCE = 256
+"""Entries of a state that are looked at in one turn."""
 
 
 class _Outcome(Enum):
@@ -62,6 +65,8 @@ _MAY_FIT_YET = _Outcome.NONE, _Outcome.JOINING, _Outcome.WAITING
 
 @dataclass(frozen=True, slots=True)
 class _Said:
+    """What came of the last look at one seed."""
+
     outcome: _Outcome
     text: str = ""
     boot: bytes = b""

@@ -32,10 +32,14 @@ _TICK_S = 0.5
 _SHARED_BY = 4
 """So many members ping at every turn; of more, each does so much more seldom."""
 _AT_ONCE = 8
+"""Seeds that are pinged in one turn; with more, they take turns."""
 _EAGER_S = 30.0
+"""For so long after this node has joined it calls over TCP as often as where UDP is blocked."""
 _EXCHANGE_S = 1.0
+"""Between two exchanges with one seed."""
 _CALL_S = 1.0
 _SILENT_S = 1.0
+"""Subjects that have been silent for so long are called over TCP."""
 
 
 class Reunion(Part):

@@ -35,16 +35,21 @@ from swim.wire.serf import decode_tags
 __all__ = ["Sync", "answer_to", "delegate_clash"]
 
 _LOST_MAX, _LOST_SIZE_MAX = 64, 2_048
+"""Members that one node alone has given up, of which it tells others; and the bytes that they may take."""
 REST_S = 0.4
 """A view that has not changed for so long is worth comparing."""
 _CROWD_S = 0.1
 """After joining, until it is seen whether others joined at the same time."""
 _SMALL_CLUSTER = 32
+"""Up to this size exchanges are as frequent as the configuration says."""
 _AGREED, _SKIPPED_MAX = 16, 3
+"""After so many pings in a row with this node's own view, so many regular exchanges may be left out."""
 _REPAIRS = 3
 """After a broadcast, so many intervals are for members that have missed it."""
 _MISMATCH_PER_S, _MISMATCH_BURST = 1.0, 3
+"""Exchanges because a view differs: while many views change, nearly every ping tells of another one."""
 _MANY, _MOMENT_S = 1_024, 0.1
+"""In a table of so many a state that was built a moment ago is told, too: see `_nodes`."""
 _COST_KNOWN, _COST_NEWS, _STEP_COST = 1, 40, 2_000
 """Of an entry of a state, in units of about two microseconds; and what is done in one step of a merge."""
 

@@ -1,10 +1,10 @@
 """Broadcasts, in the form of Serf's user events; and Serf's other gossip, which this node passes on.
 
 A broadcast is flooded like all news, rides on pings, and stands in push/pulls for a while. Each has a time
-of the event clock, a Lamport clock: what is older than all that can be remembered is not taken any more. Who
-founds a cluster sets it by the wall clock, so that what was recorded of an earlier life of the cluster is
-older than all of its own. Ours also tell their origin and number, in fields that Serf passes on unread;
-Serf's are known by time, name and payload.
+of the event clock, a Lamport clock: what is older than all that can be remembered is not taken any more. The
+node that founds a cluster sets it by the wall clock, so that what was recorded of an earlier life of the
+cluster is older than all of its own. Ours also tell their origin and number, in fields that Serf passes on
+unread; Serf's are known by time, name and payload.
 
 Intents announce that a member joins or leaves. Serf calls a member that memberlist declares dead "left" if
 its intent came before, otherwise "failed".

@@ -29,11 +29,15 @@ _LARGE_SIZE_MAX = 1_400
 _PARTS_MAX = 127  # memberlist 0.2.2 breaks on more
 _PIGGYBACK_PARTS = 8
 _RIDING_MAX = 256
+"""Pieces of news that wait to go on pings and acks."""
 _FLOOD_MIN, _FLOOD_MAX = 16, 2_048
 """News that goes at once: so much to each one, in all."""
 _INTRODUCE_S = 2.0
+"""For so long after it has joined, a node tells of itself before all other news."""
 _BEHIND_SUSPECTED = 3
+"""Successors that are told the news as well behind one that is suspected."""
 _SOME_LOSS, _MUCH_LOSS = 0.02, 0.1
+"""Shares of lost packets from which news goes along more rings."""
 
 
 @dataclass(frozen=True, slots=True)

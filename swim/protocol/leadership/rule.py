@@ -17,6 +17,7 @@ from swim.types import Member, MemberState
 __all__ = ["HolderLeads", "Leadership"]
 
 _FRESH_IDS_PER_S, _FRESH_IDS_BURST = 0.5, 5
+"""Whatever floors others tell of, this node changes its id no more often than that."""
 
 
 class Leadership(Part):

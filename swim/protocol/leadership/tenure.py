@@ -27,10 +27,12 @@ from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
 __all__ = ["Tenure"]
 
 _STALL_MAX_S = 1.0
+"""A leader that was late for its timers by so much, or by half of the silence tolerance, is in doubt."""
 _BEATS = 4
 """How often the end is moved ahead, and a leader in doubt asks again, in the time of a stall."""
 _FIRST_GAP_S = 0.02
 _SETTLE_S = 0.2
+"""Between a member's return and the next term: by then both sides have exchanged what they know."""
 _TERMS_PER_S, _TERMS_BURST = 0.5, 5
 """Two members that both believe that they lead must not outbid each other without end."""
 

@@ -12,9 +12,13 @@ from swim.protocol.membership.asking import Asking
 __all__ = ["OwnLinks"]
 
 _BAD, _BAD_LATELY = 0.4, 0.3
+"""Shares of lost pings, of the last twenty and eight, with which this node would not stay a member."""
 _UNANSWERED_S = 1.5
+"""When members go on talking for so long without answering this node's pings, its pings do not reach them."""
 _SOUND_S = 1.0
+"""The pings to itself must have come back for so long before this node judges alone."""
 _TEST_S = 0.1
+"""A ping to itself that takes longer than this leaves it open whether the links are sound."""
 
 
 class OwnLinks(Part):

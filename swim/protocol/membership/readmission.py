@@ -26,16 +26,20 @@ from swim.wire.messages import Dead
 __all__ = ["Readmission"]
 
 _LONGEST_S = 600.0
+"""After so long it asks to be a member again, whatever its links are like."""
 _FLAPS, _FLAPPING_S = 3, 60.0
+"""So many deaths in so short a time are flapping."""
 _WHOLE_S, _WHOLE_MAX_S = 7.0, 9.0
+"""After flapping: for so long the links must not have been cut, or so long ago the last death was told."""
 _LOOK_AGAIN_S = 0.25
 _SAY_AGAIN_S = 60.0
+"""The operator is told no more often that the clocks differ."""
 _OUTAGE_S = 3.0
 """Deaths that are told within so many seconds are one."""
 
 
 class Readmission(Part):
-    """The return of this node."""
+    """The return of this node, after the others have given it up."""
 
     def __init__(self, context: Context, own: OwnRecord, links: OwnLinks, leadership: Leadership) -> None:
         super().__init__(context)

@@ -39,9 +39,12 @@ if it were taken over, soon leave the member no higher number to refute with."""
 _META_SIZE_MAX = 1_024
 """Of others: memberlist's senders keep to 512 bytes, but its receivers do not mind more."""
 _LEAP_MS_MAX = 60_000
+"""An id that is later than all known ones by less than this follows them, even into a time to come."""
 _HEARSAY_TOLERANCES = 2
+"""For so many silence tolerances a member that others suspect has time to refute it."""
 _CORRECTIONS_PER_S, _CORRECTIONS_BURST = 20.0, 32
 _HEARSAY_SHARE = 16
+"""Of the room for dead members, one part in so many is for those that this node never knew alive."""
 
 
 class Membership(Part):
@@ -156,6 +159,7 @@ class Membership(Part):
         self._contests.put((claim.name, claim.address), asked.name, asked.address, now, settle)
 
     def _newer(self, old: Record, new: Record) -> bool:
+        """Does what is said of a name take the place of what is known of it?"""
         if old.boot == new.boot:
             if not new.own and old.state is MemberState.LEFT and old.address != new.address:
                 return True  # memberlist reclaims a name that left, whatever the incarnation
@@ -167,6 +171,7 @@ class Membership(Part):
         return new.incarnation > old.incarnation or old.incarnation > INCARNATION_MAX // 2
 
     def _about_me(self, record: Record, now: float) -> None:
+        """What others say of this node is wrong unless it is what this node has said itself."""
         mine = self._own.record
         if mine is None:
             return
@@ -295,6 +300,7 @@ class Membership(Part):
     # --- what this node found out itself
 
     def suspect_silent(self, name: str, phi: float | None, now: float) -> None:
+        """This node's detector suspects it. That is no news for others: each observer judges for itself."""
         old = self._table.get(name)
         if old is not None and old.state is MemberState.ALIVE:
             self._change(old, old.become(MemberState.SUSPECT, now), now, phi=phi)
@@ -342,6 +348,7 @@ class Membership(Part):
     # --- reading and reporting
 
     def _sane(self, name: str, incarnation: int) -> bool:
+        """Can the member have this incarnation? A made-up one would leave it no higher one to refute with."""
         known = self._table.get(name)
         limit = INCARNATION_MAX if known is None else known.incarnation + _INCARNATION_JUMP_MAX
         if name == self._name or 0 < incarnation <= min(limit, INCARNATION_MAX):
@@ -377,6 +384,7 @@ class Membership(Part):
         return self.permits(address) and self._networks.reaches(address)
 
     def _objection(self, record: Record, now: float) -> str | None:
+        """Why no member can be like that, as the reason under which the news is dropped."""
         if not self.permits(record.address):
             return "address"
         if len(record.meta) > _META_SIZE_MAX:
@@ -398,6 +406,7 @@ class Membership(Part):
         told_by: str | None = None,
         phi: float | None = None,
     ) -> None:
+        """Put a record into the table, and tell the application what that changes."""
         self._table.put(new, now)
         self._heed_token(new, now)
         if new.state is not MemberState.SUSPECT:

@@ -80,19 +80,19 @@ class Mail:
         return await self.calls.make(self._window(to), topic, payload)
 
     async def answer(self, to: Member, record: Record) -> None:
-        """See `swim.serving.Reply`."""
+        """See `swim.runtime.kept.serving.Reply`."""
         try:
             await self._window(to).put(record)
         except (SendError, trio.ClosedResourceError):
             return
 
     def answer_at_once(self, to: Member, record: Record) -> None:
-        """See `swim.serving.Reply`."""
+        """See `swim.runtime.kept.serving.Reply`."""
         with suppress(SendError, trio.ClosedResourceError):
             self._window(to).put_at_once(record)
 
     def checked(self, payload: bytes) -> bytes:
-        """See `swim.serving.Reply`."""
+        """See `swim.runtime.kept.serving.Reply`."""
         if not isinstance(payload, (bytes, bytearray, memoryview)):
             raise TypeError(f"a payload must be bytes, not {type(payload).__name__}")
         payload = bytes(payload)  # its own, whatever becomes of the application's

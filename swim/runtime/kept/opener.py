@@ -27,14 +27,18 @@ __all__ = ["Opener"]
 
 _CONNECT_PATIENCE = 3.0
 _REST_MIN, _REST_MAX = 1.0, 30.0
+"""Seconds between two attempts to open it: the shortest pause, and the longest."""
 _REST_WITH_TRAFFIC = 0.1, 1.0
+"""The same while something waits to be sent over it."""
 _REST_REACHED = 0.1
 """A process is there. It has not heard yet of this one, or not yet that it is a member."""
 _DOUBLINGS_MAX = 16
 _ASKED_LATELY = 5.0
 _POSTED_LATELY = 10.0
 _CARRIED_LATELY = 60.0
+"""A stream that is not wanted any more stays for so long after a probe, a packet, a message went over it."""
 _GATHER = 0.0005
+"""What is put in while this passes is written together."""
 _FRAMES_AT_ONCE = 4
 """In one write: 128 KiB."""
 _POLLS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.2)

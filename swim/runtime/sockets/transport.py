@@ -118,7 +118,7 @@ class SocketTransport:
                 self._errors |= readable and not arrived  # what else could it be?
                 break
             except OSError:
-                self._errors = True  # an ICMP error about something sent earlier: see `unreachable`
+                self._errors = True  # an ICMP error about something sent earlier: see `refusals`
                 continue
             traffic.rx_packets += 1
             traffic.rx_bytes += len(data)
