@@ -288,13 +288,13 @@ async def test_what_is_written_after_the_end_does_not_hide_it() -> None:
         peer.want()
         stream, _ = await peer.establish()
         (opener,) = peer.driver._kept._openers.values()
-        stream = opener._stream
-        assert stream is not None
+        mine = opener._stream
+        assert mine is not None
         stream.socket.close()
         for _ in range(2):  # the first is answered with a reset, which the second is told of
-            stream.write_at_once(PROBE)
+            mine.write_at_once(PROBE)
             time.sleep(0.01)  # noqa: ASYNC251  (nobody reads meanwhile)
-        assert isinstance(stream._error, BrokenPipeError)
+        assert isinstance(mine._error, BrokenPipeError)
         await peer.node.heard(CLOSED)
         assert peer.told(GONE) == 0
 
@@ -305,12 +305,12 @@ async def test_a_reset_that_answers_what_was_written_is_a_refusal() -> None:
         stream, channel = await peer.establish()
         await stream.send_all(channel.encode(Packet(b"not read before the next")))
         (opener,) = peer.driver._kept._openers.values()
-        stream = opener._stream
-        assert stream is not None
-        assert stream.write_at_once(PROBE)
+        mine = opener._stream
+        assert mine is not None
+        assert mine.write_at_once(PROBE)
         reset(stream)
         time.sleep(0.01)  # noqa: ASYNC251  (nobody reads meanwhile)
-        assert not stream.write_at_once(PROBE)
+        assert not mine.write_at_once(PROBE)
         await peer.node.heard(GONE)
         assert peer.told(CLOSED) == 0
 
@@ -840,12 +840,12 @@ async def test_a_stream_may_end_before_its_kernel_is_looked_at() -> None:
         peer.want()
         await peer.establish()
         (opener,) = peer.driver._kept._openers.values()
-        stream = opener._stream
-        assert stream is not None
+        mine = opener._stream
+        assert mine is not None
         opener._scope.cancel()
         await until(lambda: not peer.driver._kept._openers)
-        assert stream.connection.socket.fileno() == -1
-        await opener._watch(stream, 0)  # as it is started, if that was asked for just before
+        assert mine.connection.socket.fileno() == -1
+        await opener._watch(mine, 0)  # as it is started, if that was asked for just before
 
 
 # --- messages
@@ -868,12 +868,12 @@ async def test_a_kernel_whose_buffers_are_full_of_messages_is_heard_all_the_same
             stream, channel = await peer.establish()
             (opener,) = peer.driver._kept._openers.values()
             await until(lambda: opener._stream is not None and opener._stream.in_frame)
-        stream = opener._stream
-        assert stream is not None
+        mine = opener._stream
+        assert mine is not None
         taken = -1
-        while taken < (taken := stream.connection.acknowledged_bytes()):  # noqa: ASYNC110
+        while taken < (taken := mine.connection.acknowledged_bytes()):  # noqa: ASYNC110
             await trio.sleep(0.2)
-        assert not stream.connection.all_acknowledged()
+        assert not mine.connection.all_acknowledged()
         before = peer.told(KERNEL)
         await peer.ask_kernel()
         knock = await peer.accept()
@@ -883,7 +883,7 @@ async def test_a_kernel_whose_buffers_are_full_of_messages_is_heard_all_the_same
         got = await receive_messages(stream, channel, 60, peer.early)
         assert [payload[:4] for _, payload in got] == [number.to_bytes(4, "big") for number in range(60)]
         # What it acknowledges while messages are on their way will do, too.
-        await until(lambda: stream.connection.all_acknowledged())
+        await until(lambda: mine.connection.all_acknowledged())
         before = peer.told(KERNEL)
         await peer.ask_kernel()
         await until(lambda: peer.told(KERNEL) > before)

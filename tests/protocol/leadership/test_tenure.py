@@ -219,12 +219,12 @@ class TestDoubt:
         net.run(2.0)
         assert a.term is None
         for peer in peers:
-            peer.message(a, LeaderMessage(LeaderKind.FOLLOW, 12_345))
+            peer.tell_leader_message(a, LeaderMessage(LeaderKind.FOLLOW, 12_345))
         net.run(0.2)
         assert a.term is None
         question = messages(net, LeaderKind.CONFIRM)[-1]
         for peer in peers:
-            peer.message(a, LeaderMessage(LeaderKind.FOLLOW, question.round))
+            peer.tell_leader_message(a, LeaderMessage(LeaderKind.FOLLOW, question.round))
         net.run(0.2)
         assert a.term is not None
 
