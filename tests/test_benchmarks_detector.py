@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ START = Start(8, settle=10.0)
 SMALL = ["--scenario", "A", "--nodes", "8", "--trials", "1", "--only", "process N=8 LAN "]
 
 
-def cell(trials: int = 2, **options: object) -> Cell:
+def cell(trials: int = 2, **options: Any) -> Cell:
     trial = partial(crash, host=True)
     return Cell(
         "A",

@@ -135,14 +135,13 @@ async def test_a_cluster_is_whole_while_all_see_all_and_follow_one() -> None:
         agent: Any = None
         whole = Wholeness(fleet, ["a", "b"])
         assert whole.since is None
-        for t, (node, event, more) in enumerate(
-            [
-                ("a", "join", {"member": "b", "tags": {}}),
-                ("b", "join", {"member": "a", "tags": {}}),
-                ("a", "leader", {"leader": "a"}),
-                ("b", "leader", {"leader": "a"}),
-            ]
-        ):
+        happened: list[tuple[str, str, dict[str, Any]]] = [
+            ("a", "join", {"member": "b", "tags": {}}),
+            ("b", "join", {"member": "a", "tags": {}}),
+            ("a", "leader", {"leader": "a"}),
+            ("b", "leader", {"leader": "a"}),
+        ]
+        for t, (node, event, more) in enumerate(happened):
             fleet._take(agent, line(t, node, event, **more))
             assert (whole.since is not None) == (t in (1, 3))
         assert whole.since == 3

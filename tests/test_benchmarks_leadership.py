@@ -88,5 +88,5 @@ def test_the_record_says_which_command_measured_what(tmp_path: Path) -> None:
 def test_what_is_not_installed_is_named(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(servers, "_ZOOKEEPER_JAR", tmp_path / "absent.jar")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(servers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(servers.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
     assert "install" in str(servers.why_not(kind))

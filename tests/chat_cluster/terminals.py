@@ -51,7 +51,7 @@ class Seat:
         if self.pid == 0:
             try:
                 os.chdir(ROOT)
-                os.execvpe(command[0], command, environment)
+                os.execvpe(command[0], list(command), environment)
             finally:
                 os._exit(127)
         self.resize(24, 80)

@@ -226,7 +226,9 @@ def test_every_text_field_of_the_messages_is_fed() -> None:
     textual = {
         kind
         for kind in vars(module).values()
-        if dataclasses.is_dataclass(kind) and any(field.type == "str" for field in dataclasses.fields(kind))
+        if isinstance(kind, type)
+        and dataclasses.is_dataclass(kind)
+        and any(field.type == "str" for field in dataclasses.fields(kind))
     }
     assert {kind.__name__ for kind in textual - fed} <= {"ObserverMessage"}, (
         "hints and polls are only about members"

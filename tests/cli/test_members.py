@@ -101,12 +101,13 @@ def test_a_host_without_a_port_is_at_the_default_port() -> None:
 def test_at_80_columns_a_row_is_a_line_without_the_id() -> None:
     tags = {"role": "db", "zone": "eu"}
     seen = [Seen("db-1.internal", "10.0.12.117:7946", "alive", "0" * 26, tags, leader=True)]
-    console = Console(file=io.StringIO(), width=80)
+    narrow_file, wide_file = io.StringIO(), io.StringIO()
+    console = Console(file=narrow_file, width=80)
     console.print(table_of(seen, 80))
-    assert "db-1.internal  10.0.12.117:7946  alive  leader  role=db zone=eu" in console.file.getvalue()
-    wide = Console(file=io.StringIO(), width=200)
+    assert "db-1.internal  10.0.12.117:7946  alive  leader  role=db zone=eu" in narrow_file.getvalue()
+    wide = Console(file=wide_file, width=200)
     wide.print(table_of(seen, None))
-    assert f"leader  {'0' * 26}  role=db" in wide.file.getvalue()
+    assert f"leader  {'0' * 26}  role=db" in wide_file.getvalue()
 
 
 def test_nobody_there() -> None:

@@ -51,7 +51,7 @@ class ScriptedNode:
         self.name = "scripted"
         self.address = address
         self.config = config or Config.local(leave_linger=0.05)
-        self.codec = RawCodec()
+        self.codec: Codec = RawCodec()
         self.phase = Phase.NEW
         self.failure: Exception | None = None
         self.member_at_start = True

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -39,7 +40,7 @@ def no_socket_is_left() -> Iterator[None]:
     assert sockets() - before == set()
 
 
-async def fails(**options: object) -> None:
+async def fails(**options: Any) -> None:
     """Open a node; it must not succeed."""
     with trio.fail_after(PATIENCE):
         async with open_node(**options):

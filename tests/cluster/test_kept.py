@@ -536,12 +536,12 @@ async def test_kernels_look_after_forgotten_streams() -> None:
             await peer.establish()
             (opener,) = driver._kept._openers.values()
             assert opener._stream is not None
-            opened = opener._stream.connection.socket
+            opened = opener._stream.connection.socket  # type: ignore[attr-defined]
             assert opened.getsockopt(socket.IPPROTO_TCP, 18) == 3_000, "TCP_USER_TIMEOUT, milliseconds"
             assert not opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), "it sends nothing by itself"
             await stay(node)
             (acceptor,) = driver._kept._acceptors.values()
-            accepted = acceptor._stream.connection.socket
+            accepted = acceptor._stream.connection.socket  # type: ignore[attr-defined]
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) >= 600
             for sock in (opened, accepted):
@@ -827,9 +827,9 @@ async def test_a_port_can_be_bound_to_although_a_lasting_connection_uses_it() ->
 
 async def test_a_socket_connected_to_itself_is_a_refusal() -> None:
     async with driven() as (_, driver):
-        sock = driver.transport.stream_socket()
+        sock = driver.transport.stream_socket()  # type: ignore[attr-defined]
         own = Address(*sock.getsockname())
-        driver.transport.stream_socket = lambda: sock  # type: ignore[method-assign]
+        driver.transport.stream_socket = lambda: sock  # type: ignore[attr-defined, method-assign]
         with pytest.raises(ConnectionRefusedError) as caught:
             await driver._kept._connections.connect(own)
         assert caught.value.errno == errno.ECONNREFUSED
@@ -844,7 +844,7 @@ async def test_a_stream_may_end_before_its_kernel_is_looked_at() -> None:
         assert mine is not None
         opener._scope.cancel()
         await until(lambda: not peer.driver._kept._openers)
-        assert mine.connection.socket.fileno() == -1
+        assert mine.connection.socket.fileno() == -1  # type: ignore[attr-defined]
         await opener._watch(mine, 0)  # as it is started, if that was asked for just before
 
 

@@ -79,7 +79,7 @@ async def test_arrive_in_order_and_once_in_both_directions(options: dict[str, ob
 async def test_the_largest_arrives_and_a_larger_one_is_refused() -> None:
     async with nodes("a", "b") as (a, b):
         largest = os.urandom(MESSAGE_SIZE_MAX)
-        await a.send("b", memoryview(largest))
+        await a.send("b", memoryview(largest))  # type: ignore[arg-type]
         assert (await take(b, 1))[0].payload == largest
         with pytest.raises(
             swim.PayloadTooLarge, match=f"at most {MESSAGE_SIZE_MAX} bytes .*{len(largest) + 1}"
@@ -225,7 +225,7 @@ async def test_a_broken_stream_loses_nothing_and_doubles_nothing() -> None:
                 await trio.sleep(0.05)
                 for opener in a._driver._kept._openers.values():
                     if opener._stream is not None:
-                        with socket.socket(fileno=os.dup(opener._stream.connection.socket.fileno())) as same:
+                        with socket.socket(fileno=os.dup(opener._stream.connection.socket.fileno())) as same:  # type: ignore[attr-defined]
                             same.shutdown(socket.SHUT_RDWR)
 
         async with trio.open_nursery() as nursery:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -382,7 +382,7 @@ def cut_streams(node: swim.Cluster) -> None:
     """Those that it has opened, as a router does that forgets them."""
     for opener in node._driver._kept._openers.values():
         if opener._stream is not None:
-            with socket.socket(fileno=os.dup(opener._stream.connection.socket.fileno())) as same:
+            with socket.socket(fileno=os.dup(opener._stream.connection.socket.fileno())) as same:  # type: ignore[attr-defined]
                 same.shutdown(socket.SHUT_RDWR)
 
 
@@ -461,11 +461,12 @@ async def test_topics_have_messages_of_their_own() -> None:
 
 async def test_bad_topics_and_limits_and_payloads() -> None:
     async with nodes("a", "b") as (a, b):
-        for call in (
+        calls: tuple[Callable[[str], Awaitable[object]], ...] = (
             lambda topic: a.send("b", b"", topic=topic),
             lambda topic: a.request("b", b"", topic=topic),
             lambda topic: a.serve(topic, double).__aenter__(),
-        ):
+        )
+        for call in calls:
             with pytest.raises(ValueError, match="a topic has at most 128 bytes, not 129"):
                 await call("x" * 129)
             with pytest.raises(ValueError, match="not valid Unicode"):

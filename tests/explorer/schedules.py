@@ -197,16 +197,16 @@ def _functions(seed: int, rng: Random) -> tuple[None, None]:
 # --- who returns interrupts nobody
 
 
-_RETURNS: dict[str, Callable[[Arena, list[str], float, Random], None]] = {
+_RETURNS: dict[str, Callable[[Arena, list[str], float, Random], object]] = {
     "cut off": lambda arena, who, seconds, rng: arena.after(seconds, arena.heal, arena.partition(who)),
     "cut off one way": lambda arena, who, seconds, rng: arena.after(
         seconds, arena.heal, arena.partition(who, one_way=True)
     ),
-    "deaf": lambda arena, who, seconds, rng: [arena.block_receive(name, seconds) for name in who],
-    "mute": lambda arena, who, seconds, rng: [arena.block_send(name, seconds) for name in who],
-    "paused": lambda arena, who, seconds, rng: [arena.pause(name, seconds) for name in who],
-    "asleep": lambda arena, who, seconds, rng: [arena.sleep(name, seconds) for name in who],
-    "restarted": lambda arena, who, seconds, rng: [_restart_after(arena, name, seconds, rng) for name in who],
+    "deaf": lambda arena, who, seconds, rng: [arena.block_receive(name, seconds) for name in who],  # type: ignore[func-returns-value]
+    "mute": lambda arena, who, seconds, rng: [arena.block_send(name, seconds) for name in who],  # type: ignore[func-returns-value]
+    "paused": lambda arena, who, seconds, rng: [arena.pause(name, seconds) for name in who],  # type: ignore[func-returns-value]
+    "asleep": lambda arena, who, seconds, rng: [arena.sleep(name, seconds) for name in who],  # type: ignore[func-returns-value]
+    "restarted": lambda arena, who, seconds, rng: [_restart_after(arena, name, seconds, rng) for name in who],  # type: ignore[func-returns-value]
     "lossy": lambda arena, who, seconds, rng: _lose_for(arena, who, seconds, rng),
 }
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import trio
 
@@ -87,8 +88,8 @@ async def attacked(nodes: Nodes, target: str, attack: Attack, *steps) -> Outcome
     except TimeoutError as error:
         views = {name: set(nodes.fleet.views[name]) for name in real}
         wrong = {odd for name, view in views.items() for odd in view ^ (real - {name})}
-        lines = [str(line) for line in nodes.since(begun) if line.get("member") in wrong]
-        raise TimeoutError("\n".join([f"{error}: {views}", *lines])) from None
+        about = [str(line) for line in nodes.since(begun) if line.get("member") in wrong]
+        raise TimeoutError("\n".join([f"{error}: {views}", *about])) from None
     after = await fresh_stats(agent)
     lines = nodes.since(begun)
     about_real = [line for line in lines if line.get("member") in real]
@@ -127,7 +128,7 @@ async def test_a_forged_record_does_not_shut_a_member_out(nodes: Nodes) -> None:
     await nodes.all_see_all()
 
 
-async def fresh_stats(agent):
+async def fresh_stats(agent: Any) -> dict[str, Any]:
     """Statistics that were made after this call."""
     now = time.monotonic()
     await until(lambda: agent.stats.get("t", 0.0) > now, "new statistics")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import swim
 from tests.integration.harness import PATIENCE, until
@@ -16,7 +17,7 @@ async def test_queries_go_both_ways(serfs: Serfs) -> None:
     async def load(sender: swim.Member, payload: bytes) -> bytes:
         return f"{sender.name} asked {payload.decode()}".encode()
 
-    options = {"bind": "127.0.0.1:0", "seeds": [s0.address], "config": swim.Config.local()}
+    options: dict[str, Any] = {"bind": "127.0.0.1:0", "seeds": [s0.address], "config": swim.Config.local()}
     async with (
         swim.open_cluster("a", tags={"role": "db"}, **options) as a,
         swim.open_cluster("b", **options) as b,
@@ -29,14 +30,14 @@ async def test_queries_go_both_ways(serfs: Serfs) -> None:
 
         # Ours asks all: the agent that has a handler answers at once, by its shell's standard output.
         async with b.query("load", b"now", patience=PATIENCE) as answers:
-            heard = {}
+            heard = dict[str, Any]()
             async for answer in answers:
                 heard[answer.member.name] = answer.payload
                 if heard.keys() >= {"a", "s0"}:
                     break
         assert heard == {"a": b"b asked now", "s0": b"s0 heard now\n"}
         async with b.query("load", b"x" * 2_000, patience=PATIENCE) as answers:
-            heard = {}
+            heard = dict[str, Any]()
             async for answer in answers:
                 heard[answer.member.name] = answer.problem or answer.payload
                 if len(heard) == 3:
@@ -65,7 +66,7 @@ async def test_queries_go_both_ways(serfs: Serfs) -> None:
 
 async def test_a_member_that_is_forced_to_leave_is_left_at_serf(serfs: Serfs) -> None:
     s0 = await serfs.start("s0")
-    options = {"bind": "127.0.0.1:0", "seeds": [s0.address], "config": swim.Config.local()}
+    options: dict[str, Any] = {"bind": "127.0.0.1:0", "seeds": [s0.address], "config": swim.Config.local()}
     async with swim.open_cluster("a", **options) as a, swim.open_cluster("b", **options) as b:
         for cluster in (a, b):
             await until(lambda cluster=cluster: len(cluster.members()) == 3, "all see all")

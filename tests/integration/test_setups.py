@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ async def test_a_cluster_on_ipv6(nodes: Nodes) -> None:
 async def test_a_node_without_the_key_is_refused_and_nothing_is_said_in_clear(
     nodes: Nodes, may_capture: None
 ) -> None:
-    how = {"tags": {"role": "confidential"}, "options": ["--key", OLD.hex()]}
+    how: dict[str, Any] = {"tags": {"role": "confidential"}, "options": ["--key", OLD.hex()]}
     async with capturing(()) as capture:
         for name in INSIDERS:
             join = [nodes.agents["enigma"].address] if nodes.agents else []

@@ -13,7 +13,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from swim.config import Config
 from swim.events import Event
@@ -141,7 +141,7 @@ class Net:
 
     def cluster(self, *names: str, **options: Any) -> list[Node]:
         """Nodes in one cluster, in the order of joining; the first has founded it and leads."""
-        nodes = []
+        nodes = list[Node]()
         for name in names:
             nodes.append(self.start(name, names[0] if nodes else "", **options))
             self.run_until(lambda: nodes[-1].phase is Phase.MEMBER, 5)
@@ -157,7 +157,11 @@ class Net:
     def node(self, name: str) -> Node:
         return next(p.node for p in self._processes.values() if p.node.name == name)
 
-    def events(self, node: Node, kind: type[T] | tuple[type[T], ...] = object) -> list[T]:  # type: ignore[assignment]
+    @overload
+    def events(self, node: Node, kind: type[T]) -> list[T]: ...
+    @overload
+    def events(self, node: Node, kind: tuple[type, ...] = ...) -> list[Any]: ...
+    def events(self, node: Node, kind: type | tuple[type, ...] = object) -> list[Any]:
         """What was reported by this node so far, of one kind or of some."""
         return [event for event in self._processes[node.address].events if isinstance(event, kind)]
 
@@ -272,7 +276,7 @@ class Net:
         name, boot = sender.name, sender.boot
         self._call(target, lambda node: node.receive_stream_packet(data, name, boot, self.now))
 
-    def _call(self, address: Address, action: Callable[[Node], None]) -> None:
+    def _call(self, address: Address, action: Callable[[Node], object]) -> None:
         """Now, or when the process runs again."""
         process = self._processes.get(address)
         if process is None:
@@ -398,7 +402,7 @@ class Net:
         self, author: Node, to: Node, kind: ObserverKind, about: Node, **fields: Any
     ) -> ObserverMessage:
         """What a node says to another, as it says it."""
-        who = {"author": author.name, "boot": author.boot.encode(), "to": to.boot.encode()}
+        who: dict[str, Any] = {"author": author.name, "boot": author.boot.encode(), "to": to.boot.encode()}
         who |= {"process": about.boot.encode(), "count": author._freshness.next_count()}
         return ObserverMessage(kind, about.name, about.me.incarnation, **{**who, **fields})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from statistics import median
+from typing import Any
 
 import pytest
 
@@ -25,11 +26,12 @@ def test_reach_all_once(loss: float, seed: int) -> None:
         world.broadcast(chance.choice(names), "news", payload)
         world.run(0.05)
     world.run(15)  # for some, it takes an exchange with somebody
-    heard = Counter((name, broadcast.payload) for _, name, broadcast in world.messages)
+    messages: list[Any] = world.messages
+    heard = Counter((name, broadcast.payload) for _, name, broadcast in messages)
     assert heard == {(name, payload): 1 for name in names for payload in sent}
-    last = {broadcast.payload: when for when, _, broadcast in world.messages}
+    last = {broadcast.payload: when for when, _, broadcast in messages}
     assert median(last[payload] - begun for payload, begun in sent.items()) < 0.1
-    assert all(broadcast.sender is not None for _, _, broadcast in world.messages)
+    assert all(broadcast.sender is not None for _, _, broadcast in messages)
 
 
 def test_a_partition_that_heals_is_told_what_it_missed() -> None:

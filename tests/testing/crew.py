@@ -126,7 +126,7 @@ class Stay:
         tasks = (self.watch, self.write, self.read, self.ask, self.answer, self.lock, self.pool, self.lead)
         async with trio.open_nursery() as nursery:
             for task in (*tasks, *(partial(self.own, shard) for shard in SHARDS)):
-                nursery.start_soon(self.until_closed, task, name=getattr(task, "__name__", "own"))
+                nursery.start_soon(self.until_closed, task, name=getattr(task, "__name__", "own"))  # type: ignore[arg-type]
             if await self.follow_whims():
                 for _ in range(STEPS_MAX):
                     if nursery.child_tasks:

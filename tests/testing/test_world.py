@@ -358,7 +358,7 @@ def test_a_paused_leader_finds_that_it_does_not_lead_any_more() -> None:
         world.pause(leader, 20)
         begun = world.now
         world.run(25)
-        assert tenures == [(leader, tenures[0][1], pytest.approx(begun + 20))], (
+        assert tenures == [(leader, tenures[0][1], pytest.approx(begun + 20))], (  # type: ignore[comparison-overlap]
             "its first line after the pause"
         )
         others = {world.leader(name) for name in NAMES}
@@ -539,7 +539,7 @@ async def shielded() -> None:
 
 
 @pytest.mark.parametrize("program", [swallow, shielded])
-def test_a_program_that_does_not_end(program: Callable[[], object]) -> None:
+def test_a_program_that_does_not_end(program: Callable[[], Awaitable[object]]) -> None:
     world = World(1)
     world.start("a", program)
     world.start("b", member, "b", "b")

@@ -31,6 +31,7 @@ from swim.wire.messages import (
     Dead,
     LeaderKind,
     LeaderMessage,
+    Message,
     ObserverKind,
     ObserverMessage,
     Ping,
@@ -79,7 +80,7 @@ def lease_entries() -> tuple[LeaseEntry, ...]:
 def ours() -> set[Sample]:
     """What only our own members send."""
     codec = Codec()
-    parts = [
+    parts: list[Message] = [
         Ping(70_000, "a", sender_id=b"i" * 16, view=b"v" * 8),
         Ack(70_000, sender_id=b"i" * 16, boot=b"b" * 8, wait_ms=250, bare=True),
         Dead("a", 3, "b", id=bytes(16)),

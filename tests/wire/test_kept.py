@@ -376,7 +376,7 @@ def test_numbers_and_sizes_of_messages_are_checked(frames: list[Data], reason: s
 class Copied(bytearray):
     """Counts the bytes that are copied into, within and out of it."""
 
-    count = 0
+    count = 0  # type: ignore[assignment]
 
     def __iadd__(self, other: Any) -> Self:
         Copied.count += len(other)

@@ -114,7 +114,7 @@ def test_an_error_is_an_answer_like_any_other() -> None:
 
 
 def test_unknown_fields_are_skipped_at_any_nesting() -> None:
-    strange = {
+    strange: dict[Any, Any] = {
         "x": [1, {"y": [None, {"z": b"\xff"}]}],
         7: {},
         "xe": [],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -176,7 +177,7 @@ steps = st.one_of(
 
 @given(st.lists(steps, max_size=60))
 def test_agrees_with_a_naive_model(script: list[tuple[str, str, int]]) -> None:
-    timers, model, count = Timers(), {}, 0
+    timers, model, count = Timers(), dict[Any, Any](), 0
     fired: list[str] = []
     for step, name, time in script:
         if step == "run":

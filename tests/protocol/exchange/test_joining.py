@@ -288,7 +288,7 @@ class TestFoundingOnce:
 
     def founders(self, net: Net, nodes: Iterable[Node], seconds: float = 12) -> set[str]:
         """Who has led before all were in one cluster."""
-        led = set()
+        led = set[str]()
 
         def united() -> bool:
             led.update(node.name for node in nodes if node.leader == node.me)
@@ -305,7 +305,7 @@ class TestFoundingOnce:
             net.lose_host(net.make("a"))
         nodes = []
         for name in net.rng.sample("bcd", 3):
-            nodes.append(net.start(name, net.rng.sample("abcd", 4)))
+            nodes.append(net.start(name, "".join(net.rng.sample("abcd", 4))))
             net.run(net.rng.choice([0, 0.01, 0.3]))
         assert self.founders(net, nodes) == {"b"}
 

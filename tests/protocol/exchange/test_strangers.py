@@ -120,7 +120,9 @@ class TestAmplification:
         read: list[Ping] = []
         answer = node._probing.receive_ping
         monkeypatch.setattr(
-            node._probing, "receive_ping", lambda ping, *rest: (read.append(ping), answer(ping, *rest))
+            node._probing,
+            "receive_ping",
+            lambda ping, *rest: (read.append(ping), answer(ping, *rest)),  # type: ignore[func-returns-value]
         )
         stranger = net.puppet("x")
         stranger.send(node, packed(net, [stranger.alive(), *[Ping(1, sender_id=b"x")] * 500]))
@@ -145,7 +147,7 @@ class TestAmplification:
         other = net.puppet("other").join(node)
         net.puppet("named", meta=other.meta + bytes(300)).join(node)
         news = [Alive("named", 100 + n, pack_host(VICTIM.host), VICTIM.port, b"", SERF) for n in range(300)]
-        data = packed(net, news)
+        data = packed(net, list(news))
         other.send(node, data)
         net.run(2)
         assert sum(map(len, victim.datagrams)) <= len(data)
@@ -197,8 +199,8 @@ class TestAmplification:
         }
         copies = [news[what]] * 400
         if what == "observers":
-            copies = [replace(news[what], count=count) for count in range(1, 401)]  # type: ignore[type-var]
-            news[what] = replace(news[what], count=501)  # type: ignore[type-var]
+            copies = [replace(news[what], count=count) for count in range(1, 401)]  # type: ignore[arg-type, type-var]
+            news[what] = replace(news[what], count=501)  # type: ignore[arg-type, type-var]
         for start in range(0, 400, 8):
             teller.send(node, packed(net, copies[start : start + 8]))
         assert 0 < len([sent for sent in net.sent if sent.target == teller.address]) <= 50
@@ -526,7 +528,7 @@ def check(node: Node, net: Net) -> None:
 
 @settings(max_examples=80, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(["founder", "joiner", "member"]), st.lists(steps, max_size=15))
-def test_no_sequence_of_valid_messages_raises(life: str, script: list) -> None:
+def test_no_sequence_of_valid_messages_raises(life: str, script: list[Any]) -> None:
     net = Net()
     if life == "member":
         node = net.cluster("a", "b")[0]

@@ -14,7 +14,7 @@ from swim.protocol.node import Node
 from swim.protocol.view.identity import unpack_id
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_places
-from swim.wire.messages import Dead, Ping, PushPull, Suspect, WireState
+from swim.wire.messages import Alive, Dead, Ping, PushPull, Suspect, WireState
 from tests.protocol.fakes import PLAIN, SERF, Net, address_of, entry
 
 
@@ -80,7 +80,7 @@ class TestMerge:
         assert net.believes(node, "n") is MemberState.ALIVE
         other = net.puppet("o").join(node)
         net.run(0.05)
-        assert newcomer.name in [alive.node for alive in other.heard(object) if hasattr(alive, "meta")]
+        assert newcomer.name in [alive.node for alive in other.heard(Alive)]
 
     @pytest.mark.parametrize("own", [True, False])
     def test_a_death_in_it_is_a_suspicion(self, net: Net, node: Node, own: bool) -> None:

@@ -139,7 +139,7 @@ class TestAmongOurs:
     def test_of_a_sender_that_is_gone_only_the_words_remain(self, net: Net) -> None:
         nodes = net.cluster(*"abc")
         b = nodes[1]
-        fields = {"o": "c", "b": "another!", "n": 7}
+        fields: dict[str, Any] = {"o": "c", "b": "another!", "n": 7}
         nodes[0]._broadcasts.receive(event(BIRTH + 9, **fields), nodes[0]._table.get("b"), net.now)
         net.drain(nodes[0])
         net.run(0.2)
@@ -149,7 +149,7 @@ class TestAmongOurs:
     def test_those_of_an_earlier_life_of_the_cluster_are_not_heard(self, net: Net, by: str) -> None:
         """All were restarted. Somebody has recorded what they said, and says it again."""
         nodes = net.cluster(*"abc")
-        earlier = {"Name": "old", "Payload": b"!", "o": "b", "b": "earlier!", "n": 7}
+        earlier: dict[str, Any] = {"Name": "old", "Payload": b"!", "o": "b", "b": "earlier!", "n": 7}
         for node in nodes:
             if by == "a packet":
                 node._broadcasts.receive(event(BIRTH - 1, **earlier), node._table.get("c"), net.now)

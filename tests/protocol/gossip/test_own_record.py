@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,7 @@ class TestTags:
             check_tags(tags)
 
     @pytest.mark.parametrize("tags", [{"n": 1}, {1: "n"}, {"n": None}, {"n": b"x"}])
-    def test_only_text(self, tags: dict) -> None:
+    def test_only_text(self, tags: dict[Any, Any]) -> None:
         with pytest.raises(TagsError, match="must be text"):
             check_tags(tags)
 

@@ -140,7 +140,7 @@ class TestOfAnAgent:
         "changes", [{"SourceNode": "nobody"}, {"SourceNode": "b"}, {"Name": "_serf_ping"}]
     )
     def test_one_of_a_stranger_or_of_our_own_or_of_the_agents_own_is_none_of_its_business(
-        self, net: Net, nodes: list[Node], serf: Puppet, changes: dict[str, str]
+        self, net: Net, nodes: list[Node], serf: Puppet, changes: dict[str, Any]
     ) -> None:
         serf.tell(nodes[0], query(**changes))
         assert asked(net, nodes[0]) == []

@@ -127,7 +127,7 @@ class TestHolding:
     def test_the_token_is_shown_at_once_also_by_one_that_was_cut_off_just_before(self, net: Net) -> None:
         """A majority has granted it: there is nothing to hear first."""
         a, b, _ = net.cluster("a", "b", "c", voters=VOTERS)
-        assert net.run_until(lambda: a._tenure._token != "", 2 * L)
+        assert net.run_until(lambda: a._tenure._token != "", 2 * L)  # type: ignore[union-attr]
         a._own.note_cut_off(net.now)
         assert net.run_until(lambda: a.term is not None, L)
         net.run(0.05)

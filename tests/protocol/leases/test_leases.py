@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -270,7 +271,7 @@ def test_a_member_of_our_own_may_ask(net: Net) -> None:
         {"numbers": (1, 2)},
     ],
 )
-def test_what_is_for_another_term_or_has_no_number_is_dropped(net: Net, spoil: dict[str, object]) -> None:
+def test_what_is_for_another_term_or_has_no_number_is_dropped(net: Net, spoil: dict[str, Any]) -> None:
     a = net.start("a")
     puppet = net.puppet("p").join(a)
     net.run(0.5)

@@ -98,7 +98,8 @@ class Scene:
     def passed_on(self) -> list[Alive | Suspect | Dead]:
         """News of the subject that the node floods afterwards, each piece once."""
         self.net.run(0.02)
-        heard = [message for kind in (Alive, Suspect, Dead) for message in self.teller.heard(kind)]
+        kinds: tuple[type[Alive | Suspect | Dead], ...] = (Alive, Suspect, Dead)
+        heard = [message for kind in kinds for message in self.teller.heard(kind)]
         return list(dict.fromkeys(message for message in heard if message.node == "s"))
 
 
@@ -796,15 +797,11 @@ def tell_something(rng: random.Random, net: Net, node: Node, teller: Puppet, sub
     incarnation = rng.randrange(1, 12)
     boot, id = rng.choice([(subject.boot, subject.id), ("BOOT0002", subject.id[:-1] + "Z")])
     meta = encode_meta(rng.choice([{}, {"role": "db"}]), id, boot) if subject.own else rng.choice([b"", b"x"])
-    teller.tell(
-        node,
-        rng.choice(
-            [
-                subject.alive(incarnation=incarnation, meta=meta),
-                Suspect(subject.name, incarnation, "m"),
-                Dead(subject.name, incarnation, "m"),
-                Dead(subject.name, incarnation, subject.name),
-            ]
-        ),
-    )
+    news: list[Alive | Suspect | Dead] = [
+        subject.alive(incarnation=incarnation, meta=meta),
+        Suspect(subject.name, incarnation, "m"),
+        Dead(subject.name, incarnation, "m"),
+        Dead(subject.name, incarnation, subject.name),
+    ]
+    teller.tell(node, rng.choice(news))
     net.run(rng.choice([0, 0.1, 3, 12]))

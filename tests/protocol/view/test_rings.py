@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from itertools import takewhile
 
 from hypothesis import given
@@ -150,12 +151,13 @@ def test_a_name_that_is_not_on_the_rings_has_its_place_all_the_same(
 def test_the_version_changes_when_somebody_comes_or_goes_and_only_then() -> None:
     rings = Rings(8)
     seen = [rings.version]
-    for change in (
+    changes: tuple[Callable[[], None], ...] = (
         lambda: rings.add("a", True),
         lambda: rings.add("b", True),
         lambda: rings.add("b", False),  # another kind of member under the same name
         lambda: rings.remove("a"),
-    ):
+    )
+    for change in changes:
         change()
         assert rings.version not in seen
         seen.append(rings.version)
