@@ -37,7 +37,7 @@ def cell(trials: int = 2, **options: Any) -> Cell:
         (Goal("all know", "mean", 9.0, "a test"),),
         trials,
         **options,
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_the_warm_cluster_is_one() -> None:

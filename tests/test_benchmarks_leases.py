@@ -10,7 +10,7 @@ from benchmarks.leases.many import many
 
 def peer(name: str, *lines: tuple[float, str, str]) -> Peer:
     said = [{"t": t, "event": event, "shard": shard} for t, event, shard in lines]
-    return Peer(name, None, said)  # type: ignore[arg-type]
+    return Peer(name, None, said)
 
 
 def test_gaps_and_overlaps_between_owners() -> None:

@@ -31,13 +31,13 @@ def play() -> bytes:
             (ann, "nobody does: we are the cluster. I came first, so I number the lines"),
         ):
             seat.say(text)
-            room.until(lambda text=text: cid.shows(text))  # type: ignore[misc]
+            room.until(lambda text=text: cid.shows(text))
         (dan,) = room.enter("dan")
         dan.resize(ROWS, COLUMNS)
         room.until(lambda: dan.shows("we are the cluster"))
         for seat, text in ((dan, "and when you go, ann?"), (ann, "try me: kill -9")):
             seat.say(text)
-            room.until(lambda text=text: dan.shows(text))  # type: ignore[misc]
+            room.until(lambda text=text: dan.shows(text))
         ann.kill()
         for text in ("that was ann", "I number them now", "nothing was lost"):
             bob.say(text)

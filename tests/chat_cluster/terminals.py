@@ -142,7 +142,7 @@ class Room:
         """These join, one after the other."""
         for name in names:
             seat = self.sit(name)
-            self.until(lambda seat=seat: seat.shows("* here:"))  # type: ignore[misc]
+            self.until(lambda seat=seat: seat.shows("* here:"))
         return [self.seats[name] for name in names]
 
     def until(self, seen: Callable[[], bool]) -> None:
@@ -219,7 +219,7 @@ def burst(room: Room, rng: random.Random, lines: int, leaders: list[str]) -> lis
         if typed in kills:
             leader = room.seats[leaders[len(victims)]]
             half = typed // 2
-            room.until(lambda seat=leader, half=half: len(seat.transcript()) >= half)  # type: ignore[misc]
+            room.until(lambda seat=leader, half=half: len(seat.transcript()) >= half)
             leader.kill()  # with lines on their way in both directions
             victims.append(leader)
             talkers.remove(leader)

@@ -215,7 +215,7 @@ def test_two_sides_of_a_partition() -> None:
             if name != "ann":
                 options += ["--join", network.addresses["ann"]]
             seat = room.sit(name, *options, on=network.command(name))
-            room.until(lambda seat=seat: seat.shows("* here:"))  # type: ignore[misc]
+            room.until(lambda seat=seat: seat.shows("* here:"))
         seats = list(room.seats.values())
         ann, _, cid, dan = seats
         ann.say("together")
@@ -223,7 +223,7 @@ def test_two_sides_of_a_partition() -> None:
         here, there = ("ann", "bob"), ("cid", "dan")
         network.cut([*itertools.product(here, there), *itertools.product(there, here)])
         for one, other in ((ann, cid), (cid, ann)):
-            room.until(lambda one=one, other=other: one.shows(f"{other.name} is gone"))  # type: ignore[misc]
+            room.until(lambda one=one, other=other: one.shows(f"{other.name} is gone"))
         for seat in seats:
             seat.say(f"{seat.name} on this side")
         room.until(lambda: all(len(seat.transcript()) == 3 for seat in seats))

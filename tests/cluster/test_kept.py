@@ -829,7 +829,7 @@ async def test_a_socket_connected_to_itself_is_a_refusal() -> None:
     async with driven() as (_, driver):
         sock = driver.transport.stream_socket()  # type: ignore[attr-defined]
         own = Address(*sock.getsockname())
-        driver.transport.stream_socket = lambda: sock  # type: ignore[attr-defined, method-assign]
+        driver.transport.stream_socket = lambda: sock  # type: ignore[attr-defined]
         with pytest.raises(ConnectionRefusedError) as caught:
             await driver._kept._connections.connect(own)
         assert caught.value.errno == errno.ECONNREFUSED

@@ -345,7 +345,7 @@ async def test_a_process_is_the_same_with_a_fresh_id() -> None:
         before = a.me
         a.yield_leadership()
         await b.wait_for(lambda cluster: cluster.leader is not None and cluster.leader.name == "b")
-        await b.wait_for(lambda cluster: cluster.member("a").id != before.id)  # type: ignore[union-attr]
+        await b.wait_for(lambda cluster: cluster.member("a").id != before.id)
         assert a.me.process == before.process
         assert await b.request(before, b"x") == b"xx"
 

@@ -136,7 +136,7 @@ class Arena:
         decoder = node.codec.stream_decoder(answering=False)
         try:
             for start in range(0, len(item.data), 65_536):
-                turn(lambda start=start: decoder.add(item.data[start : start + 65_536]))  # type: ignore[misc]
+                turn(lambda start=start: decoder.add(item.data[start : start + 65_536]))
                 while decoder.busy:
                     turn(decoder.advance)
         except DecodeError as error:

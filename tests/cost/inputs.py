@@ -125,7 +125,7 @@ class Inputs:
             "user messages": lambda: b"\x08" + self.rng.randbytes(4),
             "messages": lambda: self.codec.part(self._message()),
             **{
-                kind.__name__: lambda kind=kind: self.codec.part(self._message(kind))  # type: ignore[misc]
+                kind.__name__: lambda kind=kind: self.codec.part(self._message(kind))
                 for kind in (
                     Ping,
                     PingReq,

@@ -155,7 +155,7 @@ async def _runs_once(leading: Leading, function: Callable[[Term], Awaitable[obje
     [
         ("_end", _does_not_cancel),
         ("follow", _watches_nothing),
-        ("hold", _goes_on_at_once),
+        ("suspend", _goes_on_at_once),
         ("run", _runs_once),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from benchmarks.driver import reports
@@ -41,7 +43,7 @@ def port_of(nodes: Nodes, name: str) -> int:
 
 
 @pytest.mark.parametrize("start", SIZES)
-async def test_members_are_killed_and_come_back_behind_the_others(nodes: Nodes, start) -> None:
+async def test_members_are_killed_and_come_back_behind_the_others(nodes: Nodes, start: Any) -> None:
     await start(nodes)
     assert all(tags == {"role": "db"} for view in nodes.fleet.views.values() for tags in view.values())
     assert nodes.lowest() == "n0"
@@ -67,7 +69,7 @@ async def test_members_are_killed_and_come_back_behind_the_others(nodes: Nodes, 
 
 
 @pytest.mark.parametrize("start", SIZES)
-async def test_changed_tags_reach_all_and_a_farewell_is_no_death(nodes: Nodes, start) -> None:
+async def test_changed_tags_reach_all_and_a_farewell_is_no_death(nodes: Nodes, start: Any) -> None:
     await start(nodes)
     changed = reports("update", "n1", tags={"role": "web", "zone": "b"})
     with nodes.fleet.watch(changed, nodes.others("n1")) as updates:

@@ -26,7 +26,7 @@ ENCRYPTED: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("options", [PLAIN, ENCRYPTED], ids=["plain", "encrypted"])
-async def test_a_serf_agent_and_a_node_see_each_other(nodes: Nodes, serfs: Serfs, options) -> None:
+async def test_a_serf_agent_and_a_node_see_each_other(nodes: Nodes, serfs: Serfs, options: Any) -> None:
     agent = await serfs.start("agent", *options["serf"], "-tag", "role=web")
     ours = await nodes.start("ours", join=[agent.address], tags={"role": "db"}, options=options["swim"])
     await watch(nodes, serfs, "agent", "ours", WATCHED_SECONDS)

@@ -71,7 +71,7 @@ async def recording() -> AsyncIterator[Capture]:
         yield Capture(set())
 
 
-async def attacked(nodes: Nodes, target: str, attack: Attack, *steps) -> Outcome:
+async def attacked(nodes: Nodes, target: str, attack: Attack, *steps: Any) -> Outcome:
     """Run the steps of the attack and see what comes of it."""
     real, agent = set(nodes.names), nodes.agents[target]
     before = await fresh_stats(agent)

@@ -206,7 +206,7 @@ class Model:
         self.at(process, begin)
         for other in self.processes:
             delay = self.rng.choice([0.0, 0.01, 1.0]) * self.rng.random() if other is not process else 0.0
-            self.after(delay, lambda other=other: self.at(other, lambda: self.follow(other, process, packed)))  # type: ignore[misc]
+            self.after(delay, lambda other=other: self.at(other, lambda: self.follow(other, process, packed)))
 
     def ask(self, process: Process, term: int) -> None:
         """A round of this leader: granted a while later, or lost."""
@@ -307,7 +307,7 @@ class Model:
             used = [task.name for task in process.tasks.values()]
             names = [name for name in NAMES if NAMES[name][1] and name not in used]
             for name in names[: rng.randint(1, 3)]:
-                self.at(process, lambda name=name: self.begin(process, name))  # type: ignore[misc]
+                self.at(process, lambda name=name: self.begin(process, name))
         elif kind == "cancel" and process.tasks:
             task = rng.choice(list(process.tasks.values()))
             self.at(process, lambda: self.end(process, task))
@@ -383,7 +383,7 @@ class Model:
                     raise Finding(
                         f"{self.now:.3f}: {process.identity!r} waits for {task.name}, and is forgotten"
                     )
-                self.at(process, lambda process=process, task=task: self.end(process, task))  # type: ignore[misc]
+                self.at(process, lambda process=process, task=task: self.end(process, task))
         self.run(2.0)
         books = [len(process.grantor.books) for process in self.processes]
         if any(books) or any(process.holder.states for process in self.processes):

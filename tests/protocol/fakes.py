@@ -304,11 +304,11 @@ class Net:
         for data, target in output.datagrams:
             self.sent.append(Sent(self.now, node.address, target, data))
             if self.passes(node.address, target):
-                self.after(DELAY, lambda d=data, t=target: self.deliver(d, node.address, t))  # type: ignore[misc]
+                self.after(DELAY, lambda d=data, t=target: self.deliver(d, node.address, t))
         for data, target in output.stream_packets:
             self.streamed.append(Sent(self.now, node.address, target, data))
             if self.streams_work and self._passes(node.address, target, self._cut):
-                self.after(DELAY, lambda d=data, t=target: self._deliver_streamed(d, node, t))  # type: ignore[misc]
+                self.after(DELAY, lambda d=data, t=target: self._deliver_streamed(d, node, t))
         for probed in output.kernel_probes:
             self._probe_kernel(node.address, probed)
         for request in output.requests:

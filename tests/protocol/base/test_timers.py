@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ class Bell:
     def __init__(self) -> None:
         self.rang: list[tuple[str, float]] = []
 
-    def __call__(self, name: str):
+    def __call__(self, name: str) -> Callable[[float], None]:
         return lambda now: self.rang.append((name, now))
 
     @property

@@ -157,7 +157,7 @@ class TestTheEndOfAStream:
     def test_is_not_taken_back_by_an_ack_that_was_asked_for_before(self) -> None:
         """The last breath of a process may arrive after the end of its stream."""
         net, (a, b, _) = calm("a", "b", "c")
-        probe = a._probes.probe(a._table.get("b"), net.now)  # type: ignore[arg-type]
+        probe = a._probes.probe(a._table.get("b"), net.now)
         net.run(0.0015)  # the ack is under way
         end(net, a, b)
         net.kill(b, quietly=True)

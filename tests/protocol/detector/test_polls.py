@@ -222,7 +222,7 @@ class TestEvidence:
     def test_an_ack_of_another_process_is_the_end_of_the_one_before(self, net: Net, five: list[Node]) -> None:
         a = five[0]
         watch = watch_of(a, "b")
-        probe = a._probes.probe(a._table.get("b"), net.now)  # type: ignore[arg-type]
+        probe = a._probes.probe(a._table.get("b"), net.now)
         a._suspicion.answered("b", probe, Ack(probe.seq, boot=b"ANOTHER0"), net.now)
         assert a.member("b") is None
         assert watch.given_up

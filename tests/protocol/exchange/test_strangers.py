@@ -199,8 +199,8 @@ class TestAmplification:
         }
         copies = [news[what]] * 400
         if what == "observers":
-            copies = [replace(news[what], count=count) for count in range(1, 401)]  # type: ignore[arg-type, type-var]
-            news[what] = replace(news[what], count=501)  # type: ignore[arg-type, type-var]
+            copies = [replace(news[what], count=count) for count in range(1, 401)]  # type: ignore[arg-type]
+            news[what] = replace(news[what], count=501)  # type: ignore[arg-type]
         for start in range(0, 400, 8):
             teller.send(node, packed(net, copies[start : start + 8]))
         assert 0 < len([sent for sent in net.sent if sent.target == teller.address]) <= 50

@@ -380,7 +380,7 @@ class TestTimesBeyondReason:
                 (s.state(),), user_state=user_state(EventLTime=time, LTime=time, QueryLTime=time)
             )
             node = net.start(name, [s.address])
-            assert net.run_until(lambda node=node: node.phase is Phase.MEMBER, 5)  # type: ignore[misc]
+            assert net.run_until(lambda node=node: node.phase is Phase.MEMBER, 5)
             s.tell(node, event(2**40 + 1))
             assert told(net, node) == ([(None, "news", b"!")] if heard else [])
             send(net, node, "ours")

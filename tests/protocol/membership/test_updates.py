@@ -478,7 +478,7 @@ class TestProcesses:
         scene.net.run(3)
         assert scene.node.dropped["contested"] == 1
         assert scene.net.events(scene.node, MEMBERSHIP) == []
-        assert scene.node._table.get("s").address == scene.subject.address  # type: ignore[union-attr]
+        assert scene.node._table.get("s").address == scene.subject.address
 
     def test_at_the_same_address_the_newcomer_itself_must_say_so(self, scene: Scene) -> None:
         """Anybody can make up another boot and a higher id."""
@@ -495,7 +495,7 @@ class TestProcesses:
         scene.tell(self.restarted(scene, 6, address=pack_host("10.0.9.9")))
         scene.net.run(1)
         assert scene.node.dropped["contested"] == 1
-        assert scene.node._table.get("s").address == scene.subject.address  # type: ignore[union-attr]
+        assert scene.node._table.get("s").address == scene.subject.address
         (state,) = [message for message in rival.asked if isinstance(message, PushPull)]
         assert state.head is not None
         assert state.head.to == "s"
@@ -524,7 +524,7 @@ class TestProcesses:
         assert scene.tell(scene.alive(1, node="new", meta=b"")) == []
         scene.net.run(3)
         assert scene.net.believes(scene.node, "new") is None
-        assert scene.node._table.at(address).name == "s"  # type: ignore[union-attr]
+        assert scene.node._table.at(address).name == "s"
 
     @pytest.mark.parametrize("loss", [0.05])
     def test_a_lost_packet_does_not_cost_a_member_its_name(self, loss: float) -> None:
