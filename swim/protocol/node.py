@@ -20,7 +20,6 @@ from swim.protocol.base.networks import Networks
 from swim.protocol.base.outbox import Outbox, Output, Query, QueryKey, Request
 from swim.protocol.base.phase import Phase
 from swim.protocol.exchange.joining import problem_of
-from swim.protocol.leadership.lease import Lease
 from swim.protocol.parts import Parts
 from swim.protocol.view.identity import check_pinned_id, pack_id
 from swim.protocol.view.rings import Rings
@@ -449,7 +448,7 @@ class Node(Parts):
     @property
     def lease_ends(self) -> float | None:
         """When the lease ends that this node holds, by the driver's clock; None without voters."""
-        return self._tenure.ends if isinstance(self._tenure, Lease) else None
+        return self._tenure.lease_ends
 
     def leadership(self, now: float) -> Leadership:
         """Which member leads, on what grounds, and what is in the way."""

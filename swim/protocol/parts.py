@@ -30,7 +30,7 @@ from swim.protocol.leadership.configuration import founding_configuration
 from swim.protocol.leadership.electorate import ABOUT_VOTERS, Electorate
 from swim.protocol.leadership.lease import Lease
 from swim.protocol.leadership.post import Post
-from swim.protocol.leadership.rule import HolderLeads, Leadership
+from swim.protocol.leadership.rule import HolderRule, LeaderRule
 from swim.protocol.leadership.tenure import Tenure
 from swim.protocol.leases.leases import Leases
 from swim.protocol.membership.asking import Asking
@@ -54,7 +54,7 @@ class Parts:
     there is no leader, and to a comparison of views.
     """
 
-    _leadership: Leadership
+    _leadership: LeaderRule
     _tenure: Tenure | Lease
 
     def __init__(
@@ -90,23 +90,23 @@ class Parts:
     def _build_leadership(self, voters: Sequence[str]) -> None:
         context, own = self._context, self._own
         if voters:
-            self._leadership = holder = HolderLeads(
+            self._leadership = holder = HolderRule(
                 context, own, self._electorate, why_none=lambda now: self._tenure.problem(now) or ""
             )
             self._tenure = Lease(context, own, holder, self._electorate, self._post)
         else:
-            self._leadership = Leadership(context, own)
+            self._leadership = LeaderRule(context, own)
             self._tenure = Tenure(
                 context,
                 own,
                 self._leadership,
                 self._subjects,
                 self._subjects.suspects,
-                lambda record, now: self._sync.differs(record, now),
+                self._differs,
                 self._post,
             )
         self._changing = Changing(context, self._electorate, self._leadership)
-        self.leases = Leases(context, self._post, self._leadership, self._tenure, derived=not voters)
+        self.leases = Leases(context, self._post, self._leadership, self._tenure)
 
     def _build_membership(self) -> None:
         context, own = self._context, self._own
@@ -123,7 +123,7 @@ class Parts:
             self._readmission,
             self._naming.claimed,
             Contests(context, own, self._calling, self._asking),
-            lambda record, now: self._sync.differs(record, now),
+            self._differs,
             self._asking,
             self._streamed.hears,
             self._subjects.patience,
@@ -215,6 +215,9 @@ class Parts:
             self._electorate.receive(message, sender, now)
         else:
             self._tenure.receive(message, sender, now)
+
+    def _differs(self, record: Record, now: float) -> None:
+        self._sync.differs(record, now)
 
     def _joined(self, now: float) -> None:
         raise NotImplementedError

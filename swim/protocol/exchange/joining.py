@@ -26,7 +26,7 @@ from swim.protocol.base.steps import Backlog, Steps
 from swim.protocol.exchange.sync import Sync, answer_to, delegate_clash
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.electorate import Electorate
-from swim.protocol.leadership.rule import Leadership
+from swim.protocol.leadership.rule import LeaderRule
 from swim.protocol.membership.naming import Naming
 from swim.protocol.view.identity import from_the_future, is_minted, unpack_id
 from swim.protocol.view.table import ID_TAG
@@ -81,7 +81,7 @@ class Joining(Part):
         context: Context,
         own: OwnRecord,
         sync: Sync,
-        leadership: Leadership,
+        leadership: LeaderRule,
         electorate: Electorate,
         naming: Naming,
         networks: Networks,

@@ -13,7 +13,7 @@ from swim.protocol.base.steps import Backlog, Steps
 from swim.protocol.gossip.broadcasts import Broadcasts
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.electorate import Electorate
-from swim.protocol.leadership.rule import Leadership
+from swim.protocol.leadership.rule import LeaderRule
 from swim.protocol.membership.updates import Membership
 from swim.protocol.view.identity import minted_later, pack_id, unpack_id
 from swim.protocol.view.table import BOOT_TAG, ID_TAG, Record
@@ -74,7 +74,7 @@ class Sync(Part):
         context: Context,
         own: OwnRecord,
         membership: Membership,
-        leadership: Leadership,
+        leadership: LeaderRule,
         electorate: Electorate,
         broadcasts: Broadcasts,
         backlog: Backlog,

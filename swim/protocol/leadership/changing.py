@@ -16,7 +16,7 @@ import msgpack
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import keep_latest
 from swim.protocol.leadership.electorate import Electorate
-from swim.protocol.leadership.rule import Leadership
+from swim.protocol.leadership.rule import LeaderRule
 from swim.types import MemberState, Term
 from swim.wire.dialect import UNPACK_ERRORS
 from swim.wire.leadership import LEADER_MARK, SETUP_SIZE_MAX
@@ -49,7 +49,7 @@ def read_state(payload: bytes) -> dict[str, Any] | None:
 class Changing(Part):
     """Answers those requests."""
 
-    def __init__(self, context: Context, electorate: Electorate, leadership: Leadership) -> None:
+    def __init__(self, context: Context, electorate: Electorate, leadership: LeaderRule) -> None:
         super().__init__(context)
         self._electorate = electorate
         self._leadership = leadership

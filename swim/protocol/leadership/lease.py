@@ -60,7 +60,7 @@ from swim.protocol.leadership.configuration import Configuration
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.post import Post
 from swim.protocol.leadership.queue import Queue
-from swim.protocol.leadership.rule import HolderLeads
+from swim.protocol.leadership.rule import HolderRule
 from swim.protocol.leadership.standing import describe_lease, explain_lease
 from swim.protocol.view.identity import from_the_future, is_minted, pack_id, unpack_id
 from swim.protocol.view.table import Record
@@ -85,8 +85,10 @@ _SENT_MAX = 64
 class Lease(Part):
     """This node's terms as holder of the lease, and its questions to the voters."""
 
+    derived = False
+
     def __init__(
-        self, context: Context, own: OwnRecord, leadership: HolderLeads, electorate: Electorate, post: Post
+        self, context: Context, own: OwnRecord, leadership: HolderRule, electorate: Electorate, post: Post
     ) -> None:
         super().__init__(context)
         self.term: Term | None = None
@@ -141,6 +143,10 @@ class Lease(Part):
     def _holds(self) -> bool:
         """Does this node renew a lease?"""
         return self.term is not None or self.closing
+
+    @property
+    def lease_ends(self) -> float | None:
+        return self.ends
 
     # --- terms
 

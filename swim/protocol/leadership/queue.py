@@ -6,7 +6,7 @@ import math
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.gossip.own_record import OwnRecord
-from swim.protocol.leadership.rule import Leadership
+from swim.protocol.leadership.rule import LeaderRule
 from swim.types import MemberState
 
 __all__ = ["Queue"]
@@ -23,7 +23,7 @@ class Queue(Part):
     members that go by other voters.
     """
 
-    def __init__(self, context: Context, own: OwnRecord, leadership: Leadership) -> None:
+    def __init__(self, context: Context, own: OwnRecord, leadership: LeaderRule) -> None:
         super().__init__(context)
         self._own = own
         self._leadership = leadership

@@ -14,13 +14,13 @@ from swim.protocol.view.identity import from_the_future, is_minted
 from swim.protocol.view.table import Record, hash_text
 from swim.types import Member, MemberState
 
-__all__ = ["HolderLeads", "Leadership"]
+__all__ = ["HolderRule", "LeaderRule"]
 
 _FRESH_IDS_PER_S, _FRESH_IDS_BURST = 0.5, 5
 """Whatever floors others tell of, this node changes its id no more often than that."""
 
 
-class Leadership(Part):
+class LeaderRule(Part):
     """The leader is the lowest id, not below the floor, among members alive or suspected.
 
     The floor is the newest leader that this node has followed or heard of. A member that finds
@@ -137,7 +137,7 @@ class Leadership(Part):
         )
 
 
-class HolderLeads(Leadership):
+class HolderRule(LeaderRule):
     """With voters: the leader is the member that shows that it holds the lease.
 
     One that is suspected for longer than the lease lasts does not count: it is possible that it has

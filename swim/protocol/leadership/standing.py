@@ -8,7 +8,7 @@ from typing import Protocol
 from swim.protocol.leadership.ballots import Ballot
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.queue import Queue
-from swim.protocol.leadership.rule import HolderLeads
+from swim.protocol.leadership.rule import HolderRule
 from swim.protocol.view.table import MemberTable
 from swim.types import Leadership, Term
 from swim.wire.messages import Refusal
@@ -43,7 +43,7 @@ class Candidacy(Protocol):
 
 
 def describe_lease(
-    lease: Candidacy, electorate: Electorate, leadership: HolderLeads, table: MemberTable, now: float
+    lease: Candidacy, electorate: Electorate, leadership: HolderRule, table: MemberTable, now: float
 ) -> Leadership:
     """See `Cluster.leadership`."""
     return Leadership(

@@ -1,6 +1,6 @@
 """This node's own terms as leader: when it acts, under which token, and when it had better not.
 
-Whether this node leads is known from its own view (`Leadership`), which may be out of date. So a term
+Whether this node leads is known from its own view (`LeaderRule`), which may be out of date. So a term
 has an end that is set ahead of time, and is moved ahead only while this node attends to the cluster:
 when its process stalls, the end has passed before it wakes. It then is *in doubt*, and so it is when
 most of the members that it observes do not answer it any more. A leader in doubt asks them: "do you
@@ -18,7 +18,7 @@ from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket, keep_latest
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.post import Post
-from swim.protocol.leadership.rule import Leadership as Rule
+from swim.protocol.leadership.rule import LeaderRule
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import Record
 from swim.types import Leadership, Term
@@ -40,6 +40,7 @@ _TERMS_PER_S, _TERMS_BURST = 0.5, 5
 class Tenure(Part):
     """The terms of a leader by the derived rule."""
 
+    derived, lease_ends = True, None
     earlier = backed = math.inf
     """As of `Lease`: without voters nothing is known of earlier leaders, and nothing is granted anew."""
 
@@ -47,7 +48,7 @@ class Tenure(Part):
         self,
         context: Context,
         own: OwnRecord,
-        leadership: Rule,
+        leadership: LeaderRule,
         observed: Collection[str],
         suspected: Callable[[str], bool],
         differs: Callable[[Record, float], None],

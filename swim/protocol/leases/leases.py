@@ -9,7 +9,7 @@ from swim.config import Config
 from swim.protocol.base.context import Context, Part
 from swim.protocol.leadership.lease import Lease
 from swim.protocol.leadership.post import Post, digest_people
-from swim.protocol.leadership.rule import Leadership
+from swim.protocol.leadership.rule import LeaderRule
 from swim.protocol.leadership.tenure import Tenure
 from swim.protocol.leases.grantor import Grantor
 from swim.protocol.leases.holder import Change, Holder
@@ -39,12 +39,10 @@ def token_text(token: bytes) -> str:
 
 
 class Leases(Part):
-    """The leases of one node. `tenure`: its own terms as leader. `derived`: without voters, what the detector
-    says of a process counts."""
+    """The leases of one node. `tenure`: its own terms as leader. Where these are derived, what the
+    detector says of a process counts."""
 
-    def __init__(
-        self, context: Context, post: Post, leadership: Leadership, tenure: Tenure | Lease, *, derived: bool
-    ) -> None:
+    def __init__(self, context: Context, post: Post, leadership: LeaderRule, tenure: Tenure | Lease) -> None:
         super().__init__(context)
         self.session = session_length(self._config)
         self._room = self._config.packet_size_max - self._outbox.codec.packet_overhead - _HEAD_SIZE
@@ -53,7 +51,7 @@ class Leases(Part):
         self._post = post
         self._leadership = leadership
         self._tenure = tenure
-        self._derived = derived
+        self._derived = tenure.derived
         self._leader = ""
         """The name of the one that the holder tells."""
         self._now = -math.inf

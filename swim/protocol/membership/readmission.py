@@ -18,7 +18,7 @@ from collections import deque
 from swim.events import HeldOff
 from swim.protocol.base.context import Context, Part
 from swim.protocol.gossip.own_record import OwnRecord
-from swim.protocol.leadership.rule import Leadership
+from swim.protocol.leadership.rule import LeaderRule
 from swim.protocol.membership.links import OwnLinks
 from swim.protocol.view.identity import from_the_future, unpack_id
 from swim.wire.messages import Dead
@@ -41,7 +41,7 @@ _OUTAGE_S = 3.0
 class Readmission(Part):
     """The return of this node, after the others have given it up."""
 
-    def __init__(self, context: Context, own: OwnRecord, links: OwnLinks, leadership: Leadership) -> None:
+    def __init__(self, context: Context, own: OwnRecord, links: OwnLinks, leadership: LeaderRule) -> None:
         super().__init__(context)
         self._own = own
         self._links = links

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from swim.protocol.leadership.choice import highest_holder
-from swim.protocol.leadership.rule import HolderLeads
+from swim.protocol.leadership.rule import HolderRule
 from swim.protocol.leadership.tenure import Tenure
 from swim.protocol.leadership.voting import Holder
 from swim.protocol.node import Node
@@ -97,7 +97,7 @@ class TestHolders:
     def test_of_other_voters_are_not_followed_nor_their_floors(self, net: Net) -> None:
         _, b, _ = led(net, "a", "b", "c")
         rule = b._leadership
-        assert isinstance(rule, HolderLeads)
+        assert isinstance(rule, HolderRule)
         for voters, counts in ((None, True), ("deadbeef.0", False)):
             puppet = another_holder(net, b, voters=voters)
             record = b._table.get(puppet.name)
@@ -109,7 +109,7 @@ class TestHolders:
         _, b, _ = led(net, "a", "b", "c")
         record, rule = b._table.get("a"), b._leadership
         assert record is not None
-        assert isinstance(rule, HolderLeads)
+        assert isinstance(rule, HolderRule)
         for state, since, holds in (
             (MemberState.ALIVE, 2 * L, True),
             (MemberState.SUSPECT, L / 2, True),
