@@ -133,7 +133,6 @@ class World(Course, Barriers):
             (self.lose_host if new_address else self.crash)(name)
         if new_address:
             self._relocate(program.machine)
-        program.machine.lost = False
         self._boot(program)
 
     def error(self, name: str) -> BaseException | None:
@@ -429,6 +428,7 @@ class World(Course, Barriers):
 
     def _boot(self, program: _Program) -> None:
         machine = program.machine
+        machine.lost = False
         program.lives += 1
         program.errors_seen = False
         host = SimulatedHost(machine, self.random(f"bytes {machine.name} {program.lives}"))

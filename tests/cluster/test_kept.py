@@ -1195,18 +1195,34 @@ async def test_what_was_carried_out_perhaps_is_not_asked_again_of_one_that_has_f
         assert await receive_messages(stream, channel, 1, peer.early) == [(2, b"message")]
 
 
-async def test_what_is_for_one_process_is_not_written_to_another_that_answers_in_its_place(
+async def test_a_stream_with_a_process_that_has_a_successor_is_left_for_one_with_the_successor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While the node has not heard yet that the process is gone."""
+    """A host that was lost and is back has not closed it; what is written there would go to nobody."""
     async with peered() as peer:
         peer.want()
-        stream, _ = await peer.establish()
+        stream, channel = await peer.establish()
         monkeypatch.setattr(peer.node, "boot_of", lambda name: "tootboot")
-        await peer.driver.mail.send(PEER, "", b"for another")
+        await peer.driver.mail.send(PEER, "", b"for the successor")
+        assert await next_frame(stream, channel) is Sign.BYE
+        assert await at_end(stream)
+        stream, channel, hello = await peer.accept_hello()
+        await stream.send_all(channel.encode(Hello(PEER, b"tootboot", b"q" * 16, hello.name)))
+        ready, *early = await next_frames(stream, channel)
+        assert ready is Sign.READY
+        assert await receive_messages(stream, channel, 1, early) == [(1, b"for the successor")]
+
+
+async def test_what_is_for_one_process_is_not_written_to_another_that_answers_in_its_place() -> None:
+    """One that the node has not heard of as a member: it is asked again when it has."""
+    async with peered() as peer:
+        await send_all_at_once(peer.driver, 1, 10)
         window = peer.driver.mail.window(PEER)
+        stream, channel, hello = await peer.accept_hello()
+        await stream.send_all(channel.encode(Hello(PEER, b"tootboot", b"p" * 16, hello.name)))
         assert window is not None
+        await until(lambda: window.closed)
+        assert await next_frame(stream, channel) is Sign.READY
         with trio.move_on_after(0.2) as patience:
             await stream.receive_some(100)
         assert patience.cancelled_caught
-        assert len(window) == 1

@@ -137,8 +137,22 @@ def test_what_the_dead_had_not_read_is_lost_and_nothing_comes_twice(post: Post) 
     post.send("a", "b", b"late")
     post.world.run(1)
     assert post.problems == ["'b' is no member of this cluster"]
-    post.world.restart("b")
+    post.world.start("b", post.serve, "b")
     post.world.run_until_converged(30)
     post.send("a", "b", b"to the new one")
     post.world.run(5)
     assert post.read["b"] == [b"to the new one"]
+
+
+def test_what_is_sent_to_a_process_whose_predecessor_was_lost_with_its_machine_arrives(post: Post) -> None:
+    """The machine is back at once, and has not closed the stream that the sender had kept to it."""
+    post.send("a", "b", b"to the first")
+    post.world.run(3)
+    post.world.lose_host("b")
+    post.world.run(0.05)
+    post.world.start("b", post.serve, "b")
+    post.world.run(1)
+    post.send("a", "b", b"to the second")
+    post.world.run(1)
+    assert post.read["b"] == [b"to the first", b"to the second"]
+    assert post.problems == []

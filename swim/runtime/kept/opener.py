@@ -68,6 +68,8 @@ class Opener:
         self._urged = trio.Event()
         self._watching = self._reached = False
         self._boot = self._memory = b""
+        self._present = False
+        """The process at the other end has been the member of its name."""
 
     async def run(self, delay: float) -> None:
         """Open it, and open it again when it was closed."""
@@ -98,6 +100,22 @@ class Opener:
     def _in_use(self, now: float) -> bool:
         return now - self._carried < _CARRIED_LATELY or now - self._posted < _POSTED_LATELY
 
+    def leave_predecessor(self) -> None:
+        """Begin anew if the process at the other end has a successor as the member of its name.
+
+        A host that was lost and is back has not closed the stream, and while nothing is written on it nothing
+        tells that it leads nowhere.
+        """
+        stream = self._stream
+        if stream is None or not stream.channel.established:
+            return
+        present = self._handshake.process(stream.name, stream.boot) is not None
+        if self._present and not present:
+            stream.say_bye()
+            assert stream.nursery is not None
+            stream.nursery.cancel_scope.cancel()
+        self._present = present
+
     @property
     def established(self) -> bool:
         """The other process answers to its name here."""
@@ -115,6 +133,7 @@ class Opener:
     def carry(self, window: SendWindow) -> bool:
         """There are messages for the member at this address. Returns whether they are being written."""
         self._carried = trio.current_time()
+        self.leave_predecessor()
         stream = self._stream
         # Not to a successor: the sender has to be told when the process is gone to which it has sent.
         if stream is None or not stream.channel.established or stream.boot != window.boot:
@@ -214,6 +233,7 @@ class Opener:
             return False
         self._meet(frame)
         self._handshake.learn(frame)
+        self._present = self._handshake.process(frame.name, frame.boot) is not None
         self._memory = frame.memory
         window = self._handshake.mail.window(self._to)
         if window is not None and window.boot != frame.boot:

@@ -58,6 +58,7 @@ class KeptStreams:
         self._next_look = now + _LOOK_INTERVAL
         wanted = self._node.streams_to_keep(self._reports.now())
         for address, opener in list(self._openers.items()):
+            opener.leave_predecessor()
             if not opener.wanted or address not in wanted:
                 opener.follow(address in wanted, now)
         missing = [address for address in (*wanted, *self._doubtful) if address not in self._openers]
