@@ -40,7 +40,7 @@ PACKAGES = {
     "swim.runtime.turns": 40,
     "swim.runtime.sockets": 540,
     "swim.runtime.feeds": 310,
-    "swim.runtime.kept": 1_355,
+    "swim.runtime.kept": 1_370,
     "swim.runtime": 1_260,
     "face": 565,
     "swim.simulation": 2_200,
