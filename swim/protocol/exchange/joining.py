@@ -44,7 +44,8 @@ _JOINING_S = 3.0
 """A lower seed that said that it is joining is waited for so long, unless it says so again."""
 _CLOCK_MS_MAX = 1 << 47
 """A clock beyond this is no clock: it is not compared."""
-_CALLERS_MAX = 16
+_CALLERS_MAX = 64
+"""Those that have looked at this node: they wait to be asked, or are being asked."""
 _NODES_AT_ONCE = 256
 """Entries of a state that are looked at in one turn."""
 
@@ -159,7 +160,7 @@ class Joining(Part):
         for address in unpack_addresses(head.founder)[:1]:
             if address in self._sync.seeds:  # anybody could say so
                 self._heed(address, now)
-        if not self._named and head.port and len(self._callers) < _CALLERS_MAX:
+        if not self._named and head.port and len(self._callers) + len(self._calls) < _CALLERS_MAX:
             self._callers[Address(host, head.port)] = None
             self._timers.set_if_unset("callers", now + _EAGER_INTERVAL, self._ask_callers)
         found = any(

@@ -240,6 +240,18 @@ class TestFounding:
         other.push(waiting, head=other.head(joining=True))
         assert member(net, waiting, 6) is not None
 
+    def test_a_crowd_of_lookers_is_asked_a_few_at_a_time(self, net: Net) -> None:
+        """They need not exist: a question to each of them is open for as long as a stream takes to fail."""
+        waiting = net.start("a", "s")
+        other, asked = net.puppet("b"), 0
+        for number in range(400):
+            look = PushPull((), head=other.head(joining=True, port=1 + number))
+            waiting.answer(look, other.address, net.now)
+            net.now += 0.02
+            waiting.handle_timer(net.now)
+            asked += sum(request.address.host == other.address.host for request in waiting.drain().requests)
+        assert asked == 64
+
     def test_the_lowest_that_comes_late_joins_what_another_founded(self, net: Net) -> None:
         first = net.start("b", "ab")
         net.run(6)
