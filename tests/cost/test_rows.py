@@ -100,10 +100,28 @@ def test_made_up_members_have_to_answer(arena: Arena) -> None:
     cost, turn = arena.take(push_pull(arena, made_up(60_000)))
     assert turn < LONGEST_TURN
     assert cost < 10.0
-    assert len(arena.node._table) < 600
+    assert len(arena.node._table) < 150
     survives(arena, 150.0)
     assert not arena.node._membership._newcomers._waiting
     assert arena.node.dropped["newcomer-silent"] > 10_000
+
+
+def test_no_more_strangers_of_one_state_are_looked_at_than_can_wait(arena: Arena) -> None:
+    """Where there is room for 16,384, the others of 60,000 would push those out again, one by one."""
+    arena.take(push_pull(arena, made_up(60_000)))
+    held = arena.node._membership._newcomers
+    assert "m16000" in {*held._waiting, *held._asking}
+    assert "m59999" not in held._waiting
+    assert arena.node.dropped["newcomers-max"] > 40_000
+
+
+def test_who_joins_takes_all_members_of_a_state(arena: Arena) -> None:
+    theirs = PushPull(tuple(made_up(17_000)), False, b"", PushPullHead("x", b"bootboot", 7946))
+    done: list[float] = []
+    arena.node._sync.merge(theirs, arena.net.now, joined=done.append)
+    while not done:
+        arena.node.handle_timer(arena.net.now)
+    assert len(arena.node._table) == 17_005
 
 
 def test_a_crowd_that_answers_is_let_in(arena: Arena) -> None:

@@ -19,18 +19,16 @@ _REMARKABLE = 0.55
 class LossEstimate:
     """The share of probes that were lost: as a moving average, and among the last twenty."""
 
-    __slots__ = ("_recent", "_share")
+    __slots__ = ("_average", "_recent", "share")
 
     def __init__(self) -> None:
-        self._share = _LOSS_MIN
+        self._average = _LOSS_MIN
+        self.share = _LOSS_MIN
         self._recent: deque[bool] = deque(maxlen=_RECENT)
 
-    @property
-    def share(self) -> float:
-        return min(_LOSS_MAX, max(_LOSS_MIN, self._share))
-
     def add(self, lost: bool) -> None:
-        self._share += _LOSS_WEIGHT * (lost - self._share)
+        self._average += _LOSS_WEIGHT * (lost - self._average)
+        self.share = min(_LOSS_MAX, max(_LOSS_MIN, self._average))
         self._recent.append(lost)
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["TRANSITIONS", "Evidence", "State", "diagram"]
+__all__ = ["SUSPECTED", "TRANSITIONS", "Evidence", "State", "diagram"]
 
 
 class State(Enum):
@@ -30,6 +30,9 @@ class State(Enum):
     """The same, and a ping is on its way."""
     GIVEN_UP = "given-up"
     """The verdict."""
+
+
+SUSPECTED = State.SUSPECTED, State.POLLED, State.GIVEN_UP
 
 
 class Evidence(Enum):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from swim.protocol.base.loss import LossEstimate
 from swim.protocol.base.outbox import Way
 from swim.protocol.detector.accrual import RoundTrip
-from swim.protocol.detector.states import TRANSITIONS, Evidence, State
+from swim.protocol.detector.states import SUSPECTED, TRANSITIONS, Evidence, State
 from swim.wire.messages import ObserverMessage
 
 __all__ = ["Case", "Poll", "Probe", "Watch"]
@@ -164,7 +164,7 @@ class Watch:
 
     @property
     def suspected(self) -> bool:
-        return self.state in (State.SUSPECTED, State.POLLED, State.GIVEN_UP)
+        return self.state in SUSPECTED
 
     @property
     def doubtful(self) -> bool:

@@ -52,6 +52,8 @@ _MANY, _MOMENT_S = 1_024, 0.1
 """In a table of so many a state that was built a moment ago is told, too: see `_nodes`."""
 _COST_KNOWN, _COST_NEWS, _STEP_COST = 1, 40, 2_000
 """Of an entry of a state, in units of about two microseconds; and what is done in one step of a merge."""
+_STRANGERS_MAX = 16_384
+"""Unknown members in one state: more of them would only take the places of the others (see `Newcomers`)."""
 
 
 def delegate_clash(versions: Iterable[bytes]) -> str | None:
@@ -277,11 +279,13 @@ class Sync(Part):
         return None
 
     def _merging(self, theirs: PushPull, joined: Callable[[float], None] | None, now: float) -> Steps:
-        incarnation, spent = self._own.incarnation, 0
+        incarnation, spent, strangers = self._own.incarnation, 0, 0
         for node in theirs.nodes:
-            if self._knows(node, theirs.head):
-                spent += _COST_KNOWN
-            else:
+            spent += _COST_KNOWN
+            strangers += self._table.get(node.name) is None
+            if strangers > _STRANGERS_MAX and joined is None and self._table.get(node.name) is None:
+                self._outbox.drop("newcomers-max")
+            elif not self._knows(node, theirs.head):
                 spent += _COST_NEWS
                 self._merge_node(node, theirs.head, now, joined is None)
             if spent >= _STEP_COST:

