@@ -28,11 +28,12 @@ def lzw(data: bytes) -> bytes:
     width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
     buffer, bits = _CLEAR, _WIDTH_MIN
     output = bytearray()
-    prefix = -1  # the code of what is read and not yet written
-    for byte in data:
+    prefix = data[0] if data else -1  # the code of what is read and not yet written
+    for byte in memoryview(data)[1:]:
         key = prefix << 8 | byte
-        if prefix < 0 or key in table:
-            prefix = table.get(key, byte)
+        known = table.get(key)
+        if known is not None:
+            prefix = known
             continue
         buffer |= prefix << bits
         bits += width

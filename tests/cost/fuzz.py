@@ -96,10 +96,13 @@ class Arena:
         self.net.sent.clear()
         self.net.requested.clear()
         for process in self.net._processes.values():
-            process.events.clear()
-            process.broadcasts.clear()
+            for said in (process.events, process.broadcasts, process.queries, process.replies):
+                said.clear()
+            process.warnings.clear()
+            process.verdicts.clear()
         for member in self.members:
             member.received.clear()
+            member.asked.clear()
             member.datagrams.clear()
 
     def take(self, item: Input) -> tuple[float, float]:

@@ -39,6 +39,9 @@ __all__ = ["Input", "Inputs"]
 _PACKET_SIZE = 1_400
 _PACKET_SIZE_MAX = 65_000
 _NODES_MAX = 5_000
+_OFTEN_COMPRESSED = 20_000
+"""Bytes. A large input takes as long as a hundred small ones: few are made, and few of those are compressed.
+All kinds still come up within a minute."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Inputs:
         self.members = members
         self.wire = Fuzzer(seed)
         self._count = 0
+        self._makers = list(self._parts().items())
 
     def next(self) -> Input:
         rng = self.rng
@@ -74,7 +78,8 @@ class Inputs:
             kind, data = self._packet()
             stream = False
         size = len(data)
-        if rng.random() < 0.3 and size < (1 << 21 if stream else 60_000):
+        often = 0.3 if size < _OFTEN_COMPRESSED else 0.05
+        if rng.random() < often and size < (1 << 21 if stream else 60_000):
             kind, data = f"compressed {kind}", compress(data)
         return Input(kind, data, source, stream, max(size, len(data)))
 
@@ -97,8 +102,10 @@ class Inputs:
 
     def _packet(self) -> tuple[str, bytes]:
         rng = self.rng
-        room = _PACKET_SIZE if rng.random() < 0.8 else rng.randrange(_PACKET_SIZE, _PACKET_SIZE_MAX)
-        name, make = rng.choice(list(self._parts().items()))
+        room = _PACKET_SIZE
+        if rng.random() < 0.15:
+            room = int(_PACKET_SIZE * (_PACKET_SIZE_MAX / _PACKET_SIZE) ** rng.random())
+        name, make = rng.choice(self._makers)
         parts: list[bytes] = []
         while room > 0 and len(parts) < 255 * 20:
             part = make()
@@ -222,7 +229,7 @@ class Inputs:
 
     def _push_pull(self) -> tuple[str, bytes]:
         rng = self.rng
-        count = int(_NODES_MAX ** rng.random())
+        count = int(_NODES_MAX ** (rng.random() ** 1.5))
         state = rng.choice(list(WireState))
         known = rng.random() < 0.3
         nodes = [self._node(state, known=known) for _ in range(count)]
@@ -243,7 +250,7 @@ class Inputs:
 
     def _user_state(self) -> tuple[str, bytes]:
         rng = self.rng
-        count = int(8_000 ** rng.random())
+        count = int(8_000 ** (rng.random() ** 1.5))
         same, empty = rng.random() < 0.5, rng.random() < 0.2
         events: list[object] = []
         if empty:
