@@ -10,7 +10,8 @@ Which of two stays, both compute from what they say of themselves (`Standing`):
 Hearsay ends nothing. News of a rival makes this node call it over TCP, where it says to be; a rival that is
 not there, or does not answer to the name, is outbid. This node ends only when the one that stays has in turn
 called it at its own address: in its answer it repeats the token that it was given there. Anything less is
-told (`NameDisputed`) and lived with.
+told (`NameDisputed`) and lived with. An answer that was long on its way (this process stood still meanwhile)
+says what once was, and is asked for again.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class _Rival:
     """Of the news about it; and its id there: what has to be outbid if there is no such process."""
     id: str | None = None
     calls: int = 0
+    called: float = 0.0
     calling: bool = False
     told: bool = False
     boot: bytes = b""
@@ -144,6 +146,7 @@ class Naming(Part):
             self._name, rival.address, partial(self._answered, rival), standing=self._standing()
         )
         rival.calls += 1
+        rival.called = now
         if not rival.calling:
             self._again(rival, now + _PAUSE_MAX)
 
@@ -155,6 +158,8 @@ class Naming(Part):
         boot = b"" if ack is None or ack.standing is None else ack.standing.boot
         if ack is None or boot == self._own.boot.encode():
             self._nobody(rival, now)  # or this node itself, at another of its addresses
+        elif now - rival.called > self._config.rtt_max and rival.calls < _CALLS_MAX:
+            self._call(rival, now)
         elif self._own.record is None:
             self._give_way(rival, "", now)
         elif ack.standing is None or self._settle(rival, ack.standing, now):

@@ -86,6 +86,21 @@ class TestConflictAfterJoining:
         assert (earlier.phase, later.phase) == (Phase.MEMBER, Phase.FAILED)
 
 
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_node_that_stood_still_as_it_heard_that_its_name_is_taken_asks_again(net: Net, stays: bool) -> None:
+    member, first = net.cluster("a", "n")
+    second = net.start("n", [member.address], address=ELSEWHERE)
+    asked = (second.name, first.address)
+    assert net.run_until(lambda: asked in [each[1:] for each in net.requested], 5)
+    net.pause(second, 20)
+    net.run(1)
+    if not stays:
+        first.leave(net.now)
+        net.drain(first)
+    net.run(40)
+    assert second.phase is (Phase.FAILED if stays else Phase.MEMBER)
+
+
 class TestSuccessor:
     """A member that was given up, and another process that took its name."""
 
@@ -218,6 +233,26 @@ class TestClaims:
         rival.call(node)
         net.run(3)
         assert node.phase is Phase.FAILED
+
+    def test_an_answer_that_is_read_after_a_pause_is_asked_for_again(self, net: Net, node: Node) -> None:
+        rival = Rival(net, "r", "0" * 26)
+        rival.call(node)
+        net.pause(node, 5)
+        net.run(1)
+        assert rival.calls() == ["a"]
+        del net._puppets[rival.address]
+        net.run(10)
+        assert node.phase is Phase.MEMBER
+
+    def test_answers_that_take_long_each_time_are_believed_in_the_end(self, net: Net, node: Node) -> None:
+        rival = Rival(net, "r", "0" * 26)
+        rival.call(node)
+        for _ in range(20):
+            if node.phase is Phase.MEMBER:
+                net.pause(node, 2)
+                net.run(2.001)
+        assert node.phase is Phase.FAILED
+        assert len(rival.calls()) > 6
 
     def test_one_that_only_answers_ends_nothing_and_is_told_of_once(
         self, net: Net, node: Node, teller: Puppet
