@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partialmethod
 
 import pytest
 import trio
 
+import swim
+from swim.runtime.driver import Driver
 from swim.runtime.sockets.refusals import SentLog
 from swim.runtime.sockets.transport import SocketTransport, open_transport
 from swim.types import Address
-from tests.icmp import Forger, why_no_forger
+from tests.cluster.together import cluster_of
+from tests.icmp import Forger, Observer, why_no_forger
 
 THERE = Address("127.0.0.1", 7)
 PING = bytes(range(40))
@@ -77,6 +82,39 @@ async def test_a_whole_quotation_from_the_destination_is_believed_once(
     assert await refused(a) == [b.address]
     forger.unreachable(b.address.host, a.address, b.address, PING)
     assert await refused(a) == []
+
+
+async def test_resets_that_are_forged_into_idle_streams_and_refusals_of_all_pings_prove_no_death(
+    forger: Forger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one that sees all packets: both are authentic, but no stream ends by itself."""
+    told = Counter[str]()
+    for verb in ("receive_refusal", "receive_stream_end"):
+        real = getattr(Driver, verb)
+
+        def count(*args: object, verb: str, real: Callable[..., None]) -> None:
+            told[verb] += 1
+            real(*args)
+
+        monkeypatch.setattr(Driver, verb, partialmethod(count, verb=verb, real=real))
+    async with cluster_of("a", "b", "c") as nodes:
+        ours = [node.address for node in nodes]
+        async with nodes[0].events() as at_a, nodes[1].events() as at_b, nodes[2].events() as at_c:
+            with closing(Observer()) as observer, trio.move_on_after(5.0):
+                while True:
+                    for source, target, payload in observer.datagrams():
+                        if source in ours and target in ours:
+                            forger.unreachable(target.host, source, target, payload)
+                    for (source, target), number in list(observer.streams.items()):
+                        if source in ours or target in ours:
+                            forger.reset(source, target, number)
+                    observer.streams.clear()
+                    await trio.sleep(0.02)
+            await trio.sleep(1.0)
+            events = [event for each in (at_a, at_b, at_c) for event in each._buffer]
+        assert not [event for event in events if isinstance(event, swim.MemberFailed | swim.LeaderChanged)]
+    assert told["receive_refusal"] > 50, told
+    print(told)
 
 
 def test_a_datagram_of_some_time_ago_or_to_somebody_else_is_no_proof() -> None:

@@ -322,6 +322,12 @@ _UPDATES = mutants(
     ("a rival is told by UDP only", "self._exchange(claim, at)", "pass"),
 )
 
+_READMISSION = mutants(
+    "membership/readmission",
+    ("tests/simulation/test_back.py",),
+    ("deaths that were made up count as cuts", "if cut_off > last and now", "if now"),
+)
+
 DETECTION = Package(
     (
         *_SUSPICION_TESTS,
@@ -342,5 +348,6 @@ DETECTION = Package(
         *_PROBES,
         *_CONTESTS,
         *_UPDATES,
+        *_READMISSION,
     ),
 )

@@ -5,6 +5,7 @@ They keep their own book of who can reach whom, from the faults that are made, a
 application may ask: their members, and what is reported of them. See `History.check` and `History.hear`.
 
     python -m tests.simulation.returns [FIRST LAST]      # seeds; the first that fails ends it
+    python -m tests.simulation.returns FIRST LAST --made-up      # while somebody makes up deaths of members
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Collection
 from random import Random
-from typing import Any
 
 from swim.events import Event, MemberFailed
 from swim.protocol.node import Node, Phase
 from swim.simulation import Network, World
+from swim.simulation.fast import ObjectCodec
 from swim.simulation.host import SimulatedNode
+from swim.wire.messages import Dead
 
 __all__ = ["BACK_S", "FLAPPING_S", "History", "run"]
 
@@ -28,12 +30,13 @@ TALKING_S = 1.0
 """Two that can talk for so long have heard each other: what was on its way when they met has arrived."""
 SAMPLE_S = 0.1
 CUTS, MINUTE_S = 3, 60.0
+MADE_UP_S = 0.5
 
 
 class History:
     """What happens to a world of a few nodes, each thing at random, and who can reach whom meanwhile."""
 
-    def __init__(self, seed: int, build: Callable[..., Node] | None = None) -> None:
+    def __init__(self, seed: int, build: Callable[..., Node] | None = None, *, made_up: bool = False) -> None:
         self.rng = rng = Random(f"{seed}:history")
         network = Network.wan() if rng.random() < 0.25 else Network.lan()
         self.world = World(seed, network=network, fast=True, build=build)
@@ -54,7 +57,11 @@ class History:
         """Whose ids these are, or were: a node, and which of its processes."""
         self._cuts: dict[str, deque[float]] = {name: deque(maxlen=CUTS) for name in self.names}
         self.world.every(SAMPLE_S, self.check)
-        self.world.watchers.append(self.hear)
+        if made_up:
+            self._codec = ObjectCodec()
+            self.world.every(MADE_UP_S, self._make_up_a_death)
+        else:
+            self.world.watchers.append(self.hear)
 
     # --- the oracle
 
@@ -221,26 +228,39 @@ class History:
         self._begin(one.name, moved=False)
         self._begin(other.name, moved=False)
 
+    def _make_up_a_death(self) -> None:
+        """An attacker tells one node of a death, its own or another's, from the address of a member."""
+        node, other = (self.world.nodes[self.rng.choice(self.names)] for _ in range(2))
+        if node.running and other.running:
+            news = Dead(other.name, other.core.me.incarnation, "nobody")
+            source = self.world.nodes[self.rng.choice(self.names)].address
+            node.receive_datagram(self._codec.packet([self._codec.part(news)]), source)
+
     def _begin(self, name: str, *, moved: bool) -> None:
         others = [other for other in self.names if other != name]
         self._standing.pop(name, None)
         self.world.restart(name, new_address=moved, seeds=others)
 
 
-def run(seed: int, build: Callable[..., Node] | None = None, seconds: float = 45.0) -> History:
-    """One history. Raises AssertionError, with the world's report, when the promise is broken."""
-    history = History(seed, build)
+def run(
+    seed: int, build: Callable[..., Node] | None = None, seconds: float = 45.0, *, made_up: bool = False
+) -> History:
+    """One history. Raises AssertionError, with the world's report, when the promise is broken.
+
+    `made_up`: all the time somebody tells nodes of deaths. Of these they may report some.
+    """
+    history = History(seed, build, made_up=made_up)
     history.happen(seconds)
     return history
 
 
-def main(first: int, last: int) -> None:
+def main(first: int, last: int, *, made_up: bool) -> None:
     worst: tuple[float, int] = (0.0, -1)
     for seed in range(first, last):
-        worst = max(worst, (run(seed).worst, seed))
+        worst = max(worst, (run(seed, made_up=made_up).worst, seed))
     print(f"{last - first} histories; the worst: {worst[0]:.2f} s, seed {worst[1]}")
 
 
 if __name__ == "__main__":
-    numbers: list[Any] = [int(text) for text in sys.argv[1:]] or [0, 1_000]
-    main(numbers[0], numbers[1])
+    numbers = [int(text) for text in sys.argv[1:] if text.isdigit()] or [0, 1_000]
+    main(numbers[0], numbers[1], made_up="--made-up" in sys.argv)

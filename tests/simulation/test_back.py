@@ -13,9 +13,12 @@ import pytest
 from swim.events import HeldOff, MemberFailed
 from swim.protocol.node import Node
 from swim.simulation import World
+from swim.wire import Codec
+from swim.wire.messages import Dead
 from tests.simulation.returns import run
 
 SEEDS = (7, 11, 24, 31)
+SEEDS_MADE_UP = (5, 7, 13)
 
 
 def cluster(seed: int, size: int = 5) -> World:
@@ -29,6 +32,47 @@ def cluster(seed: int, size: int = 5) -> World:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_happened(seed: int) -> None:
     run(seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS_MADE_UP)
+def test_whatever_happened_while_deaths_are_made_up(seed: int) -> None:
+    run(seed, made_up=True)
+
+
+def say_that_it_is_dead(world: World, name: str) -> None:
+    """An attacker tells the member itself, from another one's address."""
+    node, codec = world.nodes[name], Codec()
+    news = Dead(name, node.core.me.incarnation, "nobody")
+    node.receive_datagram(codec.packet([codec.part(news)]), world.nodes["n0"].address)
+
+
+@pytest.mark.parametrize("seconds", [3.0, 4.0, 25.0])
+@pytest.mark.parametrize("seed", range(2))
+def test_deaths_that_are_made_up_are_no_cuts(seed: int, seconds: float) -> None:
+    world = cluster(seed)
+    world.every(3.3, lambda: say_that_it_is_dead(world, "n2"))
+    world.run(20.0)
+    assert world.nodes["n2"].core.me.incarnation > 5, "it was told of them"
+    cut = world.partition(["n2"])
+    world.run(seconds)
+    world.heal(cut)
+    world.run(5.0)
+    assert world.converged(), world.describe()
+    assert seconds > 20.0 or not world.events(HeldOff), "cut off once only"
+
+
+def test_one_whose_packets_get_lost_stays_away_for_as_long_although_its_death_was_made_up() -> None:
+    world = cluster(1)
+    own, links = world.nodes["n2"].core._own, world.nodes["n2"].core._links
+    for _ in range(50):
+        links.loss.add(True)
+    assert links.bad
+    say_that_it_is_dead(world, "n2")
+    world.run(1.0)
+    assert own.held_off
+    world.run(60.0)
+    assert not own.held_off
+    assert world.converged()
 
 
 def held_off_for_a_minute(node: Any) -> None:

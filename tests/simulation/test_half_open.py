@@ -81,3 +81,21 @@ def test_an_interface_that_vanishes_with_its_processes_end_is_silence(size: int)
     failures = world.events(MemberFailed)
     assert {record.member.name for record in failures if record.member} == {"n1"}
     assert min(record.time for record in failures) - lost > 1.5, "nothing proves it"
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+@pytest.mark.parametrize("victims", ["one", "all"])
+def test_an_attacker_that_resets_streams_and_forges_refusals_proves_no_death(size: int, victims: str) -> None:
+    """It sees all packets, so both are authentic: but the streams do not end by themselves."""
+    world = settled(size, size)
+    began, names = world.now, list(world.nodes)
+    attacked = names if victims == "all" else names[:1]
+    while world.now < began + 10.0:
+        world.reset_streams(*attacked)
+        for victim in attacked:
+            world.forge_refusal(victim, *(name for name in names if name != victim))
+        world.run(world.random("attacker").uniform(0.0, 0.2))
+    world.run(5.0)
+    assert not world.events(MemberFailed)
+    assert not [record for record in world.events(LeaderChanged) if record.time > began]
+    assert world.converged()

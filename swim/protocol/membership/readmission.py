@@ -4,7 +4,7 @@ The member itself decides, by the answers to its own pings: it alone knows its l
 when it says that it is alive, and what others say does not keep it out. It waits, and says nothing meanwhile:
 
 - While its packets get lost although others answer: it would be given up for its quality again.
-- When it was given up for the third time within a minute, until its links have been whole for some seconds.
+- When it was cut off and given up for the third time within a minute, for some seconds.
 
 Silence counts for nothing once it is over: a node that was cut off comes back as soon as packets pass both
 ways. A restarted process knows of no deaths, and never waits.
@@ -29,8 +29,8 @@ _LONGEST_S = 600.0
 """After so long it asks to be a member again, whatever its links are like."""
 _FLAPS, _FLAPPING_S = 3, 60.0
 """So many deaths in so short a time are flapping."""
-_WHOLE_S, _WHOLE_MAX_S = 7.0, 9.0
-"""After flapping: for so long the links must not have been cut, or so long ago the last death was told."""
+_HELD_S = 4.0
+"""Fewer than those within which two members that can talk are to see each other, whatever else is said."""
 _LOOK_AGAIN_S = 0.25
 _SAY_AGAIN_S = 60.0
 """The operator is told no more often that the clocks differ."""
@@ -46,7 +46,7 @@ class Readmission(Part):
         self._own = own
         self._links = links
         self._leadership = leadership
-        self._refused_at = -math.inf
+        self._refused_at = self._away_since = -math.inf
         self._deaths = deque[float](maxlen=_FLAPS)
         """When this node was told of them."""
 
@@ -56,11 +56,14 @@ class Readmission(Part):
             return
         self._links.heard(now)
         if not self._own.held_off:
-            if not self._deaths or now - self._deaths[-1] > _OUTAGE_S:
+            last = self._deaths[-1] if self._deaths else -math.inf
+            cut_off = max(self._own.cut_off, default=-math.inf)  # as it knows itself: deaths can be made up
+            if cut_off > last and now - last > _OUTAGE_S:
                 self._deaths.append(now)
             obstacle = self._obstacle(now)
             if obstacle:
                 self._own.stay_away()
+                self._away_since = now
                 self._outbox.events.append(HeldOff(obstacle))
                 self._leadership.step_back(now)  # the others have moved on
                 self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
@@ -87,15 +90,13 @@ class Readmission(Part):
         """Why this node would not stay a member; nothing if it would."""
         if self._links.bad:
             return "most of its packets get lost"
-        whole = not self._own.cut_off or now - self._own.cut_off[-1] >= _WHOLE_S
-        # Since the last death was told, at least the member that told it can be talked to.
-        whole = whole or now - self._deaths[-1] >= _WHOLE_MAX_S
-        if len(self._deaths) == _FLAPS and now - self._deaths[0] < _FLAPPING_S and not whole:
+        flaps = len(self._deaths) == _FLAPS and self._deaths[-1] - self._deaths[0] < _FLAPPING_S
+        if flaps and now - self._deaths[-1] < _HELD_S:
             return f"its links were cut {_FLAPS} times within a minute"
         return ""
 
     def _look(self, now: float) -> None:
-        if self._obstacle(now) and now - self._deaths[-1] < _LONGEST_S:
+        if self._obstacle(now) and now - self._away_since < _LONGEST_S:
             self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
         else:
             self._outbox.events.append(HeldOff(None))
