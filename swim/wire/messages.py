@@ -303,7 +303,8 @@ class LeaderMessage:
 
     `token`: of ASK, the fencing token that the term is to have (left out once it has been granted); of
     WOULD and GRANT, the highest that this voter has granted the lease for to others, and `led`: it is known
-    that there was such a term. `led` of ASK and RELEASE: the asker leads, or led, with its token.
+    that there was such a term; of RELEASE, the last with which the asker led. `led` of ASK: it leads with its
+    token.
     """
 
     kind: LeaderKind

@@ -58,6 +58,19 @@ def test_a_function_that_may_still_clean_up_beside_the_next_leader_is_noticed() 
         arena.run(30.0)
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.1, 0.25, 0.33, 0.6])
+def test_clocks_that_are_one_percent_off_in_opposite_directions_let_no_two_act(phase: float) -> None:
+    """A leader with a slow clock is cut off from voters with fast ones, at any time between its questions."""
+    arena = led(lease=3.0)
+    leader = arena.require_leader()
+    for name in arena.voters:
+        arena.set_clock_rate(name, 0.99 if name == leader.name else 1.01)
+    arena.run(7.0 + phase)
+    arena.partition([leader.name])
+    arena.run_until(lambda: arena.acting() not in ([], [leader]), 10.0, step=0.001)
+    assert [node.name for node in arena.acting()] != [leader.name]
+
+
 def test_a_token_that_falls_is_noticed() -> None:
     """All memory is lost, and all clocks were set back: no protocol can help."""
     arena = led()

@@ -12,7 +12,7 @@ _GRANTOR_TESTS = ("tests/protocol/leases/test_grantor.py",)
 _HOLDER = mutants(
     "leases/holder",
     _HOLDER_TESTS,
-    ("the margin of a lease is dropped", "_MARGIN = 0.03", "_MARGIN = 0.0"),
+    ("the margin of a lease is dropped", "self._counted = counted(session)", "self._counted = session"),
     (
         "a grant that is not waited for is accepted",
         "if state is None or not waits or over or entry.token <= state.declined:",

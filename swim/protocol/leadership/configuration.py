@@ -15,11 +15,11 @@ from swim.types import Address
 from swim.wire.dialect import U32, UNPACK_ERRORS
 from swim.wire.leadership import SETUP_SIZE_MAX
 
-__all__ = ["ABSENT", "Configuration", "founding_configuration", "read_configuration"]
+__all__ = ["ABSENT", "Configuration", "counted", "founding_configuration", "read_configuration"]
 
 _DIGEST_SIZE = 4
-_PROMISED = 0.99
-"""Of a lease, by the voter's clock. The asker counts less of it: see `lease`."""
+_PROMISED, _COUNTED = 0.99, 0.97
+"""Of a lease, by the clock of the voter and by that of the asker: why so much, see `lease`."""
 _VOTERS_MAX = 64
 ABSENT = "\0"
 """Before the name of an old voter of which it is not known whether it lives: no member has such a name."""
@@ -59,6 +59,11 @@ class Configuration:
     def promised(self) -> float:
         """For how long a voter promises the lease to nobody else, in seconds by its own clock."""
         return self.length * _PROMISED
+
+    @property
+    def counted(self) -> float:
+        """For how long an asker counts such a promise from when it asked, in seconds by its own clock."""
+        return counted(self.length)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -122,6 +127,11 @@ class Configuration:
 def _majority_until(names: Iterable[str], until: Mapping[str, float]) -> float:
     times = sorted((until.get(name, -math.inf) for name in names), reverse=True)
     return times[len(times) // 2]
+
+
+def counted(length: float) -> float:
+    """How much of something that was granted for so long its holder counts, from when it asked for it."""
+    return length * _COUNTED
 
 
 def founding_configuration(voters: Iterable[str], length: float) -> Configuration:

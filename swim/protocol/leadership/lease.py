@@ -8,12 +8,15 @@ for the lease (ASK). It asks again every L/3 while it holds it. A voter (`voting
 process at a time.
 
 **Why two leases cannot overlap.** Let every clock run at a rate between 1 - r and 1 + r of true time. A
-voter that receives a question at true time v and grants it promises nothing to anybody else until p L
-has passed on its own clock, which is at v + p L / (1 + r) at the earliest. The asker counts that promise
-for (1 - m) L from when it *sent* that very round, at true time s <= v, so until s + (1 - m) L / (1 - r) at
-the latest. That is no later than v + p L / (1 + r) if 1 - m <= p (1 - r) / (1 + r): 97.04 % for p = 99 % and
-clocks that are 1 % off; m is 3 %. So whenever an asker counts a promise, the voter is bound by it: it has
-not promised the same to anybody else for that instant. A holder counts promises of a majority, and two
+voter that receives a question at true time v and grants it promises nothing to anybody else until p L has
+passed on its own clock, which is at v + p L / (1 + r) at the earliest. The asker counts that promise for c
+L from when it *sent* that very round, at true time s <= v, so until s + c L / (1 - r) at the latest. That
+is no later than v + p L / (1 + r) if c <= p (1 - r) / (1 + r). p is 99 % and c 97 %: with an asker's clock
+that is 1 % slow and a voter's that is 1 % fast, c may be 97.04 %. What is left over is small, 0.04 % of L,
+but nothing else eats of it: the time from s to v comes on top, both read their clocks on the safe side of
+it, and all that acts for the leader is cancelled a sixth of L before. (For clocks within 1 % of each other,
+as users are told, c could be 98.02 %.) So whenever an asker counts a promise, the voter is bound by it: it
+has not promised the same to anybody else for that instant. A holder counts promises of a majority, and two
 majorities share a voter, so there are no two holders at one instant. What this rests on:
 
 - A grant is counted from the sending of the round that it answers: it echoes its number, and a process
@@ -69,7 +72,6 @@ from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
 
 __all__ = ["Lease"]
 
-_MARGIN = 0.03
 _ROUNDS = 3
 """In the length of a lease."""
 _CLEANUP = 1 / 6
@@ -122,8 +124,8 @@ class Lease(Part):
         """The first round under this token."""
         self.unrenewed: tuple[str, ...] = ()
         """The voters that did not renew the last lease."""
-        self._led = False
-        """There was a term since anything was freed."""
+        self._led = ""
+        """The token of the last term of this process."""
         self._clean_until = -math.inf
         """What acted for the leader may clean up until then, so nothing is released before."""
         self._gap, self._contest_gap = _FIRST_GAP_S, _FIRST_CONTEST_S
@@ -240,10 +242,12 @@ class Lease(Part):
         """Forget what was granted so far, which the voters may know."""
         for name, ballot in self.ballots.items():
             if ballot.process:
-                message = LeaderMessage(LeaderKind.RELEASE, self._round, turn=ballot.turn, led=self._led)
+                message = LeaderMessage(
+                    LeaderKind.RELEASE, self._round, turn=ballot.turn, token=pack_id(self._led)
+                )
                 self._send(name, message, ballot.process, now)
         self._forget()
-        self._led, self.ends = False, -math.inf
+        self.ends = -math.inf
 
     # --- the configuration
 
@@ -418,7 +422,7 @@ class Lease(Part):
             return
         # Late, it does not count, but others are kept waiting by it: see `_give_way`.
         if answer.round > ballot.round:
-            ballot.until, ballot.round = sent + self._length * (1 - _MARGIN), answer.round
+            ballot.until, ballot.round = sent + self._electorate.configuration.counted, answer.round
         if current:
             ballot.token, ballot.reason, ballot.digest = self._token, Refusal.NONE, digest
             ballot.earlier = now - answer.quiet_ms / 1000
@@ -451,12 +455,12 @@ class Lease(Part):
         if self.term is None:
             granted = (ballot.earlier for ballot in self.ballots.values() if ballot.round >= self._first)
             self.earlier = max(self.backed, *granted)
-        self.backed = self.ends - self._length * (1 - _MARGIN)
+        self.backed = self.ends - self._electorate.configuration.counted
         self.term_ends = term_ends
         self._timers.set("lease-end", term_ends, lambda at: None)  # `attend` looks at the time
         if self.term is None:
             self.term = Term(self._token, now)
-            self._led = True
+            self._led = self._token
             self._gap, self._contest_gap, self.unrenewed = _FIRST_GAP_S, _FIRST_CONTEST_S, ()
             self._timers.cancel("again")
             self._timers.set("lease", self._sent[self._round][0] + self._third, self._ask)

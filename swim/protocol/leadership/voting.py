@@ -131,14 +131,19 @@ class Voter:
             self._token = replace(self._token, led=True)
 
     def release(self, message: LeaderMessage) -> None:
-        """Frees what was granted in this turn, in rounds up to this one."""
-        holder = self.holder
-        mine = holder is None or (holder.process == message.process and self._round <= message.round)
+        """Frees what was granted in this turn, in rounds up to this one.
+
+        It names the last token with which its process led: what that was granted above it became no term. The
+        one named may be news, if this voter heard no renewal and no earlier release.
+        """
+        mine = self.holder is None or (
+            self.holder.process == message.process and self._round <= message.round
+        )
         if message.turn != self._turn or not mine:
             return
         if self._token.owner == message.process and not self._token.led:
-            # If it did not lead with this token, there was no such term.
-            self._token = replace(self._token, led=True) if message.led else self._before
+            last = _Token(unpack_id(message.token) or "", message.process, led=True)
+            self._token = max(self._before, last, key=lambda each: each.text)
         self.free()
 
     def free(self) -> None:

@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from swim.protocol.leadership.configuration import counted
 from swim.protocol.leases.books import share_of_digest
 from swim.wire.leases import LeaseEntry, LeaseKind, LeaseMessage, LeaseRefusal, paged, size_of_entry
 
 __all__ = ["Change", "Holder", "State"]
 
-_MARGIN = 0.03
 _RENEWALS = 6
 """In the length of a session."""
 _CLEANUP = 1 / 12
@@ -94,6 +94,7 @@ class Holder:
         self.term = b""
         """Of the leader that is followed, packed; empty while there is none."""
         self._session = session
+        self._counted = counted(session)
         self._room = room
         self._ids = self._number = 0
         self._told: dict[int, _Told] = {}
@@ -210,7 +211,7 @@ class Holder:
 
     def _count(self, state: State, sent: float, now: float) -> None:
         """A lease lasts from the sending of what was answered, or from earlier."""
-        until = sent + self._session * (1 - _MARGIN)
+        until = sent + self._counted
         if until <= state.until:
             return
         state.until = until
@@ -243,7 +244,7 @@ class Holder:
             return  # said twice
         told = self._told.get(entry.number)
         waits = state is not None and not state.token and not state.released
-        until = -math.inf if told is None else told.sent - age + self._session * (1 - _MARGIN)
+        until = -math.inf if told is None else told.sent - age + self._counted
         over = until - self._session * _CLEANUP <= now
         if state is None or not waits or over or entry.token <= state.declined:
             self._unwanted.append(LeaseEntry(LeaseKind.RELEASE, entry.id, token=entry.token))

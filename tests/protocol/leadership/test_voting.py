@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from swim.protocol.leadership.configuration import founding_configuration
+from swim.protocol.leadership.configuration import counted, founding_configuration
 from swim.protocol.leadership.voting import Voter
-from swim.protocol.view.identity import pack_id
+from swim.protocol.view.identity import mint_id, pack_id, unpack_id
 from swim.protocol.view.table import Record, encode_meta
 from swim.types import Address, MemberState
 from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
@@ -65,11 +65,9 @@ class Asked:
         assert answer.kind is LeaderKind.REFUSE
         return answer.reason, answer.left_ms
 
-    def release(
-        self, round: int, process: bytes = b"P", *, turn: int | None = None, led: bool = True
-    ) -> None:
+    def release(self, round: int, process: bytes = b"P", *, turn: int | None = None, led: str = "") -> None:
         turn = self.turn if turn is None else turn
-        self.voter.release(LeaderMessage(LeaderKind.RELEASE, round, process, turn=turn, led=led))
+        self.voter.release(LeaderMessage(LeaderKind.RELEASE, round, process, turn=turn, token=pack_id(led)))
 
 
 @pytest.fixture
@@ -172,6 +170,15 @@ class TestGrants:
         assert voter.refusal(NOW)[0] is Refusal.MOVED
 
 
+class TestClocks:
+    def test_that_are_one_percent_off_true_time_make_no_two_leases_overlap(self) -> None:
+        """The asker's is slow, the voter's fast: what the one counts is over when the other's promise is."""
+        slow, fast = 0.99, 1.01
+        assert CONFIGURATION.counted / slow < CONFIGURATION.promised / fast
+        assert counted(L) / slow < L / fast  # of a name, by the clocks of its holder and of the leader
+        assert CONFIGURATION.counted * (fast + 0.009) < CONFIGURATION.promised  # 1 % between them leaves more
+
+
 class TestReleases:
     def test_free_what_was_granted(self, voter: Asked) -> None:
         assert voter.grants(NOW, 3)
@@ -220,12 +227,46 @@ class TestTokens:
 
     def test_a_release_does_not_make_it_forget_a_term(self, voter: Asked) -> None:
         assert voter.grants(NOW, token=HIGHER)
-        voter.release(1)
+        voter.release(1, led=HIGHER)
         assert self.seen(voter, NOW) == (pack_id(HIGHER), True)
+
+    def test_nor_a_term_of_which_only_the_release_of_a_later_question_tells(self, voter: Asked) -> None:
+        """That term's renewals and release were lost; what its leader asked for then became no term."""
+        assert voter.grants(NOW, token=ID)
+        assert voter.grants(NOW + L, 2, token=HIGHER)
+        voter.release(2, led=ID)
+        assert self.seen(voter, NOW + L, token=HIGHER) == (pack_id(ID), True)
+
+    @pytest.mark.parametrize("first", range(0, 2_000, 500))
+    def test_whatever_is_lost_no_voter_forgets_a_term_that_it_has_granted(self, first: int) -> None:
+        """Three processes ask with rising tokens, some lead; renewals, releases and answers get lost."""
+        for seed in range(first, first + 500):
+            forgotten = _random_history(random.Random(seed))
+            assert not forgotten, f"seed {seed}: {forgotten}"
 
     def test_but_one_that_never_led_leaves_no_trace(self, voter: Asked) -> None:
         assert voter.grants(NOW, token=ID)
-        voter.release(1)
+        voter.release(1, led=ID)
         assert voter.grants(NOW, process=b"R", token=HIGHER)
-        voter.release(1, b"R", led=False)
+        voter.release(1, b"R")
         assert self.seen(voter, NOW) == (pack_id(ID), True)
+
+
+def _random_history(rng: random.Random) -> str:
+    """What became of a voter's memory: empty, or the term that it does not tell of any more."""
+    voter, now, round = Asked(NOW - L), NOW, 0
+    led = dict[bytes, str]()
+    for minted in range(rng.randint(2, 12)):
+        process = rng.choice([b"P", b"Q", b"R"])
+        now, round = now + rng.choice([0.1, L]), round + 2
+        token = mint_id(int(now) * 1000 + minted, rng)
+        if voter.grants(now, round, process, token=token) and rng.random() < 0.4:
+            led[process] = token
+            if rng.random() < 0.5:
+                voter.grants(now, round + 1, process, token="", led=True)
+        if rng.random() < 0.5:
+            voter.release(round + 1, process, led=led.get(process, ""))
+    known = voter.ask(now + L, kind=ClaimKind.TRY, process=b"S")
+    assert known is not None
+    told, highest = unpack_id(known.token) or "", max(led.values(), default="")
+    return "" if told >= highest else f"it tells of {told or 'none'}, not of {highest}"
