@@ -8,8 +8,9 @@ import pytest
 
 from benchmarks.leadership import servers
 from benchmarks.leadership.__main__ import parse, rows, slices
+from benchmarks.leadership.meddler import repeated
 from benchmarks.leadership.scenarios import CUTS
-from benchmarks.leadership.tenures import Tenures, overlaps, tokens_rise
+from benchmarks.leadership.tenures import Tenures, gap, overlaps, seconds_together, tokens_rise
 
 
 def tenures(*lines: tuple[float, str, str, str]) -> Tenures:
@@ -59,6 +60,28 @@ def test_a_process_that_was_killed_and_started_again() -> None:
     )
     assert [each.ticks for each in found.all] == [[], [3.1]]
     assert found.all[0].off is None
+
+
+def test_the_longest_time_in_which_nobody_acted_and_that_of_two_at_once() -> None:
+    one_by_one = tenures((1.0, "a", "on", "1"), (1.5, "a", "tick", "1"), (4.0, "b", "on", "2")).all
+    assert (gap(one_by_one), seconds_together(one_by_one)) == (2.5, 0.0)
+    both = [(2.0, "a", "on", "1"), (3.0, "b", "on", "2"), (5.0, "a", "tick", "1"), (6.0, "b", "tick", "2")]
+    assert (gap(tenures(*both).all), seconds_together(tenures(*both).all)) == (2.0, 2.0)
+    assert gap([]) == 0.0
+
+
+def test_a_meddler_repeats_what_it_sees_from_other_addresses() -> None:
+    one, other, third = (b"\x0a\x53\0" + bytes([number]) for number in (1, 2, 3))
+    header = b"\x45\0\0\x20\0\1\x40\0\x40\x11\xab\xcd"
+    datagram = b"\0\1\0\2\0\x0c\xab\xcd" + b"text"
+    packet = header + one + other + datagram
+    back, again = b"\0\2\0\1\0\x0c\0\0text", b"\0\1\0\2\0\x0c\0\0text"
+    begin = header[:10] + b"\0\0"
+    assert list(repeated(packet, "reflect", one, [])) == [begin + other + one + back]
+    assert list(repeated(packet, "multiply", other, [one, third])) == [begin + third + other + again]
+    assert list(repeated(packet, "reflect", other, [])) == []
+    assert list(repeated(packet, "multiply", one, [third])) == []
+    assert list(repeated(packet[:9] + b"\x06" + packet[10:], "reflect", one, [])) == []
 
 
 def test_the_table_takes_all_runs_together() -> None:

@@ -5,6 +5,11 @@
 - kill: SIGKILL of the leader; leave: SIGTERM; pause: SIGSTOP for 20 s, then SIGCONT. Seconds from the signal
   until the leadership function runs at another node (`leading` lines). The old one is then started again.
 - part (with voters): the network between namespaces is cut 2|3, 1|4 and one way, for 10 s; needs root.
+- attack (with voters and a key): the leader is cut off from most voters for 20 s, and a box without the key
+  sends its datagrams back to it (reflect), or those that it receives once more from other voters' addresses
+  (multiply); needs root. together: seconds of two leaders at once. leader_stopped: its last tick.
+- replace (with voters): five new machines become the voters one after the other, by `swim voters`; each time
+  the leader is killed, or leaves. gap: the longest time in which nobody acted.
 - zookeeper, etcd: three servers, five clients, the same three signals; skipped where they are not installed.
 - pysyncobj: five nodes, likewise.
 
@@ -29,6 +34,7 @@ import trio
 from benchmarks import namespaces, record, show
 from benchmarks.driver import drive
 from benchmarks.leadership import others, scenarios, servers
+from benchmarks.leadership.attacks import ATTACKS, KEY, attack, replace
 from benchmarks.leadership.crew import NAMES, Crew, open_crew
 from benchmarks.leadership.scenarios import CUTS, Figures
 from benchmarks.leadership.servers import SETTINGS
@@ -39,7 +45,7 @@ Results: TypeAlias = dict[str, list[Figures]]
 """By "scenario, mode"."""
 Run: TypeAlias = Callable[[Crew, Tenure], Awaitable[Figures]]
 
-SCENARIOS = ("kill", "leave", "pause", "part", *SETTINGS)
+SCENARIOS = ("kill", "leave", "pause", "part", "attack", "replace", *SETTINGS)
 MODES = ("derived", "voters")
 RUNS = 20
 RUNS_PER_CUT = 10
@@ -66,6 +72,10 @@ class Session:
         for scenario in self.args.only:
             if scenario == "part":
                 await self._part()
+            elif scenario == "attack":
+                await self._attack()
+            elif scenario == "replace":
+                await self._replace()
             elif scenario in SETTINGS:
                 await self._other(scenario)
             else:
@@ -117,11 +127,42 @@ class Session:
                 found[f"part {cut}, voters"].append(figures)
                 self._tell(f"part {cut}, voters", found[f"part {cut}, voters"])
 
+        await self._side_by_side(crews)
+
+    async def _side_by_side(self, crews: Callable[[namespaces.Network], Awaitable[None]]) -> None:
+        """Each in a network of its own."""
         with ExitStack() as stack:
             networks = [stack.enter_context(namespaces.open_network(NAMES)) for _ in range(SIDE_BY_SIDE)]
             async with trio.open_nursery() as nursery:
                 for network in networks:
                     nursery.start_soon(crews, network)
+
+    async def _attack(self) -> None:
+        reason = namespaces.why_not()
+        if reason is not None:
+            self.skipped.append(namespaces.skipped("leadership attack", reason))
+            return
+        left = iter([how for _ in range(min(self.args.runs, RUNS_PER_CUT)) for how in ATTACKS])
+
+        async def crews(network: namespaces.Network) -> None:
+            for how in left:
+                options = ("--key", KEY)
+                async with open_crew(self._swim, voters=NAMES, options=options, network=network) as crew:
+                    figures = await attack(crew, await crew.gather(), how)
+                found = self.results.setdefault(f"attack {how}, voters", [])
+                found.append(figures)
+                self._tell(f"attack {how}, voters", found)
+
+        for how in ATTACKS:
+            self.results.pop(f"attack {how}, voters", None)
+        await self._side_by_side(crews)
+
+    async def _replace(self) -> None:
+        found = self.results["replace, voters"] = []
+        for _ in range(min(self.args.runs, RUNS_OF_OTHERS)):
+            async with open_crew(self._swim, voters=NAMES) as crew:
+                found.append(await replace(crew, await crew.gather()))
+            self._tell("replace, voters", found)
 
     async def _other(self, kind: str) -> None:
         absent = servers.why_not(kind)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from subprocess import PIPE
 
 import trio
 
-from benchmarks.driver import Agent, Fleet, open_fleet
+from benchmarks.driver import ROOT, Agent, Fleet, open_fleet
 from benchmarks.leadership.tenures import Tenure, Tenures
 from benchmarks.leadership.witness import grants
 from benchmarks.namespaces import Network
@@ -27,6 +30,13 @@ _GRACE = 0.1
 _POLL = 0.01
 
 
+@dataclass
+class Meddler:
+    """What a meddler came to."""
+
+    sent: int = 0
+
+
 class Crew:
     """The agents of one cluster; those that are killed are started again under the same name and address."""
 
@@ -42,6 +52,8 @@ class Crew:
     ) -> None:
         self.fleet = fleet
         self.agents: dict[str, Agent] = {}
+        self.names = list(NAMES)
+        """Those that are to be members."""
         self._peer = peer
         self._options = ["--ticks", *(["--voters", ",".join(voters)] if voters else []), *options]
         self._network = network
@@ -59,7 +71,9 @@ class Crew:
     async def start(self, name: str) -> None:
         """Start the node, for the first time or again."""
         before = self.agents.get(name)
-        seeds = [self.agents[other].address for other in NAMES if other in self.agents and other != name]
+        if name not in self.names:
+            self.names.append(name)
+        seeds = [self.agents[other].address for other in self.names if other in self.agents and other != name]
         peer, host, port = self._peer, "127.0.0.1", None
         if before is not None:
             port = int(before.address.rpartition(":")[2])
@@ -73,7 +87,7 @@ class Crew:
     async def settled(self) -> Tenure:
         """When all see all, one node acts, all name it, and all streams are kept; its tenure."""
         try:
-            await self.fleet.until_all_see(NAMES, PATIENCE)
+            await self.fleet.until_all_see(self.names, PATIENCE)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; the last lines:\n{self.history()}") from None
         await until(lambda: self.acting() is not None, "all name the one that acts")
@@ -85,7 +99,7 @@ class Crew:
 
     def acting(self) -> Tenure | None:
         """The tenure of the one that acts, if all nodes name it as their leader."""
-        named = {self.fleet.leaders.get(name) for name in NAMES}
+        named = {self.fleet.leaders.get(name) for name in self.names}
         found = self.tenures()
         if not found or len(named) != 1 or found[-1].node not in named or found[-1].off is not None:
             return None
@@ -131,6 +145,33 @@ class Crew:
         ]
         return str(ids[-1]) if ids else ""
 
+    async def set_voters(self, names: Sequence[str], *, at: str) -> float:
+        """`swim voters`, asked of one member; how long it took."""
+        command = [sys.executable, "-m", "swim", "voters", *names, "--at", self.agents[at].address]
+        began = time.monotonic()
+        await trio.run_process(command, capture_stdout=True)
+        return time.monotonic() - began
+
+    @asynccontextmanager
+    async def meddler(self, how: str, *names: str) -> AsyncIterator[Meddler]:
+        """Meanwhile the router repeats datagrams, as `benchmarks.leadership.meddler` does, of these nodes."""
+        assert self._network is not None
+        addresses = [self._network.addresses[name] for name in names]
+        command = [sys.executable, "-m", "benchmarks.leadership.meddler", how, *addresses]
+        found = Meddler()
+        process = await trio.lowlevel.open_process(
+            [*self._network.command("router"), *command], stdout=PIPE, cwd=ROOT
+        )
+        try:
+            assert await _line(process) == b"begun\n"
+            yield found
+            process.terminate()
+            found.sent = int(await _line(process))
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
     @contextmanager
     def cut(self, pairs: Collection[tuple[str, str]]) -> Iterator[float]:
         """Yields the time just before the cut."""
@@ -141,6 +182,18 @@ class Crew:
             yield began
         finally:
             self._network.heal()
+
+
+async def _line(process: trio.Process) -> bytes:
+    """The next that it writes, which has no more than one at a time to say."""
+    assert process.stdout is not None
+    line = b""
+    while not line.endswith(b"\n"):
+        more = await process.stdout.receive_some()
+        if not more:
+            raise EOFError(f"{process.args!r} ended")
+        line += more
+    return line
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:
@@ -154,8 +207,12 @@ async def until(holds: Callable[[], bool], what: str) -> None:
 
 @asynccontextmanager
 async def open_crew(
-    peer: Peer, *, voters: Sequence[str] = (), network: Network | None = None
+    peer: Peer,
+    *,
+    voters: Sequence[str] = (),
+    options: Sequence[str] = (),
+    network: Network | None = None,
 ) -> AsyncIterator[Crew]:
     """Not gathered yet. No process outlives the block."""
     async with open_fleet() as fleet:
-        yield Crew(fleet, peer, voters=voters, network=network)
+        yield Crew(fleet, peer, voters=voters, options=options, network=network)

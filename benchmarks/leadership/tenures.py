@@ -8,7 +8,7 @@ from itertools import pairwise, permutations
 
 from benchmarks.driver import Line
 
-__all__ = ["Tenure", "Tenures", "overlaps", "tokens_rise"]
+__all__ = ["Tenure", "Tenures", "gap", "overlaps", "seconds_together", "tokens_rise"]
 
 
 @dataclass(slots=True)
@@ -59,6 +59,18 @@ def overlaps(found: Iterable[Tenure]) -> int:
         if one.node != other.node
         for tick in other.ticks
     )
+
+
+def seconds_together(found: Iterable[Tenure]) -> float:
+    """For how long two nodes acted at once, by their ticks."""
+    pairs = [(one, other) for one, other in permutations(found, 2) if one.node < other.node]
+    return sum(max(0.0, min(one.last, other.last) - max(one.on, other.on)) for one, other in pairs)
+
+
+def gap(found: Iterable[Tenure]) -> float:
+    """For how long at most nobody acted, from the first tenure to the last tick."""
+    acts = sorted(time for tenure in found for time in (tenure.on, *tenure.ticks))
+    return max((later - one for one, later in pairwise(acts)), default=0.0)
 
 
 def tokens_rise(found: Iterable[Tenure]) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from benchmarks import namespaces
+from benchmarks.leadership.attacks import ATTACKS, KEY, attack, replace
 from benchmarks.leadership.crew import NAMES, Crew, until
 from benchmarks.leadership.tenures import Tenure, overlaps, tokens_rise
 from benchmarks.namespaces import open_network
@@ -93,6 +94,39 @@ async def test_the_side_without_most_voters_has_no_leader(nodes: Nodes) -> None:
         assert acting.node == following.node
         assert tokens_rise(crew.tenures())
         assert overlaps(crew.tenures()) == 0
+
+
+@pytest.mark.parametrize("how", ATTACKS)
+async def test_what_is_repeated_without_the_key_makes_no_second_leader(nodes: Nodes, how: str) -> None:
+    """A leader that is cut off stops in time, though its datagrams come back, or come from others too."""
+    reason = namespaces.why_not()
+    if reason is not None:
+        pytest.skip(f"{reason} (as root: {namespaces.INSTALL})")
+    options = (*IMPATIENT, "--key", KEY)
+    with open_network(NAMES) as network:
+        crew = Crew(
+            nodes.fleet,
+            required_peer("swim"),
+            voters=NAMES,
+            options=options,
+            network=network,
+            settle=SETTLED_SECONDS,
+        )
+        figures = await attack(crew, await crew.gather(), how, 5 * LEASE)
+    assert figures["repeated"] > 10
+    assert figures["together"] == figures["overlap"] == 0
+    assert figures["leader_stopped"] < LEASE
+    assert figures["tokens_rise"]
+
+
+async def test_all_voters_are_replaced_by_new_machines_and_no_node_is_restarted(nodes: Nodes) -> None:
+    crew = Crew(
+        nodes.fleet, required_peer("swim"), voters=NAMES, options=IMPATIENT, settle=SETTLED_SECONDS / 3
+    )
+    figures = await replace(crew, await crew.gather(), pause=0.0)
+    assert figures["overlap"] == figures["together"] == 0
+    assert figures["gap"] < LEASE + 0.5 + LENIENCE
+    assert figures["tokens_rise"]
 
 
 async def test_a_blocked_event_loop_outlives_its_lease_and_only_its_token_is_old(nodes: Nodes) -> None:
