@@ -10,8 +10,11 @@ import os
 
 import pytest
 
-from swim.simulation import World
+from swim.simulation import SimulatedNode, World
 from swim.simulation.leases import LIVE_WITHIN, run_derived, run_leases
+from swim.types import Address
+from swim.wire import Codec
+from swim.wire.messages import Claim
 
 SEEDS = range(*map(int, os.environ.get("SWIM_LEASE_SEEDS", "0:24").split(":")))
 VOTERS = ("n0", "n1", "n2")
@@ -35,6 +38,33 @@ def led(seed: int = 1) -> World:
     assert world.run_until(lambda: world.nodes["n0"].core.term is not None, 10.0) is not None
     world.run(1.0)
     return world
+
+
+class Counting(World):
+    """Notes the claims that are sent, and their bytes."""
+
+    def __init__(self, seed: int) -> None:
+        self.sent: list[int] = []
+        self._codec = Codec()
+        super().__init__(seed)
+
+    def transmit(self, source: SimulatedNode, data: bytes, address: Address) -> None:
+        messages = self._codec.open_packet(data).messages
+        self.sent += [len(self._codec.part(each)) for each in messages if isinstance(each, Claim)]
+        super().transmit(source, data, address)
+
+
+def test_a_lease_that_is_held_costs_a_question_and_an_answer_of_50_bytes_a_voter_and_third_of_it() -> None:
+    world = Counting(1)
+    voters = tuple(f"n{i}" for i in range(5))
+    for name in voters:
+        world.add_node(name, () if name == "n0" else ("n0",), voters=voters)
+        world.run(0.1)
+    world.run(20.0)
+    world.sent.clear()
+    world.run(60.0)
+    assert len(world.sent) == 2 * 4 * 60
+    assert sum(world.sent) / len(world.sent) < 50
 
 
 def test_two_holders_are_noticed() -> None:
