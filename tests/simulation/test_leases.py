@@ -44,13 +44,13 @@ class Counting(World):
     """Notes the claims that are sent, and their bytes."""
 
     def __init__(self, seed: int) -> None:
-        self.sent: list[int] = []
-        self._codec = Codec()
         super().__init__(seed)
+        self.sent: list[int] = []
 
     def transmit(self, source: SimulatedNode, data: bytes, address: Address) -> None:
-        messages = self._codec.open_packet(data).messages
-        self.sent += [len(self._codec.part(each)) for each in messages if isinstance(each, Claim)]
+        codec = Codec()
+        messages = codec.open_packet(data).messages
+        self.sent += [len(codec.part(each)) for each in messages if isinstance(each, Claim)]
         super().transmit(source, data, address)
 
 
