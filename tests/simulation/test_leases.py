@@ -14,7 +14,7 @@ from swim.simulation import SimulatedNode, World
 from swim.simulation.leases import LIVE_WITHIN, run_derived, run_leases
 from swim.types import Address
 from swim.wire import Codec
-from swim.wire.messages import Claim
+from swim.wire.messages import LeaderMessage
 
 SEEDS = range(*map(int, os.environ.get("SWIM_LEASE_SEEDS", "0:24").split(":")))
 VOTERS = ("n0", "n1", "n2")
@@ -41,7 +41,7 @@ def led(seed: int = 1) -> World:
 
 
 class Counting(World):
-    """Notes the claims that are sent, and their bytes."""
+    """Notes the messages about leadership that are sent, and their bytes."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
@@ -50,7 +50,7 @@ class Counting(World):
     def transmit(self, source: SimulatedNode, data: bytes, address: Address) -> None:
         codec = Codec()
         messages = codec.open_packet(data).messages
-        self.sent += [len(codec.part(each)) for each in messages if isinstance(each, Claim)]
+        self.sent += [len(codec.part(each)) for each in messages if isinstance(each, LeaderMessage)]
         super().transmit(source, data, address)
 
 

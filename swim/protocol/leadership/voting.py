@@ -136,9 +136,8 @@ class Voter:
         It names the last token with which its process led: what that was granted above it became no term. The
         one named may be news, if this voter heard no renewal and no earlier release.
         """
-        mine = self.holder is None or (
-            self.holder.process == message.process and self._round <= message.round
-        )
+        holder = self.holder
+        mine = holder is None or (holder.process == message.process and self._round <= message.round)
         if message.turn != self._turn or not mine:
             return
         if self._token.owner == message.process and not self._token.led:

@@ -266,7 +266,7 @@ def _random_history(rng: random.Random) -> str:
                 voter.grants(now, round + 1, process, token="", led=True)
         if rng.random() < 0.5:
             voter.release(round + 1, process, led=led.get(process, ""))
-    known = voter.ask(now + L, kind=ClaimKind.TRY, process=b"S")
+    known = voter.ask(now + L, kind=LeaderKind.TRY, process=b"S")
     assert known is not None
     told, highest = unpack_id(known.token) or "", max(led.values(), default="")
     return "" if told >= highest else f"it tells of {told or 'none'}, not of {highest}"
