@@ -13,7 +13,7 @@ import pytest
 
 from swim.cli.verbs import VERBS
 from swim.config import Config
-from swim.protocol.detector.states import diagram
+from swim.protocol.detector.states import TRANSITIONS, Evidence, State
 from tests.house import ROOT
 from tests.test_house import run_python
 
@@ -164,6 +164,23 @@ def test_defaults_are_those_of_the_code() -> None:
         ]
         assert changed
         assert [text for text in changed if text not in guide] == []
+
+
+def diagram() -> str:
+    """All transitions, for Mermaid; what is so in every state is drawn once."""
+    anywhere = (Evidence.LOSSY, Evidence.REPLACED)
+    arrows: dict[tuple[State, State], list[str]] = {}
+    for (state, evidence), following in TRANSITIONS.items():
+        if evidence not in anywhere:
+            arrows.setdefault((state, following), []).append(evidence.value)
+    ended = ", ".join(evidence.value for evidence in anywhere)
+    lines = ["stateDiagram-v2", f"    [*] --> {_node(State.ANSWERING)}"]
+    lines += [f"    {_node(a)} --> {_node(b)}: {', '.join(labels)}" for (a, b), labels in arrows.items()]
+    return "\n".join([*lines, f"    {_node(State.GIVEN_UP)} --> [*]: (from everywhere: {ended})"])
+
+
+def _node(state: State) -> str:
+    return state.value.replace("-", "_")
 
 
 def test_the_diagram_of_states_is_drawn_from_their_transitions() -> None:

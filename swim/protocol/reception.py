@@ -211,7 +211,7 @@ class Reception(Part):
             return
         if about is None or message.incarnation < about.incarnation:
             return
-        if message.process != (about.boot or "").encode():
+        if message.process != about.packed_boot:
             self._outbox.drop("observer-process")
             return
         if not about.present:

@@ -25,7 +25,7 @@ _SUSPICION = mutants(
         "max(self._attention(now) - message.age_ms / 1000, watch.heard)",
         "self._attention(now) - message.age_ms / 1000",
     ),
-    ("boots are not compared", 'ack.boot.decode("ascii", "replace") != record.boot', "False"),
+    ("boots are not compared", "ack.boot != record.packed_boot", "False"),
     (
         "who hears a member does not veto",
         "        if recently and not watch.suspected and not poll.certain:\n            self._polls.answer(asker, poll, ObserverKind.VETO)\n            return\n",
@@ -226,7 +226,7 @@ _FRESHNESS = mutants(
     ),
     (
         "a message of an earlier process counts",
-        "elif author.name == self._name or message.boot != _packed(author.boot):",
+        "elif author.name == self._name or message.boot != author.packed_boot:",
         "elif author.name == self._name:",
     ),
     (

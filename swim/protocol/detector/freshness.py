@@ -77,7 +77,7 @@ class Freshness(Part):
         author = self._table.get(message.author)
         if author is None or not author.own or not author.present:
             self._outbox.drop("stranger")
-        elif author.name == self._name or message.boot != _packed(author.boot):
+        elif author.name == self._name or message.boot != author.packed_boot:
             self._outbox.drop("observer-author")
         elif message.to != self._own.boot.encode():
             self._outbox.drop("observer-astray")
@@ -97,7 +97,3 @@ class Freshness(Part):
                 }
             heard = self._heard[record.name] = _Heard(boot)
         return heard
-
-
-def _packed(boot: str | None) -> bytes:
-    return (boot or "").encode()

@@ -104,10 +104,10 @@ class Polls(Part):
                 age_ms,
                 round,
                 certain,
-                process=(about.boot or "").encode(),
+                process=about.packed_boot,
                 author=self._name,
                 boot=self._own.boot.encode(),
-                to=(record.boot or "").encode(),
+                to=record.packed_boot,
                 count=self._freshness.next_count(),
             )
             self._outbox.send(record.address, message)

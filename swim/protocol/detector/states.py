@@ -1,14 +1,14 @@
 """What a node thinks of one member that it observes: one state, and how evidence changes it.
 
-`TRANSITIONS` is all of it; the diagram in README.md is drawn from it. Evidence that is not listed for a
-state leaves it as it is.
+`TRANSITIONS` is all of it; the diagram in the README.md of the core is drawn from it. Evidence that is not
+listed for a state leaves it as it is.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["SUSPECTED", "TRANSITIONS", "Evidence", "State", "diagram"]
+__all__ = ["SUSPECTED", "TRANSITIONS", "Evidence", "State"]
 
 
 class State(Enum):
@@ -99,20 +99,3 @@ TRANSITIONS: dict[tuple[State, Evidence], State] = {
         for evidence in (_E.LOSSY, _E.REPLACED)
     },
 }
-
-
-def diagram() -> str:
-    """All transitions, for Mermaid; what is so in every state is drawn once."""
-    anywhere = (_E.LOSSY, _E.REPLACED)
-    arrows: dict[tuple[State, State], list[str]] = {}
-    for (state, evidence), following in TRANSITIONS.items():
-        if evidence not in anywhere:
-            arrows.setdefault((state, following), []).append(evidence.value)
-    ended = ", ".join(evidence.value for evidence in anywhere)
-    lines = ["stateDiagram-v2", f"    [*] --> {_node(_S.ANSWERING)}"]
-    lines += [f"    {_node(a)} --> {_node(b)}: {', '.join(labels)}" for (a, b), labels in arrows.items()]
-    return "\n".join([*lines, f"    {_node(_S.GIVEN_UP)} --> [*]: (from everywhere: {ended})"])
-
-
-def _node(state: State) -> str:
-    return state.value.replace("-", "_")

@@ -127,7 +127,7 @@ class Suspicion(Part):
         record, watch = self._table.get(name), self._subjects[name]
         if record is None:
             return
-        if ack.boot and record.own and ack.boot.decode("ascii", "replace") != record.boot:
+        if ack.boot and record.own and ack.boot != record.packed_boot:
             watch.learn(Evidence.REPLACED, self._attention(now))
             self._polls.conclude(record, watch, "process-gone", now)
             return

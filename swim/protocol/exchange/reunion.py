@@ -99,8 +99,8 @@ class Reunion(Part):
         return address == self._own.address or (record is not None and record.present)
 
     def _answered(self, seed: Address, ack: Ack, now: float) -> None:
-        boot = ack.boot.decode("ascii", "replace")
-        known = next((record for record in self._table.present() if record.own and record.boot == boot), None)
+        ours = (record for record in self._table.present() if record.own)
+        known = next((record for record in ours if record.packed_boot == ack.boot), None)
         if known is not None:
             self._inside[seed] = known.name
         elif seed not in self._exchanged:

@@ -73,7 +73,7 @@ class Search(Part):
             return
         if record.solo:
             self._membership.answered_after_all(record.name, now)
-        elif ack.boot.decode("ascii", "replace") == (record.boot or ""):
+        elif ack.boot == record.packed_boot:
             self._outbox.send(record.address, record.as_dead(self._name))
         self._sync.differs(record, now)
 

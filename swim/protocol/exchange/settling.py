@@ -57,7 +57,7 @@ class Settling(Part):
 
     def _answered(self, record: Record, incarnation: int, ack: Ack, now: float) -> None:
         self._asked.pop(record.name, None)
-        if ack.boot.decode("ascii", "replace") == (record.boot or ""):
+        if ack.boot == record.packed_boot:
             self._known[record.name] = (record.boot, incarnation)
 
     def _silent(self, name: str, now: float) -> None:

@@ -206,7 +206,7 @@ class Sync(Part):
         Clocks may be wrong, though, while a cluster runs: a process that is a member is known by its boot.
         """
         record = self._table.get(head.name)
-        known = record is not None and (record.boot or "").encode() == head.boot
+        known = record is not None and record.packed_boot == head.boot
         skew = abs(self._wall(now) - head.clock_ms / 1000)
         if known or not head.clock_ms or skew <= self._config.clock_skew_max:
             return True

@@ -52,8 +52,8 @@ class Grantor:
         self.told: dict[bytes, str] = {}
         """In the pause: the members that have told all that they hold, by process."""
         self.answers: dict[bytes, Answers] = {}
-        self.moved = self.lost = self.grants = 0
-        """Counted since this node began: moves, grants that ran out, grants."""
+        self.moved = self.lost = 0
+        """Counted since this node began: moves, and grants that ran out."""
         self._session = session
         self._fresh = _FRESH * session
         self._names_max = names_max
@@ -224,7 +224,6 @@ class Grantor:
             self._counter += 1
             token = self.term + self._counter.to_bytes(_COUNTER_SIZE, "big")
             self.books.grant(use, token, use.heard + self._session)
-            self.grants += 1
             self._say_granted(use)
             if uses.owned:
                 self._look_at(group_of(name), now)

@@ -109,7 +109,7 @@ def confirms(ack: Ack | None, claim: Record, old: Record | None) -> bool:
     """
     if old is None:
         return ack is not None
-    boot = None if ack is None else ack.boot.decode("ascii", "replace")
+    boot = None if ack is None else ack.boot
     if is_rival(old, claim):
-        return boot is None or boot not in ("", old.boot)
-    return boot == (claim.boot or "")
+        return boot is None or boot not in (b"", old.packed_boot)
+    return boot == claim.packed_boot

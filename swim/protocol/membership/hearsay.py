@@ -58,7 +58,7 @@ class Hearsay(Part):
         name = record.name
 
         def answered(ack: Ack, at: float) -> None:
-            if ack.unknown or (ack.boot and ack.boot.decode("ascii", "replace") != record.boot):
+            if ack.unknown or (ack.boot and ack.boot != record.packed_boot):
                 silent(at)  # no member any more by its own account, or another process
             else:
                 del self._asking[name]

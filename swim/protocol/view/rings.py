@@ -99,9 +99,8 @@ class Rings:
             return
         self.remove(name)
         self._own[name] = own
-        for ring, place in zip(
-            self._rings if own else self._foreign, _PLACES.unpack(_digest(name)), strict=False
-        ):
+        rings = self._rings if own else self._foreign
+        for ring, place in zip(rings, _PLACES.unpack(_digest(name)), strict=False):
             ring.insert(name, place)
         self._changed()
 

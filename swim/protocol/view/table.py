@@ -144,6 +144,11 @@ class Record:
         return self.boot is not None
 
     @property
+    def packed_boot(self) -> bytes:
+        """Its boot as messages carry it; empty for a foreign member."""
+        return (self.boot or "").encode()
+
+    @property
     def present(self) -> bool:
         return self.state.present
 
@@ -341,8 +346,7 @@ class MemberTable:
 
     def _release(self, record: Record) -> None:
         claims = self._names.pop(record.address, ())
-        others = tuple(name for name in claims if name != record.name)
-        if others:
+        if others := tuple(name for name in claims if name != record.name):
             self._names[record.address] = others
 
     def _index(self, record: Record) -> None:
