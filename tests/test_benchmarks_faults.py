@@ -107,7 +107,7 @@ def test_deaths_count_unless_they_were_due() -> None:
     assert deaths(lines, 2.0, due=["c"]) == [("a", "b", "told")]
 
 
-def test_nobody_acts_who_stands_still_or_is_gone() -> None:
+def test_no_process_acts_that_stands_still_or_is_gone() -> None:
     lines = [
         line(0.0, "a", "leading", on=True),
         line(9.0, "a", "leading", on=False),

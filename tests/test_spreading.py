@@ -37,7 +37,7 @@ def test_neither_order_nor_what_else_is_known_of_a_member_matters(names: list[st
 
 
 @given(names=names)
-def test_who_goes_leaves_the_others_what_they_have(names: list[str]) -> None:
+def test_a_node_that_goes_leaves_the_others_what_they_have(names: list[str]) -> None:
     members = [member(name) for name in names]
     before = served(members)
     for gone in members[: len(members) - 1]:
@@ -48,7 +48,7 @@ def test_who_goes_leaves_the_others_what_they_have(names: list[str]) -> None:
 
 
 @given(names=names, newcomer=st.sampled_from(["c", "node-3", "y" * 128]))
-def test_who_comes_takes_and_moves_nothing_else(names: list[str], newcomer: str) -> None:
+def test_a_node_that_comes_takes_and_moves_nothing_else(names: list[str], newcomer: str) -> None:
     members = [member(name) for name in names]
     before, after = served(members), served([*members, member(newcomer)])
     assert {after[key] for key in KEYS if before[key] != after[key]} <= {newcomer}

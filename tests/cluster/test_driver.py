@@ -260,7 +260,7 @@ async def test_half_open_streams_are_bounded_in_time_and_number() -> None:
         await stream.aclose()
 
 
-async def test_who_says_nothing_gives_way_to_somebody_new(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_that_says_nothing_gives_way_to_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("swim.runtime.visits.GRACE", 0.05)
     async with driven(config=Config.local(streams_max=3, leave_linger=0.05)) as (node, driver):
         node.on["receive_request"] = lambda message: b"welcome"
@@ -373,7 +373,7 @@ async def test_sync_waits_for_its_outcome() -> None:
             assert await driver.sync(other.address) is None
 
 
-async def test_the_end_wakes_those_who_wait() -> None:
+async def test_the_end_wakes_the_tasks_that_wait() -> None:
     woken: list[str] = []
     node, driver = make_driver()
     with closing(driver.transport), socket.socket() as silent, trio.fail_after(60):

@@ -145,7 +145,7 @@ async def test_the_owner_is_known_to_all() -> None:
                 await trio.sleep(0.01)
 
 
-async def test_whoever_is_cancelled_while_it_waits_is_not_waited_for() -> None:
+async def test_a_task_that_is_cancelled_while_it_waits_is_not_waited_for() -> None:
     async with cluster_of("a", "b", "c") as (a, b, c):
         async with a.hold("x"):
             with trio.move_on_after(0.1):

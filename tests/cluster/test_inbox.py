@@ -101,7 +101,7 @@ async def test_readers_see_the_end_after_what_is_buffered() -> None:
         await MessageStream(box).__aenter__()
 
 
-async def test_who_waits_while_the_stream_is_closed_is_told() -> None:
+async def test_a_task_that_waits_while_the_stream_is_closed_is_told() -> None:
     box = Box()
     async with MessageStream(box) as stream, trio.open_nursery() as nursery:
 

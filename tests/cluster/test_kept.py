@@ -548,7 +548,7 @@ async def test_kernels_look_after_forgotten_streams() -> None:
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-async def test_who_is_no_member_any_more_is_dismissed_some_day() -> None:
+async def test_a_node_that_is_no_member_any_more_is_dismissed_some_day() -> None:
     async with visited() as (node, driver):
         stream, _ = await stay(node)
         other, _ = await stay(node, "m1")
@@ -728,7 +728,7 @@ async def test_some_may_not_stay(name: str, to: str, boot: bytes, reason: str) -
         assert driver.transport.traffic.dropped[reason] == 1
 
 
-async def test_who_does_not_finish_shaking_hands_has_a_time_limit() -> None:
+async def test_an_opener_that_does_not_finish_shaking_hands_has_a_time_limit() -> None:
     async with visited(Config.local(stream_timeout=0.2, leave_linger=0.05)) as (node, driver):
         stream, channel = await visit(node)
         assert isinstance(await next_frame(stream, channel), Hello)

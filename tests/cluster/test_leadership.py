@@ -102,7 +102,7 @@ async def test_a_pinned_id_cannot_step_down() -> None:
         a.yield_leadership()
 
 
-async def test_who_is_not_electable_waits_for_a_leader() -> None:
+async def test_a_node_that_is_not_electable_waits_for_a_leader() -> None:
     async with open_node("a", electable=False) as a:
         assert a.leader is None
         assert a.leadership.leader is None

@@ -198,7 +198,7 @@ async def test_the_deadline_can_be_seen_from_inside(
     assert left == [10, 9, 8]
 
 
-async def test_whoever_wakes_too_late_goes_no_further_than_a_checkpoint() -> None:
+async def test_a_function_that_wakes_too_late_goes_no_further_than_a_checkpoint() -> None:
     """On the real clock: the whole process stands still, as by SIGSTOP, with the renewal already waiting."""
     steps = 0
 

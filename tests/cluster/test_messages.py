@@ -156,7 +156,7 @@ async def drain_into(messages: MessageStream, received: list[object]) -> None:
 
 
 @pytest.mark.parametrize("how", ["abort", "leave"])
-async def test_who_waits_for_a_member_that_is_gone_gets_an_error(how: str) -> None:
+async def test_a_task_that_waits_for_a_member_that_is_gone_gets_an_error(how: str) -> None:
     async with nodes("a", "b", "c") as (a, b, _):
         accepted = await fill(a, "b")
         async with trio.open_nursery() as nursery:

@@ -269,7 +269,7 @@ async def test_askers_of_handlers_that_are_cancelled_by_the_end_of_serving_are_t
 
 
 @pytest.mark.parametrize("how", ["abort", "leave"])
-async def test_who_is_gone_raises_at_once(how: str) -> None:
+async def test_a_request_to_a_member_that_is_gone_raises_at_once(how: str) -> None:
     async with nodes("a", "b", "c") as (a, b, _):
         busy, errors = Busy(), list[swim.SendError]()
 
@@ -296,7 +296,7 @@ async def test_who_is_gone_raises_at_once(how: str) -> None:
             await a.request("b", b"late")
 
 
-async def test_what_somebody_has_asked_who_is_gone_is_cancelled() -> None:
+async def test_what_a_member_has_asked_that_is_gone_is_cancelled() -> None:
     async with nodes("a", "b") as (a, b):
         busy = Busy()
 
@@ -386,7 +386,7 @@ def cut_streams(node: swim.Cluster) -> None:
                 same.shutdown(socket.SHUT_RDWR)
 
 
-async def test_whoever_was_given_up_for_a_while_is_told_and_nothing_is_done_twice() -> None:
+async def test_a_node_that_was_given_up_for_a_while_is_told_and_nothing_is_done_twice() -> None:
     async with nodes("a", "b") as (a, b):
         busy = Busy()
         async with b.serve("work", busy), trio.open_nursery() as nursery:

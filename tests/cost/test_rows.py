@@ -142,7 +142,7 @@ def test_a_crowd_that_answers_is_let_in(arena: Arena) -> None:
     assert longest < LONGEST_TURN
 
 
-def test_who_joins_a_large_cluster_learns_it_in_steps(arena: Arena) -> None:
+def test_a_node_that_joins_a_large_cluster_learns_it_in_steps(arena: Arena) -> None:
     theirs = PushPull(tuple(made_up(10_000)), False, b"", PushPullHead("x", b"bootboot", 7946))
     done: list[float] = []
     arena.node._sync.merge(theirs, arena.net.now, joined=done.append)
@@ -177,7 +177,7 @@ def test_a_large_cluster_is_looked_at_in_steps_and_none_is_founded_beside_it_mea
     )
 
 
-def test_who_tells_of_itself_is_let_in_whatever_the_crowd(arena: Arena) -> None:
+def test_a_node_that_tells_of_itself_is_let_in_whatever_the_crowd(arena: Arena) -> None:
     arena.take(push_pull(arena, made_up(5_000)))
     newcomer = arena.net.puppet("n")
     newcomer.tell(arena.node, newcomer.alive())

@@ -112,7 +112,7 @@ def test_a_leader_that_does_not_stay_is_none() -> None:
         arena.calm_down(20.0, stay=4.0)
 
 
-def test_who_is_stopped_and_who_sleeps_counts_until_its_time_is_over() -> None:
+def test_a_node_that_is_stopped_or_sleeps_counts_until_its_time_is_over() -> None:
     """The term of a process that does not run is judged by its own clock."""
     arena = led()
     leader = arena.require_leader()

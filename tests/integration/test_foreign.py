@@ -88,7 +88,7 @@ async def test_four_serf_agents_and_four_nodes_agree_on_all_eight(nodes: Nodes, 
     await all_see(nodes, everyone - gone.keys())
 
 
-async def test_user_events_go_both_ways_and_who_leaves_has_left(
+async def test_user_events_go_both_ways_and_a_node_that_leaves_has_left(
     nodes: Nodes, serfs: Serfs, tmp_path: Path
 ) -> None:
     heard = {name: tmp_path / name for name in ("s0", "s1")}

@@ -47,7 +47,9 @@ async def test_killed_then_left(nodes: Nodes) -> None:
 
 
 @pytest.mark.parametrize("voters", [(), NAMES], ids=["derived", "voters"])
-async def test_who_was_frozen_does_nothing_more_in_its_term(nodes: Nodes, voters: tuple[str, ...]) -> None:
+async def test_a_node_that_was_frozen_does_nothing_more_in_its_term(
+    nodes: Nodes, voters: tuple[str, ...]
+) -> None:
     crew = Crew(nodes.fleet, required_peer("swim"), voters=voters, options=IMPATIENT, settle=SETTLED_SECONDS)
     leader = await crew.gather()
     for _ in range(2):

@@ -246,7 +246,7 @@ class TestStreams:
                 net.codec.stream_decoder(answering=True).feed(content)
             assert caught.value.reason == "refused"
 
-    def test_whoever_runs_the_node_is_told_of_another_key_once_an_hour(self, net: Net, node: Node) -> None:
+    def test_the_operator_of_a_node_is_told_of_another_key_once_an_hour(self, net: Net, node: Node) -> None:
         sealed = Codec(keyring=Keyring([bytes(16)], random_bytes=bytes))
         net.codec = Codec(keyring=Keyring([bytes(32)], random_bytes=bytes))
         keyed = net.start("k")
@@ -381,7 +381,7 @@ def test_errors_are_of_one_family() -> None:
     assert issubclass(DecodeError, SwimError)
 
 
-def test_a_dead_message_to_the_one_who_is_gone_reaches_its_address() -> None:
+def test_a_dead_message_to_a_node_that_is_gone_reaches_its_address() -> None:
     net = Net()
     a, b = net.cluster("a", "b")
     teller = net.puppet("m").join(a, b)

@@ -121,7 +121,7 @@ def test_a_planted_fault_is_found(fault: Callable[[Any], None], seeds: Iterable[
 
 
 @pytest.mark.parametrize("size", [3, 5, 8, 16])
-def test_a_verdict_from_beyond_a_cut_is_no_news_to_those_who_hear_the_member(size: int) -> None:
+def test_a_verdict_from_beyond_a_cut_is_no_news_to_nodes_that_hear_the_member(size: int) -> None:
     world = cluster(4, size)
     one = world.nodes["n0"]
     one.call(one.core._membership.declare_dead, "n2", "silence")

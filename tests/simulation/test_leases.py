@@ -90,7 +90,7 @@ def test_a_paused_holder_counts_until_its_lease_has_run_out() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_who_leaves_hands_it_on_at_once(seed: int) -> None:
+def test_a_node_that_leaves_hands_it_on_at_once(seed: int) -> None:
     """Its farewell and its release go different ways, so either may come first."""
     names = tuple(f"n{i}" for i in range(5))
     world = World(seed)

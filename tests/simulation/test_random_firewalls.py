@@ -32,7 +32,7 @@ def test_nobody_is_declared_dead_and_the_leader_stays(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_only_who_dies_is_declared_dead(seed: int) -> None:
+def test_only_a_node_that_dies_is_declared_dead(seed: int) -> None:
     world = random_world(seed, nodes=NODES)
     Firewalls(world).run(60.0)
     if world.invariants.false_deaths:

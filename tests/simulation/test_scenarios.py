@@ -150,7 +150,7 @@ def test_the_last_survivor_notices(size: int) -> None:
         assert world.leader(survivor) == survivor
 
 
-def test_one_who_leaves_is_not_said_to_have_failed() -> None:
+def test_a_node_that_leaves_is_not_said_to_have_failed() -> None:
     world = cluster(1, 5)
     world.leave("n0")
     world.run(5.0)
@@ -227,7 +227,7 @@ def test_the_whole_cluster_restarts_at_once() -> None:
 
 
 @pytest.mark.parametrize("how", ["leave", "crash"])
-def test_who_missed_that_a_member_moved_learns_it_later(how: str) -> None:
+def test_a_node_that_missed_that_a_member_moved_learns_it_later(how: str) -> None:
     """Found by test_random_faults[75]: the old record was suspected for ever, the new one refused."""
     for seed in range(3):
         world = cluster(seed, 3)

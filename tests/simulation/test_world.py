@@ -431,7 +431,7 @@ def test_a_process_that_does_not_run_is_not_held_up(fault: Callable[[World, str,
     assert _reach(world, "ab") == {"ab", "ba"}
 
 
-def test_who_moves_often_comes_by_addresses_that_are_its_own() -> None:
+def test_a_machine_that_moves_often_comes_by_addresses_that_are_its_own() -> None:
     world = fake_world()
     hosts = [world.address("a").host]
     for _ in range(300):

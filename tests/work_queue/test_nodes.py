@@ -70,7 +70,7 @@ def test_words_on_one_node(tmp_path: Path) -> None:
     assert {Path(line["task"]).stem: line["result"] for line in lines} == {str(n): 6 * n for n in range(30)}
 
 
-async def test_whoever_brought_the_job_may_die(tmp_path: Path) -> None:
+async def test_a_node_that_brought_the_job_may_die(tmp_path: Path) -> None:
     report = tmp_path / "report.jsonl"
     async with trio.open_nursery() as nursery:
         group = NodeGroup(nursery)

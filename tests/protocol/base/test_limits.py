@@ -44,7 +44,7 @@ def test_never_more_than_burst_and_rate_allow(rate: float, burst: int, pauses: l
 
 
 @given(st.sampled_from([0.5, 1.0, 4.0, 5.0]), st.floats(0, 1e6), st.lists(st.floats(0, 0.5), max_size=20))
-def test_whoever_waits_as_told_gets_a_token(rate: float, now: float, pauses: list[float]) -> None:
+def test_a_caller_that_waits_as_told_gets_a_token(rate: float, now: float, pauses: list[float]) -> None:
     """Else a timer set for then would find none, be set for the same instant again, and so for ever."""
     bucket = TokenBucket(rate, 2)
     for pause in pauses:

@@ -61,7 +61,7 @@ class TestVotes:
             answer(net, five[0], voter, ObserverKind.AGREE)
         assert five[0].member("b") is None
 
-    def test_one_veto_outweighs_all_who_agree(self, net: Net, five: list[Node]) -> None:
+    def test_one_veto_outweighs_all_that_agree(self, net: Net, five: list[Node]) -> None:
         watch = polled(five[0], "b")
         for voter, kind in (("c", ObserverKind.AGREE), ("d", ObserverKind.AGREE), ("e", ObserverKind.VETO)):
             answer(net, five[0], voter, kind)
@@ -126,7 +126,7 @@ class TestVotes:
             answer(net, five[0], voter, ObserverKind.AGREE)
         assert five[0].member("b") is not None
 
-    def test_whoever_has_an_answer_is_asked_no_more(self, net: Net, five: list[Node]) -> None:
+    def test_an_observer_that_has_an_answer_is_asked_no_more(self, net: Net, five: list[Node]) -> None:
         watch = polled(five[0], "b")
         five[0]._polls.withdraw("b", watch)
         assert watch.poll is None
@@ -156,7 +156,9 @@ class TestLoss:
         ]
 
     @pytest.mark.parametrize("lossy", [True, False])
-    def test_who_is_asked_says_what_it_has_seen_itself(self, net: Net, five: list[Node], lossy: bool) -> None:
+    def test_an_observer_that_is_asked_says_what_it_has_seen_itself(
+        self, net: Net, five: list[Node], lossy: bool
+    ) -> None:
         a, b, c, *_ = five
         if lossy:
             watch_of(a, "b").lossy = a._polls._attention(net.now)
@@ -240,14 +242,18 @@ class TestEvidence:
 
 class TestPolls:
     @pytest.mark.parametrize("kind", [ObserverKind.HINT, ObserverKind.POLL])
-    def test_whoever_is_told_looks_at_once(self, net: Net, five: list[Node], kind: ObserverKind) -> None:
+    def test_an_observer_that_is_told_looks_at_once(
+        self, net: Net, five: list[Node], kind: ObserverKind
+    ) -> None:
         a, b, c, *_ = five
         watch_of(a, "b").heard = -1e9
         net.sent.clear()
         net.tell(a, net.message(c, a, kind, b), c.address)
         assert [ping.node for _, ping in net.said(Ping, by=a, to=b.address)] == ["b"]
 
-    def test_whoever_has_looked_and_hears_the_member_vetoes(self, net: Net, five: list[Node]) -> None:
+    def test_an_observer_that_has_looked_and_hears_the_member_vetoes(
+        self, net: Net, five: list[Node]
+    ) -> None:
         a, b, c, *_ = five
         watch_of(a, "b").heard = -1e9
         net.tell(a, net.message(c, a, ObserverKind.POLL, b, round=4), c.address)
@@ -255,7 +261,7 @@ class TestPolls:
         said = [message.kind for _, message in net.said(ObserverMessage, by=a, to=c.address)]
         assert said == [ObserverKind.LOOKING, ObserverKind.VETO]
 
-    def test_whoever_has_looked_and_hears_the_member_by_its_stream_alone_vetoes(
+    def test_an_observer_that_has_looked_and_hears_the_member_by_its_stream_alone_vetoes(
         self, net: Net, five: list[Node]
     ) -> None:
         a, b, c, *_ = five
@@ -268,7 +274,7 @@ class TestPolls:
         ]
         assert said == [ObserverKind.LOOKING, ObserverKind.VETO]
 
-    def test_whoever_has_looked_and_is_convinced_agrees(self, net: Net, five: list[Node]) -> None:
+    def test_an_observer_that_has_looked_and_is_convinced_agrees(self, net: Net, five: list[Node]) -> None:
         a, b, c, *_ = five
         watch_of(a, "b").heard = -1e9
         net.cut("a", "b")
@@ -292,7 +298,9 @@ class TestPolls:
         ]
         assert len(hints) == 1
 
-    def test_who_recovers_is_suspected_no_more_by_anybody(self, net: Net, five: list[Node]) -> None:
+    def test_a_member_that_recovers_is_suspected_no_more_by_any_other(
+        self, net: Net, five: list[Node]
+    ) -> None:
         a, b, *_ = five
         net.pause(b, 4.0)
         assert net.run_until(lambda: net.believes(a, "b") is MemberState.SUSPECT, 4.0)

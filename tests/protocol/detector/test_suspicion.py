@@ -101,7 +101,7 @@ class TestSilence:
         assert len(net.events(a, MemberRecovered)) == 1
         assert net.events(a, MemberFailed) == net.events(c, MemberFailed) == []
 
-    def test_of_one_link_is_vetoed_by_who_hears_the_member(self, net: Net) -> None:
+    def test_of_one_link_is_vetoed_by_an_observer_that_hears_the_member(self, net: Net) -> None:
         nodes = net.cluster(*"abcde")
         net.run(10)
         net.forget_events()
@@ -330,7 +330,7 @@ class TestMessages:
         said = [(message.kind, message.round) for _, message in net.said(ObserverMessage, by=a, to=c.address)]
         assert said == [(ObserverKind.VETO, 7)]
 
-    def test_one_who_asks_about_the_dead_is_told(self, net: Net) -> None:
+    def test_an_observer_that_asks_about_the_dead_is_told(self, net: Net) -> None:
         a, b, c = net.cluster("a", "b", "c")
         net.kill(b)
         net.run(10)
@@ -420,7 +420,7 @@ class TestExplain:
         assert said.round_trip is not None
         assert said.refutations == 0
 
-    def test_one_that_is_silent_and_who_says_so(self, net: Net) -> None:
+    def test_one_that_is_silent_and_which_observer_says_so(self, net: Net) -> None:
         a, b, _c = net.cluster("a", "b", "c")
         net.run(10)
         net.lose_host(b)

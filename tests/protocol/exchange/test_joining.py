@@ -199,7 +199,7 @@ class TestFounding:
     def test_another_seed_waits_longer(self, net: Net) -> None:
         assert member(net, net.start("b", "abc")) == pytest.approx(5.0)
 
-    def test_whoever_is_no_seed_never_does(self, net: Net) -> None:
+    def test_a_node_that_is_no_seed_never_does(self, net: Net) -> None:
         assert member(net, net.start("c", "ab"), 60) is None
 
     def test_alone_among_its_seeds_it_does_it_at_once(self, net: Net) -> None:

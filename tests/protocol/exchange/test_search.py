@@ -40,7 +40,7 @@ def test_the_dead_are_asked_once_a_second_for_as_long_as_they_are_remembered() -
     assert asked(net, a, "b") == 0
 
 
-def test_whoever_left_is_not_asked(net: Net) -> None:
+def test_a_node_that_left_is_not_asked(net: Net) -> None:
     a, b = net.cluster("a", "b")
     b.leave(net.now)
     net.drain(b)
@@ -126,7 +126,7 @@ def test_a_process_at_the_address_of_another_says_so(net: Net) -> None:
     assert puppet.heard(Nack) == [Nack(7)]
 
 
-def test_who_is_not_at_its_address_loses_its_name_to_another_at_once(net: Net) -> None:
+def test_a_node_that_is_not_at_its_address_loses_its_name_to_another_at_once(net: Net) -> None:
     a, b = net.cluster("a", "b")
     m = net.puppet("m").join(a, b)
     gone = net.puppet("s", mute=True, address=address_of("x")).join(a, b)

@@ -373,7 +373,7 @@ class TestGrowth:
         net.run(1)
         assert rival.calls(), "this claim is never looked into again"
 
-    def test_strangers_who_introduce_themselves_cannot_use_up_what_members_need(self) -> None:
+    def test_strangers_that_introduce_themselves_cannot_use_up_what_members_need(self) -> None:
         """Pings to strangers are limited; they must not keep a conflict of names from being noticed."""
         net = Net()
         node = net.start("a")

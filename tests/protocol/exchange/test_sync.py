@@ -140,7 +140,7 @@ class TestMerge:
         assert known.age == 2**32 - 1
 
     @pytest.mark.parametrize("state", [WireState.DEAD, WireState.LEFT])
-    def test_whoever_is_gone_is_not_brought_back_by_a_stale_table(
+    def test_a_node_that_is_gone_is_not_brought_back_by_a_stale_table(
         self, net: Net, node: Node, state: WireState
     ) -> None:
         """Also when this node has never known it alive."""
@@ -268,7 +268,7 @@ class TestWhen:
             net.run(seconds)
         assert len(node._sync.leads) == 64
 
-    def test_those_who_left_are_not(self, net: Net) -> None:
+    def test_those_that_left_are_not(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
         b.leave(net.now)
         net.drain(b)
@@ -330,7 +330,7 @@ class TestWhen:
         net.run(3)
         assert len({(node.leader.name, node.leader.id) for node in nodes if node.leader}) == 1
 
-    def test_one_who_joins_a_half_helps_to_find_the_other(self, net: Net) -> None:
+    def test_a_node_that_joins_a_half_helps_to_find_the_other(self, net: Net) -> None:
         """Though the half gave the other up alone, and dies before the partition heals."""
         a, b = net.cluster("a", "b")
         net.run(3)

@@ -110,7 +110,7 @@ class TestAmongOurs:
         for node in nodes:
             assert len(told(net, node)) == 20
 
-    def test_who_missed_the_flood_is_told_by_a_ride_or_an_exchange(self) -> None:
+    def test_a_node_that_missed_the_flood_is_told_by_a_ride_or_an_exchange(self) -> None:
         net = Net(push_pull_interval=5.0, piggyback_limit=1)
         nodes = net.cluster(*"abcdef")
         net.split("abc", "def")
@@ -124,7 +124,7 @@ class TestAmongOurs:
         assert [told(net, node) for node in nodes[3:]] == [[("a", "news", b"1")]] * 3
         assert [told(net, node) for node in nodes[:3]] == [[]] * 3
 
-    def test_who_joins_later_is_not_told_of_what_was(self, net: Net) -> None:
+    def test_a_node_that_joins_later_is_not_told_of_what_was(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
         send(net, a, "old", b"1")
         net.run(5)
@@ -373,7 +373,7 @@ class TestTimesBeyondReason:
         net.run(0.3)
         assert [len(told(net, node)) for node in nodes] == [2, 2]
 
-    def test_who_joins_follows_its_cluster_but_not_to_the_end(self, net: Net) -> None:
+    def test_a_node_that_joins_follows_its_cluster_but_not_to_the_end(self, net: Net) -> None:
         s = net.puppet("s", own=False)
         for name, time, heard in (("a", 2**40, True), ("b", 2**63, False), ("c", 2**64 - 1, False)):
             s.answer = PushPull(

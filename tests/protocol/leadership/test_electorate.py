@@ -101,7 +101,7 @@ class TestChanging:
         never_two(net, nodes, 30.0)
         assert voters(nodes[3]) == ("a", "b", "c", "f", "g")
 
-    def test_whoever_starts_with_an_older_list_goes_by_the_newer_one(self, net: Net) -> None:
+    def test_a_node_that_starts_with_an_older_list_goes_by_the_newer_one(self, net: Net) -> None:
         a, b, *_ = led(net, "a", "b", "c", "d")
         propose(a, NEW, net)
         net.run(1.0)

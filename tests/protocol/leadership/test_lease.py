@@ -181,7 +181,7 @@ class TestFailOver:
         net.run(0.1)
         assert leader(c) == "b"
 
-    def test_who_leaves_releases_it(self, net: Net) -> None:
+    def test_a_node_that_leaves_releases_it(self, net: Net) -> None:
         a, b, c = led(net, "a", "b", "c")
         a.leave(net.now)
         assert a.term is None
@@ -190,7 +190,7 @@ class TestFailOver:
         net.run(0.1)
         assert leader(c) == "b"
 
-    def test_who_yields_releases_it_and_goes_to_the_back(self, net: Net) -> None:
+    def test_a_node_that_yields_releases_it_and_goes_to_the_back(self, net: Net) -> None:
         a, b, c = led(net, "a", "b", "c")
         before = term(a).token
         assert a.yield_leadership(net.now)
@@ -201,7 +201,9 @@ class TestFailOver:
         assert [leader(node) for node in (a, b, c)] == ["b"] * 3
         assert [member.name for member in c.members()] == ["b", "c", "a"]
 
-    def test_who_leads_next_knows_when_an_earlier_one_had_a_round_granted_last(self, net: Net) -> None:
+    def test_a_node_that_leads_next_knows_when_an_earlier_one_had_a_round_granted_last(
+        self, net: Net
+    ) -> None:
         a, b, _ = led(net, "a", "b", "c")
         lease, next_one = a._tenure, b._tenure
         assert isinstance(lease, Lease)
@@ -214,7 +216,7 @@ class TestFailOver:
         assert net.run_until(lambda: b.term is not None, 2 * L)
         assert backed <= next_one.earlier <= backed + 0.1
 
-    def test_who_leads_again_knows_of_its_own_earlier_term_also_where_voters_missed_its_end(
+    def test_a_node_that_leads_again_knows_of_its_own_earlier_term_also_where_voters_missed_its_end(
         self, net: Net
     ) -> None:
         nodes = net.cluster("a", "b", "c", "d", voters=("b", "c", "d"))
@@ -344,7 +346,9 @@ class TestPartitions:
         never_two(net, nodes, 60)
         assert len({leader(node) for node in nodes}) == 1
 
-    def test_who_is_next_but_cannot_reach_a_majority_does_not_keep_the_others_waiting(self, net: Net) -> None:
+    def test_a_node_that_is_next_but_cannot_reach_a_majority_does_not_keep_the_others_waiting(
+        self, net: Net
+    ) -> None:
         """Only some links are cut, so that `a` is still a member, and not suspected by `b`."""
         nodes = led(net, *"abcde", voters=tuple("abcde"))
         net.run(3)
@@ -367,7 +371,7 @@ class TestPartitions:
         assert problem is not None
         assert problem.startswith("3 of 5 voters have to grant a lease")
 
-    def test_who_has_lost_it_tells_those_who_are_cut_off_with_it(self, net: Net) -> None:
+    def test_a_node_that_has_lost_it_tells_those_that_are_cut_off_with_it(self, net: Net) -> None:
         nodes = led(net, *"abcde", voters=tuple("abcde"))
         net.run(3)
         net.split("ab", "cde")
@@ -461,7 +465,7 @@ class TestTokens:
         assert net.run_until(lambda: b.term is not None, 2 * L)
         assert term(b).token > held.token
 
-    def test_who_has_no_vote_takes_no_grant_for_absurd_then(self, net: Net) -> None:
+    def test_a_node_that_has_no_vote_takes_no_grant_for_absurd_then(self, net: Net) -> None:
         nodes = led(net, "d", "e", *VOTERS)
         for node in nodes:
             node._tenure._wall = node._own._wall = lambda now: EPOCH + now - 3 * 3_600
@@ -480,7 +484,9 @@ class TestTokens:
 
 
 class TestConfiguration:
-    def test_who_joins_with_other_voters_takes_over_those_of_the_cluster_and_says_so(self, net: Net) -> None:
+    def test_a_node_that_joins_with_other_voters_takes_over_those_of_the_cluster_and_says_so(
+        self, net: Net
+    ) -> None:
         a = net.start("a", voters=("a", "b"))
         b = net.start("b", "a", voters=("a", "b", "c"))
         net.run(1)
@@ -653,7 +659,7 @@ class TestReturning:
         net.run(20.0)
         assert a.term is held
 
-    def test_who_is_cut_off_mints_nothing(self, net: Net) -> None:
+    def test_a_node_that_is_cut_off_mints_nothing(self, net: Net) -> None:
         _, _, c = led(net, "a", "b", "c")
         before = c._table.newest_token
         net.split("c", "ab")

@@ -73,7 +73,7 @@ class TestTerms:
         assert token(b) > before
         assert id_milliseconds(token(b)) > (EPOCH + net.now) * 1000 + 20_000
 
-    def test_who_joins_later_knows_the_tokens_of_the_dead(self, net: Net) -> None:
+    def test_a_node_that_joins_later_knows_the_tokens_of_the_dead(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
         net.kill(a)
         net.run(5)
@@ -117,7 +117,7 @@ class TestTerms:
 
 
 class TestTokens:
-    def test_who_hears_of_a_higher_one_starts_again_above_it(self, net: Net) -> None:
+    def test_a_node_that_hears_of_a_higher_one_starts_again_above_it(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
         puppet = net.puppet("p").join(a, b)
         before, high = token(a), mint_id(int((EPOCH + net.now + 100) * 1000), net.rng)
@@ -133,7 +133,9 @@ class TestTokens:
         puppet.tell(a, puppet.alive())
         assert a.term is before
 
-    def test_who_is_outbid_asks_the_rival_and_not_who_shows_an_absurd_one(self, net: Net) -> None:
+    def test_a_node_that_is_outbid_asks_the_rival_and_not_one_that_shows_an_absurd_one(
+        self, net: Net
+    ) -> None:
         (a,) = net.cluster("a")
         high = mint_id(int((EPOCH + net.now + 100) * 1000), net.rng)
         mad, rival = net.puppet("m").join(a), net.puppet("r").join(a)
@@ -228,7 +230,7 @@ class TestDoubt:
         net.run(0.2)
         assert a.term is not None
 
-    def test_who_follows_another_does_not(self, net: Net) -> None:
+    def test_a_node_that_follows_another_does_not(self, net: Net) -> None:
         nodes = net.cluster("a", "b", "c")
         a, b, c = nodes
         teller = net.puppet("z~teller").join(*nodes)
@@ -268,7 +270,7 @@ class TestDoubt:
         assert net.run_until(lambda: b.term is not None, 1.0)
         assert messages(net, LeaderKind.CONFIRM)
 
-    def test_who_lost_touch_with_most_stops(self, net: Net) -> None:
+    def test_a_node_that_lost_touch_with_most_stops(self, net: Net) -> None:
         nodes = net.cluster("a", "b", "c", "d", "e")
         a = nodes[0]
         net.run(5)
@@ -276,7 +278,7 @@ class TestDoubt:
         assert net.run_until(lambda: a.term is None, 5.0)
         assert leader(a) == "a", "in its own view it still leads"
 
-    def test_who_is_in_touch_with_half_goes_on(self, net: Net) -> None:
+    def test_a_node_that_is_in_touch_with_half_goes_on(self, net: Net) -> None:
         nodes = net.cluster("a", "b", "c", "d", "e")
         a = nodes[0]
         net.run(5)
@@ -297,7 +299,7 @@ class TestYielding:
         assert [member.name for member in c.members()] == ["b", "c", "a"]
         assert b.term is not None
 
-    def test_who_does_not_lead_has_nothing_to_yield(self, net: Net) -> None:
+    def test_a_node_that_does_not_lead_has_nothing_to_yield(self, net: Net) -> None:
         a, b = net.cluster("a", "b")
         before = b.me
         assert not b.yield_leadership(net.now)
@@ -318,7 +320,7 @@ class TestYielding:
 
 
 class TestDescription:
-    def test_who_leads_under_which_token_and_what_is_in_the_way(self, net: Net) -> None:
+    def test_which_node_leads_under_which_token_and_what_is_in_the_way(self, net: Net) -> None:
         a, b, _ = net.cluster("a", "b", "c")
         shown = b.leadership(net.now)
         assert (shown.leader, shown.token, shown.term, shown.remaining) == (b.leader, token(a), None, 0.0)

@@ -146,7 +146,7 @@ class TestGrants:
         again.voter._turn = voter.turn + 17  # both are random
         assert again.refusal(NOW + L, turn=voter.turn)[0] is Refusal.STALE
 
-    def test_who_is_below_the_floor_is_told_and_has_to_take_a_fresh_id(self, voter: Asked) -> None:
+    def test_a_node_that_is_below_the_floor_is_told_and_has_to_take_a_fresh_id(self, voter: Asked) -> None:
         answer = voter.ask(NOW, kind=LeaderKind.TRY, floor=HIGHER)
         assert answer is not None
         assert (answer.reason, answer.id) == (Refusal.FLOOR, pack_id(HIGHER))
@@ -159,7 +159,7 @@ class TestGrants:
         assert answer is not None
         assert answer.kind is LeaderKind.WOULD
 
-    def test_only_who_is_configured_alike(self, voter: Asked) -> None:
+    def test_only_a_node_that_is_configured_alike(self, voter: Asked) -> None:
         for other in (("a", "b"), L), (("a", "b", "c"), 2 * L):
             digest = founding_configuration(*other).digest
             assert voter.refusal(NOW, digest=digest)[0] is Refusal.VOTERS

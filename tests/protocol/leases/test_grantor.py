@@ -310,7 +310,7 @@ def test_names_beyond_the_limit_are_refused(court: Court) -> None:
     assert last[0].number == LeaseRefusal.FULL
 
 
-def test_whoever_counts_sessions_of_another_length_is_refused(court: Court) -> None:
+def test_a_node_that_counts_sessions_of_another_length_is_refused(court: Court) -> None:
     (refusal,) = court.say("a", LeaseEntry(LeaseKind.WANT, 1, "x", number=1), session=60.0)
     assert refusal.number == LeaseRefusal.SESSION
 
@@ -394,7 +394,7 @@ def test_a_pause_is_counted_from_when_an_earlier_leader_could_grant_last(court: 
 # --- questions
 
 
-def test_who_holds_a_name(court: Court) -> None:
+def test_which_member_holds_a_name(court: Court) -> None:
     court.want("a")
     (answer,) = court.say("b", LeaseEntry(LeaseKind.WHO, 9, "x"))
     assert (answer.kind, answer.id, answer.name) == (LeaseKind.OWNER, 9, "a")

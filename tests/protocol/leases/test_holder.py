@@ -117,12 +117,12 @@ def test_nothing_is_said_to_nobody() -> None:
     assert holder.flush(10.0) == []
 
 
-def test_whoever_wants_and_holds_nothing_says_nothing(talk: Dialogue) -> None:
+def test_a_node_that_wants_and_holds_nothing_says_nothing(talk: Dialogue) -> None:
     talk.run(0.0)
     assert talk.holder.deadline() == math.inf
 
 
-def test_whoever_waits_no_more_takes_its_question_back(talk: Dialogue) -> None:
+def test_a_node_that_waits_no_more_takes_its_question_back(talk: Dialogue) -> None:
     id = talk.want()
     talk.holder.release(id, 0.5)
     assert talk.entries(0.5) == [LeaseEntry(LeaseKind.RELEASE, id)]
@@ -334,7 +334,7 @@ def test_an_answer_to_what_was_said_to_the_last_leader_counts_no_more(talk: Dial
     assert talk.holder.states[id].until == KEPT
 
 
-def test_whoever_is_asked_says_when_the_leader_knows_all_that_it_holds(talk: Dialogue) -> None:
+def test_a_node_that_is_asked_says_when_the_leader_knows_all_that_it_holds(talk: Dialogue) -> None:
     id = talk.held()
     talk.holder.follow(NEXT_TERM, 2.0)
     talk.hear(2.0, LeaseEntry(LeaseKind.TELL))
@@ -344,7 +344,7 @@ def test_whoever_is_asked_says_when_the_leader_knows_all_that_it_holds(talk: Dia
     assert talk.holder.states[id].answered
 
 
-def test_whoever_holds_nothing_says_so_when_it_is_asked(talk: Dialogue) -> None:
+def test_a_node_that_holds_nothing_says_so_when_it_is_asked(talk: Dialogue) -> None:
     talk.hear(1.0, LeaseEntry(LeaseKind.TELL))
     assert [entry.kind for entry in talk.entries(1.0)] == [LeaseKind.TOLD]
 

@@ -30,7 +30,7 @@ def test_the_last_survivor_judges_alone(net: Net, pair: tuple[Node, Node]) -> No
     assert net.believes(b, "a") is None
 
 
-def test_who_does_not_even_hear_itself_judges_nobody(net: Net, pair: tuple[Node, Node]) -> None:
+def test_a_node_that_does_not_even_hear_itself_judges_nobody(net: Net, pair: tuple[Node, Node]) -> None:
     _, b = pair
     net.split("a", "b")
     net.cut("b", "b")

@@ -684,7 +684,7 @@ class TestReadmission:
             scene.tell(scene.alive(incarnation + 1))
             assert scene.state is ALIVE
 
-    def test_whom_it_counts_as_dead_it_answers_directly(self, net: Net) -> None:
+    def test_a_node_that_it_counts_as_dead_it_answers_directly(self, net: Net) -> None:
         """No flood goes there, and each of two that have given each other up waits for the other."""
         _, b, teller = self.given_up(net)
         teller.mute = True

@@ -70,7 +70,7 @@ class TestRecord:
             {"_id": "x" * 27, "_boot": "BOOT0000"},
         ],
     )
-    def test_whoever_lacks_either_or_has_nonsense_is_foreign(self, tags: dict[str, str]) -> None:
+    def test_a_node_that_lacks_either_or_has_nonsense_is_foreign(self, tags: dict[str, str]) -> None:
         foreign = Record.make("a", HOME, 1, ALIVE, encode_tags(tags), SERF, 0.0)
         assert not foreign.own
         assert (foreign.id, foreign.boot, foreign.member.id) == (None, None, None)
@@ -208,7 +208,7 @@ class TestAddresses:
         made.forget("new")
         assert made.at(HOME) in (None, made.get("old"))
 
-    def test_whoever_is_present_is_found_or_another_who_is_present_there(self) -> None:
+    def test_a_node_that_is_present_is_found_or_another_that_is_present_there(self) -> None:
         for seed in range(20):
             rng, made = random.Random(seed), table(dead_max=3)
             for _ in range(60):
