@@ -32,10 +32,13 @@ from swim.wire.messages import Ack, Dead, Ping, PushPull, StreamMessage, UserMes
 __all__ = ["Node", "Output", "Phase", "Request"]
 
 _LATE_S = 0.05
+"""A timer that is later than this shows that the process stood still."""
 _STALL_S = 5.0
 """A leader that stalled for so long queues at the back: else it could stall again and again and lead."""
 _SWEEP_S = 60.0
+"""Between two looks for members that have been dead for long."""
 _FAREWELLS = (0.0, 0.05, 0.15)
+"""When the farewell is said, in seconds: packets get lost."""
 _MISFITS = {
     "decrypt": "sends what none of this node's keys opens: both need the same key and the same label",
     "plaintext": "sends without encryption, but this node has a key: give the other one the key",

@@ -40,7 +40,9 @@ from swim.wire.messages import (
 __all__ = ["Reception"]
 
 _ALIASES_MAX = 1_024
+"""Other addresses of members that are remembered: see `_learn_alias`."""
 _QUESTIONS = Ping, PingReq, ObserverMessage, LeaderMessage, LeaseMessage
+"""Messages that may have an answer."""
 _QUESTIONS_MAX = 8
 """Of one packet. To answer costs far more than to ask, and no honest sender has so many questions at once."""
 _ALSO_OF_ABSENT = LeaderKind.WOULD, LeaderKind.GRANT, LeaderKind.REFUSE, LeaderKind.RELEASE

@@ -44,8 +44,11 @@ _TURN_S = 0.005
 _REFUSALS_MAX = 64
 _RESOLVE_INTERVAL_JOINING = 1.0
 _RESOLVE_INTERVAL = 30.0
+"""Between two looks up of the names of seeds, while this node joins and later."""
 _LEAVE_ALLOWANCE = 1.0
+"""So much longer than the node lingers its farewell is waited for."""
 _STALL_TOLD_S = 1.0
+"""A stall of this length is worth a warning."""
 _DRAIN_PATIENCE = 1.0
 """Seconds that a leaving node waits for what it has sent to be taken."""
 

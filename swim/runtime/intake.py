@@ -16,6 +16,7 @@ __all__ = ["Intake"]
 _READ_MAX = 2_048
 """Datagrams that are taken from the kernel at once: that is quick, so nothing useful is lost there."""
 _STALL_S, _WAIT_TURNS_MAX = 0.05, 20
+"""A verdict that is later than this waits for packets of members, for so many turns at most."""
 _FEW = 16
 """So many are not worth sorting."""
 _OF_MEMBER_MAX = 256

@@ -24,7 +24,9 @@ from swim.wire.messages import StreamMessage
 __all__ = ["Answers", "Streams"]
 
 _GOODBYE_PATIENCE = 1.0
+"""For the other side to read an answer and close."""
 _EXHAUSTED_PAUSE = 0.05
+"""After a connection that could not be accepted."""
 
 
 class Answers(Protocol):

@@ -22,6 +22,7 @@ __all__ = ["ask_at", "change_voters"]
 
 _AGAIN_S = 0.1
 _HOPS_MAX = 8
+"""From one member to the leader that it names, and on, before the first is asked again."""
 _SILENCE_MAX = 15.0
 """Seconds for which a leader may be silent: the member that was asked first will know the next one."""
 _ANSWER_PATIENCE = 10.0

@@ -17,6 +17,7 @@ from swim.wire.messages import Ack, Ping, Standing, StreamMessage
 __all__ = ["Calling"]
 
 _CALLS_MAX = 64
+"""That wait for an answer at a time: each takes a connection."""
 
 Answered = Callable[[Ack | None, float], None]
 

@@ -19,6 +19,7 @@ Way = Literal["udp", "stream", "helper"]
 
 _WARNED_S = 3_600.0
 _WARNED_MAX = 16
+"""Warnings an hour, and how long one is not repeated: see `Outbox.warn`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ Steps = Generator[None, float, None]
 """It yields where a turn may end, and is sent the time when it goes on."""
 
 _JOBS_MAX, _JOBS_OF_HOST_MAX = 64, 8
+"""Pieces of work at a time, and of those that are for one host."""
 _ENTRIES_MAX = 131_072
 """Of all that is being worked on: each takes about half a kilobyte."""
 

@@ -9,7 +9,9 @@ __all__ = ["Timers"]
 
 Action = Callable[[float], None]
 _ENTRIES_MIN = 1_024
+"""With so many more entries than timers, those that were cancelled or moved are cleared away."""
 _FIRED_MAX = 32
+"""That fire in one call: packets that have arrived are not to wait for thousands of timers."""
 
 
 class Timers:

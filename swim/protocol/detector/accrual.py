@@ -16,7 +16,9 @@ from collections.abc import Iterable
 __all__ = ["PHI_DEAD", "PHI_SUSPECT", "RoundTrip", "phi"]
 
 PHI_SUSPECT = 3.0
+"""From here on an observer suspects a subject, and tells the others: wrong once in a thousand times."""
 PHI_DEAD = 8.0
+"""From here on it would declare the subject dead, and asks the others."""
 
 _PAUSE_SCALE = 0.05
 """Seconds. Pauses of this order are nothing special; longer ones follow a power law."""

@@ -20,6 +20,7 @@ __all__ = ["Freshness"]
 _WINDOW = 64
 """Packets may overtake each other by so many."""
 _SPARE = 64
+"""Names beyond those in the table whose counts are remembered."""
 
 
 @dataclass(slots=True)

@@ -19,11 +19,13 @@ from swim.wire.messages import Message, Nack, Ping
 __all__ = ["Streamed"]
 
 _FEW = 16
+"""Up to so many members all keep streams with all."""
 _STABLE_S = 1.0
 """In larger clusters: while many join, most of those that a node observes are others' a moment later."""
 _ANSWER_S = 10.0
 """A member that needs the stream is answered over it for so long."""
 _MOST = 0.5
+"""When more than this share of the subjects answers over streams only, UDP is taken for blocked."""
 
 
 class Streamed(Part):

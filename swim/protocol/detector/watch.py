@@ -18,6 +18,7 @@ __all__ = ["Case", "Poll", "Probe", "Watch"]
 
 _ASKERS_MAX = 16
 _FIRST_PROBES, _LAST_PROBES = 16, 48
+"""Of a case, so many are waited for: see `Case.add`."""
 
 
 @dataclass(frozen=True, slots=True)

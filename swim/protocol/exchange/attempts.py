@@ -15,9 +15,11 @@ from swim.types import Address
 __all__ = ["Attempts"]
 
 _ATTEMPTS_MAX = 20
+"""In vain at one address, until it is let be."""
 _FIRST_GAP_S, _GROWTH = 1.0, 1.5
 """After a partition one that lives is found in at most half of the time again for which it was lost."""
 _FORGET_S = 86_400.0
+"""Then it may be tried again."""
 _ADDRESSES_MAX = 1_024
 
 

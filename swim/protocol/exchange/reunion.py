@@ -29,6 +29,7 @@ from swim.wire.messages import Ack
 __all__ = ["Reunion"]
 
 _TICK_S = 0.5
+"""Between two turns of pinging seeds."""
 _SHARED_BY = 4
 """So many members ping at every turn; of more, each does so much more seldom."""
 _AT_ONCE = 8
@@ -38,6 +39,7 @@ _EAGER_S = 30.0
 _EXCHANGE_S = 1.0
 """Between two exchanges with one seed."""
 _CALL_S = 1.0
+"""Between two turns of calling over TCP."""
 _SILENT_S = 1.0
 """Subjects that have been silent for so long are called over TCP."""
 

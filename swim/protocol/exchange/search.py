@@ -23,9 +23,11 @@ from swim.wire.messages import Ack
 __all__ = ["Search"]
 
 _ROUND_S = 1.0
+"""In which each member that was given up is asked once."""
 _GAP_S = 0.25
 """Between two pings: a node that has lost very many takes longer for a round."""
 _ALL_NODES_PER_S = 16.0
+"""How often one member that was given up is asked, by all nodes together."""
 
 
 class Search(Part):

@@ -21,6 +21,7 @@ __all__ = ["Strangers"]
 
 _STRANGERS_MAX = 64
 _NEWS_MAX = 128
+"""Strangers whose news waits, and pieces of news of each."""
 
 News = Alive | Suspect | Dead
 

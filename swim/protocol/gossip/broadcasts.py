@@ -45,6 +45,7 @@ _EXCHANGED_SIZE_MAX = 65_536
 _EXCHANGED_PER_S = 128.0
 """New events that are learned from exchanges, in the long run; floods are not limited so."""
 _STEP_EVENTS = 64
+"""Of an exchange, so many events are taken in one turn."""
 _INTENTS_MAX = 4_096
 _TICKS_PER_S = 100
 """Of the wall clock, when a cluster is founded: it may have so many broadcasts per second in the long run."""
@@ -52,7 +53,9 @@ _TIME_JUMP_MAX = 1 << 38
 """A time so far ahead of this node's clock is made up. Followed, it would use up the clock of all members."""
 _TIME_MAX = 1 << 63
 _PASSED_MAX = 512
+"""Messages that are known to have been passed on: what is heard again costs nothing."""
 _INTENT_TARGETS_MAX = 64
+"""Foreign members that this node tells itself that it leaves."""
 
 
 class Broadcasts(Part):

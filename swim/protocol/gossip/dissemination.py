@@ -26,8 +26,10 @@ _PART_OVERHEAD = 2  # of each part in a compound
 _COMPOUND_OVERHEAD = 2
 _PING_SIZE = 150  # with long names more; but acks, which carry news too, are smaller
 _LARGE_SIZE_MAX = 1_400
+"""memberlist sends packets of that size, whatever ours may have."""
 _PARTS_MAX = 127  # memberlist 0.2.2 breaks on more
 _PIGGYBACK_PARTS = 8
+"""That ride on one ping or ack."""
 _RIDING_MAX = 256
 """Pieces of news that wait to go on pings and acks."""
 _FLOOD_MIN, _FLOOD_MAX = 16, 2_048

@@ -26,10 +26,13 @@ __all__ = ["INCARNATION_MAX", "META_SIZE_MAX", "OwnRecord", "check_tags"]
 
 META_SIZE_MAX = 512  # memberlist's limit
 INCARNATION_MAX = 1 << 31
+"""No member is believed to have a higher one; this node goes on as a new process before it gets there."""
 _PROTOCOL_VERSIONS = bytes((1, 5, 2))
 _SERF_VERSIONS = bytes((2, 5, 5))
 _REFUTATIONS_PER_S, _REFUTATIONS_BURST = 5.0, 10
+"""Whatever is said of this node, it floods its answer no more often than that."""
 _CUT_OFF_S, _CUT_OFFS_MAX = 5.0, 128
+"""What is closer together than this is noted as one; so many are remembered."""
 
 
 def check_tags(tags: Mapping[str, str], marks: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -35,15 +35,19 @@ from swim.wire.serf import decode_tags
 __all__ = ["ABOUT_VOTERS", "Electorate"]
 
 ABOUT_VOTERS = LeaderKind.WHAT, LeaderKind.SETUP, LeaderKind.WHO, LeaderKind.HERE
+"""Messages that are for the `Electorate`; all others are for the terms."""
 _ASK_AGAIN_S = 1.0
+"""Between two questions about one unknown configuration."""
 _CATCH_UP_S = 5.0
 """A member that shows an older configuration for so long does not just lag behind."""
 _KNOWN_MAX = 32
+"""Configurations that are remembered, and questions that are open."""
 _MISSED_MAX = 1_000
 """So many changes, of two steps each, a member may have missed; unbounded, one could use up all numbers."""
 _READY_S = 0.5
 """After joining, until the application reads events."""
 _WHO_AGAIN_S = 0.1
+"""Between two questions to the process that has the holder's name."""
 
 
 class Electorate(Part):

@@ -79,9 +79,13 @@ _CLEANUP = 1 / 6
 _REPEATS = 4
 """In the time of a round: a candidate asks those again that have not answered."""
 _FIRST_GAP_S = 0.02
+"""Between a round that failed and the next; twice as long each time."""
 _FIRST_CONTEST_S = 0.05
+"""The same, on average, where another has asked as well."""
 _SLACK_S = 0.001
+"""So much after a voter has said that it is free it is asked: clocks are rounded."""
 _SENT_MAX = 64
+"""Rounds whose answers still count."""
 
 
 class Lease(Part):

@@ -21,6 +21,7 @@ __all__ = ["Post", "digest_people"]
 
 _DIGEST_SIZE = 8
 _TO_ANYBODY = LeaderKind.TRY, LeaderKind.CONFIRM, LeaderKind.WHO, LeaderKind.WHAT, LeaderKind.BEHIND
+"""Questions that change nothing: any process may answer that has the receiver's name."""
 
 
 class Post(Part):

@@ -31,6 +31,7 @@ _STALL_MAX_S = 1.0
 _BEATS = 4
 """How often the end is moved ahead, and a leader in doubt asks again, in the time of a stall."""
 _FIRST_GAP_S = 0.02
+"""Until a leader in doubt asks again; twice as long each time."""
 _SETTLE_S = 0.2
 """Between a member's return and the next term: by then both sides have exchanged what they know."""
 _TERMS_PER_S, _TERMS_BURST = 0.5, 5

@@ -17,8 +17,10 @@ __all__ = ["Answers", "Grantor"]
 _FRESH = 0.5
 """Of a session: one that waits and has not been heard for so long is passed over."""
 LIMIT_MAX = 65_535
+"""Holders of one name at once."""
 _COUNTER_SIZE = 8
 _ANSWER_SIZE = 20
+"""Bytes of the number of an answer, and of what stands around it."""
 
 
 @dataclass(slots=True)

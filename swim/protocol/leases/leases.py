@@ -23,6 +23,7 @@ __all__ = ["Leases", "session_length", "token_text"]
 _HEAD_SIZE = 120
 """Of a message but for its entries, at most."""
 _ROUNDS_MAX = 16
+"""Of what this node says to itself and answers, before others have their turn."""
 _FIRST_GAP_S = 0.05
 _TERM_SIZE = 16
 

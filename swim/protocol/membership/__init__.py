@@ -3,7 +3,8 @@
 `updates` has the rules on receipt. News of *one* process is compared by incarnation (`view.precedence`); of
 two processes under one name the one with the later id is the successor, and the earlier is asked whether it
 lives before its name or address is given away, and one that is said to have moved has to answer where it is
-said to be (`contests`). An accused member refutes at once, and only it can undo its death.
+said to be (`contests`): by UDP (`asking`), or over TCP (`base.calling`). An accused member refutes at once,
+and only it can undo its death.
 
 What a node says of *itself* is believed; what others say of members that this node does not know has to be
 answered for when there is a crowd of it (`newcomers`): a cluster that meets this one answers, made-up

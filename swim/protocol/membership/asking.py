@@ -14,6 +14,7 @@ from swim.wire.messages import Ack, Message, Ping
 __all__ = ["Asking"]
 
 _ASKED_MAX = 256
+"""Questions that are open at a time."""
 
 Answered = Callable[[Ack, float], None]
 Silent = Callable[[float], None]

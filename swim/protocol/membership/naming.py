@@ -36,14 +36,19 @@ from swim.wire.messages import Ack, Ping, Standing
 __all__ = ["Naming"]
 
 _RIVALS_MAX = 16
+"""Addresses at which a process of this name is said to be."""
 _CALLS_PER_S, _CALLS_BURST = 2.0, 8
+"""To all of them together."""
 _PAUSE_MIN, _PAUSE_MAX = 0.1, 60.0
+"""Between two calls of one rival; twice as long each time."""
 _CALLS_MAX = 12
 """Of one rival: no stranger's word makes this node call an address again and again."""
 _AT_ONCE_MAX = 4
+"""Calls of one rival because it has called this node; further ones wait for their time."""
 _PATIENCE_S = 5.0
 """Seconds after which a rival that answers, and is still there, is told of."""
 _FORGET_S = 600.0
+"""After so long nothing is known of a rival any more."""
 
 
 @dataclass(slots=True)

@@ -18,10 +18,13 @@ from swim.wire.messages import Ack, Alive
 __all__ = ["Newcomers"]
 
 _BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 64
+"""Unknown members that are admitted by hearsay; of any more each has to answer."""
 _WAITING_MAX = 16_384
 _ASKING_MAX, _ASKED_PER_TURN = 128, 16
+"""That are being asked at a time, and begun with in one turn."""
 _TRIES = 2
 _AGAIN_S = 0.5
+"""Until it is tried again, where other parts use up all questions."""
 
 
 class Newcomers(Part):

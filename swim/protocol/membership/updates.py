@@ -43,6 +43,7 @@ _LEAP_MS_MAX = 60_000
 _HEARSAY_TOLERANCES = 2
 """For so many silence tolerances a member that others suspect has time to refute it."""
 _CORRECTIONS_PER_S, _CORRECTIONS_BURST = 20.0, 32
+"""See `correct`."""
 _HEARSAY_SHARE = 16
 """Of the room for dead members, one part in so many is for those that this node never knew alive."""
 

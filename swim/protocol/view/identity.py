@@ -27,6 +27,7 @@ _ID = re.compile("[0-9A-Za-z]{1,26}")
 _BOOT = re.compile("[0-9A-Za-z]{8}")
 _RANDOM_BITS = 80
 _FUTURE_S = 3_600.0
+"""An id that is so far ahead of this node's clock is taken for one of a time to come."""
 _PINNED_MARK = b"="
 _MINTED_SIZE = 16
 

@@ -41,11 +41,13 @@ ID_TAG, BOOT_TAG = "_id", "_boot"
 TOKEN_TAG, ELECTABLE_TAG, VOTERS_TAG = "_token", "_electable", "_voters"
 NOT_ELECTABLE = "no"
 VOTERS_SIZE = 16
+"""Characters of the tag that shows the voters."""
 MOVED_MARK = "!"
 """Behind the tag of a voter that has no vote, as an earlier process of its name may live."""
 _CLAIMS_MAX = 8
-_DEATHS_SPARE = 64
 """Names that are remembered for one address."""
+_DEATHS_SPARE = 64
+"""Entries that may be out of date in the list of deaths, beyond as many as there are dead members."""
 WIRE_STATES = {
     MemberState.ALIVE: WireState.ALIVE,
     MemberState.SUSPECT: WireState.SUSPECT,

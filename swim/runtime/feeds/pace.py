@@ -10,6 +10,7 @@ __all__ = ["Pace"]
 
 _SLICE = 0.0005
 _IN_A_ROW = 64
+"""A task lets others run after so long, and after doing its work so many times."""
 
 
 class Pace:

@@ -21,7 +21,9 @@ _WAITING_MAX = WINDOW_SIZE + MESSAGE_SIZE_MAX
 _SOON = 0.02
 """A sender is told of what was taken after so many seconds at the latest; at once when it may be waiting."""
 _MUCH = WINDOW_SIZE // 4
+"""With so much taken that its sender does not know of, the sender is told at once."""
 _LINES_MAX = 4
+"""Of one name, so many processes (and lines of them) are remembered."""
 
 
 class Reactions(Protocol):

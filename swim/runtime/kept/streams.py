@@ -27,6 +27,7 @@ __all__ = ["KeptStreams"]
 _LOOK_INTERVAL = 1.0
 _TIDY_INTERVAL = 30.0
 _STAGGER = 0.02
+"""Between two that are opened: not all at once."""
 _DOUBTFUL_MAX = 16
 """Members at a time whose addresses are asked because of what others say: so many a second."""
 

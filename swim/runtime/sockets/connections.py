@@ -22,10 +22,12 @@ __all__ = ["SocketConnection", "can_be_spared"]
 
 _CHUNK_SIZE = 65_536
 _SPARED = 0.75
+"""Streams that are merely useful take file descriptors up to this share of the limit."""
 _TCP_USER_TIMEOUT = 18  # tcp(7)
 _TCP_ESTABLISHED = 1
 _TCP_INFO_BYTES_ACKED = slice(120, 128)  # linux/tcp.h, struct tcp_info
 _USER_TIMEOUT_MS = 3_000
+"""What is not acknowledged for so long ends the connection."""
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 600, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
 
 

@@ -31,6 +31,7 @@ _ADDRESSES_MAX = 1_024
 _DATAGRAMS_MAX = 8
 """For each address. An answer by ICMP takes one round trip."""
 _AFTER_LONG_S = 3.0
+"""A datagram that was sent longer ago is not what is refused."""
 _QUOTED_MIN = 400
 """A host quotes all of a datagram that is smaller, or more than so much of it (RFC 1812 section 4.3.2.3)."""
 

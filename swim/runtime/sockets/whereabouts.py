@@ -17,6 +17,7 @@ __all__ = ["Whereabouts", "watch_address"]
 
 _INTERVAL_S = 1.0
 _OTHERS_MAX = 8
+"""Members to which the routes are looked up."""
 
 _logger = logging.getLogger("swim")
 
