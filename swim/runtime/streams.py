@@ -147,7 +147,7 @@ class Streams:
                     raise DecodeError("truncated", "closed within a message")
                 message = await self._turns.read(decoder, data, has_room)
                 if not has_room():
-                    raise DecodeError("too-large", "too many bytes in incomplete streams")
+                    await trio.sleep_forever()  # it has given way: its scope is cancelled, and counts that
                 if message is not None:
                     return message
                 data = await stream.read()
