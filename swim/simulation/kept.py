@@ -6,6 +6,10 @@ connection it is the attempt to open one. Data that is not acknowledged for thre
 at the sender silently. Each end closes for itself: what is written to one that is closed is answered by a
 reset, as is what a firewall refuses by resets. So does the kernel of a process that dies with something
 unread.
+
+`swim.testing` runs the real streams, and does not need these. The core does: whether a silent process is
+dead, paused or unreachable it hears from kernels only, in this world too, whose thousands of nodes are too
+many for a real program each.
 """
 
 from __future__ import annotations
