@@ -306,7 +306,7 @@ _CONTESTS = mutants(
     ("tests/protocol/membership/test_updates.py",),
     (
         "one that does not answer by UDP is not called over TCP",
-        '            self._timers.set(("contest", claim), now + self._config.rtt_max / _TRIES, call)\n',
+        '            self._timers.set(("contest", claim), now + rtt_max / _TRIES, partial(self._call, question))\n',
         "",
     ),
     (

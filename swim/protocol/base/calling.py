@@ -9,6 +9,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from swim.protocol.base.context import Context, Part
 from swim.types import Address
@@ -50,5 +51,8 @@ class Calling(Part):
         if called is None:
             return False
         seq, answered = called
-        answered(answer if isinstance(answer, Ack) and answer.seq == seq else None, now)
+        ack = answer if isinstance(answer, Ack) and answer.seq == seq else None
+        if ack is not None and ack.standing is not None:
+            ack = replace(ack, boot=ack.standing.boot)  # as in an answer by UDP
+        answered(ack, now)
         return True

@@ -6,7 +6,7 @@ By UDP, and soon over TCP as well, which may be all that passes. If neither brin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 
 from swim.protocol.base.calling import Calling
@@ -30,6 +30,18 @@ _OPEN_MAX = 32
 Settle = Callable[[Ack | None, float], None]
 
 
+@dataclass(slots=True, eq=False)
+class _Question:
+    """Does this process answer where it is said to be? It decides what becomes of a claim."""
+
+    claim: tuple[str, Address]
+    asked: Record
+    until: float
+    settle: Settle
+    ways: int = 1
+    """By which an answer may still come."""
+
+
 class Contests(Part):
     """The questions that are open, by what is claimed: a name, and the address that it is to have."""
 
@@ -38,47 +50,45 @@ class Contests(Part):
         self._own = own
         self._calling = calling
         self._ask = asking.ask
-        self._open: dict[tuple[str, Address], Settle] = {}
+        self._open: dict[tuple[str, Address], _Question] = {}
 
-    def put(
-        self, claim: tuple[str, Address], name: str, address: Address, now: float, settle: Settle
-    ) -> None:
-        """Ask for the process of this name there. `settle` gets its answer, or None if there is none.
+    def put(self, claim: tuple[str, Address], asked: Record, now: float, settle: Settle) -> None:
+        """Ask this process at its address. `settle` gets the answer, or None if there is none.
 
         Nothing happens while a question about that claim is open, or when there are too many.
         """
-        ways = 1
-
-        def end(ack: Ack | None, at: float) -> None:
-            if self._open.get(claim) is settle:
-                del self._open[claim]
-                self._timers.cancel(("contest", claim))
-                settle(ack, at)
-
-        def heard(ack: Ack | None, at: float) -> None:
-            nonlocal ways
-            ways -= 1
-            if ack is not None or not ways:  # at once if it says that it is another's address
-                end(ack, at)
-
-        def called(ack: Ack | None, at: float) -> None:
-            boot = b"" if ack is None or ack.standing is None else ack.standing.boot
-            heard(ack and replace(ack, boot=boot), at)
-
-        def call(at: float) -> None:
-            nonlocal ways
-            ways += 1
-            self._timers.set(("contest", claim), now + _PATIENCE * self._config.rtt_max, partial(end, None))
-            if not self._calling.call(name, address, called, standing=Standing(self._own.boot.encode())):
-                end(None, at)
-
         if claim in self._open:
             return
         if len(self._open) >= _OPEN_MAX:
             self._outbox.drop("contests-max")
-        elif self._ask(name, address, now, heard, partial(heard, None), tries=_TRIES):
-            self._open[claim] = settle
-            self._timers.set(("contest", claim), now + self._config.rtt_max / _TRIES, call)
+            return
+        rtt_max = self._config.rtt_max
+        question = _Question(claim, asked, now + _PATIENCE * rtt_max, settle)
+        answered, silent = partial(self._heard, question), partial(self._heard, question, None)
+        if self._ask(asked.name, asked.address, now, answered, silent, tries=_TRIES):
+            self._open[claim] = question
+            self._timers.set(("contest", claim), now + rtt_max / _TRIES, partial(self._call, question))
+
+    def _call(self, question: _Question, now: float) -> None:
+        """Over TCP as well: the first ping was not answered at once."""
+        question.ways += 1
+        self._timers.set(("contest", question.claim), question.until, partial(self._end, question, None))
+        asked, standing = question.asked, Standing(self._own.boot.encode())
+        heard = partial(self._heard, question)
+        if not self._calling.call(asked.name, asked.address, heard, standing=standing):
+            self._end(question, None, now)
+
+    def _heard(self, question: _Question, ack: Ack | None, now: float) -> None:
+        """What came of one way. An answer counts at once, also if it says that it is another's address."""
+        question.ways -= 1
+        if ack is not None or not question.ways:
+            self._end(question, ack, now)
+
+    def _end(self, question: _Question, ack: Ack | None, now: float) -> None:
+        if self._open.get(question.claim) is question:
+            del self._open[question.claim]
+            self._timers.cancel(("contest", question.claim))
+            question.settle(ack, now)
 
 
 def is_rival(old: Record, new: Record) -> bool:

@@ -157,7 +157,7 @@ class Membership(Part):
             if asked is old:
                 self._exchange(claim, at)  # packets by UDP may not reach it
 
-        self._contests.put((claim.name, claim.address), asked.name, asked.address, now, settle)
+        self._contests.put((claim.name, claim.address), asked, now, settle)
 
     def _newer(self, old: Record, new: Record) -> bool:
         """Does what is said of a name take the place of what is known of it?"""
