@@ -13,11 +13,11 @@ from swim.types import Address
 from swim.wire.dialect import U32
 from swim.wire.messages import LeaderKind, LeaderMessage, Refusal
 
-__all__ = ["Holder", "Voter"]
+__all__ = ["Grantee", "Voter"]
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class Grantee:
     """The process to which a voter has granted the lease, and as which member it is known."""
 
     process: bytes
@@ -49,7 +49,7 @@ class Voter:
     def __init__(self, rng: Random, *, moved: bool = False) -> None:
         self.moved = moved
         """An earlier process of this name, at another address, may still vote."""
-        self.holder: Holder | None = None
+        self.holder: Grantee | None = None
         self.until = -math.inf
         self._turn = rng.getrandbits(32)
         self._started = math.inf
@@ -120,7 +120,7 @@ class Voter:
             self.free()
 
     def _grant(self, ask: LeaderMessage, asker: Record, until: float) -> None:
-        self.holder = Holder(ask.process, asker.name, asker.boot, asker.address)
+        self.holder = Grantee(ask.process, asker.name, asker.boot, asker.address)
         self._round, self.until = ask.round, until
         token = unpack_id(ask.token) or ""
         if token > self._token.text:

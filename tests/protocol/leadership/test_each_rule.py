@@ -10,7 +10,7 @@ import pytest
 from swim.protocol.leadership.choice import highest_holder
 from swim.protocol.leadership.rule import HolderRule
 from swim.protocol.leadership.tenure import Tenure
-from swim.protocol.leadership.voting import Holder
+from swim.protocol.leadership.voting import Grantee
 from swim.protocol.node import Node
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import TOKEN_TAG, VOTERS_TAG, encode_meta
@@ -229,7 +229,7 @@ class TestVoters:
         electorate, record = b._electorate, b._table.get("a")
         assert record is not None
         electorate._question = 7
-        electorate.voter.holder = Holder(b"FORMER00", "a", "FORMER00", record.address)
+        electorate.voter.holder = Grantee(b"FORMER00", "a", "FORMER00", record.address)
         for name, round, freed in (("c", 7, False), ("a", 8, False), ("a", 7, True)):
             sender = b._table.get(name)
             assert sender is not None
