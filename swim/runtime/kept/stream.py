@@ -38,8 +38,8 @@ class KeptStream:
         self.name = ""
         self.boot = b""
         """Of the other process, once it has said HELLO."""
-        self.in_frame = False
-        """Part of a frame has been written: nothing else may be."""
+        self.in_frame = True
+        """Part of a frame has been written, or not even the HELLO, which comes first: nothing else may be."""
         self._handshake = handshake
         self._packets = packets
         self._posting = False
