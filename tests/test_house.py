@@ -25,12 +25,12 @@ VALUES = ["config", "errors", "events", "messages", "spreading", "statistics", "
 FACE = ["cluster", "metrics"]
 PACKAGES = {
     "values": 360,
-    "swim.wire": 2_110,
-    "swim.protocol.view": 505,
-    "swim.protocol.base": 435,
+    "swim.wire": 2_125,
+    "swim.protocol.view": 565,
+    "swim.protocol.base": 445,
     "swim.protocol.gossip": 800,
     "swim.protocol.leadership": 1_410,
-    "swim.protocol.membership": 885,
+    "swim.protocol.membership": 890,
     "swim.protocol.detector": 1_260,
     "swim.protocol.exchange": 900,
     "swim.protocol.leases": 900,

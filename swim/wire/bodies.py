@@ -69,6 +69,7 @@ __all__ = [
 ]
 
 _LOST_SIZE_MAX = 2_048
+_ENTRY_SIZE_MAX = 4_096  # of a push/pull: to unpack containers takes far more memory than they have bytes
 _EXTRA_SIZE_MAX = 64  # of our own byte fields
 _SOURCE_KEYS = (b"SourceAddr", b"SourcePort", b"SourceNode")
 _STATES = tuple(WireState)
@@ -148,7 +149,12 @@ def _alive(body: Body) -> Alive:
     )
 
 
-def node_state(body: Body) -> NodeState:
+@lru_cache(maxsize=512)
+def node_state(entry: bytes) -> NodeState:
+    """Nearly every entry of a push/pull has been read before, of the same one or of another."""
+    if len(entry) > _ENTRY_SIZE_MAX:
+        raise DecodeError("body", f"an entry of {len(entry)} bytes")
+    body = unpack(entry)
     return NodeState(
         name(body, b"Name"),
         number(body, b"Incarnation", U32),
@@ -209,7 +215,7 @@ _DECODERS: dict[int, Callable[[Body], Message]] = {
 }
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _alive_message(data: bytes) -> Alive:
     """Where many join, the same news comes from several members one after the other."""
     return _alive(unpack(data[1:]))

@@ -73,6 +73,11 @@ def unpack_split(data: bytes, items_max: int = 1024) -> tuple[dict[bytes, Any], 
     return body, rest
 
 
+def is_map(value: bytes) -> bool:
+    """Do these bytes begin a map?"""
+    return value[0] >> 4 == 0x8 or value[0] in (0xDE, 0xDF)
+
+
 def number(body: Body, key: bytes, limit: int) -> int:
     """An integer from 0 to `limit`."""
     value = body.get(key)

@@ -44,9 +44,26 @@ class Source:
             max_buffer_size=2 * SIZE_MAX,
             read_size=4096,
         )
-        self.feed: Callable[[bytes], None] = self._unpacker.feed
         self._content = content
         self._start = self._values = 0
+        self._kept: bytearray | None = None
+        """The bytes from place `_kept_from` on, while they are kept."""
+        self._kept_from = 0
+
+    def feed(self, data: bytes) -> None:
+        """More bytes."""
+        self._unpacker.feed(data)
+        if self._kept is not None:
+            self._kept += data
+
+    def keep(self, kept: bool) -> None:
+        """Whether `whole` may be asked for, and nothing but that."""
+        self._kept = None
+        if kept:
+            there = self._unpacker.read_bytes(2 * SIZE_MAX)
+            self._kept_from = self._unpacker.tell()
+            self._kept = bytearray()
+            self.feed(there)
 
     def take(self, size: int) -> Reading[bytes]:
         """Exactly so many bytes."""
@@ -120,6 +137,17 @@ class Source:
     def skip(self) -> Reading[None]:
         """Pass over what stands here."""
         yield from self._when_complete(self._unpacker.skip)
+
+    def whole(self) -> Reading[bytes]:
+        """The bytes of what stands here, whatever it is."""
+        yield from self.skip()
+        assert self._kept is not None
+        size = self._unpacker.tell() - self._kept_from
+        with memoryview(self._kept) as view:
+            found = bytes(view[:size])
+        del self._kept[:size]
+        self._kept_from += size
+        return found
 
     def _count(self, read: Callable[[], int], limit: int) -> Reading[int]:
         count: int = yield from self._when_complete(read)

@@ -29,6 +29,7 @@ from swim.wire.dialect import (
     USER,
     Body,
     flag,
+    is_map,
     number,
     pack,
 )
@@ -60,7 +61,6 @@ _PING_FIELDS = frozenset((b"Node", b"SeqNo", b"SourceAddr", b"SourceNode", b"Sou
 _ACK_FIELDS = frozenset((b"Payload", b"SeqNo", b"b", b"i", b"s", b"u", b"w"))
 _HEADER_FIELDS = frozenset((b"Join", b"Nodes", b"UserStateLen", b"swim"))
 _HEAD_FIELDS = frozenset((b"a", b"b", b"c", b"f", b"j", b"l", b"n", b"p", b"q", b"s", b"t", b"v", b"x"))
-_NODE_FIELDS = frozenset((b"Addr", b"Incarnation", b"Meta", b"Name", b"Port", b"State", b"Vsn", b"a"))
 _USER_FIELDS = frozenset((b"UserMsgLen",))
 _ERROR_FIELDS = frozenset((b"Error",))
 _COMPRESS_FIELDS = frozenset((b"Algo", b"Buf"))
@@ -241,18 +241,22 @@ class StreamDecoder:
         head: Body | None = header.get(b"swim")
         nodes: list[NodeState] = []
         names = set[str]()
+        source.keep(True)
         for index in range(count):
             if index % _STEP_NODES == _STEP_NODES - 1:
                 self.memory += _STEP_NODES * _NODE_MEMORY
                 yield True
-            fields = yield from source.fields(_NODE_FIELDS)
+            entry = yield from source.whole()
+            if not is_map(entry):
+                raise DecodeError("body", "an entry that is no map")
             try:
-                nodes.append(node_state(fields))
+                nodes.append(node_state(entry))
                 names.add(nodes[-1].name)
             except DecodeError as error:
                 # One odd entry that others put up with must not keep us from learning all the rest.
                 self.dropped.append(error.reason)
             if index - len(names) >= _ODD_NODES_MAX:
                 raise DecodeError("body", f"more than {_ODD_NODES_MAX} entries that are odd, or come twice")
+        source.keep(False)
         user_state = yield from source.take(user_state_size)
         return PushPull(tuple(nodes), join, user_state, push_pull_head(head) if head is not None else None)

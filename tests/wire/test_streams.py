@@ -176,9 +176,30 @@ def test_headers_that_are_refused(header: dict[str, Any]) -> None:
     assert reason(push_pull(header)) == "body"
 
 
+def test_an_entry_that_was_read_before_is_not_decoded_again() -> None:
+    stream = CODEC.stream(PushPull((replace(NODE, name="read again"), NODE)))
+    one, two = decode(stream), decode(stream)
+    assert isinstance(one, PushPull)
+    assert isinstance(two, PushPull)
+    assert [a is b for a, b in zip(one.nodes, two.nodes, strict=True)] == [True, True]
+
+
+def test_an_entry_is_no_larger_than_any_real_one() -> None:
+    """To unpack it would take far more memory than it has bytes."""
+    stream = push_pull({"Nodes": 2}, {**FIELDS, "more": [[]] * 5_000}, {**FIELDS, "Name": "b"})
+    message = decode(stream)
+    assert isinstance(message, PushPull)
+    assert [node.name for node in message.nodes] == ["b"]
+
+
 def test_a_node_that_is_no_map_ends_it() -> None:
     assert reason(b"\x06" + packb({"Nodes": 1}) + b"\x93\x01\x02\x03") == "body"
-    assert reason(b"\x06" + packb({"Nodes": 1}) + packb({"Port": [1]})) == "body"
+
+
+def test_a_field_of_another_kind_costs_the_entry_only() -> None:
+    message = decode(push_pull({"Nodes": 2}, {**FIELDS, "Port": [1]}, {**FIELDS, "Name": "b"}))
+    assert isinstance(message, PushPull)
+    assert [node.name for node in message.nodes] == ["b"]
 
 
 @pytest.mark.parametrize("size", [-1, 20 * 1024 * 1024 + 1, 1 << 62, None])
