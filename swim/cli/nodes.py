@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import signal
 import socket
@@ -272,7 +273,7 @@ class AgentNodes:
 
     async def _report_stats(self) -> None:
         while True:
-            await trio.sleep(_STATS_INTERVAL)
+            await trio.sleep_until(math.floor(trio.current_time() / _STATS_INTERVAL + 1) * _STATS_INTERVAL)
             self._report(self._nodes[0], {"event": "stats", **self._figures()})
 
     def _figures(self) -> dict[str, Any]:

@@ -110,7 +110,7 @@ async def test_ctrl_c_does_not_strike_in_the_middle_of_a_look(
         protected.append(trio.lowlevel.currently_ki_protected())
         looked.set()
 
-    monkeypatch.setattr(whereabouts, "_INTERVAL_S", 0.0)
+    monkeypatch.setattr(whereabouts, "_INTERVAL_S", 0.001)
     monkeypatch.setattr(Whereabouts, "look", look)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch_address, cast(Any, ScriptedNode(HERE)), everywhere, print)

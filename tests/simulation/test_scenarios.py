@@ -16,6 +16,7 @@ from swim.events import (
     MemberSuspected,
     MemberUpdated,
 )
+from swim.protocol.node import Node
 from swim.simulation import Network, World
 from swim.simulation.host import Life
 from tests.simulation.hashing import printed
@@ -439,3 +440,22 @@ def test_a_member_that_cannot_read_for_long_gives_nobody_up() -> None:
     world.run(60.0)
     assert world.events(MemberFailed, at="n3") == []
     world.run_until_converged(90.0)
+
+
+def test_an_idle_node_wakes_up_for_its_timers_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not urgent is done together: a leader would wake up eight times a second, the others five."""
+    world = World(1)
+    names = world.assemble(8)
+    world.run(5.0)
+    woken, handle = dict.fromkeys(names, 0), Node.handle_timer
+
+    def counting(node: Node, now: float) -> None:
+        woken[node.name] += 1
+        handle(node, now)
+
+    monkeypatch.setattr(Node, "handle_timer", counting)
+    world.run(20.0)
+    leader = world.nodes[names[0]].core.leader
+    assert leader is not None
+    assert woken.pop(leader.name) <= 5.5 * 20
+    assert max(woken.values()) <= 3.5 * 20

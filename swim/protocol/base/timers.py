@@ -15,17 +15,26 @@ _FIRED_MAX = 32
 
 
 class Timers:
-    """Named timers. Setting one again moves it; each fires once, in order of time."""
+    """Named timers. Setting one again moves it; each fires once, in order of time.
+
+    One with `slack` waits for so long, if need be, for another to fire with: an idle process that wakes up
+    for every timer on its own spends most of its time on that.
+    """
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int]] = []
         self._armed: dict[Hashable, tuple[float, int, Action]] = {}
         self._keys: dict[int, Hashable] = {}
+        self._patient: dict[int, float] = {}
+        """Of those with slack, from when on they may fire."""
         self._count = 0
 
-    def set(self, key: Hashable, when: float, action: Action) -> None:
+    def set(self, key: Hashable, when: float, action: Action, *, slack: float = 0.0) -> None:
         self.cancel(key)
         self._count += 1
+        if slack:
+            self._patient[self._count] = when
+            when += slack
         self._armed[key] = (when, self._count, action)
         self._keys[self._count] = key
         heapq.heappush(self._heap, (when, self._count))
@@ -41,11 +50,13 @@ class Timers:
         armed = self._armed.pop(key, None)
         if armed is not None:
             del self._keys[armed[1]]
+            self._patient.pop(armed[1], None)
 
     def clear(self) -> None:
         self._heap.clear()
         self._armed.clear()
         self._keys.clear()
+        self._patient.clear()
 
     def when(self, key: Hashable) -> float | None:
         armed = self._armed.get(key)
@@ -69,8 +80,14 @@ class Timers:
             if entry[1] > newest:
                 later.append(entry)
                 continue
-            action = self._armed.pop(self._keys.pop(entry[1]))[2]
-            action(now)
+            self._fire(entry[1], now)
             left -= 1
         for entry in later:
             heapq.heappush(self._heap, entry)
+        for number, when in list(self._patient.items()):
+            if when <= now and number <= newest and number in self._patient:
+                self._fire(number, now)
+
+    def _fire(self, number: int, now: float) -> None:
+        self._patient.pop(number, None)
+        self._armed.pop(self._keys.pop(number))[2](now)

@@ -59,13 +59,14 @@ class Search(Part):
             self._rng.shuffle(self._turn)
             round_s = max(_ROUND_S, self._table.present_count / _ALL_NODES_PER_S)
             self._gap = max(_GAP_S, round_s / max(1, len(self._turn)))
-        while self._turn:
+        asked = False
+        while self._turn and not asked:
             record = self._table.get(self._turn.pop())
             if record is not None and record.state is MemberState.DEAD:
                 self._attempts.tried(record.address, now)
                 self._ask(record.name, record.address, now, partial(self._found, record), lambda at: None)
-                break
-        self._timers.set("search", now + self._gap, self._next)
+                asked = True
+        self._timers.set("search", now + self._gap, self._next, slack=0.0 if asked else self._gap / 4)
 
     def _found(self, asked: Record, ack: Ack, now: float) -> None:
         """It answers after all; or the process that has its name and its address now does."""

@@ -158,7 +158,7 @@ class Tenure(Part):
             self.doubted, self._losing_touch = False, None
             token = self._own.mint_token(now)
             self.term, self.term_ends = Term(token, now), now + self._limit
-            self._timers.set("tenure", now + self._limit / _BEATS, self._beat)
+            self._set_beat(now)
             self._own.show_token(token, now)
             self._leadership.update(now)
 
@@ -175,7 +175,14 @@ class Tenure(Part):
             self._gap *= 2
         if self.doubted or self._losing_touch is not None:
             self._ask(now)
-        self._timers.set("tenure", now + interval, self._beat)
+            self._timers.set("tenure", now + interval, self._beat)
+        else:
+            self._set_beat(now)
+
+    def _set_beat(self, now: float) -> None:
+        """In time, or before that together with something else."""
+        half = self._limit / _BEATS / 2
+        self._timers.set("tenure", now + half, self._beat, slack=half)
 
     def end(self) -> None:
         """This node does not act as leader any more."""

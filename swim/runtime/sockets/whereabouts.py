@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 import trio
@@ -27,8 +28,10 @@ async def watch_address(node: Node, transport: Transport, moved: Callable[[Addre
     """Call `moved` with the address at which others find the node from now on, whenever that changes."""
     whereabouts = Whereabouts(node.name, transport)
     while True:
-        await trio.sleep(_INTERVAL_S)
-        others = [member.address for member in node.members() if member.name != node.name]
+        # With whatever else is done in this process once a second: to wake up costs more than to look.
+        await trio.sleep_until(math.floor(trio.current_time() / _INTERVAL_S + 1) * _INTERVAL_S)
+        members = node.members() if whereabouts.follows else ()
+        others = [member.address for member in members if member.name != node.name]
         found = whereabouts.look(node.address, others)
         if found is not None:
             moved(found)
@@ -45,13 +48,14 @@ class Whereabouts:
     def __init__(self, name: str, transport: Transport) -> None:
         self._name = name
         self._transport = transport
-        self._follows = is_wildcard(transport.address.host)
+        self.follows = is_wildcard(transport.address.host)
+        """It goes by the routes to the others."""
         self._gone = False
 
     def look(self, address: Address, others: Sequence[Address]) -> Address | None:
         """Where others, at these addresses, find this node from now on; None where they do now."""
         here = self._transport.is_local(address.host)
-        if self._follows:
+        if self.follows:
             sources = self._sources(others or (() if here else ELSEWHERE))
             if sources and not (here and address.host in sources):
                 self._gone = False
@@ -77,7 +81,7 @@ class Whereabouts:
         if not self._gone:
             _logger.warning("%s: %s is an address of this machine again", self._name, host)
             return
-        advice = "" if self._follows else "; bind to 0.0.0.0 to follow such changes"
+        advice = "" if self.follows else "; bind to 0.0.0.0 to follow such changes"
         _logger.warning(
             "%s: %s is no address of this machine any more: others cannot reach this node%s",
             self._name,

@@ -216,3 +216,43 @@ def test_heap_stays_a_heap_when_actions_set_timers(timers: Timers) -> None:
         timers.run(now)
     assert fired == sorted(fired)
     assert all(timers._heap[0] <= entry for entry in heapq.nsmallest(5, timers._heap))
+
+
+class TestSlack:
+    """An idle process that wakes up for each timer on its own spends most of its time on that."""
+
+    def test_it_waits_for_another_to_fire_with(self, timers: Timers, bell: Bell) -> None:
+        timers.set("patient", 1.0, bell("patient"), slack=0.5)
+        timers.set("other", 1.2, bell("other"))
+        assert timers.next_deadline() == 1.2
+        timers.run(1.2)
+        assert bell.rang == [("other", 1.2), ("patient", 1.2)]
+        assert timers.next_deadline() is None
+
+    def test_but_no_longer_than_that(self, timers: Timers, bell: Bell) -> None:
+        timers.set("patient", 1.0, bell("patient"), slack=0.5)
+        timers.set("other", 9.0, bell("other"))
+        assert timers.next_deadline() == 1.5
+        timers.run(1.5)
+        assert bell.rang == [("patient", 1.5)]
+
+    def test_and_never_fires_early(self, timers: Timers, bell: Bell) -> None:
+        timers.set("patient", 1.0, bell("patient"), slack=0.5)
+        timers.set("other", 0.9, bell("other"))
+        timers.run(0.9)
+        assert bell.names == ["other"]
+
+    def test_one_that_was_cancelled_moved_or_cleared_does_not_fire(self, timers: Timers, bell: Bell) -> None:
+        for name in ("cancelled", "moved", "set anew"):
+            timers.set(name, 1.0, bell(name), slack=0.5)
+        timers.cancel("cancelled")
+        timers.set("moved", 5.0, bell("moved"))
+        timers.set("other", 1.2, lambda now: timers.set("set anew", now, bell("set anew"), slack=0.5))
+        timers.run(1.3)
+        assert bell.names == []
+        timers.run(1.8)
+        assert bell.names == ["set anew"]
+        timers.set("cleared", 1.0, bell("cleared"), slack=0.5)
+        timers.clear()
+        timers.run(9.0)
+        assert bell.names == ["set anew"]
