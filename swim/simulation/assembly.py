@@ -22,9 +22,7 @@ def know_all(node: SimulatedNode, source: SimulatedNode) -> None:
             setattr(mine, attribute, value.copy())
     mine.view_hash, mine.changed_at, mine.newest_minted = model.view_hash, node.now(), model.newest_minted
     mine.newest_token = model.newest_token
-    mine.rings._rings = [ring.copy() for ring in model.rings._rings]
-    mine.rings._own = dict(model.rings._own)
-    mine.rings._changed()
+    mine.rings.take_over(model.rings)
     core._settle(node.now())
     # Its first full exchange was arranged when it knew two members, and so too soon.
     wait = core._context.rng.random() * core._sync._interval()

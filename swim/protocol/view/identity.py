@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
-_VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
+_PYTHONS = str.maketrans(_DIGITS, "0123456789abcdefghijklmnopqrstuv")
 _MINTED = re.compile(f"[0-7][{_DIGITS}]{{25}}")
 _ID = re.compile("[0-9A-Za-z]{1,26}")
 _BOOT = re.compile("[0-9A-Za-z]{8}")
@@ -44,10 +44,7 @@ def _text(number: int) -> str:
 
 
 def _number(text: str) -> int:
-    number = 0
-    for digit in text:
-        number = (number << 5) | _VALUES[digit]
-    return number
+    return int(text.translate(_PYTHONS), 32)
 
 
 @lru_cache(maxsize=1_024)

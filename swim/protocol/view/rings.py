@@ -20,7 +20,12 @@ from struct import Struct
 __all__ = ["FOREIGN_MAX", "RINGS_MAX", "Rings"]
 
 RINGS_MAX = 8
-_PLACES = Struct(f">{RINGS_MAX}Q")
+_PLACES = Struct(">" + "I4x" * RINGS_MAX)
+_ROUND = 1 << 32
+_REBUILT = 8
+"""More newcomers than this part of a ring: to sort them in all at once is quicker than one by one."""
+_REMEMBERED = 8
+"""The members whose subjects are remembered: first of all this node itself."""
 FOREIGN_MAX = 16
 """Foreign members that one of our own observes and tells the news on each ring: the nearest. Anybody can make
 up thousands; and where there are, those that are told gossip it on."""
@@ -32,17 +37,20 @@ def _digest(name: str) -> bytes:
 
 
 class _Ring:
-    """Names in the order of their places. Two arrays: tuples would be most of a large table's memory."""
+    """Names in the order of their places. Two arrays: tuples would be most of a large table's memory.
+
+    Two names may have one place, as it has 32 bits: they stand in the order of names.
+    """
 
     __slots__ = ("_number", "_places", "names")
 
     def __init__(self, number: int) -> None:
         self.names: list[str] = []
         self._number = 8 * number
-        self._places = array("Q")
+        self._places = array("I")
 
     def index(self, name: str) -> int:
-        """Where this name stands, or would. Equal places, which do not happen, are in the order of names."""
+        """Where this name stands, or would."""
         return self._index(name, self._place(name))
 
     def _index(self, name: str, place: int) -> int:
@@ -51,10 +59,17 @@ class _Ring:
             index += 1
         return index
 
-    def insert(self, name: str, place: int) -> None:
-        index = self._index(name, place)
-        self.names.insert(index, name)
-        self._places.insert(index, place)
+    def insert(self, newcomers: list[tuple[int, str]]) -> None:
+        """Names with their places: one by one, or all at once where they are many."""
+        if _REBUILT * len(newcomers) > len(self.names):
+            ordered = sorted([*zip(self._places, self.names, strict=True), *newcomers])
+            places, names = zip(*ordered, strict=True)
+            self.names, self._places = list(names), array("I", places)
+            return
+        for place, name in newcomers:
+            index = self._index(name, place)
+            self.names.insert(index, name)
+            self._places.insert(index, place)
 
     def remove(self, name: str) -> None:
         index = self.index(name)
@@ -68,7 +83,7 @@ class _Ring:
                 yield other
 
     def distance(self, name: str, other: str) -> int:
-        return (self._place(other) - self._place(name)) % (1 << 64)
+        return (self._place(other) - self._place(name)) % _ROUND
 
     def copy(self) -> _Ring:
         other = _Ring(self._number // 8)
@@ -76,18 +91,25 @@ class _Ring:
         return other
 
     def _place(self, name: str) -> int:
-        return int.from_bytes(_digest(name)[self._number : self._number + 8], "big")
+        return int.from_bytes(_digest(name)[self._number : self._number + 4], "big")
 
 
 class Rings:
-    """The present members, each at its place on every ring: our own, and apart from them the foreign ones."""
+    """The present members, each at its place on every ring: our own, and apart from them the foreign ones.
+
+    Where many join, one after the other, they are put on the rings when these are looked at. And a newcomer
+    of our own changes which members another one observes only where it is nearer than those.
+    """
 
     def __init__(self, count: int) -> None:
         assert 1 <= count <= RINGS_MAX
         self._rings = [_Ring(number) for number in range(count)]
         self._foreign = [_Ring(number) for number in range(count)]
         self._own: dict[str, bool] = {}
+        self._newcomers: dict[str, None] = {}
         self._observers: dict[str, tuple[str, ...]] = {}
+        self._subjects: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]] = {}
+        """Of some: their subjects, their places, and how far it is to the next own member on each ring."""
         self.version = 0
 
     def __contains__(self, name: str) -> bool:
@@ -99,18 +121,43 @@ class Rings:
             return
         self.remove(name)
         self._own[name] = own
-        rings = self._rings if own else self._foreign
-        for ring, place in zip(rings, _PLACES.unpack(_digest(name)), strict=False):
-            ring.insert(name, place)
+        self._newcomers[name] = None
+        places = _PLACES.unpack(_digest(name))
+        for other, (_, theirs, gaps) in list(self._subjects.items()):
+            nearer = [(a - b) % _ROUND < gap for a, b, gap in zip(places, theirs, gaps, strict=False)]
+            if not own or any(nearer):
+                del self._subjects[other]
         self._changed()
 
     def remove(self, name: str) -> None:
-        own = self._own.pop(name, None)
-        if own is None:
+        if name not in self._own:
             return
-        for ring in self._rings if own else self._foreign:
+        self._arrange()
+        for ring in self._rings if self._own.pop(name) else self._foreign:
             ring.remove(name)
+        self._subjects.clear()
         self._changed()
+
+    def take_over(self, other: Rings) -> None:
+        """The same members as the other has."""
+        other._arrange()
+        self._rings = [ring.copy() for ring in other._rings]
+        self._foreign = [ring.copy() for ring in other._foreign]
+        self._own = dict(other._own)
+        self._newcomers.clear()
+        self._subjects.clear()
+        self._changed()
+
+    def _arrange(self) -> None:
+        """Put the newcomers on the rings."""
+        if not self._newcomers:
+            return
+        for own, rings in ((True, self._rings), (False, self._foreign)):
+            names = [name for name in self._newcomers if self._own[name] is own]
+            columns = zip(*map(_PLACES.unpack, map(_digest, names)), strict=True)
+            for ring, places in zip(rings, columns, strict=False):
+                ring.insert(list(zip(places, names, strict=True)))
+        self._newcomers.clear()
 
     def renew(self) -> None:
         """Another process has a member's name: what was measured of the earlier one is of no use."""
@@ -122,11 +169,15 @@ class Rings:
 
     def successors(self, name: str, ring: int) -> Iterator[str]:
         """The own members that follow on one ring, nearest first."""
+        self._arrange()
         return self._rings[ring].walk(name, 1)
 
     def foreign_successors(self, name: str, ring: int) -> list[str]:
         """The nearest foreign members between this one and the next own member of the ring."""
+        self._arrange()
         own, foreign = self._rings[ring], self._foreign[ring]
+        if not foreign.names:
+            return []
         nearest = list(islice(foreign.walk(name, 1), FOREIGN_MAX))
         following = next(own.walk(name, 1), None) if nearest else None
         if following is None:
@@ -136,6 +187,7 @@ class Rings:
 
     def pick(self, rng: random.Random, count: int, accept: Callable[[str], bool]) -> list[str]:
         """Up to `count` random members that are accepted; few tries, so it may find fewer."""
+        self._arrange()
         names = self._rings[0].names + self._foreign[0].names
         found: dict[str, None] = {}
         for _ in range(3 * count + 10 if names else 0):
@@ -148,16 +200,26 @@ class Rings:
 
     def subjects(self, name: str) -> tuple[str, ...]:
         """The members that this one observes, each once."""
-        found: dict[str, None] = {}
-        for ring in range(len(self._rings)):
-            found |= dict.fromkeys(self.foreign_successors(name, ring))
-            found |= dict.fromkeys(islice(self.successors(name, ring), 1))
+        known = self._subjects.get(name)
+        if known is not None:
+            return known[0]
+        found, gaps = dict[str, None](), list[int]()
+        for number, ring in enumerate(self._rings):
+            found |= dict.fromkeys(self.foreign_successors(name, number))
+            following = next(self.successors(name, number), None)
+            gaps.append(_ROUND if following is None else ring.distance(name, following))
+            if following is not None:
+                found[following] = None
+        if len(self._subjects) >= _REMEMBERED:
+            del self._subjects[next(iter(self._subjects))]
+        self._subjects[name] = tuple(found), _PLACES.unpack(_digest(name)), tuple(gaps)
         return tuple(found)
 
     def observers(self, name: str) -> tuple[str, ...]:
         """The observers of this member, each once, in an order that all nodes with this view agree on."""
         cached = self._observers.get(name)
         if cached is None:
+            self._arrange()
             found, own = dict[str, None](), self._own.get(name, True)
             for ring in range(len(self._rings)):
                 nearest = next(self._rings[ring].walk(name, -1), None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from heapq import heappop, heappush, merge
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 
 from swim.protocol.view.identity import is_minted, pack_id, valid_boot, valid_id
 from swim.protocol.view.rings import Rings
-from swim.types import Address, Member, MemberState
+from swim.types import Address, Member, MemberState, value
 from swim.wire import pack_host
 from swim.wire.messages import Alive, Dead, DeathReason, NodeState, WireState
 from swim.wire.serf import decode_tags, encode_tags
@@ -90,7 +89,7 @@ def _visible(tags: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     return dict(tags)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Record:
     """What is known of one member. Replaced as a whole when something changes.
 
@@ -203,9 +202,11 @@ class MemberTable:
         self.newest_token = ""
         """The highest fencing token heard of; kept up by `Membership` and `OwnRecord`: they know the time."""
         self._records: dict[str, Record] = {}
-        self._names: dict[Address, tuple[str, ...]] = {}
-        self._ids: list[tuple[str, str]] = []  # of the members that may lead
-        self._pinned: list[tuple[str, str]] = []
+        self._names: dict[Address, str | tuple[str, ...]] = {}
+        """Who claims to be there: one member, as nearly always, or several."""
+        self._ids: list[str] = []
+        """The members that may lead, in the order of their ids: those with a minted one, the others apart."""
+        self._pinned: list[str] = []
         self._versions = Counter[bytes]()
         self._states = dict.fromkeys(MemberState, 0)
         self._showing: dict[str, None] = {}
@@ -226,6 +227,8 @@ class MemberTable:
         names = self._names.get(address)
         if names is None:
             return None
+        if type(names) is str:
+            return self._records[names]
         if len(names) > 1:
             names = tuple(name for name in names if self._records[name].present) or names
         return self._records[names[-1]]
@@ -262,14 +265,13 @@ class MemberTable:
 
     def lowest_id(self, floor: str) -> str | None:
         """The present member that may lead and has the lowest id; minted ids count from the floor up."""
-        place = bisect_left(self._ids, (floor, ""))
-        candidates = self._pinned[:1] + self._ids[place : place + 1]
-        return min(candidates)[1] if candidates else None
+        place = self._place(self._ids, floor)
+        return min(self._pinned[:1] + self._ids[place : place + 1], key=self._order, default=None)
 
     def candidates(self, floor: str) -> Iterator[str]:
         """The names of the present members that may lead, in the order of `lowest_id`."""
-        minted = islice(self._ids, bisect_left(self._ids, (floor, "")), None)
-        return (name for _, name in (merge(self._pinned, minted) if self._pinned else minted))
+        minted = islice(self._ids, self._place(self._ids, floor), None)
+        return merge(self._pinned, minted, key=self._order) if self._pinned else minted
 
     def showing(self) -> list[Record]:
         """The present members that show a fencing token."""
@@ -277,8 +279,8 @@ class MemberTable:
 
     def has_id(self, id: str) -> bool:
         """Is there a present member with this minted id, that may lead?"""
-        place = bisect_left(self._ids, (id, ""))
-        return place < len(self._ids) and self._ids[place][0] == id
+        place = self._place(self._ids, id)
+        return place < len(self._ids) and self._records[self._ids[place]].id == id
 
     def put(self, record: Record, now: float) -> None:
         """Insert or replace a record, and forget the longest dead if there are too many."""
@@ -291,8 +293,7 @@ class MemberTable:
         if old is None or old.address != record.address:
             if old is not None:
                 self._release(old)
-            claims = (*self._names.get(record.address, ()), record.name)
-            self._names[record.address] = claims[-_CLAIMS_MAX:]
+            self._claim(record.address, (*self._claims(record.address), record.name)[-_CLAIMS_MAX:])
         self._records[record.name] = record
         self._index(record)
         if old is not None and old.present and record.present and old.boot != record.boot:
@@ -339,17 +340,26 @@ class MemberTable:
         self.newest_minted, self.newest_token = minted, token
 
     def forget(self, name: str) -> None:
-        record = self._records.pop(name)
+        record = self._records[name]
         self._met.pop(name, None)
         del self.refutations[name]
         self.version += 1
         self._unindex(record)
         self._release(record)
+        del self._records[name]
 
     def _release(self, record: Record) -> None:
-        claims = self._names.pop(record.address, ())
-        if others := tuple(name for name in claims if name != record.name):
-            self._names[record.address] = others
+        self._claim(record.address, tuple(one for one in self._claims(record.address) if one != record.name))
+
+    def _claims(self, address: Address) -> tuple[str, ...]:
+        names = self._names.get(address, ())
+        return (names,) if isinstance(names, str) else names
+
+    def _claim(self, address: Address, names: tuple[str, ...]) -> None:
+        if names:
+            self._names[address] = names if len(names) > 1 else names[0]
+        else:
+            self._names.pop(address, None)
 
     def _index(self, record: Record) -> None:
         if record.id is not None and is_minted(record.id) and record.id > self.newest_minted:
@@ -370,7 +380,8 @@ class MemberTable:
         if record.own:
             self.configurations[record.voters] = self.configurations.get(record.voters, 0) + 1
         if record.id is not None and record.electable:
-            insort(self._candidates(record.id), (record.id, record.name))
+            ids = self._candidates(record.id)
+            ids.insert(self._place(ids, record.id, record.name), record.name)
 
     def _unindex(self, record: Record) -> None:
         self._states[record.state] -= 1
@@ -388,7 +399,19 @@ class MemberTable:
                 del self.configurations[record.voters]
         if record.id is not None and record.electable:
             ids = self._candidates(record.id)
-            del ids[bisect_left(ids, (record.id, record.name))]
+            del ids[self._place(ids, record.id, record.name)]
 
-    def _candidates(self, id: str) -> list[tuple[str, str]]:
+    def _candidates(self, id: str) -> list[str]:
         return self._ids if is_minted(id) else self._pinned
+
+    def _order(self, name: str) -> tuple[str, str]:
+        return self._records[name].id or "", name
+
+    def _place(self, names: list[str], id: str, name: str = "") -> int:
+        """Where a member with this id stands among these, or would."""
+        key = id, name
+        if not names or key <= self._order(names[0]):  # as the lowest that is looked for
+            return 0
+        if self._order(names[-1]) < key:  # as nearly all that join
+            return len(names)
+        return bisect_left(names, key, key=self._order)

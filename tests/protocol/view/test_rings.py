@@ -175,6 +175,36 @@ def test_observers_change_with_the_rings() -> None:
     assert rings.observers("a") == ("c",)
 
 
+changes = st.lists(st.tuples(st.sampled_from(["own", "foreign", "remove", "look"]), names), max_size=60)
+
+
+@given(changes, counts)
+def test_what_is_remembered_is_what_would_be_found_anew(changes: list[tuple[str, str]], count: int) -> None:
+    rings, crowd = Rings(count), dict[str, bool]()
+    for verb, name in changes:
+        if verb == "remove":
+            rings.remove(name)
+            crowd.pop(name, None)
+        elif verb != "look":
+            rings.add(name, verb == "own")
+            crowd[name] = verb == "own"
+        for each in (name, "a"):
+            expected = rings_of(crowd, count)
+            assert rings.subjects(each) == expected.subjects(each)
+            if verb == "look":
+                assert rings.observers(each) == expected.observers(each)
+
+
+def test_a_newcomer_costs_nothing_until_the_rings_are_looked_at() -> None:
+    rings = rings_of({f"node-{number}": True for number in range(200)})
+    rings.subjects("node-7")
+    for number in range(200, 400):
+        rings.add(f"node-{number}", True)
+    assert len(rings._newcomers) > 50
+    assert len(list(rings.successors("node-7", 0))) == 399
+    assert not rings._newcomers
+
+
 def test_in_a_large_crowd_everybody_has_nearly_as_many_observers_as_there_are_rings() -> None:
     rings = rings_of({f"node-{number}": True for number in range(200)})
     counts = [len(rings.observers(f"node-{number}")) for number in range(200)]
