@@ -46,6 +46,9 @@ __all__ = [
 Fields = dict[str, Any]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_SURROGATE = "\\ud"
+"""How each of them begins in JSON; as do the characters that are written as two."""
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def shown_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -204,7 +207,8 @@ def _clean(value: Any) -> Any:
 
 def as_json(fields: Fields) -> str:
     """One line of JSON, in ASCII so that no reader can break it at an exotic line separator."""
-    return json.dumps(_clean(fields), separators=(",", ":"))
+    line = _encode(fields)
+    return _encode(_clean(fields)) if _SURROGATE in line else line
 
 
 _COLOURS = {

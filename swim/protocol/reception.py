@@ -103,7 +103,10 @@ class Reception(Part):
             self._streamed.received(messages, self._table.at(source), now)
         start, asked = len(self._outbox.datagrams), 0
         for message in messages:
-            if isinstance(message, _QUESTIONS):
+            if isinstance(message, Alive):
+                if self._membership.knows(message):
+                    continue  # most news has been heard before, and should cost nothing
+            elif isinstance(message, _QUESTIONS):
                 asked += 1
                 if asked > _QUESTIONS_MAX:
                     self._outbox.drop("answers-max")

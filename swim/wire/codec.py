@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from swim.types import value
 from swim.wire.bodies import encode, packet_message
 from swim.wire.dialect import (
     ACK,
@@ -35,7 +35,7 @@ _LABEL_SIZE_MAX = 255
 _PLAIN = frozenset((PING, PING_REQ, ACK, SUSPECT, ALIVE, DEAD, USER))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Packet:
     """What a packet held. `dropped` has the reason for every part of it that could not be read."""
 

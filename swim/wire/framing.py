@@ -27,6 +27,7 @@ __all__ = [
 
 COMPOUND_PARTS_MAX = 127  # memberlist 0.2.2 counts in eight bits, twice, and loses all of a larger one
 
+_LAYERS = frozenset((COMPOUND, COMPRESS, CRC))
 _LAYERS_MAX = 8
 _EXPANDED_SIZE_MAX = 65_536  # of one packet, all its layers together
 _COMPRESSED_SIZE_MAX = 8_192  # likewise: to expand costs far more for each byte than anything else here
@@ -160,7 +161,11 @@ class PacketReader:
                 self.dropped.append("truncated")
                 return
             try:
-                self._read(data[start:end], depth)
+                if start < end and data[start] not in _LAYERS:  # as nearly all
+                    self._parts += 1
+                    self.messages.append(packet_message(data[start:end]))
+                else:
+                    self._read(data[start:end], depth)
             except DecodeError as error:
                 self.dropped.append(error.reason)
             start = end

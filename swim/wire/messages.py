@@ -6,10 +6,10 @@ extra map field that foreign members skip; it is left out of the bytes when empt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Literal, get_args
 
+from swim.types import value
 from swim.wire.leases import LeaseMessage
 
 __all__ = [
@@ -48,7 +48,7 @@ class WireState(IntEnum):
     LEFT = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Standing:
     """Ours: what a process says of itself where two may have one name, each at its own address over TCP.
 
@@ -64,7 +64,7 @@ class Standing:
     echo: bytes = b""  # "e": the token that it was given at the other's address
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ping:
     """Are you there? Answered with an `Ack` of the same `seq`."""
 
@@ -79,7 +79,7 @@ class Ping:
     standing: Standing | None = None  # ours, "s", on streams: of a process that pings by name
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PingReq:
     """Ping `node` for me (memberlist: indirect ping)."""
 
@@ -93,7 +93,7 @@ class PingReq:
     source_node: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ack:
     """I am here, or: the node that you asked me to ping is. `payload` None is nil on the wire.
 
@@ -110,14 +110,14 @@ class Ack:
     unknown: bool = False  # ours, "u": I know no member of the name that the ping gave as its sender's
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Nack:
     """I asked the node that you named, and it did not answer me in time. To a ping: it is not here."""
 
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Suspect:
     """`sender` suspects `node` at `incarnation`."""
 
@@ -130,7 +130,7 @@ DeathReason = Literal["", "silence", "process-gone", "quality"]
 DEATH_REASONS: Final[tuple[DeathReason, ...]] = get_args(DeathReason)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Dead:
     """`node` is dead, says `sender`; it left when it says so itself."""
 
@@ -142,7 +142,7 @@ class Dead:
     reason: DeathReason = ""  # ours, "w": what the sender goes by
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Alive:
     """`node` is alive at this address with this meta data."""
 
@@ -154,7 +154,7 @@ class Alive:
     versions: bytes  # six numbers: protocol min, max, current; delegate min, max, current
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NodeState:
     """One entry of a push/pull."""
 
@@ -168,7 +168,7 @@ class NodeState:
     age: int = 0  # ours, "a": for how many seconds it has been gone
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PushPullHead:
     """What our own nodes add to the header of a push/pull (map key "swim"); foreign nodes add nothing."""
 
@@ -187,7 +187,7 @@ class PushPullHead:
     seed: bool = False  # "s", of an answer of one that is joining: the asker has answered at one of its seeds
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PushPull:
     """Everything that the sender knows of the cluster. With no nodes it only asks."""
 
@@ -197,7 +197,7 @@ class PushPull:
     head: PushPullHead | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UserMessage:
     """Bytes for the layer above (Serf), in a packet or on a stream."""
 
@@ -221,7 +221,7 @@ class ObserverKind(IntEnum):
     """Another poll: it answers, but most of my packets to it, or of its answers, get lost. And yours?"""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ObserverMessage:
     """Ours, between the observers of `node`: a user message that begins with `OBSERVER_MARK`.
 
@@ -292,7 +292,7 @@ class Refusal(IntEnum):
     """The voter was started at another address than an earlier process of its name, which may live."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LeaderMessage:
     """Ours, about leadership: a user message that begins with `LEADER_MARK`. An answer has the `round` of
     what it answers.
@@ -322,7 +322,7 @@ class LeaderMessage:
     quiet_ms: int = 0  # of GRANT: for so long this voter has granted nothing in an earlier turn
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ErrorMessage:
     """What a peer answers on a stream whose framing it could not read."""
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import islice
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import keep_latest
 from swim.protocol.base.outbox import Way
 from swim.protocol.view.table import Record
-from swim.types import Address
+from swim.types import Address, value
 from swim.wire.messages import Message
 
 __all__ = ["Dissemination"]
@@ -42,7 +41,7 @@ _SOME_LOSS, _MUCH_LOSS = 0.02, 0.1
 """Shares of lost packets from which news goes along more rings."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _News:
     """A part of a packet; `ours` is not for foreign members."""
 

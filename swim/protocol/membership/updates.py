@@ -93,10 +93,10 @@ class Membership(Part):
 
         Without `spread` the news is not passed on: what a joining node learns is no news to others.
         """
-        known = self._table.get(news.node)
-        if known is not None and known.present and known.same_as(news):
-            return  # most news has been heard before, and should cost nothing
-        if known is None and spread and answer is None and self._waits(news, source, now):
+        if self.knows(news):
+            return
+        new = self._table.get(news.node) is None
+        if new and spread and answer is None and self._waits(news, source, now):
             return
         record = self._read(news, now)
         if record is None:
@@ -121,6 +121,11 @@ class Membership(Part):
             self._contest(old, record, now)
             return
         self._accept(old, record, now, spread=spread)
+
+    def knows(self, news: Alive) -> bool:
+        """Has this been heard before?"""
+        known = self._table.get(news.node)
+        return known is not None and known.present and known.same_as(news)
 
     def _waits(self, news: Alive, source: Address | None, now: float) -> bool:
         """Does a newcomer have to answer first? Not one that tells of itself."""
