@@ -98,7 +98,7 @@ class Config:
     """Members that are kept at all, dead ones included."""
     stream_timeout: float = 10.0
     """For a whole exchange over TCP."""
-    streams_max: int = 128
+    streams_max: int = 256
     """TCP connections served at once; more are closed at once, and counted."""
     kept_streams_max: int = 1_024
     """TCP connections that other members may keep open to this one, apart from `streams_max`."""

@@ -20,8 +20,10 @@ __all__ = ["Streamed"]
 
 _FEW = 16
 """Up to so many members all keep streams with all."""
-_STABLE_S = 1.0
+_STABLE_S, _STORM_S = 1.0, 3.0
 """In larger clusters: while many join, most of those that a node observes are others' a moment later."""
+_CALM_S = 0.5
+"""Many are joining where one has come or gone since then."""
 _ANSWER_S = 10.0
 """A member that needs the stream is answered over it for so long."""
 _MOST = 0.5
@@ -93,7 +95,8 @@ class Streamed(Part):
             record = self._table.get(name)
             if record is None or record.address != address:
                 del self._silent[address]  # the member has moved, or was started again elsewhere
-        stable = 0.0 if self.keep_to_all else _STABLE_S
+        calm = now - self._table.changed_at >= _CALM_S
+        stable = 0.0 if self.keep_to_all else _STABLE_S if calm else _STORM_S
         observed = map(self._table.get, self._subjects.observed_for(stable, now))
         records = [record for record in observed if record is not None]
         if self.keep_to_all:

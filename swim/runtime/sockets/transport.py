@@ -26,7 +26,8 @@ _PACKET_SIZE_MAX = 65_536
 _SEGMENT_SIZE_MAX = 1_200
 """Of TCP, both ways, as `Config.packet_size_max`: so no packet has more than 1,280 bytes."""
 _RECEIVE_BUFFER = 1 << 20
-_BACKLOG = 128
+_BACKLOG = 1_024
+"""A crowd that joins at once: whoever finds no room here tries again after a second, then after three."""
 _ACCEPTED_MAX = 64
 _PORT_ATTEMPTS = 32
 

@@ -74,6 +74,16 @@ class TestAMemberThatJustJoined:
         net.run(1.5)
         assert all(late.address in node.streams_to_keep(net.now) for node in observing)
 
+    def test_has_none_while_others_go_on_joining_as_these_observe_it_a_moment_later(self) -> None:
+        net = Net()
+        nodes = net.cluster(*"abcdefghijklmnopqrs")
+        late = net.start("z", "a")
+        for name in ("t", "u", "v", "w"):
+            net.run(0.4)
+            net.start(name, "a")
+        assert net.run_until(lambda: all(net.believes(node, "w") for node in nodes), 1)
+        assert not any(late.address in node.streams_to_keep(net.now) for node in nodes)
+
 
 class TestARefusal:
     def test_alone_proves_nothing_however_often_it_is_repeated(self) -> None:
