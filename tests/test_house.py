@@ -25,14 +25,14 @@ VALUES = ["config", "errors", "events", "messages", "spreading", "statistics", "
 FACE = ["cluster", "metrics"]
 PACKAGES = {
     "values": 360,
-    "swim.wire": 2_125,
+    "swim.wire": 2_130,
     "swim.protocol.view": 565,
     "swim.protocol.base": 445,
     "swim.protocol.gossip": 800,
-    "swim.protocol.leadership": 1_410,
+    "swim.protocol.leadership": 1_415,
     "swim.protocol.membership": 890,
     "swim.protocol.detector": 1_260,
-    "swim.protocol.exchange": 900,
+    "swim.protocol.exchange": 905,
     "swim.protocol.leases": 900,
     "swim.protocol": 760,
     "swim.runtime.network": 75,

@@ -27,7 +27,7 @@ from swim.runtime.driver import Driver
 from swim.runtime.kept.mail import _LEFT_MAX
 from swim.runtime.kept.opener import Opener
 from swim.runtime.kept.sending import WINDOW_SIZE
-from swim.runtime.kept.talk import Talk
+from swim.runtime.kept.stream import KeptStream
 from swim.runtime.network import Traffic
 from swim.runtime.sockets.connections import SocketConnection
 from swim.runtime.sockets.transport import open_transport
@@ -512,15 +512,15 @@ async def test_a_kernel_answers_for_a_process_that_has_not_even_accepted() -> No
 
 async def test_a_probe_never_comes_before_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the stream does not say what it is, and the other side ends it as a bad request."""
-    write = Talk.write
+    write = KeptStream.write
 
-    async def asked_before(talk: Talk, *frames: Frame, opening: bytes = b"") -> None:
+    async def asked_before(stream: KeptStream, *frames: Frame, opening: bytes = b"") -> None:
         peer.node.probes.append(peer.address)
         peer.driver.settle()
-        await write(talk, *frames, opening=opening)
+        await write(stream, *frames, opening=opening)
 
     async with peered() as peer:
-        monkeypatch.setattr(Talk, "write", asked_before)
+        monkeypatch.setattr(KeptStream, "write", asked_before)
         peer.want()
         await peer.establish()
 
