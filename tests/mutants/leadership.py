@@ -525,7 +525,7 @@ _IDENTITY = (
     ),
     *mutants(
         "node",
-        (_EACH_RULE, "tests/protocol/test_node.py"),
+        (_EACH_RULE, "tests/protocol/leadership/test_rule.py", "tests/protocol/test_node.py"),
         (
             "a failed node keeps its term",
             "        self.phase = phase\n        self._tenure.end()\n",

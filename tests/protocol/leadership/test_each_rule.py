@@ -142,6 +142,14 @@ class TestHolders:
         net.run(0.05)
         assert messages(net, LeaderKind.BEHIND)
 
+    def test_that_yields_has_released_it_and_has_a_fresh_id(self, net: Net) -> None:
+        a, b, _ = led(net, "a", "b", "c")
+        before = a.me.id
+        assert a.yield_leadership(net.now)
+        assert a.me.id != before
+        net.drain(a)
+        assert net.run_until(lambda: b.term is not None, 0.3)
+
     def test_that_leaves_or_fails_has_no_term_and_has_released_it(self, net: Net) -> None:
         """At once, though the farewell waits until agents of Serf have been told."""
         a, *_ = led(net, "a", "b", "c")
