@@ -93,6 +93,11 @@ _SUSPICION = mutants(
         "            watch.loss.add(False)",
     ),
     (
+        "whoever observes a member no more suspects it for ever",
+        "        if suspected:\n            self._membership.let_go(name, now)\n",
+        "",
+    ),
+    (
         "a stream that ends is not looked into",
         "            watch.ended = self._attention(now)\n            self._look_at(name, Evidence.STREAM_ENDED, now)",
         "            watch.ended = self._attention(now)",

@@ -107,7 +107,10 @@ class Suspicion(Part):
 
     def dismissed(self, name: str, watch: Watch, now: float) -> None:
         """Others observe it now, or it is gone."""
+        suspected = watch.suspected
         self._close(name, watch)
+        if suspected:
+            self._membership.let_go(name, now)
         record = self._table.get(name)
         if record is not None:
             self._streamed.end(record.address)

@@ -318,6 +318,11 @@ class Membership(Part):
         if old is not None and old.state is MemberState.SUSPECT:
             self._change(old, old.become(MemberState.ALIVE, now), now)
 
+    def let_go(self, name: str, now: float) -> None:
+        """This node, which suspects it, observes it no more. Those that do tell of a death, not of a life."""
+        if self._timers.when(("hearsay", name)) is None:
+            self.recover(name, now)
+
     def declare_dead(self, name: str, reason: DeathReason, now: float, *, solo: bool = False) -> None:
         """This node's own verdict; a solo one stays with this node.
 

@@ -313,6 +313,23 @@ class TestMessages:
         assert net.events(a, (MemberFailed, MemberSuspected)) == []
         assert a.dropped["stranger"] == 2 * len(ObserverKind)
 
+    def test_whoever_observes_a_member_no_more_suspects_it_no_more(self) -> None:
+        """What one observer suspects is no news, so nobody would ever tell it that the member answers."""
+        net = Net(rings=1, fanout=1)
+        *_, e, f = net.cluster(*"abcdef")
+        assert list(f._probing.subjects) == ["e"]
+        net.pause(e, 12.0)
+
+        def state() -> MemberState:
+            record = f._table.get("e")
+            assert record is not None
+            return record.state
+
+        assert net.run_until(lambda: state() is MemberState.SUSPECT, 10.0)
+        net.start("g", "a")  # it stands between the two on the ring
+        assert net.run_until(lambda: list(f._probing.subjects) == ["g"], 1.0)
+        assert state() is MemberState.ALIVE
+
     def test_a_hint_makes_an_observer_look_and_nothing_more(self, net: Net) -> None:
         a, b, c = net.cluster("a", "b", "c")
         net.run(5)
