@@ -3,7 +3,8 @@
     python -m benchmarks.messages [--quick] [direct request slow large bulk kill broadcast loss]
 
 direct     one pair on loopback, 100 bytes each, in order: how many a second
-request    one pair, 100 bytes there and 100 back: how many a second by many tasks; how long one takes alone
+request    one pair, 100 bytes there and 100 back: how many a second by many tasks; how long one takes alone,
+           and an echo on a bare connection of trio's between the same processes, in turn with it
 slow       the receiver takes 200 a second: what the sender gets rid of, and the memory of both
 large      1 MiB, and one byte more
 bulk       1 MiB each, one after the other
@@ -24,7 +25,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
@@ -60,6 +61,8 @@ class Receiver:
 
     process: trio.Process
     lines: AsyncIterator[Row]
+    ready: Row = field(default_factory=dict)
+    """Its first line."""
 
 
 @asynccontextmanager
@@ -73,7 +76,7 @@ async def pair(*words: object) -> AsyncIterator[tuple[swim.Cluster, Receiver]]:
             )
             receiver = Receiver(process, read_lines(process))
             try:
-                assert (await anext(receiver.lines))["ready"]
+                receiver.ready = await anext(receiver.lines)
                 await cluster.wait_for(lambda cluster: cluster.member(NAME) is not None)
                 yield cluster, receiver
             finally:
@@ -110,7 +113,8 @@ async def direct(args: argparse.Namespace) -> Row:
 
 async def request(args: argparse.Namespace) -> Row:
     count, alone = (10_000, 1_000) if args.quick else (100_000, 5_000)
-    payload, left, seconds = bytes(SMALL), count, list[float]()
+    payload, left = bytes(SMALL), count
+    seconds, bare_seconds = list[float](), list[float]()
     async with pair("echo") as (cluster, receiver):
         peer = cluster.member(NAME)
         assert peer is not None
@@ -121,10 +125,15 @@ async def request(args: argparse.Namespace) -> Row:
                 left -= 1
                 assert await cluster.request(peer, payload, topic="echo") == payload
 
-        for _ in range(alone):
-            began = time.perf_counter()
-            await cluster.request(peer, payload, topic="echo")
-            seconds.append(time.perf_counter() - began)
+        async with await trio.open_tcp_stream("127.0.0.1", receiver.ready["bare_port"]) as bare:
+            for _ in range(alone):  # in turn, so that both have the same machine
+                began = time.perf_counter()
+                await bare.send_all(payload)
+                assert await bare.receive_some() == payload
+                bare_seconds.append(time.perf_counter() - began)
+                began = time.perf_counter()
+                await cluster.request(peer, payload, topic="echo")
+                seconds.append(time.perf_counter() - began)
         began, cpu = time.perf_counter(), time.process_time()
         async with trio.open_nursery() as nursery:
             for _ in range(ASKERS):
@@ -140,6 +149,7 @@ async def request(args: argparse.Namespace) -> Row:
         "asker_cpu_us": round(1e6 * cpu / count, 1),
         "server_cpu_us": round(1e6 * there["cpu_s"] / there["count"], 1),
         "seconds_until_the_answer_of_one_alone": seconds,
+        "seconds_until_the_answer_of_a_bare_echo": bare_seconds,
     }
 
 

@@ -4,7 +4,8 @@
     python -m benchmarks.messages.peer SEED slow RATE    so many a second
     python -m benchmarks.messages.peer SEED digest       one, whatever its size
     python -m benchmarks.messages.peer SEED bulk N       N of any size, as fast as they come
-    python -m benchmarks.messages.peer SEED echo         answers requests, until a message comes
+    python -m benchmarks.messages.peer SEED echo         answers requests, until a message comes; and echoes
+                                                         what comes over a bare connection
 
 Prints JSON lines.
 """
@@ -16,6 +17,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -39,9 +41,10 @@ def say(**fields: object) -> None:
     print(json.dumps(fields), flush=True)
 
 
-async def payloads(cluster: swim.Cluster) -> AsyncIterator[bytes]:
+async def payloads(cluster: swim.Cluster, **more: object) -> AsyncIterator[bytes]:
+    """What comes. That this node is ready is said before, with `more`."""
     async with cluster.messages() as messages:
-        say(ready=True)
+        say(ready=True, **more)
         async for message in messages:
             if isinstance(message, swim.DirectMessage):
                 yield message.payload
@@ -98,11 +101,19 @@ async def echo(cluster: swim.Cluster) -> None:
         served += 1
         return payload
 
-    async with cluster.serve("echo", answer):
+    async with cluster.serve("echo", answer), trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, bare_echo, 0, host="127.0.0.1"))
         cpu = time.process_time()
-        async for _ in payloads(cluster):
+        async for _ in payloads(cluster, bare_port=listener.socket.getsockname()[1]):
             say(count=served, cpu_s=time.process_time() - cpu)
+            nursery.cancel_scope.cancel()
             return
+
+
+async def bare_echo(stream: trio.SocketStream) -> None:
+    """What trio and the kernel cost by themselves."""
+    async for data in stream:
+        await stream.send_all(data)
 
 
 async def main(seed: str, what: str, number: float) -> None:

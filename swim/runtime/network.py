@@ -48,8 +48,8 @@ class Connection(Protocol):
     async def write(self, data: bytes) -> None:
         """Raises `trio.BrokenResourceError`."""
 
-    def write_at_once(self, data: bytes) -> bool:
-        """Write a few bytes without waiting. False when there is no room for them. Raises OSError."""
+    def write_at_once(self, data: bytes) -> int:
+        """Write without waiting; how many of these bytes there was room for. Raises OSError."""
 
     async def send_eof(self) -> None:
         """Write no more; the other side reads the end. Raises `trio.BrokenResourceError`."""

@@ -7,6 +7,7 @@ and of the others, which have turns of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from math import inf
 from typing import TypeVar
 
 import trio
@@ -18,22 +19,34 @@ __all__ = ["Turns"]
 
 T = TypeVar("T")
 
+_APART_S = 0.0001
+"""Between two steps that are done at once: a loop on which many streams have something takes turns."""
+
 
 class Turns:
     """One step of work on streams at a time, in the order in which they ask for it."""
 
     def __init__(self) -> None:
         self._turn = trio.Lock()
+        self._stepped = -inf
 
     async def run(self, steps: Generator[object, None, T]) -> T:
-        """Do it all, one step in each turn."""
-        while True:
-            async with self._turn:
-                try:
-                    next(steps)
-                except StopIteration as finished:
-                    value: T = finished.value
-                    return value
+        """Do it all, one step in each turn; the first at once where no other was done just now."""
+        try:
+            if not self._turn.locked() and trio.current_time() - self._stepped >= _APART_S:
+                self._step(steps)
+            while True:
+                async with self._turn:
+                    self._step(steps)
+        except StopIteration as finished:
+            value: T = finished.value
+            return value
+
+    def _step(self, steps: Generator[object, None, object]) -> None:
+        try:
+            next(steps)
+        finally:
+            self._stepped = trio.current_time()
 
     async def read(
         self, decoder: StreamDecoder, data: bytes, goes_on: Callable[[], bool] = lambda: True

@@ -57,13 +57,13 @@ class SimulatedConnection:
                 await self._endpoint.writable.wait()
         self._traffic.stream_tx_bytes += len(data)
 
-    def write_at_once(self, data: bytes) -> bool:
+    def write_at_once(self, data: bytes) -> int:
         """See `Connection`."""
         if self._closed:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         written = self._endpoint.write(data)
         self._traffic.stream_tx_bytes += written
-        return written == len(data)
+        return written
 
     async def send_eof(self) -> None:
         """See `Connection`."""

@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import swim
 from swim.runtime.kept.sending import OVERHEAD, WINDOW_SIZE
+from swim.wire.kept import Data, Frame, KeptChannel
 from swim.wire.records import MESSAGE_SIZE_MAX
 from tests.cluster.together import PATIENCE, cluster_of, everybody, open_node, sees
 
@@ -57,6 +59,47 @@ class Busy:
     async def has_cancelled(self, count: int) -> None:
         while len(self.cancelled) < count:  # noqa: ASYNC110
             await trio.sleep(0.01)
+
+
+class Passes(trio.abc.Instrument):
+    """Counts the passes of the loop."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+async def test_a_request_alone_is_written_and_answered_without_a_turn_for_a_writer() -> None:
+    """What it takes: a stream that becomes readable and a task that wakes, at either end."""
+    async with nodes("a", "b") as (a, b), b.serve("double", double):
+        await a.request(b.me, b"warm", topic="double")
+        each = []
+        for _ in range(200):
+            passes = Passes()
+            trio.lowlevel.add_instrument(passes)
+            assert await a.request(b.me, b"1", topic="double") == b"11"
+            trio.lowlevel.remove_instrument(passes)
+            each.append(passes.count)
+        assert sorted(each)[100] <= 4
+
+
+async def test_requests_and_answers_in_company_share_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with nodes("a", "b") as (a, b), b.serve("double", double):
+        await a.request(b.me, b"warm", topic="double")
+        frames: list[Data] = []
+        encode = KeptChannel.encode
+
+        def note(channel: KeptChannel, frame: Frame) -> bytes:
+            if isinstance(frame, Data):
+                frames.append(frame)
+            return encode(channel, frame)
+
+        monkeypatch.setattr(KeptChannel, "encode", note)
+        async with trio.open_nursery() as nursery:
+            for number in range(200):
+                nursery.start_soon(partial(a.request, b.me, b"%d" % number, topic="double"))
+        assert len(frames) < 20
 
 
 @pytest.mark.parametrize("options", [{}, {"keys": [KEY], "label": "blue"}], ids=["plain", "sealed"])

@@ -38,7 +38,7 @@ class Calls:
     async def make(self, window: SendWindow, topic: str, payload: bytes) -> bytes:
         """Ask the process at the other end of this window, and wait for its answer."""
         name = self._random_bytes(CALL_SIZE)
-        await window.put(Record(payload, Kind.REQUEST, topic, name))
+        await window.put(Record(payload, Kind.REQUEST, topic, name), alone=not self._calls)
         call = self._calls[name] = _Call(window)
         self.made += 1
         try:

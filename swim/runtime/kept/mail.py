@@ -79,10 +79,10 @@ class Mail:
         payload, topic = self.checked(payload), checked_topic(topic)
         return await self.calls.make(self._window(to), topic, payload)
 
-    async def answer(self, to: Member, record: Record) -> None:
+    async def answer(self, to: Member, record: Record, *, alone: bool) -> None:
         """See `swim.runtime.kept.serving.Reply`."""
         try:
-            await self._window(to).put(record)
+            await self._window(to).put(record, alone=alone)
         except (SendError, trio.ClosedResourceError):
             return
 

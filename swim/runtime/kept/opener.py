@@ -256,6 +256,7 @@ class Opener:
             window.carried = True
             self._handshake.mail.remembered(window, self._memory)
             window.rewind()
+            window.write_now = lambda: self._write_now(stream, window)
             assert stream.nursery is not None
             stream.nursery.start_soon(self._write, stream, window)
 
@@ -273,6 +274,12 @@ class Opener:
                     await trio.sleep(_GATHER)
         except trio.BrokenResourceError:
             return
+
+    @trio.lowlevel.enable_ki_protection
+    def _write_now(self, stream: KeptStream, window: SendWindow) -> None:
+        if self._stream is stream and not stream.in_frame and (data := window.next_data()) is not None:
+            self._carried = trio.current_time()
+            stream.write_now(data)
 
     # --- asking the kernel
     def probe(self, nursery: trio.Nursery) -> None:

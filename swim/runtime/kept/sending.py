@@ -70,6 +70,8 @@ class SendWindow:
         self._queued: deque[_Sent] = deque()
         self._offset = 0
         """Bytes of the first queued record that are written already."""
+        self.write_now: Callable[[], object] = lambda: None
+        """Write what is queued in this turn of the loop, if that can be: as its stream does it."""
         self._filled = trio.lowlevel.ParkingLot()
         self._empty = trio.lowlevel.ParkingLot()
         self._failure: SendError | trio.ClosedResourceError | None = None
@@ -98,10 +100,11 @@ class SendWindow:
         return self._failure is not None
 
     # --- the application's side
-    async def put(self, record: Record) -> None:
+    async def put(self, record: Record, *, alone: bool = False) -> None:
         """Wait for room, in turn, and accept it. Raises what the window was closed with.
 
-        Waits for nothing where there is room: a checkpoint is the caller's business.
+        Waits for nothing where there is room: a checkpoint is the caller's business. `alone`: nothing is to
+        be expected that it could share a frame with, so if the stream rests it is written now.
         """
         key, size = record.lane, len(record.payload) + OVERHEAD
         lane = self._lane(key)
@@ -115,7 +118,7 @@ class SendWindow:
                 lane.waiting -= 1
                 self._tidy(lane)
             lane = self._lane(key)
-        self._accept(record, lane, size)
+        self._accept(record, lane, size, alone=alone)
 
     def put_at_once(self, record: Record) -> None:
         """Accept it whether or not there is room: for what is rare and small. Raises as `put`."""
@@ -127,7 +130,7 @@ class SendWindow:
             lane = self._lanes[key] = _Lane(key)
         return lane
 
-    def _accept(self, record: Record, lane: _Lane, size: int) -> None:
+    def _accept(self, record: Record, lane: _Lane, size: int, *, alone: bool = False) -> None:
         if self._failure is not None:
             raise self._failure
         if not self._untaken:
@@ -138,7 +141,9 @@ class SendWindow:
         lane.records.append(sent)
         self._untaken[sent.number] = sent
         self._queued.append(sent)
-        if self._filled:
+        if self._filled and alone:
+            self.write_now()
+        if self._filled and self._queued:
             self._filled.unpark_all()
 
     async def wait_empty(self) -> None:
@@ -241,7 +246,7 @@ class LoopWindow(SendWindow):
         self.carried = True
         self._arrived = arrived
 
-    def _accept(self, record: Record, lane: _Lane, size: int) -> None:
+    def _accept(self, record: Record, lane: _Lane, size: int, *, alone: bool = False) -> None:
         super()._accept(record, lane, size)
         self._queued.clear()
         self._arrived(self.next_number - 1, record)

@@ -31,8 +31,8 @@ _Asked = tuple[str, str | None, bytes]
 class Reply(Protocol):
     """What answers go through."""
 
-    async def answer(self, to: Member, record: Record) -> None:
-        """Once there is room. Does nothing when that process is gone."""
+    async def answer(self, to: Member, record: Record, *, alone: bool) -> None:
+        """Once there is room. Does nothing when that process is gone. `alone`: see `SendWindow.put`."""
 
     def answer_at_once(self, to: Member, record: Record) -> None:
         """Whether or not there is room."""
@@ -132,7 +132,8 @@ class Serving:
                 )
                 record = Record(pack_failure(type(error).__name__, str(error)), Kind.FAILURE, call=call)
             if record is not None:  # else the asker has cancelled it
-                await self._reply.answer(sender, record)
+                alone = len(self._running) == 1 and not self._waiting
+                await self._reply.answer(sender, record, alone=alone)
         except BaseException:
             self._reply.answer_at_once(sender, Record(_STOPPED, Kind.FAILURE, call=call))
             raise

@@ -9,6 +9,7 @@ error after which nothing was heard for long (a time-out) says nothing.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 
 import trio
 
@@ -43,6 +44,8 @@ class KeptStream:
         self._handshake = handshake
         self._packets = packets
         self._posting = False
+        self._rest = b""
+        """Of a frame that has gone out in part."""
         self._turn = trio.Lock()
         self._bye = self._closed = False
         self._error: BaseException | None = None
@@ -83,8 +86,9 @@ class KeptStream:
         """Write frames, in turn. Raises `trio.BrokenResourceError`; what that means `read` finds out."""
         async with self._turn:
             self.in_frame = True
+            rest, self._rest = self._rest, b""
             try:
-                await self.connection.write(opening + b"".join(map(self.channel.encode, frames)))
+                await self.connection.write(rest + opening + b"".join(map(self.channel.encode, frames)))
             except trio.BrokenResourceError as error:
                 self._note(error.__cause__)
                 raise
@@ -96,10 +100,26 @@ class KeptStream:
             return False
         data = frame if isinstance(frame, bytes) else self.channel.encode(frame)
         try:
-            return self.connection.write_at_once(data)
+            return self.connection.write_at_once(data) == len(data)
         except OSError as error:
             self._note(error)
             return False
+
+    def write_now(self, frame: Frame) -> None:
+        """Write it in this turn of the loop: not while another is `in_frame`. What finds no room follows."""
+        data = self.channel.encode(frame)
+        try:
+            self._rest = data[self.connection.write_at_once(data) :]
+        except OSError as error:  # what that means `read` finds out
+            self._note(error)
+        if self._rest and self.nursery is not None:
+            self.in_frame = True
+            self.nursery.start_soon(self._finish)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _finish(self) -> None:
+        with suppress(trio.BrokenResourceError):
+            await self.write()
 
     def say_bye(self) -> None:
         """That it is closed now means nothing."""

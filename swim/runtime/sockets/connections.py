@@ -51,14 +51,14 @@ class SocketConnection:
         await self._stream.send_all(data)
         self._traffic.stream_tx_bytes += len(data)
 
-    def write_at_once(self, data: bytes) -> bool:
+    def write_at_once(self, data: bytes) -> int:
         """See `Connection`."""
         try:
             written = os.write(self.socket.fileno(), data)
         except BlockingIOError:
-            return False
+            return 0
         self._traffic.stream_tx_bytes += written
-        return written == len(data)
+        return written
 
     async def send_eof(self) -> None:
         """See `Connection`."""
