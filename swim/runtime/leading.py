@@ -33,12 +33,20 @@ class Functions:
         self._running: dict[trio.CancelScope, None] = {}
         self._suspended = 0
         self._afterwards: list[Callable[[], None]] = []
-        self._watch = _SleepWatch(clock, self)
+        self._noticed = clock.slept
+        self._watch = _SleepWatch(self)
         self._watching = self._closed = False
 
     def follow(self) -> bool:
         """Take over what the node says. Whether it is something new."""
         raise NotImplementedError
+
+    def notice_sleep(self) -> None:
+        """Time may have passed while the machine slept: what is over is ended before it runs on."""
+        self._clock.look()
+        if self._clock.slept > self._noticed:  # whoever has looked first
+            self._noticed = self._clock.slept
+            self.follow()
 
     def _note_running(self, running: bool) -> None:
         """The first function is about to begin; or the last has ended."""
@@ -140,8 +148,10 @@ class Leading(Functions):
         """See `Cluster.run_while_leader`."""
         while True:
             await self._until(lambda: self.term is not None)
-            term = self._term
-            assert term is not None
+            self.notice_sleep()
+            term = self.term
+            if term is None:
+                continue
             with trio.CancelScope(deadline=self._ends) as scope:
                 try:
                     self._begun(scope)
@@ -158,10 +168,8 @@ class Leading(Functions):
 class _SleepWatch(trio.abc.Instrument):
     """Looks whether the machine has slept, whenever trio's loop wakes: before any task is run."""
 
-    def __init__(self, clock: NodeClock, functions: Functions) -> None:
-        self._clock = clock
+    def __init__(self, functions: Functions) -> None:
         self._functions = functions
 
     def after_io_wait(self, timeout: float) -> None:
-        if self._clock.look():
-            self._functions.follow()
+        self._functions.notice_sleep()

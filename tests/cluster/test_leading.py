@@ -533,6 +533,24 @@ class Sleeper:
         return self.seconds
 
 
+async def test_no_function_begins_in_a_term_that_is_over_since_the_machine_slept(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """It slept after the task that begins the function was woken."""
+    sleeper = Sleeper()
+    async with staged(clock=NodeClock(sleeper)) as stage:
+        nursery.start_soon(stage.driver.leading.run, stage.serve)
+        await settled()
+        stage.lead("1", 30)
+        sleeper.seconds += 60
+        await settled()
+        assert stage.done == []
+        stage.lead("2", 30)
+        await settled()
+        assert stage.done == ["start 2"]
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_machine_that_slept_leads_no_longer(autojump_clock: MockClock) -> None:
     sleeper = Sleeper()
     steps: list[float] = []

@@ -569,8 +569,13 @@ _FUNCTIONS = mutants(
     ("a node that leaves begins a term", "None if self._suspended else self._node.term", "self._node.term"),
     (
         "a machine's sleep goes unnoticed",
-        "        if self._clock.look():\n            self._functions.follow()",
+        "        self._functions.notice_sleep()",
         "        pass",
+    ),
+    (
+        "a function begins in a term that is over since the machine slept",
+        "            self.notice_sleep()\n            term = self.term",
+        "            term = self.term",
     ),
     (
         "a term that has passed is one",
