@@ -1,45 +1,149 @@
 """The example `work_queue`: many small tasks handed out to four processes by one of them.
 
 First in peace, then with SIGKILL for a worker at a quarter and for the leader at half of the tasks. A run
-counts only when its report has the right result of every task exactly once.
+counts only when its report has the right result of every task exactly once. Last, tasks that do nothing: what
+the queue itself costs, beside Dask's scheduler and Celery with Redis, with four workers each. (They hand out
+tasks one by one, the example up to 200 at a time; none of the tasks comes from a file or goes to one.)
 """
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
+from typing import Any
 
-from benchmarks import record
-from examples.work_queue.demo import demo
+import trio
+
+from benchmarks import empty_tasks, record
+from benchmarks.peers import Absent
+from benchmarks.ports import Ports
+from examples.work_queue.demo import NodeGroup, Unseen, demo
 
 __all__ = ["main"]
 
 TASKS, RUNS_IN_PEACE, RUNS_WITH_DEATHS = 50_000, 5, 10
 QUICK_TASKS = 15_000
+EMPTY = {"swim": 200_000, "dask": 10_000, "celery": 5_000}
+RUNS_EMPTY = 3
+PATIENCE_S = 250
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = record.parse(record.parser("work_queue", __doc__), argv)
+    parser = record.parser("work_queue", __doc__)
+    parser.add_argument("--only", choices=["peace", "deaths", "empty"], help="one of the three")
+    parser.add_argument("--python", default=sys.executable, help="one that has Dask and Celery")
+    args = record.parse(parser, argv)
     tasks = QUICK_TASKS if args.quick else TASKS
-    results = []
+    results: list[dict[str, Any]] = []
+    skipped: list[str] = []
     for name, runs, calm in ("peace", RUNS_IN_PEACE, True), ("deaths", RUNS_WITH_DEATHS, False):
-        runs = 1 if args.quick else runs
-        seconds = demo(tasks, runs, calm)
-        results.append(
-            {
-                "name": name,
-                "tasks": tasks,
-                "workers": 4,
-                "runs": runs,
-                "right": len(seconds),
-                "seconds": seconds,
-                "tasks_per_second": tasks / median(seconds) if seconds else None,
-            }
-        )
-        record.write(args, results=results)
+        if args.only in (None, name):
+            runs = 1 if args.quick else runs
+            results.append(row(name, tasks, runs, demo(tasks, runs, calm)))
+            record.write(args, results=results)
+    if args.only in (None, "empty"):
+        empty(args.python, quick=args.quick, results=results, skipped=skipped)
+        record.write(args, results=results, skipped=skipped)
     print(f"recorded in {args.json}")
     return 0 if all(result["right"] == result["runs"] for result in results) else 1
+
+
+def row(name: str, tasks: int, runs: int, seconds: list[float]) -> dict[str, Any]:
+    speed = tasks / median(seconds) if seconds else None
+    return {
+        "name": name,
+        "tasks": tasks,
+        "workers": empty_tasks.WORKERS,
+        "runs": runs,
+        "right": len(seconds),
+        "seconds": seconds,
+        "tasks_per_second": speed,
+    }
+
+
+def empty(python: str, *, quick: bool, results: list[dict[str, Any]], skipped: list[str]) -> None:
+    """A run of each in turn, so that all have the same machine."""
+    found = {name: why for name in EMPTY if (why := why_not(name, python)) is not None}
+    skipped += map(str, found.values())
+    print(*skipped, sep="\n")
+    runs, seconds = 1 if quick else RUNS_EMPTY, {name: list[float]() for name in EMPTY if name not in found}
+    counts = {name: EMPTY[name] // 10 if quick else EMPTY[name] for name in seconds}
+    for _ in range(runs):
+        for name, count in counts.items():
+            seconds[name].append(once(name, count, python))
+            print(f"{count:,} empty tasks, {name}: {count / seconds[name][-1]:,.0f} a second", flush=True)
+    results += [row(f"empty, {name}", counts[name], runs, taken) for name, taken in seconds.items()]
+
+
+def why_not(name: str, python: str) -> Absent | None:
+    """Why its tasks cannot be run."""
+    if name == "swim":
+        return None
+    modules = {"dask": "distributed", "celery": "celery, redis"}[name]
+    install = f'pip install "dask[distributed]" celery redis  # or: --python, here {python}'
+    if subprocess.run([python, "-c", f"import {modules}"], capture_output=True, check=False).returncode:
+        return Absent(name, f"{modules} cannot be imported", install)
+    if name == "celery" and shutil.which("redis-server") is None:
+        return Absent(name, "there is no redis-server", "apt-get install redis-server")
+    return None
+
+
+def once(name: str, count: int, python: str) -> float:
+    if name == "swim":
+        return trio.run(play, count)
+    command = [python, "-P", empty_tasks.__file__, name, str(count)]
+    if name == "dask":
+        return measured(command)
+    with redis() as url:
+        return measured([*command, url])
+
+
+def measured(command: Sequence[str]) -> float:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=True)
+    return float(done.stdout.split()[-1])
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """A server of our own, which keeps nothing on disk."""
+    ports = Ports()
+    port = ports.take()
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", folder]
+        server = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+        try:
+            time.sleep(1.0)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()
+            server.wait()
+            ports.close()
+
+
+async def play(count: int) -> float:
+    """How long the job took, as the example says: from when it was brought until its report was written."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with trio.open_nursery() as nursery:
+            group = NodeGroup(nursery, empty_tasks.__spec__.name)
+            one = await group.start("w1")
+            join = ("--join", one.address)
+            await group.start("w2", *join)
+            await group.start("w3", *join)
+            report = Path(folder) / "report"
+            four = await group.start("w4", *join, "--report", str(report), "empty", str(count))
+            await group.until("all done", lambda: four.find(r"empty-\w+: .* tasks/s.*") is not None)
+            found = four.find(rf"empty-\w+: ({count:,}) results; .* in (.*) s, .*tasks/s.*")
+            nursery.cancel_scope.cancel()
+    if found is None:
+        raise Unseen("a result of each task")
+    return float(found[2])
 
 
 if __name__ == "__main__":

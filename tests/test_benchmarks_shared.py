@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import core, pictures, readme, record, show, simulated, tradeoff
+from benchmarks import core, pictures, readme, record, show, simulated, tradeoff, work_queue
 from benchmarks.__main__ import ALL, Outcome, main, summary
 
 
@@ -39,6 +39,15 @@ def test_a_quick_run_never_replaces_a_record() -> None:
 )
 def test_the_middle_and_the_ends(values: list[float], text: str) -> None:
     assert show.middle(values) == text
+
+
+def test_a_queue_that_is_not_there_is_skipped_with_the_reason() -> None:
+    assert work_queue.why_not("swim", "/bin/false") is None
+    for name in ("dask", "celery"):
+        assert re.match(
+            rf"{name} is skipped: .*; install it with: pip install",
+            str(work_queue.why_not(name, "/bin/false")),
+        )
 
 
 def test_a_picture_is_two_files_without_a_background(tmp_path: Path) -> None:

@@ -49,10 +49,11 @@ class Process:
 
 
 class NodeGroup:
-    """Nodes in processes of their own."""
+    """Nodes in processes of their own. `module`: which Python runs."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, module: str = "examples.work_queue") -> None:
         self._nursery = nursery
+        self._module = module
         self._begun = time.monotonic()
         self._news = trio.Event()
 
@@ -63,7 +64,7 @@ class NodeGroup:
         return node
 
     async def launch(self, name: str, *arguments: str) -> Process:
-        command = [sys.executable, "-m", "examples.work_queue", "--name", name, *arguments]
+        command = [sys.executable, "-m", self._module, "--name", name, *arguments]
         run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
         node = Process(await self._nursery.start(run))
         self._nursery.start_soon(self._read, node)
