@@ -119,6 +119,16 @@ _SUSPICION = mutants(
     ),
 )
 
+_BLAME = mutants(
+    "detector/suspicion",
+    ("tests/protocol/detector/test_evidence.py",),
+    (
+        "UDP is to blame for what was lost while nothing passed",
+        "sum(probe.comparable and probe.sent < overdue",
+        'sum(probe.way == "udp" and probe.sent < overdue',
+    ),
+)
+
 _WATCH = mutants(
     "detector/watch",
     _NOTICE + _SUSPICION_TESTS,
@@ -343,6 +353,7 @@ DETECTION = Package(
     ),
     (
         *_SUSPICION,
+        *_BLAME,
         *_WATCH,
         *_STATES,
         *_VERDICTS,

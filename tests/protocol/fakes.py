@@ -47,6 +47,7 @@ T = TypeVar("T")
 
 EPOCH = 1_700_000_000.0
 DELAY = 0.001
+REPEAT_S = 0.01
 SERF = bytes((1, 5, 2, 2, 5, 5))
 PLAIN = bytes((1, 5, 2, 0, 0, 0))
 """A plain memberlist: it has no delegate."""
@@ -104,6 +105,8 @@ class Net:
         """Of datagrams."""
         self.streams_work = True
         """Packets over kept streams arrive."""
+        self.streams_repeat = False
+        """As TCP does: what is cut off arrives when that is over."""
         self._processes: dict[Address, Process] = {}
         self._puppets: dict[Address, Puppet] = {}
         self._lost: set[Address] = set()
@@ -272,6 +275,12 @@ class Net:
             return
         self._call(target, lambda node: node.receive_datagram(data, source, self.now))
 
+    def _flow(self, data: bytes, sender: Node, target: Address) -> None:
+        if self._passes(sender.address, target, self._cut):
+            self.after(DELAY, lambda: self._deliver_streamed(data, sender, target))
+        elif self.streams_repeat:
+            self.after(REPEAT_S, lambda: self._flow(data, sender, target))
+
     def _deliver_streamed(self, data: bytes, sender: Node, target: Address) -> None:
         name, boot = sender.name, sender.boot
         self._call(target, lambda node: node.receive_stream_packet(data, name, boot, self.now))
@@ -307,8 +316,8 @@ class Net:
                 self.after(DELAY, lambda d=data, t=target: self.deliver(d, node.address, t))
         for data, target in output.stream_packets:
             self.streamed.append(Sent(self.now, node.address, target, data))
-            if self.streams_work and self._passes(node.address, target, self._cut):
-                self.after(DELAY, lambda d=data, t=target: self._deliver_streamed(d, node, t))
+            if self.streams_work:
+                self._flow(data, node, target)
         for probed in output.kernel_probes:
             self._probe_kernel(node.address, probed)
         for request in output.requests:

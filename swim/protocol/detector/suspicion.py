@@ -190,10 +190,14 @@ class Suspicion(Part):
             self._outbox.warn("stream-only", record.name, text, now)
 
     def _overdue_by_udp(self, name: str, watch: Watch, now: float) -> int:
+        """Pings by UDP that were lost while the stream was not. Where nothing passes, UDP is not to blame.
+
+        What was sent over the stream while the network was cut is answered when it has healed, but late.
+        """
         if watch.case is None:
             return 0
         overdue = self._attention(now) - self._subjects.timeout(name)
-        return sum(probe.way == "udp" and probe.sent < overdue for probe in watch.case.probes)
+        return sum(probe.comparable and probe.sent < overdue for probe in watch.case.probes)
 
     def _reply(self, case: Case, kind: ObserverKind) -> None:
         for asker, poll in case.askers.items():
@@ -321,7 +325,10 @@ class Suspicion(Part):
         case = watch.case
         if case is None:
             asked = list(watch.pinged) if watch.asked else []
-            case = watch.case = Case(asked[0].sent if asked else self._attention(now), asked)
+            since = asked[0].sent if asked else self._attention(now)
+            known, config = watch.round_trip.mean is not None, self._config
+            timeout = watch.round_trip.timeout(config.rtt_min, config.rtt_max) if known else config.rtt_max
+            case = watch.case = Case(since, asked, timeout)
             deserted = self._links.deserted()
             if deserted is not None and now - self._long_silence_at < _AFTER_LONG_S:
                 case.since = min(case.since, deserted)  # since then no member was heard, so this one neither

@@ -6,7 +6,7 @@ Times are of the attention clock, unless said otherwise.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from swim.protocol.base.loss import LossEstimate
 from swim.protocol.base.outbox import Way
@@ -28,6 +28,8 @@ class Probe:
     seq: int
     sent: float
     way: Way
+    comparable: bool = False
+    """By UDP, and what went over the stream at the same moment was answered in time."""
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class Case:
 
     since: float
     probes: list[Probe] = field(default_factory=list)
+    timeout: float = 0.0
+    """In which an answer could be expected when it was opened: late ones have made that longer since."""
     round: int = 0
     alive: float = -math.inf
     """When the last probe was sent that it answered over the stream."""
@@ -59,6 +63,15 @@ class Case:
         given_up = self.probes[excess]
         del self.probes[excess]
         return given_up
+
+    def stream_answered(self, sent: float, heard: float) -> None:
+        """What was sent then: in time, or when the network had healed?"""
+        if heard - sent > self.timeout:
+            return
+        self.probes = [
+            replace(probe, comparable=True) if probe.way == "udp" and probe.sent == sent else probe
+            for probe in self.probes
+        ]
 
     def ask(self, asker: str, poll: ObserverMessage) -> None:
         self.accusers[asker] = "poll"
