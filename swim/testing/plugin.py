@@ -15,5 +15,6 @@ __all__ = ["world"]
 @pytest.fixture
 def world() -> Iterator[World]:
     """A world that is closed after the test. Its seed is 1, or that of the environment variable SWIM_SEED."""
-    with World(seed_to_replay() or 1) as world:
+    seed = seed_to_replay()
+    with World(1 if seed is None else seed) as world:
         yield world

@@ -100,6 +100,11 @@ class Process(trio.abc.Clock):
         return self._schedule.now
 
     @property
+    def calls(self) -> bool:
+        """Whether it is this program itself that calls now."""
+        return threading.current_thread() is self._thread
+
+    @property
     def paused(self) -> bool:
         """Whether it gets no turns for now."""
         return self._paused > self._schedule.now
@@ -157,13 +162,13 @@ class Process(trio.abc.Clock):
         """No turns for so long. From inside the program: it stands still at this very line."""
         self._paused = max(self._paused, self._schedule.now + seconds)
         self._schedule.at(self._paused, self._resume)
-        if threading.current_thread() is self._thread:
+        if self.calls:
             self._hand_back()
 
     def crash(self) -> None:
         """No turns ever again. From inside the program: it ends at this very line."""
         self.running = False
-        if threading.current_thread() is self._thread:
+        if self.calls:
             self._hand_back()
             raise Unwound
 

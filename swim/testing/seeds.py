@@ -30,7 +30,7 @@ def for_each_seed(
         try:
             with World(seed, replay=replay, **options) as world:
                 scenario(world)
-        except Exception as error:
+        except BaseException as error:  # also when somebody waits no longer
             error.add_note(f"seed {seed}; to replay it: {replay}")
             raise
 
@@ -45,4 +45,4 @@ def _command() -> str:
     test = os.environ.get("PYTEST_CURRENT_TEST")
     if test is not None:
         return f"pytest {shlex.quote(test.rpartition(' ')[0])}"
-    return shlex.join([os.path.basename(sys.executable), *sys.argv])
+    return shlex.join([os.path.basename(sys.executable), *sys.orig_argv[1:]])

@@ -126,10 +126,13 @@ class World(Course, Barriers):
     def restart(self, name: str, *, new_address: bool = False) -> None:
         """Start the same program afresh; one that still runs is killed before.
 
-        With `new_address` it comes up on another machine, and the old one is gone without a word.
+        With `new_address` it comes up on another machine, and the old one is gone without a word. Called by
+        the program itself, it ends in this very line.
         """
         program = self._program(name)
         if program.process is not None and program.process.running:
+            if program.process.calls:
+                self.after(0.0, lambda: self.restart(name, new_address=new_address))
             (self.lose_host if new_address else self.crash)(name)
         if new_address:
             self._relocate(program.machine)

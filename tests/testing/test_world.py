@@ -318,6 +318,24 @@ def test_a_program_can_crash_itself_in_the_middle_of_a_line() -> None:
     assert "after" not in lines
 
 
+@pytest.mark.parametrize("new_address", [False, True])
+def test_a_program_can_restart_itself(new_address: bool) -> None:
+    lives: list[float] = []
+
+    async def program() -> str:
+        await trio.sleep(1)
+        lives.append(world.now)
+        if len(lives) < 3:
+            world.restart("a", new_address=new_address)
+        return "done"
+
+    with World(1, drift=0.0) as world:
+        world.start("a", program)
+        world.run(5)
+        assert lives == pytest.approx([1, 2, 3])
+        assert world.result("a") == "done"
+
+
 def test_a_pause_runs_no_line_for_its_length() -> None:
     times: list[float] = []
 
