@@ -124,8 +124,8 @@ _BLAME = mutants(
     ("tests/protocol/detector/test_evidence.py",),
     (
         "UDP is to blame for what was lost while nothing passed",
-        "sum(probe.comparable and probe.sent < overdue",
-        'sum(probe.way == "udp" and probe.sent < overdue',
+        "first <= probe.sent <= last",
+        "probe.sent < overdue",
     ),
 )
 

@@ -190,14 +190,15 @@ class Suspicion(Part):
             self._outbox.warn("stream-only", record.name, text, now)
 
     def _overdue_by_udp(self, name: str, watch: Watch, now: float) -> int:
-        """Pings by UDP that were lost while the stream was not. Where nothing passes, UDP is not to blame.
+        """Pings by UDP that were lost while the stream carried others.
 
-        What was sent over the stream while the network was cut is answered when it has healed, but late.
+        Where nothing passes, UDP is not to blame.
         """
         if watch.case is None:
             return 0
         overdue = self._attention(now) - self._subjects.timeout(name)
-        return sum(probe.comparable and probe.sent < overdue for probe in watch.case.probes)
+        first, last = watch.stream_first, min(watch.stream_last, overdue)
+        return sum(probe.way == "udp" and first <= probe.sent <= last for probe in watch.case.probes)
 
     def _reply(self, case: Case, kind: ObserverKind) -> None:
         for asker, poll in case.askers.items():

@@ -6,7 +6,7 @@ Times are of the attention clock, unless said otherwise.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from swim.protocol.base.loss import LossEstimate
 from swim.protocol.base.outbox import Way
@@ -28,8 +28,6 @@ class Probe:
     seq: int
     sent: float
     way: Way
-    comparable: bool = False
-    """By UDP, and what went over the stream at the same moment was answered in time."""
 
 
 @dataclass(slots=True)
@@ -63,15 +61,6 @@ class Case:
         given_up = self.probes[excess]
         del self.probes[excess]
         return given_up
-
-    def stream_answered(self, sent: float, heard: float) -> None:
-        """What was sent then: in time, or when the network had healed?"""
-        if heard - sent > self.timeout:
-            return
-        self.probes = [
-            replace(probe, comparable=True) if probe.way == "udp" and probe.sent == sent else probe
-            for probe in self.probes
-        ]
 
     def ask(self, asker: str, poll: ObserverMessage) -> None:
         self.accusers[asker] = "poll"
@@ -128,6 +117,8 @@ class Watch:
         "round_trip",
         "since",
         "state",
+        "stream_first",
+        "stream_last",
         "udp_lost",
     )
 
@@ -147,6 +138,11 @@ class Watch:
         """The last regular ping: by UDP, and where that is silent over the stream, too."""
         self.udp_lost = 0
         """Pings by UDP in cases before this one that were lost, since the last that was answered."""
+        self.stream_first, self.stream_last = math.inf, -math.inf
+        """When the first and the last of those pings over the stream were sent that were answered in time.
+
+        Since one was answered late: what was cut off arrives when the network has healed.
+        """
         self.kernel_known = False
         """Its kernel has answered us before, so that its silence would mean something."""
         self.ended: float | None = None
@@ -175,6 +171,13 @@ class Watch:
             return False
         self.state = following
         return True
+
+    def stream_answered(self, sent: float, in_time: bool) -> None:
+        """A ping over the stream was answered that was sent then."""
+        if not in_time:
+            self.stream_first, self.stream_last = math.inf, -math.inf
+            return
+        self.stream_first, self.stream_last = min(self.stream_first, sent), max(self.stream_last, sent)
 
     @property
     def suspected(self) -> bool:

@@ -239,7 +239,7 @@ class TestStreamOnly:
         assert "answers over TCP, but not by UDP" in warning
         assert len(more) == 1, "of each of the two"
 
-    @pytest.mark.parametrize("seconds", [1.0, 2.5])
+    @pytest.mark.parametrize("seconds", [1.0, 2.5, 8.0])
     def test_is_not_said_of_a_network_that_was_cut_and_has_healed(self, seconds: float) -> None:
         """What the stream carries then answers late, and what UDP has lost meanwhile is not UDP's fault."""
         net, nodes = calm("a", "b", "c")
@@ -249,6 +249,9 @@ class TestStreamOnly:
         net.heal()
         net.run(5)
         assert [net.output(node).warnings for node in nodes] == [[]] * 3
+        net.block_udp("abc", "abc")
+        net.run(10)
+        assert [len(net.output(node).warnings) for node in nodes] == [2] * 3
 
     def test_has_a_state_of_its_own(self) -> None:
         net, nodes = self.blocked("a", "b", "c")
