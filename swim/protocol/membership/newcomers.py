@@ -17,8 +17,8 @@ from swim.wire.messages import Ack, Alive
 
 __all__ = ["Newcomers"]
 
-_BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 64
-"""Unknown members that are admitted by hearsay; of any more each has to answer."""
+_BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 256
+"""Unknown members that are admitted by hearsay, as when a crowd joins; of any more each has to answer."""
 _WAITING_MAX = 16_384
 _ASKING_MAX, _ASKED_PER_TURN = 128, 16
 """That are being asked at a time, and begun with in one turn."""
