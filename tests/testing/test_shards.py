@@ -1,7 +1,5 @@
 """A user's sharded program, examples/shards.py, as it is: its network is cut in two, and heals."""
 
-from collections import Counter
-
 import trio
 
 from examples import shards
@@ -10,24 +8,20 @@ from swim.testing import World, for_each_seed
 NAMES = ["ann", "bob", "cat", "dan", "eve"]
 
 
-def wait_until_served(world: World, *names: str) -> None:
-    def served() -> bool:
-        shares = [Counter(shards.owners.values())[name] for name in names]
-        return sum(shares) == len(shards.SHARDS) and max(shares) - min(shares) <= 1
-
-    assert world.run_until(served, limit=60) is not None, f"{shards.owners}\n{world.report()}"
-
-
 def scenario(world: World) -> None:
+    def wait_until_served_by(names: list[str]) -> None:
+        shares = sorted(len(shards.SHARDS[first :: len(names)]) for first in range(len(names)))
+        taken = world.run_until(lambda: sorted(map([*shards.owners.values()].count, names)) == shares, 60)
+        assert taken is not None, f"{shards.owners}\n{world.report()}"
+
     shards.owners.clear()
     for name in NAMES:
         world.start(name, shards.node, name, "0.0.0.0:7946", NAMES, NAMES, trio.TASK_STATUS_IGNORED)
-    wait_until_served(world, *NAMES)
-    few = world.random("sides").sample(NAMES, 2)
-    world.partition(few)
-    wait_until_served(world, *(name for name in NAMES if name not in few))
+    wait_until_served_by(NAMES)
+    world.partition(many := world.random("sides").sample(NAMES, 3))
+    wait_until_served_by(many)
     world.heal()
-    wait_until_served(world, *NAMES)
+    wait_until_served_by(NAMES)
 
 
 def test_each_shard_has_one_owner() -> None:
