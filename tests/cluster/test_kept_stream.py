@@ -51,7 +51,9 @@ async def test_what_finds_no_room_of_a_frame_that_is_written_now_comes_before_al
     async with trio.open_nursery() as nursery:
         kept.nursery = nursery
         stream.room = 1_000
-        kept.write_now(hello)
+        stream.flows.set()
+        await kept.write(hello)  # the opening: before it nothing else is
+        stream.flows = trio.Event()
         kept.write_now(Sign.READY)
         assert not kept.in_frame
         stream.room = 5
