@@ -123,9 +123,9 @@ _BLAME = mutants(
     "detector/suspicion",
     ("tests/protocol/detector/test_evidence.py",),
     (
-        "UDP is to blame for what was lost while nothing passed",
-        "first <= probe.sent <= last",
-        "probe.sent < overdue",
+        "UDP is said to be blocked although it works again",
+        "watch is not None and watch.stream_only:",
+        "watch is not None:",
     ),
 )
 

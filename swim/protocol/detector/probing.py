@@ -235,8 +235,6 @@ class Probing(Part):
         if watch.ended is not None and probe.sent <= watch.ended:
             return  # the last breath of a process that may have died since
         watch.heard = self._attention(now)
-        if probe.way == "stream" and watch.case is not None:
-            watch.stream_answered(probe.sent, watch.heard - probe.sent <= watch.case.timeout)
         self._links.answered(now)
         if probe.way != "helper":
             self._table.meet(name)

@@ -53,6 +53,8 @@ _AFTER_LONG_S, _AFTER_LONG_ROUNDS = 60.0, 4
 _MUTE_SHARE, _MUTE_SUBJECTS = 0.6, 4
 """An observer of so many, to which more than this share of them is silent, takes itself for ill."""
 _ENDED_MAX = 1_024
+_BLOCKED_S = 3.0
+"""For so long a member answers over its stream only before the operator is told: some regular pings."""
 
 
 class Suspicion(Part):
@@ -186,19 +188,21 @@ class Suspicion(Part):
             self._close(record.name, watch)
             self._streamed.begin(record)
             self._streamed.weigh(now)
+            told_at = now + _BLOCKED_S
+            self._timers.set(("stream-only", record.name), told_at, lambda at: self._warn(record.name, at))
+
+    def _warn(self, name: str, now: float) -> None:
+        """Tell the operator, unless UDP has worked meanwhile: after a cut, TCP only works again sooner."""
+        record, watch = self._table.get(name), self._subjects.get(name)
+        if record is not None and watch is not None and watch.stream_only:
             text = f"{record.name} ({record.address}) answers over TCP, but not by UDP: is it blocked?"
             self._outbox.warn("stream-only", record.name, text, now)
 
     def _overdue_by_udp(self, name: str, watch: Watch, now: float) -> int:
-        """Pings by UDP that were lost while the stream carried others.
-
-        Where nothing passes, UDP is not to blame.
-        """
         if watch.case is None:
             return 0
         overdue = self._attention(now) - self._subjects.timeout(name)
-        first, last = watch.stream_first, min(watch.stream_last, overdue)
-        return sum(probe.way == "udp" and first <= probe.sent <= last for probe in watch.case.probes)
+        return sum(probe.way == "udp" and probe.sent < overdue for probe in watch.case.probes)
 
     def _reply(self, case: Case, kind: ObserverKind) -> None:
         for asker, poll in case.askers.items():
@@ -326,10 +330,7 @@ class Suspicion(Part):
         case = watch.case
         if case is None:
             asked = list(watch.pinged) if watch.asked else []
-            since = asked[0].sent if asked else self._attention(now)
-            known, config = watch.round_trip.mean is not None, self._config
-            timeout = watch.round_trip.timeout(config.rtt_min, config.rtt_max) if known else config.rtt_max
-            case = watch.case = Case(since, asked, timeout)
+            case = watch.case = Case(asked[0].sent if asked else self._attention(now), asked)
             deserted = self._links.deserted()
             if deserted is not None and now - self._long_silence_at < _AFTER_LONG_S:
                 case.since = min(case.since, deserted)  # since then no member was heard, so this one neither

@@ -36,8 +36,6 @@ class Case:
 
     since: float
     probes: list[Probe] = field(default_factory=list)
-    timeout: float = 0.0
-    """In which an answer could be expected when it was opened: late ones have made that longer since."""
     round: int = 0
     alive: float = -math.inf
     """When the last probe was sent that it answered over the stream."""
@@ -117,8 +115,6 @@ class Watch:
         "round_trip",
         "since",
         "state",
-        "stream_first",
-        "stream_last",
         "udp_lost",
     )
 
@@ -138,11 +134,6 @@ class Watch:
         """The last regular ping: by UDP, and where that is silent over the stream, too."""
         self.udp_lost = 0
         """Pings by UDP in cases before this one that were lost, since the last that was answered."""
-        self.stream_first, self.stream_last = math.inf, -math.inf
-        """When the first and the last of those pings over the stream were sent that were answered in time.
-
-        Since one was answered late: what was cut off arrives when the network has healed.
-        """
         self.kernel_known = False
         """Its kernel has answered us before, so that its silence would mean something."""
         self.ended: float | None = None
@@ -171,13 +162,6 @@ class Watch:
             return False
         self.state = following
         return True
-
-    def stream_answered(self, sent: float, in_time: bool) -> None:
-        """A ping over the stream was answered that was sent then."""
-        if not in_time:
-            self.stream_first, self.stream_last = math.inf, -math.inf
-            return
-        self.stream_first, self.stream_last = min(self.stream_first, sent), max(self.stream_last, sent)
 
     @property
     def suspected(self) -> bool:
