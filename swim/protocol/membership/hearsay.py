@@ -33,13 +33,19 @@ class Hearsay(Part):
         self._ask = asking.ask
         self._hears = hears
         self._patience = patience
-        self._asking: dict[str, None] = {}
+        self._asking: dict[str, Believe] = {}
+        """What is done if the member does not answer."""
+        self._gone: dict[str, None] = {}
+        """Of these it is said that the process has ended: a refusal from there leaves nothing to wait for."""
         self._farewells: dict[str, Believe] = {}
 
-    def weigh(self, record: Record, now: float, believe: Believe, *, farewell: bool = False) -> None:
+    def weigh(
+        self, record: Record, now: float, believe: Believe, *, farewell: bool = False, gone: bool = False
+    ) -> None:
         """It is said that a member is gone: `believe` is called, now or later, unless the member answers.
 
         `farewell`: in the member's own name. It stands before what others say of the member meanwhile.
+        `gone`: an observer has seen the process end.
         """
         if not self._hears(record):
             believe(now)
@@ -48,6 +54,16 @@ class Hearsay(Part):
             return
         if farewell:
             self._farewells[record.name] = believe
+        if gone:
+            self._gone[record.name] = None
+
+    def refused(self, name: str, now: float) -> None:
+        """The kernel at the member's address, or a firewall, says that no process listens there.
+
+        That alone proves nothing; but together with word of an observer that the process has ended it does.
+        """
+        if name in self._gone:
+            self._asking[name](now)
 
     def believe_farewell(self, name: str, now: float) -> None:
         """This node has found out itself that the member is gone: its farewell, if there was one, is true."""
@@ -58,20 +74,28 @@ class Hearsay(Part):
         name = record.name
 
         def answered(ack: Ack, at: float) -> None:
+            if self._asking.get(name) is not silent:
+                return  # it was refused meanwhile
             if ack.unknown or (ack.boot and ack.boot != record.packed_boot):
                 silent(at)  # no member any more by its own account, or another process
             else:
-                del self._asking[name]
+                self._end(name)
                 self._farewells.pop(name, None)
                 self._outbox.drop("contradicted")
                 self._table.refutations[name] += 1
 
         def silent(at: float) -> None:
-            del self._asking[name]
+            if self._asking.get(name) is not silent:
+                return
+            self._end(name)
             self._farewells.pop(name, believe)(at)
 
         within = _PATIENCE * self._patience()
         asked = self._ask(name, record.address, now, answered, silent, tries=_TRIES, within=within)
         if asked:
-            self._asking[name] = None
+            self._asking[name] = silent
         return asked
+
+    def _end(self, name: str) -> None:
+        del self._asking[name]
+        self._gone.pop(name, None)

@@ -248,7 +248,8 @@ class Membership(Part):
         if not old.present or (farewell and (self._outbox.codec.keyed or not old.own)):
             self._bury(news, now)
         else:
-            self._hearsay.weigh(old, now, lambda at: self._bury(news, at), farewell=farewell)
+            gone = news.reason == "process-gone"
+            self._hearsay.weigh(old, now, lambda at: self._bury(news, at), farewell=farewell, gone=gone)
 
     def _ends(self, old: Record, news: Dead) -> bool:
         """Is this the end of what is known?"""
@@ -322,6 +323,10 @@ class Membership(Part):
         """This node, which suspects it, observes it no more. Those that do tell of a death, not of a life."""
         if self._timers.when(("hearsay", name)) is None:
             self.recover(name, now)
+
+    def refused(self, name: str, now: float) -> None:
+        """An authentic refusal came from this member's address."""
+        self._hearsay.refused(name, now)
 
     def declare_dead(self, name: str, reason: DeathReason, now: float, *, solo: bool = False) -> None:
         """This node's own verdict; a solo one stays with this node.

@@ -324,6 +324,27 @@ class TestDead:
     def test_of_one_that_does_not_answer_is_believed_soon(self, scene: Scene) -> None:
         assert scene.end(scene.dead()) == ["MemberFailed"]
 
+    @pytest.mark.parametrize(
+        ("reason", "believed"), [("process-gone", True), ("silence", False), ("", False)]
+    )
+    def test_of_one_whose_process_was_seen_to_end_is_believed_as_soon_as_a_refusal_comes_from_there(
+        self, scene: Scene, reason: DeathReason, believed: bool
+    ) -> None:
+        """Without waiting for answers; a refusal beside any other word may be of a firewall."""
+        scene.subject.mute = True
+        scene.teller.tell(scene.node, replace(scene.dead(), reason=reason))
+        assert scene.state is ALIVE
+        scene.node.receive_refusal(scene.subject.address, scene.net.now)
+        assert scene.state is (DEAD if believed else ALIVE)
+        scene.net.run(1)
+        assert scene.state is DEAD
+        assert len(scene.net.events(scene.node, MemberFailed)) == 1
+
+    def test_of_one_that_answers_before_the_refusal_comes_is_not_believed(self, scene: Scene) -> None:
+        scene.tell_and_wait(replace(scene.dead(), reason="process-gone"))
+        scene.node.receive_refusal(scene.subject.address, scene.net.now)
+        assert scene.state is ALIVE
+
     def test_that_the_member_has_outbid_meanwhile_is_void(self, scene: Scene) -> None:
         scene.subject.mute = True
         scene.teller.tell(scene.node, scene.dead(), scene.alive(6))
