@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 import pytest
 
+from benchmarks.leases import __main__ as leases
 from benchmarks.leases.__main__ import Ownership, Peer, milliseconds
 from benchmarks.leases.many import many
 
@@ -26,6 +30,20 @@ def test_gaps_and_overlaps_between_owners() -> None:
 def test_two_owners_at_once_are_seen() -> None:
     a, b = peer("a", (0.0, "begin", "x"), (5.0, "end", "x")), peer("b", (4.9, "begin", "x"))
     assert Ownership({"a": a, "b": b}).overlaps() == 1
+
+
+def test_without_a_scenario_all_are_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def measure(args: argparse.Namespace) -> list[object]:
+        asked.extend(args.scenarios)
+        return []
+
+    monkeypatch.setattr(leases, "measure", measure)
+    leases.main(["--json", str(tmp_path / "leases.json")])
+    assert asked == ["alone", "turns", "rate", "shards", "many"]
+    with pytest.raises(SystemExit):
+        leases.main(["nothing"])
 
 
 def test_milliseconds() -> None:

@@ -337,6 +337,13 @@ _UPDATES = mutants(
     ("a rival is told by UDP only", "self._exchange(claim, at)", "pass"),
 )
 
+_HEARSAY = mutants(
+    "membership/hearsay",
+    ("tests/protocol/membership/test_updates.py",),
+    ("a refusal is believed beside any word", "if name in self._gone:", "if name in self._asking:"),
+    ("a refusal is waited out", "if name in self._gone:", "if not name:"),
+)
+
 _READMISSION = mutants(
     "membership/readmission",
     ("tests/simulation/test_back.py",),
@@ -364,6 +371,7 @@ DETECTION = Package(
         *_PROBES,
         *_CONTESTS,
         *_UPDATES,
+        *_HEARSAY,
         *_READMISSION,
     ),
 )
