@@ -30,7 +30,7 @@ PACKAGES = {
     "swim.protocol.base": 445,
     "swim.protocol.gossip": 800,
     "swim.protocol.leadership": 1_415,
-    "swim.protocol.membership": 890,
+    "swim.protocol.membership": 905,
     "swim.protocol.detector": 1_260,
     "swim.protocol.exchange": 905,
     "swim.protocol.leases": 900,

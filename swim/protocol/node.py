@@ -255,7 +255,7 @@ class Node(Parts):
         record = self._table.at(address)
         if record is not None and record.present and self.phase is Phase.MEMBER:
             self._suspicion.refused(record.name, now)
-            self._membership.refused(record.name, now)
+            self._membership.hearsay.refused(record.name, now)
             self._settle(now)
 
     def receive_kernel_answer(self, address: Address, now: float) -> None:

@@ -73,7 +73,7 @@ class Membership(Part):
         self._contests = contests
         self._exchange = exchange
         self._readmission = readmission
-        self._hearsay = Hearsay(context, asking, hears, patience)
+        self.hearsay = Hearsay(context, asking, hears, patience)
         self._newcomers = Newcomers(context, asking, lambda news, ack, at: self.alive(news, at, answer=ack))
         self._corrections = TokenBucket(_CORRECTIONS_PER_S, _CORRECTIONS_BURST)
 
@@ -211,7 +211,7 @@ class Membership(Part):
         """The accused has had the time to answer, were it alive (SWIM section 4.2)."""
         old = self._table.get(news.node)
         if old is not None:
-            self._hearsay.weigh(old, now, lambda at: self._lose(news, at))
+            self.hearsay.weigh(old, now, lambda at: self._lose(news, at))
 
     def _lose(self, news: Suspect, now: float) -> None:
         old = self._table.get(news.node)
@@ -249,7 +249,7 @@ class Membership(Part):
             self._bury(news, now)
         else:
             gone = news.reason == "process-gone"
-            self._hearsay.weigh(old, now, lambda at: self._bury(news, at), farewell=farewell, gone=gone)
+            self.hearsay.weigh(old, now, lambda at: self._bury(news, at), farewell=farewell, gone=gone)
 
     def _ends(self, old: Record, news: Dead) -> bool:
         """Is this the end of what is known?"""
@@ -324,16 +324,12 @@ class Membership(Part):
         if self._timers.when(("hearsay", name)) is None:
             self.recover(name, now)
 
-    def refused(self, name: str, now: float) -> None:
-        """An authentic refusal came from this member's address."""
-        self._hearsay.refused(name, now)
-
     def declare_dead(self, name: str, reason: DeathReason, now: float, *, solo: bool = False) -> None:
         """This node's own verdict; a solo one stays with this node.
 
         A member that has said farewell, and ended before it could be asked whether it did, has left.
         """
-        self._hearsay.believe_farewell(name, now)
+        self.hearsay.believe_farewell(name, now)
         old = self._table.get(name)
         if old is None or not old.present:
             return
