@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from math import inf
 from typing import Any, TypeVar, cast
 
@@ -86,7 +87,7 @@ class Process(trio.abc.Clock):
         self._stuck = self._ending = self._killed = False
         self._passes = self._looks = 0
         self._root: trio.lowlevel.Task | None = None
-        self._thread = _Thread(self)
+        self._thread = _Thread(self, self._main)
         self._thread.start()
         schedule.after(0.0, self.turn)
 
@@ -214,7 +215,13 @@ class Process(trio.abc.Clock):
         if self._thread.is_alive():
             return f"its thread cannot be ended; it is at\n{self._where()}"
         if self._killed and self._root is not None:
-            _discard(self._root)
+            self._thread = _Thread(self, partial(_discard, self._root))  # its clean-up may not end either
+            self._thread.start()
+            self._thread.join(_GRACE_S)
+            if self._thread.is_alive():
+                self._kill()
+            if self._thread.is_alive():
+                return f"its clean-up cannot be ended; it is at\n{self._where()}"
         if self._killed and not crashed and not self._stuck:
             return "it does not end when it is cancelled: it swallows trio.Cancelled, or is shielded for ever"
         return None
@@ -314,8 +321,8 @@ class Process(trio.abc.Clock):
 
 
 class _Thread(threading.Thread):
-    def __init__(self, process: Process) -> None:
-        super().__init__(target=process._main, name=process.name, daemon=True)
+    def __init__(self, process: Process, target: Callable[[], None]) -> None:
+        super().__init__(target=target, name=process.name, daemon=True)
         self.process = process
 
 

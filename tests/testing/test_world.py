@@ -556,7 +556,14 @@ async def shielded() -> None:
         await trio.sleep_forever()
 
 
-@pytest.mark.parametrize("program", [swallow, shielded])
+async def swallow_all() -> None:
+    while True:
+        with suppress(BaseException):
+            await trio.sleep_forever()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("program", [swallow, swallow_all, shielded])
 def test_a_program_that_does_not_end(program: Callable[[], Awaitable[object]]) -> None:
     world = World(1)
     world.start("a", program)
