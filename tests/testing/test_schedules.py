@@ -21,6 +21,13 @@ def test_random_schedules() -> None:
     for_each_seed(scenario, 2)
 
 
+@pytest.mark.parametrize("seed", [281, 425, 481, 574])
+def test_messages_arrive_also_at_a_machine_that_was_lost_and_is_back(seed: int) -> None:
+    """In these schedules it was back before it was missed, and nothing sent to it arrived any more."""
+    with World(seed) as world:
+        scenario(world)
+
+
 @settings(max_examples=2)
 @given(faults=schedules(NAMES, FAULTS_S, FAULTS))
 def test_schedules_of_hypothesis(faults: list[Fault]) -> None:
