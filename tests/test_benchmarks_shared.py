@@ -95,8 +95,10 @@ def test_what_a_message_costs(tmp_path: Path) -> None:
     assert all(value > 0 for one in results for value in one.values() if isinstance(value, float))
     answered = next(one for one in results if one["part"] == "node")
     assert answered["answered"] > 100
-    # The goal is 1,024 of 10,000 members, where about 990 were measured; fewer share what all have.
-    assert next(one for one in results if one["part"] == "memory")["bytes beyond"] <= 1_300
+    # The goal is for 10,000 members, where about 470 were measured: fewer share the caches of the process.
+    beyond = core.memory_result(10_000)["bytes beyond"]
+    assert isinstance(beyond, float)
+    assert beyond <= 600
 
 
 def test_the_price_of_being_quick(tmp_path: Path) -> None:
