@@ -340,8 +340,8 @@ _UPDATES = mutants(
 _HEARSAY = mutants(
     "membership/hearsay",
     ("tests/protocol/membership/test_updates.py",),
-    ("a refusal is believed beside any word", "if name in self._gone:", "if name in self._asking:"),
-    ("a refusal is waited out", "if name in self._gone:", "if not name:"),
+    ("a refusal is believed beside any word", "is not None and question.gone:", "is not None:"),
+    ("a refusal is waited out", "is not None and question.gone:", "is not None and not question.gone:"),
 )
 
 _READMISSION = mutants(

@@ -8,6 +8,8 @@ what is true a few round trips later, and what is not ends with them. The member
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.membership.asking import Asking
@@ -23,6 +25,18 @@ _TRIES, _PATIENCE = 3, 2.0
 Believe = Callable[[float], None]
 
 
+@dataclass(slots=True, eq=False)
+class _Question:
+    """Does this member live? It decides whether what is said of it is believed."""
+
+    asked: Record
+    believe: Believe
+    farewell: bool = False
+    """It is said in the member's own name."""
+    gone: bool = False
+    """It is said that the process has ended: a refusal from there leaves nothing to wait for."""
+
+
 class Hearsay(Part):
     """Asks members whether they live, of which others say that they do not."""
 
@@ -33,11 +47,7 @@ class Hearsay(Part):
         self._ask = asking.ask
         self._hears = hears
         self._patience = patience
-        self._asking: dict[str, Believe] = {}
-        """What is done if the member does not answer."""
-        self._gone: dict[str, None] = {}
-        """Of these it is said that the process has ended: a refusal from there leaves nothing to wait for."""
-        self._farewells: dict[str, Believe] = {}
+        self._open: dict[str, _Question] = {}
 
     def weigh(
         self, record: Record, now: float, believe: Believe, *, farewell: bool = False, gone: bool = False
@@ -50,52 +60,46 @@ class Hearsay(Part):
         if not self._hears(record):
             believe(now)
             return
-        if record.name not in self._asking and not self._put_question(record, now, believe):
-            return
-        if farewell:
-            self._farewells[record.name] = believe
-        if gone:
-            self._gone[record.name] = None
+        question = self._open.get(record.name) or self._put(_Question(record, believe), now)
+        if question is not None:
+            question.gone = question.gone or gone
+            if farewell:
+                question.believe, question.farewell = believe, True
 
     def refused(self, name: str, now: float) -> None:
         """The kernel at the member's address, or a firewall, says that no process listens there.
 
         That alone proves nothing; but together with word of an observer that the process has ended it does.
         """
-        if name in self._gone:
-            self._asking[name](now)
+        question = self._open.get(name)
+        if question is not None and question.gone:
+            self._silent(question, now)
 
     def believe_farewell(self, name: str, now: float) -> None:
         """This node has found out itself that the member is gone: its farewell, if there was one, is true."""
-        if name in self._farewells:
-            self._farewells.pop(name)(now)
+        question = self._open.get(name)
+        if question is not None and question.farewell:
+            self._silent(question, now)
 
-    def _put_question(self, record: Record, now: float, believe: Believe) -> bool:
-        name = record.name
+    def _put(self, question: _Question, now: float) -> _Question | None:
+        """Ask, unless too many are being asked."""
+        asked, within = question.asked, _PATIENCE * self._patience()
+        answered, silent = partial(self._answered, question), partial(self._silent, question)
+        if not self._ask(asked.name, asked.address, now, answered, silent, tries=_TRIES, within=within):
+            return None
+        self._open[asked.name] = question
+        return question
 
-        def answered(ack: Ack, at: float) -> None:
-            if self._asking.get(name) is not silent:
-                return  # it was refused meanwhile
-            if ack.unknown or (ack.boot and ack.boot != record.packed_boot):
-                silent(at)  # no member any more by its own account, or another process
-            else:
-                self._end(name)
-                self._farewells.pop(name, None)
-                self._outbox.drop("contradicted")
-                self._table.refutations[name] += 1
+    def _answered(self, question: _Question, ack: Ack, now: float) -> None:
+        if ack.unknown or (ack.boot and ack.boot != question.asked.packed_boot):
+            self._silent(question, now)  # no member any more by its own account, or another process
+        elif self._open.get(question.asked.name) is question:
+            del self._open[question.asked.name]
+            self._outbox.drop("contradicted")
+            self._table.refutations[question.asked.name] += 1
 
-        def silent(at: float) -> None:
-            if self._asking.get(name) is not silent:
-                return
-            self._end(name)
-            self._farewells.pop(name, believe)(at)
-
-        within = _PATIENCE * self._patience()
-        asked = self._ask(name, record.address, now, answered, silent, tries=_TRIES, within=within)
-        if asked:
-            self._asking[name] = silent
-        return asked
-
-    def _end(self, name: str) -> None:
-        del self._asking[name]
-        self._gone.pop(name, None)
+    def _silent(self, question: _Question, now: float) -> None:
+        """It does not answer, and what is said of it is true; unless that was settled before."""
+        if self._open.get(question.asked.name) is question:
+            del self._open[question.asked.name]
+            question.believe(now)
