@@ -282,8 +282,9 @@ class Sync(Part):
         incarnation, spent, strangers = self._own.incarnation, 0, 0
         for node in theirs.nodes:
             spent += _COST_KNOWN
-            strangers += self._table.get(node.name) is None
-            if strangers > _STRANGERS_MAX and joined is None and self._table.get(node.name) is None:
+            strange = self._table.get(node.name) is None
+            strangers += strange
+            if strange and strangers > _STRANGERS_MAX and joined is None:
                 self._outbox.drop("newcomers-max")
             elif not self._knows(node, theirs.head):
                 spent += _COST_NEWS
