@@ -217,9 +217,7 @@ class Process(trio.abc.Clock):
         if self._killed and self._root is not None:
             self._thread = _Thread(self, partial(_discard, self._root))  # its clean-up may not end either
             self._thread.start()
-            self._thread.join(_GRACE_S)
-            if self._thread.is_alive():
-                self._kill()
+            self._kill()
             if self._thread.is_alive():
                 return f"its clean-up cannot be ended; it is at\n{self._where()}"
         if self._killed and not crashed and not self._stuck:
@@ -231,10 +229,10 @@ class Process(trio.abc.Clock):
         self._thread.join(_GRACE_S)  # one that passes checkpoints ends by itself: see `current_time`
         set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
         for _ in range(_KILLS_MAX):
-            set_exception(ctypes.c_ulong(self._thread.ident or 0), ctypes.py_object(Unwound))
-            self._thread.join(_KILL_INTERVAL_S)
             if not self._thread.is_alive():
                 return
+            set_exception(ctypes.c_ulong(self._thread.ident or 0), ctypes.py_object(Unwound))
+            self._thread.join(_KILL_INTERVAL_S)
 
     # --- in the program's thread
     def _main(self) -> None:
