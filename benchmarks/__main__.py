@@ -128,8 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these, of: {', '.join(names)}")
     parser.add_argument("--quick", action="store_true", help="a small run of each, a few minutes in all")
     args = parser.parse_args(argv)
-    if unknown := [name for name in args.names if name not in names]:
-        parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(names)}")
+    record.check_known(parser, "benchmark", args.names, names)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if find_spec("rich") is None:
         print(f"rich is absent, which makes the tables; install it with: {pictures.INSTALL}", file=sys.stderr)

@@ -17,12 +17,12 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RESULTS", "machine", "parse", "parser", "swim_version", "write"]
+__all__ = ["RESULTS", "check_known", "machine", "parse", "parser", "swim_version", "write"]
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("trio", "msgpack")
@@ -50,6 +50,12 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse
         args.json = (RESULTS / "quick" if args.quick else RESULTS) / f"{args.benchmark}.json"
     args.command = shlex.join(["python", "-m", f"benchmarks.{args.benchmark}", *words])
     return args
+
+
+def check_known(made: argparse.ArgumentParser, what: str, asked: Iterable[str], known: Sequence[str]) -> None:
+    """End with an error if one of the names that are asked for is not known."""
+    if unknown := [name for name in asked if name not in known]:
+        made.error(f"there is no {what} {unknown[0]!r}; there are: {', '.join(known)}")
 
 
 def machine() -> dict[str, Any]:

@@ -270,8 +270,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         args.rows, args.nodes, args.runs = args.rows or ["reject-udp", "kill"], [5], 1
         args.seconds, args.minutes = args.seconds or [1.0], 0.3
     args.rows = args.rows or list(ROWS)
-    if unknown := [name for name in args.rows if name not in known]:
-        parser.error(f"there is no row {unknown[0]!r}; there are: {', '.join(known)}")
+    record.check_known(parser, "row", args.rows, known)
     args.scenarios = [name for name in args.rows if name in standing.NAMES]
     args.rows = [name for name in args.rows if name in ROWS]
     if min(args.nodes or [2]) < 2 or args.runs < 1 or args.jobs < 1:

@@ -17,12 +17,11 @@ from collections import deque
 from collections.abc import Sequence
 
 from benchmarks.faults.forge import header
+from benchmarks.tap import Tap
 
 __all__ = ["main", "udp"]
 
-_ETH_P_IP = 0x0800
 _KEPT = 2_000
-_PACKET_OUTGOING = 4
 
 Host = tuple[str, int]
 
@@ -49,29 +48,24 @@ def main(argv: Sequence[str]) -> None:
     hosts = [(host, int(port)) for host, _, port in (text.rpartition(":") for text in argv[2:])]
     rng = random.Random(1)
     heard: deque[tuple[Host, Host, bytes]] = deque(maxlen=_KEPT)
-    began, sent = time.monotonic(), 0
-    with (
-        socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP)) as ear,
-        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as mouth,
-    ):
-        ear.settimeout(1 / rate)
+    began = time.monotonic()
+    with Tap(timeout=1 / rate) as tap:
         while (passed := time.monotonic() - began) < seconds:
             again: list[tuple[Host, Host, bytes]] = []
             try:
-                packet, (_, _, kind, *_) = ear.recvfrom(65_535)
-                found = udp(packet) if kind != _PACKET_OUTGOING else None
+                packet = tap.receive()
+                found = None if packet is None else udp(packet)
                 if found is not None and found[0] in hosts and found[1] in hosts:
                     heard.append(found)
                     again = [(host, *found[1:]) for host in hosts if host not in found[:2]]
             except TimeoutError:
                 pass
-            if heard and sent < rate * passed:
+            if heard and tap.sent < rate * passed:
                 _, target, payload = rng.choice(heard)
                 again.append((rng.choice([host for host in hosts if host != target]), target, payload))
-            for source, target, payload in again:
-                mouth.sendto(datagram(source, target, payload), (target[0], 0))
-                sent += 1
-    print(sent)
+            for one in again:
+                tap.send(datagram(*one))
+    print(tap.sent)
 
 
 if __name__ == "__main__":

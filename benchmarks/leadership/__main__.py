@@ -110,10 +110,14 @@ class Session:
             for _ in range(SIDE_BY_SIDE):
                 nursery.start_soon(fresh_crews)
 
-    async def _part(self) -> None:
+    def _has_networks(self, scenario: str) -> bool:
         reason = namespaces.why_not()
         if reason is not None:
-            self.skipped.append(namespaces.skipped("leadership part", reason))
+            self.skipped.append(namespaces.skipped(f"leadership {scenario}", reason))
+        return reason is None
+
+    async def _part(self) -> None:
+        if not self._has_networks("part"):
             return
         cuts = [cut for cut in CUTS if cut in self.args.cuts] if self.args.cuts else list(CUTS)
         found: Results = {f"part {cut}, voters": [] for cut in cuts}
@@ -138,9 +142,7 @@ class Session:
                     nursery.start_soon(crews, network)
 
     async def _attack(self) -> None:
-        reason = namespaces.why_not()
-        if reason is not None:
-            self.skipped.append(namespaces.skipped("leadership attack", reason))
+        if not self._has_networks("attack"):
             return
         left = iter([how for _ in range(min(self.args.runs, RUNS_PER_CUT)) for how in ATTACKS])
 

@@ -16,10 +16,10 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 
+from benchmarks.tap import Tap
+
 __all__ = ["main", "repeated"]
 
-_ETHERTYPE_IPV4 = 0x0800
-_SIZE_MAX = 65_535
 _HEADER_SIZE = 20
 _SOURCE, _TARGET = slice(12, 16), slice(16, 20)
 
@@ -48,23 +48,17 @@ def _readdressed(packet: bytes, source: bytes, target: bytes, *, swap: bool = Fa
 def main(argv: Sequence[str]) -> None:
     how, victim, *others = argv
     addresses = [socket.inet_aton(other) for other in others]
-    sent = 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETHERTYPE_IPV4))
-    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-    try:
-        print("begun", flush=True)
-        while True:
-            packet, (_, _, kind, *_) = tap.recvfrom(_SIZE_MAX)
-            if kind != socket.PACKET_HOST:
-                continue  # on its way out again, or sent by this one
-            for copy in repeated(packet, how, socket.inet_aton(victim), addresses):
-                raw.sendto(copy, (socket.inet_ntoa(copy[_TARGET]), 0))
-                sent += 1
-    finally:
-        tap.close()
-        raw.close()
-        print(sent, flush=True)
+    with Tap() as tap:
+        try:
+            print("begun", flush=True)
+            while True:
+                packet = tap.receive()
+                if packet is not None:
+                    for copy in repeated(packet, how, socket.inet_aton(victim), addresses):
+                        tap.send(copy)
+        finally:
+            print(tap.sent, flush=True)
 
 
 if __name__ == "__main__":

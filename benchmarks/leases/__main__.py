@@ -264,8 +264,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of: {', '.join(SCENARIOS)}")
     args = record.parse(parser, argv)
     args.scenarios = args.scenarios or list(SCENARIOS)
-    if unknown := [name for name in args.scenarios if name not in SCENARIOS]:
-        parser.error(f"there is no scenario {unknown[0]!r}; there are: {', '.join(SCENARIOS)}")
+    record.check_known(parser, "scenario", args.scenarios, SCENARIOS)
     results = trio.run(measure, args)
     absent = filter(None, map(why_not, OTHERS))
     record.write(args, results=results, skipped=list(map(str, absent)))

@@ -337,8 +337,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--percent", type=int, default=5, help="of all packets that are lost")
     args = record.parse(parser, argv)
     args.scenarios = args.scenarios or list(SCENARIOS)
-    if unknown := [name for name in args.scenarios if name not in SCENARIOS]:
-        parser.error(f"there is no scenario {unknown[0]!r}; there are: {', '.join(SCENARIOS)}")
+    record.check_known(parser, "scenario", args.scenarios, list(SCENARIOS))
     results: Row = {}
     skipped: list[str] = []
     drive(measure, args, find_peer("swim"), results, skipped)
