@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from benchmarks import namespaces, overhead, readme
+from benchmarks import overhead, readme
 from benchmarks.driver import open_fleet
 from benchmarks.faults import __main__ as faults
 from benchmarks.faults import forge, replay, standing
@@ -241,15 +241,8 @@ async def test_two_processes_of_one_name_are_told_apart() -> None:
 # --- with real processes
 
 
-def need_namespaces() -> None:
-    reason = namespaces.why_not()
-    if reason is not None:
-        pytest.skip(f"{reason} (as root: {namespaces.INSTALL})")
-
-
-async def test_a_row_finds_a_planted_fault() -> None:
+async def test_a_row_finds_a_planted_fault(may_build_networks: None) -> None:
     """Where silence must not be a death by what is promised, and it is one."""
-    need_namespaces()
     planted = Row("planted", "", between_halves("drop"), whole=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ROWS, "planted", planted)
@@ -267,8 +260,7 @@ async def test_a_row_finds_a_planted_fault() -> None:
     assert any("dead n0 silence" in told for told in found["history"])
 
 
-async def test_a_row_without_a_fault_finds_none() -> None:
-    need_namespaces()
+async def test_a_row_without_a_fault_finds_none(may_build_networks: None) -> None:
 
     def nothing(stage: Stage) -> None:
         pass

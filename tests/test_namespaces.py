@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks import namespaces
 from benchmarks.namespaces import Network, open_network
 
 LISTEN = """
@@ -28,10 +27,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as said:
 
 
 @pytest.fixture
-def network() -> Iterator[Network]:
-    reason = namespaces.why_not()
-    if reason is not None:
-        pytest.skip(f"{reason} (as root: {namespaces.INSTALL})")
+def network(may_build_networks: None) -> Iterator[Network]:
     with open_network(["a", "b", "c"]) as opened:
         yield opened
 

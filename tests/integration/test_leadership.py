@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from benchmarks import namespaces
 from benchmarks.leadership.attacks import ATTACKS, KEY, attack, replace
 from benchmarks.leadership.crew import NAMES, Crew, until
 from benchmarks.leadership.tenures import Tenure, overlaps, tokens_rise
-from benchmarks.namespaces import open_network
+from benchmarks.namespaces import Network, open_network
 from benchmarks.peers import Peer
 from tests.integration.harness import Nodes, open_nodes, required_peer
 
@@ -68,19 +67,15 @@ async def ended(tenure: Tenure) -> None:
     await until(lambda: tenure.off is not None, "the function has ended")
 
 
-async def test_the_side_without_most_voters_has_no_leader(nodes: Nodes) -> None:
-    reason = namespaces.why_not()
-    if reason is not None:
-        pytest.skip(f"{reason} (as root: {namespaces.INSTALL})")
+def voting(nodes: Nodes, network: Network, *options: str) -> Crew:
+    """Five voters, each on a host of its own."""
+    options, peer = (*IMPATIENT, *options), required_peer("swim")
+    return Crew(nodes.fleet, peer, voters=NAMES, options=options, network=network, settle=SETTLED_SECONDS)
+
+
+async def test_the_side_without_most_voters_has_no_leader(nodes: Nodes, may_build_networks: None) -> None:
     with open_network(NAMES) as network:
-        crew = Crew(
-            nodes.fleet,
-            required_peer("swim"),
-            voters=NAMES,
-            options=IMPATIENT,
-            network=network,
-            settle=SETTLED_SECONDS,
-        )
+        crew = voting(nodes, network)
         leader = await crew.gather()
         small = [leader.node, next(name for name in NAMES if name != leader.node)]
         large = [name for name in NAMES if name not in small]
@@ -99,21 +94,12 @@ async def test_the_side_without_most_voters_has_no_leader(nodes: Nodes) -> None:
 
 
 @pytest.mark.parametrize("how", ATTACKS)
-async def test_what_is_repeated_without_the_key_makes_no_second_leader(nodes: Nodes, how: str) -> None:
+async def test_what_is_repeated_without_the_key_makes_no_second_leader(
+    nodes: Nodes, how: str, may_build_networks: None
+) -> None:
     """A leader that is cut off stops in time, though its datagrams come back, or come from others too."""
-    reason = namespaces.why_not()
-    if reason is not None:
-        pytest.skip(f"{reason} (as root: {namespaces.INSTALL})")
-    options = (*IMPATIENT, "--key", KEY)
     with open_network(NAMES) as network:
-        crew = Crew(
-            nodes.fleet,
-            required_peer("swim"),
-            voters=NAMES,
-            options=options,
-            network=network,
-            settle=SETTLED_SECONDS,
-        )
+        crew = voting(nodes, network, "--key", KEY)
         figures = await attack(crew, await crew.gather(), how, 5 * LEASE)
     assert figures["repeated"] > 10
     assert figures["together"] == figures["overlap"] == 0

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from benchmarks import namespaces
 from benchmarks.namespaces import Network, open_network
 from tests.integration.harness import until
 from tests.integration.sharding import CONFIG, SHARDS, TICK_S
@@ -92,10 +91,7 @@ class Nodes:
 
 
 @pytest.fixture
-async def nodes() -> AsyncIterator[Nodes]:
-    reason = namespaces.why_not()
-    if reason is not None:
-        pytest.skip(f"{reason} (as root: {namespaces.INSTALL})")
+async def nodes(may_build_networks: None) -> AsyncIterator[Nodes]:
     with open_network(NAMES) as network:
         async with trio.open_nursery() as nursery:
             nodes = Nodes(network, nursery)

@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 import trio
 
-from benchmarks import namespaces
 from benchmarks.driver import Agent, Line, reports
 from benchmarks.faults.__main__ import Trial, misses, suffer
 from benchmarks.faults.rows import ROWS
@@ -63,12 +62,6 @@ async def test_made_up_icmp_kills_nobody_and_moves_no_leader(nodes: Nodes, count
         assert agent.stats["dropped"]["icmp-unasked"] > 0.5 * FLOOD_SECONDS * FLOOD_RATE / count, (
             "they arrived"
         )
-
-
-@pytest.fixture
-def may_build_networks() -> None:
-    if (reason := namespaces.why_not()) is not None:
-        pytest.skip(f"{reason} (as root: {namespaces.INSTALL})")
 
 
 async def test_one_that_was_given_up_is_back_at_its_new_address_for_good(may_build_networks: None) -> None:
