@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -213,6 +214,13 @@ async def test_a_leaving_node_gives_its_messages_time_to_arrive() -> None:
         assert (await messages.__anext__()).payload == b"farewell"  # type: ignore[union-attr]
 
 
+def reset(descriptor: int) -> None:
+    """Break a connection as a middlebox does: with a reset and no end, which only a dying process makes."""
+    unspecified = bytes(16)  # an address of the family AF_UNSPEC: to connect there dissolves the connection
+    if ctypes.CDLL(None, use_errno=True).connect(descriptor, unspecified, len(unspecified)):
+        raise OSError(ctypes.get_errno(), "the connection could not be reset")
+
+
 async def test_a_broken_stream_loses_nothing_and_doubles_nothing() -> None:
     async with nodes("a", "b") as (a, b):
         count, received = 3_000, []
@@ -223,10 +231,8 @@ async def test_a_broken_stream_loses_nothing_and_doubles_nothing() -> None:
         async def cut() -> None:
             for _ in range(5):
                 await trio.sleep(0.05)
-                for opener in a._driver._kept._openers.values():
-                    if opener._stream is not None:
-                        with socket.socket(fileno=os.dup(opener._stream.connection.socket.fileno())) as same:  # type: ignore[attr-defined]
-                            same.shutdown(socket.SHUT_RDWR)
+                for acceptor in b._driver._kept._acceptors.values():
+                    reset(acceptor._stream.connection.socket.fileno())  # type: ignore[attr-defined]
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read)
