@@ -32,7 +32,7 @@ PACKAGES = {
     "swim.protocol.leadership": 1_415,
     "swim.protocol.membership": 905,
     "swim.protocol.detector": 1_260,
-    "swim.protocol.exchange": 905,
+    "swim.protocol.exchange": 970,
     "swim.protocol.leases": 900,
     "swim.protocol": 760,
     "swim.runtime.network": 75,

@@ -593,10 +593,15 @@ _JOINING = mutants(
         "if now - since < patience]",
         "]",
     ),
+)
+
+_FOUNDING = mutants(
+    "exchange/founding",
+    ("tests/protocol/exchange/test_joining.py",),
     (
         "a node whose name is still another's founds a cluster beside it",
-        "(_Outcome.UNFIT, _Outcome.WAITING) for said",
-        "(_Outcome.UNFIT,) for said",
+        "any_is(Outcome.UNFIT, Outcome.WAITING)",
+        "any_is(Outcome.UNFIT)",
     ),
 )
 
@@ -624,6 +629,7 @@ LEADERSHIP = Package(
         *_TENURE,
         *_IDENTITY,
         *_JOINING,
+        *_FOUNDING,
         *_FUNCTIONS,
     ),
 )

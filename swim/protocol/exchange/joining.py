@@ -5,25 +5,21 @@ first member whose answer fits tells it which names, ids and incarnations exist;
 all and joins with an ordinary push/pull. Seeds that are not members yet say so. A seed whose answer does not
 fit (its clock, its versions, where its members are) does not decide while another may.
 
-A node that is itself one of the seeds founds the cluster when no member answers: at once if its address is
-the lowest of them, else after `Config.founding_silence`. It is one if its own list has it, or if another that
-is joining has found it at one of its seeds: a look shows that only to a node that then asks the looker
-itself, as anybody can send an old look again. But not while a lower one is joining, too, of which
-it hears by its own look or by the other's: of those that start together only the lowest founds, and the
-others join it, whichever seeds are silent. Nor beside a cluster that it cannot join.
+Where no member answers, the node may found a cluster itself: see `founding`. What each seed has said is kept
+in `seeds`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import Enum
 
 from swim.errors import JoinError, SwimError
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.networks import Networks
 from swim.protocol.base.steps import Backlog, Steps
-from swim.protocol.exchange.sync import Sync, answer_to, delegate_clash
+from swim.protocol.exchange.founding import Founding
+from swim.protocol.exchange.seeds import Outcome, SeedAnswers
+from swim.protocol.exchange.sync import Sync, delegate_clash
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.rule import LeaderRule
@@ -31,8 +27,7 @@ from swim.protocol.membership.naming import Naming
 from swim.protocol.view.identity import from_the_future, is_minted, unpack_id
 from swim.protocol.view.table import ID_TAG
 from swim.types import Address
-from swim.wire import pack_host, unpack_address
-from swim.wire.addresses import pack_addresses, unpack_addresses
+from swim.wire import unpack_address
 from swim.wire.messages import ErrorMessage, NodeState, PushPull, PushPullHead, StreamMessage, WireState
 from swim.wire.serf import decode_tags
 
@@ -40,38 +35,10 @@ __all__ = ["Joining", "problem_of"]
 
 _EAGER_INTERVAL = 0.25
 """Seconds until the next look while another node is joining: it will be a member soon."""
-_JOINING_S = 3.0
-"""A lower seed that said that it is joining is waited for so long, unless it says so again."""
 _CLOCK_MS_MAX = 1 << 47
 """A clock beyond this is no clock: it is not compared."""
-_CALLERS_MAX = 64
-"""Those that have looked at this node: they wait to be asked, or are being asked."""
 _NODES_AT_ONCE = 256
 """Entries of a state that are looked at in one turn."""
-
-
-class _Outcome(Enum):
-    """Of the last look at a seed."""
-
-    NONE = "no member yet"
-    """There is no answer from there."""
-    JOINING = "joining"
-    MYSELF = "this node itself"
-    WAITING = "it still takes an earlier process of this name for a member"
-    UNFIT = "unfit"
-
-
-_MAY_FIT_YET = _Outcome.NONE, _Outcome.JOINING, _Outcome.WAITING
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What came of the last look at one seed."""
-
-    outcome: _Outcome
-    text: str = ""
-    boot: bytes = b""
-    """Of one that is joining itself."""
 
 
 class Joining(Part):
@@ -104,89 +71,52 @@ class Joining(Part):
         self._founded = founded
         self._joined = joined
         self._failed = failed
-        self._started = 0.0
-        self._named = False  # a list of seeds, this node's own or another's, has this node in it
-        self._said: dict[Address, _Said] = {}
+        self._seeds = SeedAnswers(context, own, sync)
+        self._founding = Founding(context, own, sync, self._seeds)
         self._unfit_since: float | None = None
-        self._lower: dict[Address, float] = {}
-        """Lower seeds that are joining and may found a cluster; when they said so last."""
         self._looks: dict[int, tuple[Address, float]] = {}
         self._considered: dict[Address, None] = {}
         """The members whose answers to looks are being looked at."""
-        self._callers: dict[Address, None] = {}
-        """Where others that are joining have looked at this node from; they are asked whether that is so."""
-        self._calls: set[int] = set()
         self._joins: dict[int, tuple[Address, float]] = {}
         """The members that this node has asked to let it in, and when; the first that answers does."""
         self._newest = ""
 
     def begin(self, now: float) -> None:
         self.active = True
-        self._started = now
+        self._founding.begin(now)
         if not self._sync.seeds:
             self._found(now)
             return
         self._timers.set("found", now + self._config.join_retry_interval, self._consider_founding)
         self._look_around(now)
 
-    def _others(self) -> list[Address]:
-        return [seed for seed in self._sync.seeds if seed != self._own.address]
-
     # --- looking
 
     def _look_around(self, now: float) -> None:
-        self._named = self._named or self._own.address in self._sync.seeds
         patience = self._config.join_retry_interval
         asked = [address for address, since in self._looks.values() if now - since < patience]
-        for address in self._others():
+        for address in self._seeds.others():
             # What opens a stream may be lost: its kernel waits ever longer before it repeats that.
             if address not in asked and address not in self._considered:
-                look = PushPull((), head=self._head(now))
+                look = PushPull((), head=self._founding.head(now))
                 self._looks[self._outbox.request(address, look)] = address, now
-        eager = any(said.outcome is _Outcome.JOINING for said in self._said.values())
-        interval = _EAGER_INTERVAL if eager else self._config.join_retry_interval
+        soon = self._seeds.any_is(Outcome.JOINING)
+        interval = _EAGER_INTERVAL if soon else self._config.join_retry_interval
         self._timers.set("look", now + interval, self._look_around)
         self._consider_founding(now)
 
-    def _head(self, now: float) -> PushPullHead:
-        founder = pack_addresses([self._own.address]) if self._named else b""
-        return replace(self._sync.head(now, joining=True), founder=founder)
-
     def asked_by(self, head: PushPullHead | None, host: str, now: float) -> PushPull:
         """Answer another node's push/pull while joining: that node may have this one among its seeds."""
-        other = head is not None and head.joining and head.boot != self._own.boot.encode()
-        if head is None or not other or not self._sync.is_fresh(head, now):
-            return answer_to(head, PushPull((), head=self._head(now)))
-        for address in unpack_addresses(head.founder)[:1]:
-            if address in self._sync.seeds:  # anybody could say so
-                self._heed(address, now)
-        if not self._named and head.port and len(self._callers) + len(self._calls) < _CALLERS_MAX:
-            self._callers[Address(host, head.port)] = None
-            self._timers.set_if_unset("callers", now + _EAGER_INTERVAL, self._ask_callers)
-        found = any(
-            said.boot == head.boot for at, said in self._said.items() if said.boot and at in self._sync.seeds
-        )
-        return answer_to(head, PushPull((), head=replace(self._head(now), seed=found)))
-
-    def _ask_callers(self, now: float) -> None:
-        """By now they know which process has answered their look."""
-        callers, self._callers = self._callers, {}
-        for address in () if self._named else callers:
-            self._calls.add(self._outbox.request(address, PushPull((), head=self._head(now))))
-
-    def _heed(self, address: Address, now: float) -> None:
-        """One that would found a cluster is joining there. If it is lower, it goes first."""
-        if _order(address) < _order(self._own.address):
-            self._lower[address] = now
+        return self._founding.answer(head, host, now)
 
     def receive_answer(self, token: int, answer: StreamMessage | Exception | None, now: float) -> bool:
         """Is this the outcome of a request of ours?"""
         if token in self._joins:
             self._finish(answer, self._joins.pop(token)[0], now)
             return True
-        if token in self._calls:
-            self._calls.remove(token)
-            self._hear_caller(answer, now)
+        if self._founding.asked(token):
+            if self._founding.receive(token, answer) and self.active:
+                self._look_around(now)
             return True
         look = self._looks.pop(token, None)
         if look is None:
@@ -197,27 +127,18 @@ class Joining(Part):
             self._consider_founding(now)
         return True
 
-    def _hear_caller(self, answer: StreamMessage | Exception | None, now: float) -> None:
-        """It answers this process, so it lives: is this node one of its seeds?"""
-        head = answer.head if isinstance(answer, PushPull) else None
-        if self.active and head is not None and head.joining and head.seed:
-            self._named = True
-            self._look_around(now)
-
     def _hear(self, address: Address, answer: StreamMessage | Exception | None, now: float) -> None:
         """What came of a look."""
         head = answer.head if isinstance(answer, PushPull) else None
         if not isinstance(answer, PushPull):
-            self._said[address] = _Said(_Outcome.NONE, problem_of(answer))
-            self._lower.pop(address, None)
+            self._seeds.note(address, Outcome.NONE, problem_of(answer))
+            self._founding.lost(address)
         elif head is not None and head.boot == self._own.boot.encode():
-            self._named = True  # it was this node itself, under another of its addresses
-            self._said[address] = _Said(_Outcome.MYSELF)
+            self._founding.note_named()  # it was this node itself, under another of its addresses
+            self._seeds.note(address, Outcome.MYSELF)
         elif head is not None and head.joining:
-            self._said[address] = _Said(_Outcome.JOINING, "it is joining itself", head.boot)
-            self._named = self._named or head.seed
-            for founder in unpack_addresses(head.founder)[:1]:
-                self._heed(founder, now)
+            self._seeds.note(address, Outcome.JOINING, "it is joining itself", head.boot)
+            self._founding.hear(head, now)
             self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)
         else:
             theirs = answer
@@ -258,7 +179,7 @@ class Joining(Part):
         if problem is not None:
             self._note_unfit(address, problem, now)
             return
-        self._said[address] = _Said(_Outcome.WAITING)
+        self._seeds.note(address, Outcome.WAITING)
         self._own.take_after(spoken)
         for node in theirs.nodes:
             if node.name == self._name:
@@ -266,7 +187,7 @@ class Joining(Part):
                 if not self._may_follow(node, now):
                     self._timers.set("look", now + _EAGER_INTERVAL, self._look_around)  # that will tell
                     return
-        del self._said[address]
+        self._seeds.forget(address)
         if theirs.head is not None:
             if theirs.head.setup:
                 self._electorate.join(theirs.head.setup, now)
@@ -297,30 +218,21 @@ class Joining(Part):
 
     def _note_unfit(self, address: Address, problem: str, now: float) -> None:
         """A cluster is there, but not for this node. Others may fit: they have some time to answer."""
-        self._said[address] = _Said(_Outcome.UNFIT, problem)
+        self._seeds.note(address, Outcome.UNFIT, problem)
         if self._unfit_since is None:
             self._unfit_since = now
         self._consider_giving_up(now)
 
     def _consider_giving_up(self, now: float) -> None:
-        unfit = [said.text for said in self._said.values() if said.outcome is _Outcome.UNFIT]
-        if not unfit or self._unfit_since is None:
+        problem = self._seeds.problem()
+        if problem is None or self._unfit_since is None:
             self._unfit_since = None
             return
-        others = [seed for seed in self._others() if seed not in self._said]
-        others += [at for at, said in self._said.items() if said.outcome in _MAY_FIT_YET]
         until = self._unfit_since + self._config.founding_silence
-        if others and now < until:
+        if self._seeds.any_may_fit_yet() and now < until:
             self._timers.set("give up", until, self._consider_giving_up)
-        elif len(self._others()) == 1:
-            self._fail(JoinError(unfit[0]), now)
         else:
-            self._fail(JoinError(f"no seed can be joined: {self._what_they_said()}"), now)
-
-    def _what_they_said(self) -> str:
-        silent = _Said(_Outcome.NONE, "no answer yet")
-        said = {seed: self._said.get(seed, silent) for seed in self._others()}
-        return "; ".join(f"{seed}: {each.text or each.outcome.value}" for seed, each in said.items())
+            self._fail(JoinError(problem), now)
 
     # --- entering
 
@@ -364,16 +276,11 @@ class Joining(Part):
     # --- founding
 
     def _consider_founding(self, now: float) -> None:
-        self._named = self._named or self._own.address in self._sync.seeds
-        if not self.active or not self._named or self._joins or self._considered:
+        if not self.active or self._joins or self._considered:
             return
-        if any(said.outcome in (_Outcome.UNFIT, _Outcome.WAITING) for said in self._said.values()):
-            return  # there is a cluster: it is joined, or nothing is
-        lowest = min([self._own.address, *self._others()], key=_order) == self._own.address
-        patience = self._config.join_retry_interval if lowest else self._config.founding_silence
-        settled = lowest and all(address in self._said for address in self._others())
-        due = self._started + (0.0 if settled else patience)
-        due = max([due, *(heard + _JOINING_S for heard in self._lower.values())])
+        due = self._founding.due(now)
+        if due is None:
+            return
         if now >= due:
             self._found(now)
         else:
@@ -399,7 +306,8 @@ class Joining(Part):
         """Whatever is still answered is not for this any more."""
         self.active = False
         self._joins.clear()
-        for timer in ("look", "found", "give up", "callers"):
+        self._founding.stop()
+        for timer in ("look", "found", "give up"):
             self._timers.cancel(timer)
 
 
@@ -407,11 +315,6 @@ def _id(node: NodeState) -> str:
     """The minted id in an entry, or nothing."""
     text = decode_tags(node.meta).get(ID_TAG, "")
     return text if is_minted(text) else ""
-
-
-def _order(address: Address) -> tuple[int, bytes, int]:
-    packed = pack_host(address.host)
-    return len(packed), packed, address.port
 
 
 def problem_of(answer: StreamMessage | Exception | None) -> str:
