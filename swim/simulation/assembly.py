@@ -31,7 +31,13 @@ def know_all(node: SimulatedNode, source: SimulatedNode) -> None:
 
 
 def exchange(server: SimulatedNode, client: SimulatedNode, request: Request) -> None:
-    """The client joins, by an exchange that takes no time and tells it of one member only."""
+    """The client joins, by an exchange that takes no time and tells it of one member only.
+
+    The server has no doubt that there is such a member, however many join in this way: see `Newcomers`.
+    """
+    core: Any = server.core
+    believed = core._membership._newcomers._believed
+    believed._tokens = float(believed._burst)
     question = decode(server.core.codec.stream_decoder(answering=False), request.content)
     content = server.core.receive_request(question, client.address, server.now())
     assert content is not None

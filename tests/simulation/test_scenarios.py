@@ -416,6 +416,14 @@ def test_an_assembled_cluster_is_a_cluster(fast: bool) -> None:
     assert set(world.view("n3")) == {*names, "late"} - {"n17"}
 
 
+def test_a_cluster_larger_than_the_crowd_that_is_believed_by_hearsay_is_assembled_whole() -> None:
+    world = World(1, fast=True)
+    names = world.assemble(300)
+    assert all(world.nodes[name].core.statistics(0.0).members == len(names) for name in names)
+    world.run(2.0)
+    assert not world.trace.records, "no news, no suspicion"
+
+
 def test_a_member_with_bad_links_is_removed_once_and_comes_back_when_they_are_good() -> None:
     world = World(seed=4, fast=True)
     world.assemble(8)
