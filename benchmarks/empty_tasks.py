@@ -27,16 +27,21 @@ def nothing(number: int) -> int:
     return number
 
 
-def node() -> None:
-    """The example as it is, and one more kind of work in its table."""
-    import runpy
-
+def add_kind() -> None:
+    """One more kind of work in the example's table."""
     from examples.work_queue import kinds
 
     def numbers(counts: Sequence[str]) -> Iterator[str]:
         return map(str, range(int(counts[0])))
 
     kinds.KINDS["empty"] = kinds.Kind(kinds.number, numbers, lambda task: 1, kinds.add("results"))
+
+
+def node() -> None:
+    """The example as it is, but for that."""
+    import runpy
+
+    add_kind()
     runpy.run_module("examples.work_queue", run_name="__main__", alter_sys=True)
 
 

@@ -14,8 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from statistics import median
 from typing import Any
 
@@ -24,7 +23,8 @@ import trio
 from benchmarks import empty_tasks, record
 from benchmarks.peers import Absent
 from benchmarks.ports import Ports
-from examples.work_queue.demo import NodeGroup, Unseen, demo
+from examples.work_queue.demo import carry_out, demo
+from examples.work_queue.kinds import new_job
 
 __all__ = ["main"]
 
@@ -46,13 +46,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, runs, calm in ("peace", RUNS_IN_PEACE, True), ("deaths", RUNS_WITH_DEATHS, False):
         if args.only in (None, name):
             runs = 1 if args.quick else runs
-            results.append(row(name, tasks, runs, demo(tasks, runs, calm)))
+            results.append(row(name, tasks, runs, repeated(tasks, runs, calm)))
             record.write(args, results=results)
     if args.only in (None, "empty"):
         empty(args.python, quick=args.quick, results=results, skipped=skipped)
         record.write(args, results=results, skipped=skipped)
     print(f"recorded in {args.json}")
     return 0 if all(result["right"] == result["runs"] for result in results) else 1
+
+
+def repeated(tasks: int, runs: int, calm: bool) -> list[float]:
+    """How long each of the runs took, up to the first that was not right."""
+    seconds: list[float] = []
+    with suppress(AssertionError, trio.TooSlowError):
+        for _ in range(runs):
+            seconds.append(trio.run(demo, tasks, calm))
+    return seconds
 
 
 def row(name: str, tasks: int, runs: int, seconds: list[float]) -> dict[str, Any]:
@@ -128,22 +137,14 @@ def redis() -> Iterator[str]:
 
 
 async def play(count: int) -> float:
-    """How long the job took, as the example says: from when it was brought until its report was written."""
+    """From when the job was brought until its report was written."""
+    empty_tasks.add_kind()
     with tempfile.TemporaryDirectory() as folder:
-        async with trio.open_nursery() as nursery:
-            group = NodeGroup(nursery, empty_tasks.__spec__.name)
-            one = await group.start("w1")
-            join = ("--join", one.address)
-            await group.start("w2", *join)
-            await group.start("w3", *join)
-            report = Path(folder) / "report"
-            four = await group.start("w4", *join, "--report", str(report), "empty", str(count))
-            await group.until("all done", lambda: four.find(r"empty-\w+: .* tasks/s.*") is not None)
-            found = four.find(rf"empty-\w+: ({count:,}) results; .* in (.*) s, .*tasks/s.*")
-            nursery.cancel_scope.cancel()
-    if found is None:
-        raise Unseen("a result of each task")
-    return float(found[2])
+        job = new_job("empty", [str(count)], f"{folder}/report")
+        seconds = await carry_out(job, True, empty_tasks.__spec__.name)
+        report = await trio.Path(job.report).read_text(encoding="utf-8")
+    assert len(report.splitlines()) == count, "not a result of each task"
+    return seconds
 
 
 if __name__ == "__main__":

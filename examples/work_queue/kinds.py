@@ -1,4 +1,4 @@
-"""The kinds of work there are. To add your own, write three functions and enter them in `KINDS`.
+"""The kinds of work there are. To add your own, write four functions and enter them in `KINDS`.
 
 A task is a text, and working on it twice does no harm. Every node lists, opens and reads the same files: have
 them, and the report, on a file system that all nodes share.
@@ -10,24 +10,34 @@ import hashlib
 import json
 import math
 import os
+import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PRIMES_STEP = 20
-
 Result = int | str
+PRIMES_STEP = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     id: str
     kind: str
-    arguments: tuple[str, ...]
-    """From these a leader makes the list of tasks, and each later one the same list again."""
+    arguments: Sequence[str]
+    """From these an owner makes the list of tasks, and each later one the same list again."""
     report: str
-    since: float
-    """When it was brought, in seconds since the epoch."""
+    since: float  # when it was brought, in seconds since the epoch
+
+    @property
+    def name(self) -> str:  # of its lease, and of what is said about it
+        return f"jobs/{self.id}"
+
+
+def new_job(kind: str, what: Iterable[str], report: str) -> Job:
+    """Raises ValueError or OSError, saying why it cannot be done."""
+    arguments = list(map(KINDS[kind].argument, what))
+    return Job(f"{kind}-{secrets.token_hex(4)}", kind, arguments, os.path.abspath(report), time.time())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +56,16 @@ def list_tasks(job: Job) -> list[str]:
     return list(KINDS[job.kind].tasks(job.arguments))
 
 
-def work_through(kind: str, tasks: Iterable[str], results: dict[str, Result]) -> None:
-    """Each result is there as soon as it is known."""
-    for task in tasks:
-        try:
-            results[task] = KINDS[kind].work(task)
-        except Exception as error:
-            results[task] = f"failed: {error!r}"
+def work_on(kind: str, task: str) -> Result:
+    try:
+        return KINDS[kind].work(task)
+    except Exception as error:
+        return f"failed: {error!r}"
 
 
 def write_report(job: Job, token: str, results: Mapping[str, Result]) -> str:
     """One JSON object a line, at once or not at all. Returns the total."""
-    unfinished = Path(f"{job.report}.{token}")  # another leader has another token
+    unfinished = Path(f"{job.report}.{token}")  # another owner has another token
     with unfinished.open("w", encoding="utf-8") as file:
         for task, result in results.items():
             file.write(json.dumps({"task": task, "result": result}) + "\n")
@@ -65,7 +73,6 @@ def write_report(job: Job, token: str, results: Mapping[str, Result]) -> str:
     return KINDS[job.kind].total(list(results.values()))
 
 
-# --- over files
 def existing(path: str) -> str:
     return str(Path(path).resolve(strict=True))
 
@@ -91,10 +98,9 @@ def hash_file(path: str) -> str:
 
 
 def hash_all(results: Sequence[Result]) -> str:
-    return "sha256 of all: " + hashlib.sha256("\n".join(map(str, results)).encode()).hexdigest()
+    return f"sha256 of all: {hashlib.sha256(json.dumps(results).encode()).hexdigest()}"
 
 
-# --- over numbers
 def number(text: str) -> str:
     return str(int(text))
 
@@ -107,11 +113,7 @@ def ranges(ends: Sequence[str]) -> Iterator[str]:
 
 def count_primes(numbers: str) -> int:
     start, end = map(int, numbers.split("-"))
-    return sum(map(is_prime, range(start, end)))
-
-
-def is_prime(candidate: int) -> bool:
-    return candidate > 1 and all(candidate % divisor for divisor in range(2, math.isqrt(candidate) + 1))
+    return sum(all(n % d for d in range(2, math.isqrt(n) + 1)) for n in range(max(start, 2), end))
 
 
 def add(what: str) -> Callable[[Sequence[Result]], str]:

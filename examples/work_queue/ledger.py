@@ -1,59 +1,54 @@
-"""The leader's book of one job: which tasks wait, and what the others came to."""
+"""The owner's book of one job: the tasks that have no result yet, and the results of all others."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from itertools import islice
 
-from examples.work_queue.kinds import Job, Result
+import trio
 
-BATCH_MAX = 200
-"""Tasks or results in a message. With paths of 4,096 bytes it is still below the limit of 1 MiB."""
+from examples.work_queue.kinds import Result
+
+BATCH_MAX = 200  # tasks or results in a message: with paths of 4,096 bytes still below the limit of 1 MiB
 
 
 class Ledger:
-    def __init__(self, job: Job, tasks: Iterable[str]) -> None:
-        self.job = job
-        self.found: dict[str, Result] = {}
-        self._tasks = dict.fromkeys(tasks)
-        self._waiting = deque(self._tasks)
+    def __init__(self, tasks: Iterable[str]) -> None:
+        self._open = OrderedDict.fromkeys(tasks)
+        self.results: dict[str, Result] = dict.fromkeys(self._open, "")  # in the order of the tasks
+        self.done = trio.Event()
         self._makers: Counter[str] = Counter()
+        self.add("", ())
 
-    @property
-    def total(self) -> int:
-        return len(self._tasks)
-
-    @property
-    def done(self) -> bool:
-        return len(self.found) == len(self._tasks)
+    def progress(self) -> tuple[int, int]:
+        """How many tasks have a result, and how many there are."""
+        return len(self.results) - len(self._open), len(self.results)
 
     def share(self, workers: int) -> list[str]:
-        """Fewer tasks towards the end, so that all workers come to it together (guided self-scheduling,
-        Polychronopoulos and Kuck 1987)."""
-        size = min(BATCH_MAX, len(self._waiting) // (4 * workers) + 1)
-        tasks: list[str] = []
-        while self._waiting and len(tasks) < size:
-            if (task := self._waiting.popleft()) not in self.found:
-                tasks.append(task)
+        """Tasks without a result: those that no worker has, then those that were handed out the longest ago.
+
+        So in the end idle workers do what the dead and the slow ones have (Dean and Ghemawat 2004, 3.6); and
+        they come to it together, since it is fewer each time (Polychronopoulos and Kuck 1987).
+        """
+        tasks = list(islice(self._open, min(BATCH_MAX, len(self._open) // (4 * workers) + 1)))
+        for task in tasks:
+            self._open.move_to_end(task)
         return tasks
 
-    def give_back(self, tasks: Iterable[str]) -> None:
-        """They are for others, as far as they are not done."""
-        self._waiting.extendleft(task for task in tasks if task not in self.found)
-
-    def add(self, worker: str, results: Mapping[str, Result]) -> None:
+    def add(self, worker: str, results: Iterable[tuple[str, Result]]) -> None:
         """A result that comes twice counts once."""
-        for task, result in results.items():
-            if task in self._tasks and task not in self.found:
-                self.found[task] = result
+        for task, result in results:
+            if task in self._open:
+                del self._open[task]
+                self.results[task] = result
                 self._makers[worker] += 1
+        if not self._open:
+            self.done.set()
 
-    def report(self) -> dict[str, Result]:
-        """Every task with its result, in the order of the list."""
-        return {task: self.found[task] for task in self._tasks}
-
-    def summary(self) -> str:
-        seconds = time.time() - self.job.since
+    def summary(self, since: float) -> str:
+        seconds = time.time() - since
         makers = ", ".join(f"{name} {count:,}" for name, count in self._makers.most_common())
-        return f"{self.total:,} tasks in {seconds:.2f} s, {self.total / seconds:,.0f} tasks/s; {makers}"
+        total = len(self.results)
+        return f"{total:,} tasks in {seconds:.2f} s, {total / seconds:,.0f} tasks/s; {makers}"

@@ -1,13 +1,14 @@
-"""A node of the work queue. All work; the one that leads hands out the tasks, and writes the report.
+"""A node of the work queue. All nodes know every job, work on it, and offer themselves as its owner.
 
-A leader asks each worker for what it has made before, then for more, some tasks at a time. Results stay with
-their workers until the job is finished, so nothing needs to survive the leader: the next one asks them all.
-What died with its worker is done again.
+The one that owns it (`run_while_owner`) first asks all what they have made of it. Then it answers their
+questions for tasks, with each of which they bring the results of the last ones. In the end it writes the
+report. Workers keep what they have made until then, so nothing needs to survive an owner: the next one asks
+them all. What died with its worker is done again.
 """
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, suppress
+import sys
 from dataclasses import astuple
 from itertools import islice
 from typing import Any
@@ -17,15 +18,14 @@ import trio
 
 import swim
 from examples.work_queue import kinds
-from examples.work_queue.kinds import Job, Result, write_report
+from examples.work_queue.kinds import Job, Result
 from examples.work_queue.ledger import BATCH_MAX, Ledger
-from examples.work_queue.screen import say, show
+from swim.text import printable
 
-TOPIC = "work-queue"  # of the broadcasts: how far a job is
 ROLE = {"role": "worker"}
-AHEAD = 2  # batches for each worker: it is busy while the next is on its way
+AHEAD = 2  # questions for tasks: a worker is busy with some while it asks for the next ones
+SUMMARY_MAX = 400  # bytes; a broadcast has 512
 INTERVAL, PATIENCE = 0.2, 1.0  # seconds
-SUMMARY_SIZE_MAX = 400  # bytes; a broadcast has 512
 
 
 def pack(*values: object) -> bytes:
@@ -39,173 +39,132 @@ def unpack(payload: bytes) -> Any:
 
 class Node:
     def __init__(self, cluster: swim.Cluster) -> None:
-        self.cluster = cluster
-        self.jobs: dict[str, Job] = {}
-        self.made: dict[str, dict[str, Result]] = {}  # by job
-        self.finished: dict[str, str] = {}
-        self._changed = trio.Event()
+        self._cluster = cluster
+        self._works: dict[str, Work] = {}
 
-    async def run(self, job: Job | None) -> str:
-        """Until cancelled; with an own job, until there is its summary."""
-        serve = self.cluster.serve
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(serve("bring", self._take))
-            await stack.enter_async_context(serve("recall", self._recall))
-            await stack.enter_async_context(serve("work", self._work, limit=1))
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            nursery.start_soon(self._watch)
-            nursery.start_soon(self._listen)
-            nursery.start_soon(self.cluster.run_while_leader, self._lead)
-            if job is not None:
-                nursery.start_soon(self._bring, job)
-            while job is None or job.id not in self.finished:
-                await self._changed.wait()
-            nursery.cancel_scope.cancel()
-        assert job is not None
-        return self.finished[job.id]
+    async def run(self, own: Job | None = None) -> str:
+        """Until cancelled; with a job of its own, until there is its summary."""
+        async with trio.open_nursery() as self._nursery, self._cluster.serve("job", self._take):
+            if own is None:
+                await trio.sleep_forever()
+            work = self._begin(own)
+            await work.finished.wait()
+            self._nursery.cancel_scope.cancel()
+        return work.summary
 
-    def _change(self) -> None:
-        """Wake all who wait for something to do."""
-        self._changed.set()
-        self._changed = trio.Event()
+    def _begin(self, job: Job) -> Work:
+        if job.id not in self._works:
+            self._works[job.id] = Work(self._cluster, job)
+            self._nursery.start_soon(self._works[job.id].run)
+        return self._works[job.id]
 
-    async def _watch(self) -> None:
-        async with self.cluster.events() as events:
-            async for event in events:
-                show(event)
-                self._change()
-
-    async def _listen(self) -> None:
-        async with self.cluster.messages(TOPIC) as messages:
-            async for message in messages:
-                if isinstance(message, swim.Broadcast) and message.name == TOPIC:
-                    self._hear(*unpack(message.payload))
-
-    def _hear(self, job: str, done: int, total: int, summary: str) -> None:
-        if summary and job not in self.finished:
-            self.finished[job] = summary
-            self.jobs.pop(job, None)
-            self.made.pop(job, None)
-            say(f"{job}: {summary}")
-        elif job not in self.finished:
-            say(f"{job}: {done} of {total}", passing=True)
-        self._change()
-
-    def _tell(self, job: str, done: int, total: int, summary: str = "") -> None:
-        summary = summary.encode(errors="replace")[:SUMMARY_SIZE_MAX].decode(errors="ignore")
-        self.cluster.broadcast(TOPIC, pack(job, done, total, summary))
-
-    async def _bring(self, job: Job) -> None:
-        """Tell all of it, and whoever leads next once more: then one of them sees to it."""
-        while True:
-            leader = self.cluster.leader
-            async with trio.open_nursery() as nursery:
-                for member in self.cluster.available(**ROLE):
-                    nursery.start_soon(self._ask, member, "bring", pack(*astuple(job)))
-            await self.cluster.wait_for(lambda cluster: cluster.leader != leader)  # noqa: B023 - awaited here
-
-    async def _ask(self, member: swim.Member, topic: str, payload: bytes) -> Any:
-        """None when it is gone, or cannot do it."""
-        with suppress(swim.SendError, swim.RequestError):
-            return unpack(await self.cluster.request(member, payload, topic=topic))
-
-    # --- what others ask
     async def _take(self, sender: swim.Member, payload: bytes) -> bytes:
-        id, kind, arguments, report, since = unpack(payload)
-        if id in self.finished:
-            self._tell(id, 0, 0, self.finished[id])  # it has missed that
-        else:
-            self.jobs.setdefault(id, Job(id, kind, tuple(arguments), report, since))
-            self._change()
-        return pack()
-
-    async def _recall(self, sender: swim.Member, payload: bytes) -> bytes:
-        """Results for a job, from this one on."""
+        """A job, perhaps a new one: what has been made of it here, from the result of this number on?"""
         job, start = unpack(payload)
-        return pack(*islice(self.made.get(job, {}).items(), start, start + BATCH_MAX))
+        work = self._begin(Job(*job))
+        if work.summary:
+            work.tell(summary=work.summary)  # it was missed there
+        return pack(*islice(work.made.items(), start, start + BATCH_MAX))
 
-    async def _work(self, sender: swim.Member, payload: bytes) -> bytes:
-        job, kind, tasks = unpack(payload)
+
+class Work:
+    """A job, as one node sees to it."""
+
+    def __init__(self, cluster: swim.Cluster, job: Job) -> None:
+        self.made: dict[str, Result] = {}  # here, until the job is finished
+        self.summary = ""
+        self.finished = trio.Event()
+        self._cluster = cluster
+        self._job = job
+        self._turn = trio.Lock()
+
+    async def run(self) -> None:
+        """Until an owner tells that it is finished."""
+        async with self._cluster.messages(self._job.name) as news, trio.open_nursery() as nursery:
+            nursery.start_soon(self._offer)
+            for _ in range(AHEAD):
+                nursery.start_soon(self._work)
+            async for message in news:
+                if isinstance(message, swim.Broadcast):
+                    self._hear(*unpack(message.payload))
+                if self.summary:
+                    break
+            nursery.cancel_scope.cancel()
+        self.made.clear()
+        self.finished.set()
+
+    def tell(self, done: int = 0, total: int = 0, summary: str = "") -> None:
+        """All nodes, this one too: how far the job is; with a summary, that it is finished."""
+        summary = summary.encode(errors="replace")[:SUMMARY_MAX].decode(errors="ignore")
+        self._cluster.broadcast(self._job.name, pack(done, total, summary))
+
+    def _hear(self, done: int, total: int, summary: str) -> None:
+        end = "\n" if summary or not sys.stdout.isatty() else "\r"  # the next one takes its place
+        print(printable(f"{self._job.id}: {summary or f'{done} of {total}'}"), end=end, flush=True)
+        self.summary = summary
+
+    async def _ask(self, member: swim.Member, topic: str, *values: object) -> Any:
+        """None when it is gone, or cannot answer."""
+        try:
+            return unpack(await self._cluster.request(member, pack(*values), topic=topic))
+        except (swim.SendError, swim.RequestError):
+            return None
+
+    async def _work(self) -> None:
         results: dict[str, Result] = {}
-        await trio.to_thread.run_sync(kinds.work_through, kind, tasks, results, abandon_on_cancel=True)
-        if job not in self.finished:
-            self.made.setdefault(job, {}).update(results)
-        return pack(*results.items())
-
-    # --- as the leader
-    async def _lead(self, term: swim.Term) -> None:
         while True:
-            while not self.jobs:
-                await self._changed.wait()
-            job = next(iter(self.jobs.values()))
-            try:
-                ledger = Ledger(job, await trio.to_thread.run_sync(kinds.list_tasks, job))
-                await self._carry_out(ledger)
-                if job.id in self.jobs:
-                    total = await trio.to_thread.run_sync(write_report, job, term.token, ledger.report())
-                    self._tell(job.id, 0, 0, f"{total}; {ledger.summary()}")
-            except (OSError, ValueError, LookupError) as error:  # of listing or of writing
-                self._tell(job.id, 0, 0, f"failed: {error}")
-            while job.id in self.jobs:
-                await self._changed.wait()
+            owner = await self._cluster.owner(self._job.name)
+            while owner and (tasks := await self._ask(owner, self._job.name, *results.items())):
+                async with self._turn:
+                    results = await trio.to_thread.run_sync(self._work_on, tasks, abandon_on_cancel=True)
+                self.made.update(results)
+            await trio.sleep(INTERVAL)
 
-    async def _carry_out(self, ledger: Ledger) -> None:
-        """Until all is done, or the job turns out to have been finished by a leader before."""
+    def _work_on(self, tasks: list[str]) -> dict[str, Result]:
+        """In a thread. What was made before is not made again."""
+        kind, made = self._job.kind, self.made
+        return {task: made[task] if task in made else kinds.work_on(kind, task) for task in tasks}
+
+    # --- as its owner
+    async def _offer(self) -> None:
+        self.tell(summary=await self._cluster.run_while_owner(self._job.name, self._own))
+
+    async def _own(self, lease: swim.Lease) -> str:
+        """Returns the summary."""
+        try:
+            ledger = Ledger(await trio.to_thread.run_sync(kinds.list_tasks, self._job))
+            await self._hand_out(ledger)
+            total = await trio.to_thread.run_sync(kinds.write_report, self._job, lease.token, ledger.results)
+            return f"{total}; {ledger.summary(self._job.since)}"
+        except (OSError, ValueError, LookupError) as error:  # of listing or of writing
+            return f"failed: {error}"
+
+    async def _hand_out(self, ledger: Ledger) -> None:
+        async def answer(worker: swim.Member, payload: bytes) -> bytes:
+            ledger.add(worker.name, unpack(payload))
+            return pack(*ledger.share(len(known)))
+
+        known: set[str | None] = set()
+        await self._introduce(ledger, known)
+        async with self._cluster.serve(self._job.name, answer):
+            while not ledger.done.is_set():
+                self.tell(*ledger.progress())
+                with trio.move_on_after(INTERVAL):
+                    await ledger.done.wait()
+                await self._introduce(ledger, known)
+
+    async def _introduce(self, ledger: Ledger, known: set[str | None]) -> None:
+        """Tell newcomers of the job, and hear what they have made for an owner before."""
+
+        async def ask(worker: swim.Member) -> None:
+            start = 0
+            while results := await self._ask(worker, "job", astuple(self._job), start):
+                ledger.add(worker.name, results)
+                start += len(results)
+
         with trio.move_on_after(PATIENCE):  # for those that stand still just now
             async with trio.open_nursery() as nursery:
-                for member in self.cluster.available(**ROLE):
-                    nursery.start_soon(self._gather, ledger, member)
-        employed: set[str | None] = set()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._tell_progress, ledger)
-            while not ledger.done and ledger.job.id in self.jobs:
-                for member in self.cluster.available(**ROLE):
-                    if member.process not in employed:
-                        employed.add(member.process)
-                        nursery.start_soon(self._employ, ledger, member, employed)
-                await self._changed.wait()
-            nursery.cancel_scope.cancel()
-
-    async def _gather(self, ledger: Ledger, member: swim.Member) -> None:
-        """What it has made for a leader before."""
-        start = 0
-        while page := await self._ask(member, "recall", pack(ledger.job.id, start)):
-            ledger.add(member.name, dict(page))
-            start += len(page)
-
-    async def _employ(self, ledger: Ledger, member: swim.Member, employed: set[str | None]) -> None:
-        """For as long as it is not even suspected: its tasks can be done again, but they cannot wait."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._dismiss, member, nursery.cancel_scope)
-            async with trio.open_nursery() as feeding:
-                for _ in range(AHEAD):
-                    feeding.start_soon(self._feed, ledger, member, employed)
-            await trio.sleep(INTERVAL)
-            nursery.cancel_scope.cancel()
-        employed.discard(member.process)
-        self._change()
-
-    async def _dismiss(self, member: swim.Member, scope: trio.CancelScope) -> None:
-        """Cancel this when the member is not well any more."""
-        await self.cluster.wait_for(
-            lambda cluster: all(each.process != member.process for each in cluster.available())
-        )
-        scope.cancel()
-
-    async def _feed(self, ledger: Ledger, member: swim.Member, employed: set[str | None]) -> None:
-        found: Any = ()
-        while found is not None and not ledger.done:
-            if not (tasks := ledger.share(len(employed))):
-                await self._changed.wait()
-                continue
-            try:
-                found = await self._ask(member, "work", pack(ledger.job.id, ledger.job.kind, tasks))
-                ledger.add(member.name, dict(found or ()))
-            finally:
-                ledger.give_back(tasks)
-                self._change()
-
-    async def _tell_progress(self, ledger: Ledger) -> None:
-        while True:
-            self._tell(ledger.job.id, len(ledger.found), ledger.total)
-            await trio.sleep(INTERVAL)
+                for member in self._cluster.available(**ROLE):
+                    if member.process not in known:
+                        known.add(member.process)
+                        nursery.start_soon(ask, member)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.work_queue.kinds import KINDS, Job, Result, list_tasks, work_through, write_report
+from examples.work_queue.kinds import KINDS, Job, Result, list_tasks, work_on, write_report
 from examples.work_queue.node import pack, unpack
 
 
@@ -27,9 +27,7 @@ def job(kind: str, *arguments: str, report: Path = Path("report")) -> Job:
 
 
 def work(kind: str, tasks: list[str]) -> dict[str, Result]:
-    results: dict[str, Result] = {}
-    work_through(kind, tasks, results)
-    return results
+    return {task: work_on(kind, task) for task in tasks}
 
 
 def test_words(folder: Path) -> None:
