@@ -29,7 +29,7 @@ PACKAGES = {
     "swim.protocol.view": 565,
     "swim.protocol.base": 445,
     "swim.protocol.gossip": 800,
-    "swim.protocol.leadership": 1_415,
+    "swim.protocol.leadership": 1_480,
     "swim.protocol.membership": 905,
     "swim.protocol.detector": 1_260,
     "swim.protocol.exchange": 970,

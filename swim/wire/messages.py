@@ -272,6 +272,8 @@ class LeaderKind(IntEnum):
     """To WHAT: these (`setup`)."""
     BEHIND = 12
     """To a leader: I cannot follow you, since there was one with this higher `id`."""
+    VACANT = 13
+    """From a voter to a member whose turn it may be: the leader with this `token` has not renewed it."""
 
 
 class Refusal(IntEnum):

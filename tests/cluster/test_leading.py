@@ -183,6 +183,17 @@ async def test_a_term_that_has_passed_is_not_begun(
     assert stage.done == ["start 2"]
 
 
+async def test_no_function_begins_in_a_term_whose_end_has_passed_while_the_process_stood_still(
+    autojump_clock: MockClock, stage: Stage, nursery: trio.Nursery
+) -> None:
+    """It stood still before the task that begins the function was run, and the node has not looked since."""
+    stage.lead("1", 1)
+    autojump_clock.jump(2)
+    nursery.start_soon(stage.driver.leading.run, stage.serve)
+    await settled()
+    assert stage.done == []
+
+
 async def test_the_deadline_can_be_seen_from_inside(
     autojump_clock: MockClock, stage: Stage, nursery: trio.Nursery
 ) -> None:

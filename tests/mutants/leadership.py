@@ -41,8 +41,33 @@ _LEASE = mutants(
     ),
     (
         "silent voters are asked as seldom as a lease is renewed",
-        "wait = min(free - now + _SLACK_S, self._gap, self._third / _REPEATS)",
-        "wait = min(free - now + _SLACK_S, self._gap, self._third)",
+        "most = self._third if known else self._third / _REPEATS",
+        "most = self._third",
+    ),
+    (
+        "voters that have granted it to another are asked as often as silent ones",
+        "most = self._third if known else self._third / _REPEATS",
+        "most = self._third / _REPEATS",
+    ),
+    (
+        "a member that was told of a vote asks again and again",
+        "self._length if known and lapsed else min(self._gap, most)",
+        "min(self._gap, most)",
+    ),
+    (
+        "voters that are held to be dead are asked as often as the others in a round",
+        "if free and ballot.would < self._round and may_answer(name, self._table):",
+        "if free and ballot.would < self._round:",
+    ),
+    (
+        "voters that are held to be dead are asked in each round",
+        "if self._round % 2 or may_answer(name, self._table):",
+        "if True:",
+    ),
+    (
+        "voters that are held to be dead are not asked",
+        "if self._round % 2 or may_answer(name, self._table):",
+        "if may_answer(name, self._table):",
     ),
     (
         "the lease is counted from the receipt of the grant",
@@ -162,7 +187,7 @@ _LEASE = mutants(
     ),
     (
         "it asks again without pause",
-        "wait = min(free - now + _SLACK_S, self._gap, self._third / _REPEATS)",
+        "wait = min(free - now + _SLACK_S, self._length if known and lapsed else min(self._gap, most))",
         "wait = 0.001",
     ),
     (
@@ -177,7 +202,7 @@ _LEASE = mutants(
     ),
     (
         "a lost question is not repeated",
-        "            if free and ballot.would < self._round:\n",
+        "            if free and ballot.would < self._round and may_answer(name, self._table):\n",
         "            if False:\n",
     ),
     ("a stale turn is not learnt", "if self._token and ballot.stale != answer.round:", "if False:"),
@@ -187,6 +212,67 @@ _LEASE = mutants(
         "a voter that may have been restarted is asked as the same process",
         "LeaderKind.ASK if lately else LeaderKind.TRY",
         "LeaderKind.ASK",
+    ),
+)
+
+_QUEUE = mutants(
+    "leadership/queue",
+    ("tests/protocol/leadership/test_queue.py",),
+    (
+        "a leader that nobody suspects is waited for though its lease has run out",
+        "if self._leadership.leader is not None and not lapsed:",
+        "if self._leadership.leader is not None:",
+    ),
+    (
+        "it is still the turn of the leader whose lease has run out",
+        "elif not lapsed or leader is None or name != leader.name:",
+        "else:",
+    ),
+    ("a vote that is free is not told to members without one", "elif record is not None:", "elif False:"),
+    (
+        "a vote that is free is told to the first member only",
+        "if each not in self._told or each == self._electorate.asker",
+        "if True",
+    ),
+    (
+        "a vote that is free is told to the next member though the first one asks",
+        "if each not in self._told or each == self._electorate.asker",
+        "if each not in self._told",
+    ),
+    (
+        "a vote that stays free is told without end",
+        "if not token or self._own.shows_token or voter.moved or len(self._told) >= _PLACES:",
+        "if not token or self._own.shows_token or voter.moved:",
+    ),
+    (
+        "a voter that may be another process of its name speaks",
+        "if not token or self._own.shows_token or voter.moved or len(self._told) >= _PLACES:",
+        "if not token or self._own.shows_token or len(self._told) >= _PLACES:",
+    ),
+    (
+        "a leader that is about to ask counts as silent",
+        "if held or token != self._watched:",
+        "if held:",
+    ),
+    (
+        "a member that is no voter says that its vote is free",
+        "if voter.name in self._electorate.configuration.names and voter.voters == self._own.voters:",
+        "if voter.voters == self._own.voters:",
+    ),
+    (
+        "a voter of another configuration says that its vote is free",
+        "if voter.name in self._electorate.configuration.names and voter.voters == self._own.voters:",
+        "if voter.name in self._electorate.configuration.names:",
+    ),
+    (
+        "that a vote is free counts in later terms",
+        "now < self._lapsed_until and self._lapsed == self._leadership.token",
+        "now < self._lapsed_until",
+    ),
+    (
+        "that a vote is free counts for ever",
+        "now < self._lapsed_until and self._lapsed == self._leadership.token",
+        "self._lapsed == self._leadership.token",
     ),
 )
 
@@ -610,6 +696,7 @@ LEADERSHIP = Package(
         *_VOTING_TESTS,
         *_LEASE_TESTS[1:],
         *_DERIVED_TESTS[1:],
+        "tests/protocol/leadership/test_queue.py",
         "tests/protocol/view/test_identity.py",
         "tests/protocol/test_node.py",
         "tests/protocol/exchange/test_joining.py",
@@ -620,6 +707,7 @@ LEADERSHIP = Package(
     ),
     (
         *_LEASE,
+        *_QUEUE,
         *_VOTING,
         *_PEOPLE,
         *_CONFIGURATION,

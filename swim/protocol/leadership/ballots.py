@@ -11,7 +11,7 @@ from swim.protocol.view.table import MemberTable
 from swim.types import MemberState
 from swim.wire.messages import Refusal
 
-__all__ = ["Ballot", "free_at", "hopeless"]
+__all__ = ["Ballot", "free_at", "hopeless", "may_answer"]
 
 
 @dataclass(slots=True)
@@ -64,3 +64,9 @@ def hopeless(ballots: Mapping[str, Ballot], configuration: Configuration, table:
     return not configuration.majority(
         lambda name: ballots[name].reason is Refusal.NONE and not has_left(name)
     )
+
+
+def may_answer(name: str, table: MemberTable) -> bool:
+    """Is this voter, as far as this node can tell, there?"""
+    record = table.get(name)
+    return record is not None and record.state is MemberState.ALIVE

@@ -60,6 +60,8 @@ class Electorate(Part):
         """The next configuration, which this node as leader has the voters grant."""
         self._sounded = False
         self.voter = Voter(self._rng)
+        self.asker = ""
+        """The member that has asked for this node's vote last."""
         self._changed: Callable[[float], None] = lambda now: None
         """Called when this node has taken over another configuration."""
         self._own = own
@@ -114,6 +116,7 @@ class Electorate(Part):
 
     def vote(self, message: LeaderMessage, asker: Record, floor: str, now: float) -> LeaderMessage | None:
         """This node's answer to ASK or TRY. A change is taken over from the asker that gets the lease."""
+        self.asker = asker.name
         configuration = self.configuration
         theirs = self._newer(read_configuration(message.setup), now) if message.setup else None
         if theirs is not None:

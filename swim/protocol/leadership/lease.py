@@ -58,7 +58,7 @@ from dataclasses import replace
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import keep_latest
 from swim.protocol.gossip.own_record import OwnRecord
-from swim.protocol.leadership.ballots import Ballot, free_at, hopeless
+from swim.protocol.leadership.ballots import Ballot, free_at, hopeless, may_answer
 from swim.protocol.leadership.configuration import Configuration
 from swim.protocol.leadership.electorate import Electorate
 from swim.protocol.leadership.post import Post
@@ -107,7 +107,7 @@ class Lease(Part):
         """Of this term: no earlier one was granted in a round that was sent after this."""
         self.busy = False
         """Functions run that were started for a term; they may still clean up after it."""
-        self.queue = Queue(context, own, leadership)
+        self.queue = Queue(context, own, leadership, electorate, post)
         self._own = own
         self._leadership = leadership
         self._electorate = electorate
@@ -177,7 +177,7 @@ class Lease(Part):
         if not self._holds:
             if self._wants(now):
                 self._timers.set_if_unset("lease", max(now, self._not_before), self._ask)
-            elif (due := self.queue.due(self._length)) < math.inf:
+            elif (due := self.queue.due(now)) < math.inf:
                 self._timers.set_if_unset("turn", due, lambda at: None)  # and then `update` looks again
 
     def _may_lead(self) -> bool:
@@ -186,7 +186,7 @@ class Lease(Part):
         return id == self._id and id is not None and (not is_minted(id) or id >= self._leadership.floor)
 
     def _wants(self, now: float) -> bool:
-        return self.queue.due(self._length) <= now
+        return self.queue.due(now) <= now
 
     def _tell_behind(self, now: float) -> None:
         """A leader that this node cannot follow is told which floor it is below."""
@@ -297,7 +297,9 @@ class Lease(Part):
         self._timers.set("lease", now + self._third, self._give_way)
         self._timers.set("again", now + self._third / _REPEATS, self._repeat)
         for name in list(self.ballots):
-            self._question(name, LeaderKind.TRY, now)
+            # One that is held to be dead, or is suspected, may be there: but that is less probable.
+            if self._round % 2 or may_answer(name, self._table):
+                self._question(name, LeaderKind.TRY, now)
 
     def _repeat(self, now: float) -> None:
         """Packets get lost, and voters become free: those that do not grant it yet are asked once more."""
@@ -307,7 +309,7 @@ class Lease(Part):
         self._timers.set("again", min([now + self._third / _REPEATS, *freed]), self._repeat)
         for name, ballot in list(self.ballots.items()):
             free = ballot.reason is Refusal.NONE or ballot.free_at <= now
-            if free and ballot.would < self._round:
+            if free and ballot.would < self._round and may_answer(name, self._table):
                 self._question(name, LeaderKind.TRY, now)
             elif self._token and ballot.would == self._round and ballot.round < self._round:
                 self._question(name, LeaderKind.ASK, now)
@@ -331,14 +333,11 @@ class Lease(Part):
     def _send(self, name: str, message: LeaderMessage, process: bytes, now: float) -> None:
         record = self._table.get(name)
         if name == self._name:
-            self._tell_myself(replace(message, process=self._post.process), now)
+            answer = self._vote(replace(message, process=self._post.process), self._own.record, now)
+            if answer is not None:
+                self._answered(replace(answer, process=self._post.process), name, now)
         elif record is not None and record.own:
             self._post.send(message, record, process)  # also to one that is held to be dead: it may not be
-
-    def _tell_myself(self, message: LeaderMessage, now: float) -> None:
-        answer = self._vote(message, self._own.record, now)
-        if answer is not None:
-            self._answered(replace(answer, process=self._post.process), self._name, now)
 
     def _vote(self, message: LeaderMessage, asker: Record | None, now: float) -> LeaderMessage | None:
         if message.kind is LeaderKind.RELEASE:
@@ -357,6 +356,8 @@ class Lease(Part):
                 self._post.send(answer, sender, message.process)
         elif message.kind in (LeaderKind.GRANT, LeaderKind.REFUSE, LeaderKind.WOULD):
             self._answered(message, sender.name, now)
+        elif message.kind is LeaderKind.VACANT:
+            self.queue.hear_vacant(message, sender, now)
         elif message.kind is LeaderKind.BEHIND:
             self._leadership.hear_floor(unpack_id(message.id) or "", now)
 
@@ -485,7 +486,9 @@ class Lease(Part):
             self._contest_gap = min(2 * self._contest_gap, self._length)
         else:
             free = free_at(self.ballots, self._electorate.asked, now)
-            wait = min(free - now + _SLACK_S, self._gap, self._third / _REPEATS)
+            known, lapsed = free < math.inf, self.queue.lapsed(now)
+            most = self._third if known else self._third / _REPEATS
+            wait = min(free - now + _SLACK_S, self._length if known and lapsed else min(self._gap, most))
             self._gap *= 2
         self._token = ""
         self._not_before = now + wait

@@ -20,8 +20,15 @@ from swim.wire.messages import LeaderKind, LeaderMessage
 __all__ = ["Post", "digest_people"]
 
 _DIGEST_SIZE = 8
-_TO_ANYBODY = LeaderKind.TRY, LeaderKind.CONFIRM, LeaderKind.WHO, LeaderKind.WHAT, LeaderKind.BEHIND
-"""Questions that change nothing: any process may answer that has the receiver's name."""
+_TO_ANYBODY = (
+    LeaderKind.TRY,
+    LeaderKind.CONFIRM,
+    LeaderKind.WHO,
+    LeaderKind.WHAT,
+    LeaderKind.BEHIND,
+    LeaderKind.VACANT,
+)
+"""What changes nothing: any process may answer it that has the receiver's name."""
 
 
 class Post(Part):

@@ -180,12 +180,15 @@ class TestAsking:
         assert all(0.05 <= wait <= 0.15 for wait in waits)
 
     def test_that_is_not_answered_is_repeated_in_the_same_round(self, net: Net) -> None:
-        _, lease = candidate(net)
+        a, lease = candidate(net)
         lease._token = ""
+        for record in map(a._table.get, "bc"):
+            assert record is not None
+            a._table.put(replace(record, state=MemberState.ALIVE), net.now)
         net.sent.clear()
         for _ in range(2):
             lease._repeat(net.now)
-        net.drain(net.node("a"))
+        net.drain(a)
         rounds = [message.round for _, message in net.said(LeaderMessage) if message.kind is LeaderKind.TRY]
         assert rounds == [lease._round] * 4
 
