@@ -13,7 +13,7 @@ from swim.protocol.node import Node
 from swim.protocol.view.identity import pack_id
 from swim.types import MemberState
 from swim.wire.messages import LeaderKind, LeaderMessage
-from tests.protocol.fakes import Net
+from tests.protocol.fakes import Net, address_of
 from tests.protocol.leadership.test_ballots import token_at
 from tests.protocol.leadership.test_lease import VOTERS, L, led, messages, never_two, term
 
@@ -58,6 +58,17 @@ class TestALeaderThatDoesNotRenew:
         until = lose(net, a)
         assert net.run_until(lambda: b.term is not None, until - net.now + L / 3 + 0.1)
         never_two(net, nodes, L)
+
+    def test_is_succeeded_by_the_next_member_alone_that_asks_since_some_votes_were_free_earlier(
+        self, net: Net
+    ) -> None:
+        """Those of two voters that it had not asked yet: they tell that member only, again and again."""
+        a, b, *_ = led(net, *"abcde", voters=tuple("abcde"))
+        net.lose_host(a)
+        assert net.run_until(lambda: b.term is not None, L + 0.1)
+        told = [sent.target for sent, each in net.said(LeaderMessage) if each.kind is LeaderKind.VACANT]
+        assert told == [address_of("b")] * len(told)
+        assert len(told) > 3
 
     def test_is_asked_by_no_voter_that_may_be_another_process_of_its_name(self, net: Net) -> None:
         a, b, c = led(net, *"abc")
