@@ -90,7 +90,7 @@ class TestALeaderThatRenews:
         assert a.term is held
         assert 1 <= len(messages(net, LeaderKind.VACANT, since)) <= 3
         asked = [m for m in messages(net, LeaderKind.TRY, since) if m.process != a._tenure._post.process]
-        assert 4 <= len(asked) <= 3 * 2 * 4 + 8
+        assert 4 <= len(asked) <= 4 * 4
 
     def test_is_asked_for_the_vote_of_a_voter_that_was_restarted_before_that_speaks(self, net: Net) -> None:
         a, _, c = led(net, *"abc")
