@@ -11,6 +11,7 @@ _LEASE_TESTS = (
     _EACH_RULE,
     "tests/protocol/leadership/test_ballots.py",
     "tests/protocol/leadership/test_lease.py",
+    "tests/protocol/leadership/test_queue.py",
 )
 _VOTING_TESTS = (_EACH_RULE, "tests/protocol/leadership/test_voting.py")
 _DERIVED_TESTS = (
@@ -696,7 +697,6 @@ LEADERSHIP = Package(
         *_VOTING_TESTS,
         *_LEASE_TESTS[1:],
         *_DERIVED_TESTS[1:],
-        "tests/protocol/leadership/test_queue.py",
         "tests/protocol/view/test_identity.py",
         "tests/protocol/test_node.py",
         "tests/protocol/exchange/test_joining.py",
