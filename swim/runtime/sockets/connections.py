@@ -42,9 +42,17 @@ class SocketConnection:
 
     async def read(self) -> bytes:
         """See `Connection`."""
-        data = bytes(await self._stream.receive_some(_CHUNK_SIZE))
-        self._traffic.stream_rx_bytes += len(data)
-        return data
+        while True:
+            # Mostly there is nothing yet: to try first, as trio's streams do, would be one system call more.
+            try:
+                await trio.lowlevel.wait_readable(self.socket)
+                data = os.read(self.socket.fileno(), _CHUNK_SIZE)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError(f"reading from {self.peer}: {error}") from error
+            self._traffic.stream_rx_bytes += len(data)
+            return data
 
     async def write(self, data: bytes) -> None:
         """See `Connection`."""
