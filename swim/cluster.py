@@ -183,7 +183,7 @@ class Cluster:
     ...             return f"b owns {lease.name}"
     ...
     ...         async with a.hold("invoice/42") as lease:  # a lock of the whole cluster
-    ...             print((await b.owner("invoice/42")).name, "holds", lease.name)
+    ...             print((await b.owner("invoice/42")).name, "holds", *a.held())
     ...         print(await b.run_while_owner("shard/7", serve))
     >>> trio.run(main)
     ['a'] a Snapshot
@@ -442,6 +442,10 @@ class Cluster:
         `trio.ClosedResourceError` when the cluster is closed before.
         """
         return self._node.member(await self._driver.holding.owner(_checked_name(name)))
+
+    def held(self) -> tuple[str, ...]:
+        """The names that this node holds or owns now, sorted."""
+        return tuple(self._node.leases.holder.held(self._driver.now()))
 
     def granted(self) -> dict[str, tuple[Member, ...]]:
         """While this node leads: all names that are held, as far as it has heard of them, and which members

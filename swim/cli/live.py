@@ -84,6 +84,7 @@ class LiveTable:
         self._measured = measured
         self._events: deque[tuple[str, str | None]] = deque(maxlen=_EVENTS)
         self._title, self._stale = "", False
+        self._held = ""
         self._rows: Sequence[Row] = ()
         self._frame: RenderableType = Text("")
         self._live = Live(
@@ -102,9 +103,10 @@ class LiveTable:
         """Leave the last state on the terminal."""
         self._live.stop()
 
-    def show(self, title: str, rows: Sequence[Row]) -> None:
-        """What there is now."""
+    def show(self, title: str, rows: Sequence[Row], held: Sequence[str] = ()) -> None:
+        """What there is now; and the names that the node holds."""
         self._title, self._rows, self._stale = printable(title), rows, False
+        self._held = printable(f"holds {len(held)}: {' '.join(held)}") if held else ""
         self._draw()
 
     def mark_stale(self, title: str) -> None:
@@ -123,7 +125,8 @@ class LiveTable:
         ]
         room = max(3, self._console.size.height - _CHROME - len(events))
         title = Text(self._title, style="bold red" if self._stale else "bold")
-        self._frame = Group(title, *self._table(room), *events)
+        held = [Text(self._held, no_wrap=True, overflow="ellipsis")] if self._held else []
+        self._frame = Group(title, *held, *self._table(room - len(held)), *events)
 
     def _table(self, room: int) -> list[RenderableType]:
         rows = list(self._rows)

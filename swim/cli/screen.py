@@ -61,7 +61,7 @@ class Screen:
 
         while True:
             if clusters:
-                self._table.show(_title(clusters), rows_of(clusters[0]))
+                self._table.show(_title(clusters), rows_of(clusters[0]), clusters[0].held())
             else:
                 self._table.show("not a member yet: looking for its seeds; Ctrl-C ends", ())
             await trio.sleep(_INTERVAL)

@@ -203,8 +203,7 @@ class World(Course, Barriers):
     def leases(self, name: str) -> list[str]:
         """The names that this program holds or owns now, sorted."""
         cluster, now = self._present_cluster(name)
-        uses = () if cluster is None else cluster._node.leases.holder.states.values()
-        return sorted({use.name for use in uses if use.token and not use.released and now < use.until})
+        return [] if cluster is None else cluster._node.leases.holder.held(now)
 
     def _present_cluster(self, name: str) -> tuple[Cluster | None, float]:
         """The latest of a program that runs, and the time on its machine's clock."""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -196,11 +196,13 @@ def test_changes(before: list[Seen], after: list[Seen], events: list[str]) -> No
 # --- the table
 
 
-def drawn(rows: list[Row], height: int = 30, measured: bool = True, width: int = 100) -> str:
+def drawn(
+    rows: list[Row], height: int = 30, measured: bool = True, width: int = 100, held: Sequence[str] = ()
+) -> str:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
     table = LiveTable(console, measured=measured)
     table.event("something happened")
-    table.show("the title", rows)
+    table.show("the title", rows, held)
     with console.capture() as capture:
         console.print(table._frame)
     return capture.get()
@@ -237,10 +239,20 @@ def test_what_needs_a_look_is_shown_where_there_is_no_room_for_all() -> None:
         Row("ill", "x", "suspect"),
         Row("me", "x", "alive", here=True),
     ]
-    text = drawn(rows, height=20)
+    text = drawn(rows, height=20, held=["shard/1"])
     assert all(name in text for name in ("boss", "ill", "me"))
     assert "more (`swim members` lists all)" in text
     assert len(text.splitlines()) < 20
+
+
+def test_the_names_that_the_node_holds_are_in_a_line_of_their_own() -> None:
+    rows = [Row("a", "10.0.0.1:7946", "alive", here=True)]
+    assert "holds" not in drawn(rows)
+    names = [f"shard/{number}" for number in range(64)]
+    (line,) = [each for each in drawn(rows, width=60, held=names).splitlines() if "holds" in each]
+    assert line.startswith("holds 64: shard/0 shard/1 shard/2")
+    assert len(line) <= 60
+    assert "\x1b]" not in drawn(rows, held=["a\x1b]0;x\x07"])
 
 
 def test_control_characters_of_names_stay_off_the_terminal() -> None:

@@ -166,6 +166,37 @@ async def test_what_the_block_raises_comes_out_of_it_and_the_name_is_free() -> N
                 pass
 
 
+@pytest.mark.parametrize("voters", [(), VOTERS], ids=["derived", "voters"])
+async def test_a_task_that_is_cancelled_while_it_holds_hands_over_at_once(voters: tuple[str, ...]) -> None:
+    """After the clean-up of its block, and before its lease is over: the leader counts none that ran out."""
+    order: list[str] = []
+    async with (
+        cluster_of("a", "b", "c", voters=voters, config=QUICK) as nodes,
+        trio.open_nursery() as nursery,
+    ):
+        leader = await nodes[0].wait_for_leader()
+        first, second = (node for node in nodes if node.name != leader.name)
+
+        async def wait_for_it() -> None:
+            async with second.hold("x"):
+                order.append(f"{first.held()} {second.held()}")
+
+        with trio.fail_after(PATIENCE), trio.CancelScope() as scope:
+            async with first.hold("x"):
+                assert (first.held(), second.held()) == (("x",), ())
+                nursery.start_soon(wait_for_it)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                scope.cancel()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    order.append("cleaned up")
+        await until(lambda: len(order) == 2)
+        assert order == ["cleaned up", "() ('x',)"]
+        (leading,) = (node for node in nodes if node.name == leader.name)
+        assert leading.statistics().leases["lost"] == 0
+
+
 async def test_the_block_has_the_end_of_the_lease_as_its_deadline() -> None:
     async with cluster_of("a", "b") as (_, b), b.hold("x"):
         ends = trio.current_effective_deadline()

@@ -489,6 +489,33 @@ def test_which_program_leads_and_holds_what_at_this_instant() -> None:
         assert holder != "a" != leader
 
 
+def test_a_holder_that_is_paused_for_too_long_has_lost_its_lease_before_its_next_line() -> None:
+    happened: list[str] = []
+
+    async def program(name: str) -> None:
+        async with swim.open_cluster(name, seeds=NAMES, voters=NAMES) as cluster:
+            try:
+                async with cluster.hold("lock"):
+                    happened.append(f"{name} has it")
+                    while True:
+                        await trio.sleep(1)
+                        assert [each for each in happened if "has it" in each][-1] == f"{name} has it"
+            except swim.LeaseLost:
+                happened.append(f"{name} has lost it")
+
+    with World(1) as world:
+        for name in NAMES:
+            world.start(name, program, name)
+        assert world.run_until(lambda: bool(happened), 30) is not None
+        holder = happened[0].split()[0]
+        world.pause(holder, 20)
+        world.run(19)
+        (other,) = (name for name in NAMES if world.leases(name) == ["lock"])
+        assert happened == [f"{holder} has it", f"{other} has it"]
+        world.run(3)
+        assert happened[2:] == [f"{holder} has lost it"]
+
+
 # --- what a program must not do
 
 

@@ -146,6 +146,11 @@ class Holder:
         """No task waits for this answer any more."""
         self._owners.pop(question, None)
 
+    def held(self, now: float) -> list[str]:
+        """The names that this process has, sorted."""
+        states = self.states.values()
+        return sorted({each.name for each in states if each.token and not each.released and now < each.until})
+
     def count(self) -> tuple[int, int]:
         """How many names are held here, and how many are waited for."""
         held = sum(1 for state in self.states.values() if state.token and not state.released)
