@@ -92,6 +92,20 @@ class TestALeaderThatRenews:
         asked = [m for m in messages(net, LeaderKind.TRY, since) if m.process != a._tenure._post.process]
         assert 4 <= len(asked) <= 4 * 4
 
+    def test_is_not_disturbed_and_hardly_asked_about_if_somebody_repeats_that_word(self, net: Net) -> None:
+        """A hundred times in each lease: that member asks when votes may be free, not whenever it is told."""
+        a, *_ = led(net, *"abcde", voters=tuple("abcde"))
+        held = a.term
+        net.cut("a", "e")
+        assert net.run_until(lambda: bool(messages(net, LeaderKind.VACANT)), 2 * L)
+        word, since = next(s for s, m in net.said(LeaderMessage) if m.kind is LeaderKind.VACANT), net.now
+        for _ in range(500):
+            net.deliver(word.data, word.source, word.target)
+            net.run(L / 100)
+        assert a.term is held
+        asked = [m for m in messages(net, LeaderKind.TRY, since) if m.process != a._tenure._post.process]
+        assert 4 * 4 <= len(asked) <= 4 * 8
+
     def test_is_asked_for_the_vote_of_a_voter_that_was_restarted_before_that_speaks(self, net: Net) -> None:
         a, _, c = led(net, *"abc")
         held = a.term
