@@ -84,13 +84,13 @@ _SUSPICION = mutants(
     ),
     (
         "a case stays open after an ack",
-        '        self._close(name, watch)\n        if probe.way == "udp":\n            watch.loss.add(False)',
-        '        if probe.way == "udp":\n            watch.loss.add(False)',
+        "        self._close(name, watch)\n        self._membership.recover(name, now)",
+        "        self._membership.recover(name, now)",
     ),
     (
         "a recovery is not told",
-        "            watch.loss.add(False)\n        self._membership.recover(name, now)",
-        "            watch.loss.add(False)",
+        "        self._close(name, watch)\n        self._membership.recover(name, now)",
+        "        self._close(name, watch)",
     ),
     (
         "whoever observes a member no more suspects it for ever",
@@ -108,11 +108,6 @@ _SUSPICION = mutants(
         "sound=True,",
     ),
     (
-        "loss that all have is one member's fault",
-        "watch.loss.remarkable(self._others_loss(record.name))",
-        "watch.loss.remarkable(0.0)",
-    ),
-    (
         "a member at a bad link is given up by its losses",
         "direct = max(usual, watch.loss.share)",
         "direct = LossEstimate().share",
@@ -126,6 +121,23 @@ _BLAME = mutants(
         "UDP is said to be blocked although it works again",
         "watch is not None and watch.stream_only:",
         "watch is not None:",
+    ),
+)
+
+_LOSSES = mutants(
+    "detector/losses",
+    ("tests/protocol/detector/test_losses.py", *_SUSPICION_TESTS),
+    ("an outage counts as many losses", "if 2 * len(missing) > len(last):", "if True:"),
+    ("losses that go on are taken for an outage", "if 2 * len(missing) > len(last):", "if False:"),
+    (
+        "one that left a moment before the end of an outage makes many losses of it",
+        "if 2 * len(missing) > len(last):",
+        "if missing:",
+    ),
+    (
+        "loss that all have is one member's fault",
+        "watch.loss.remarkable(self._others_loss(record.name))",
+        "watch.loss.remarkable(0.0)",
     ),
 )
 
@@ -355,12 +367,14 @@ DETECTION = Package(
         *_SUSPICION_TESTS,
         *_PROBING_TESTS,
         "tests/protocol/detector/test_accrual.py",
+        "tests/protocol/detector/test_losses.py",
         "tests/protocol/membership/test_links.py",
         "tests/protocol/membership/test_updates.py",
     ),
     (
         *_SUSPICION,
         *_BLAME,
+        *_LOSSES,
         *_WATCH,
         *_STATES,
         *_VERDICTS,

@@ -23,9 +23,9 @@ import math
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import keep_latest
-from swim.protocol.base.middle import median
 from swim.protocol.detector.accrual import PHI_DEAD, PHI_SUSPECT, phi
 from swim.protocol.detector.explaining import KERNEL_FRESH_S, explain
+from swim.protocol.detector.losses import Losses
 from swim.protocol.detector.polls import Polls
 from swim.protocol.detector.probes import Probes
 from swim.protocol.detector.states import Evidence, State
@@ -44,8 +44,6 @@ _ROUND_GROWTH = 1.6
 """Each round of probes in a case waits for so many times as long as the one before."""
 _MUTE_ROUND_S = 1.0
 """The longest such wait at an observer to which most of its subjects are silent."""
-_LATE_NOT_LOST_S = 0.5
-"""The probes of a silence that lasted for longer were answered late, and are not counted as lost."""
 _UNTRIAGED = 1.5
 """Of the silence tolerance: where the kernel was never heard, its silence says nothing."""
 _AFTER_LONG_S, _AFTER_LONG_ROUNDS = 60.0, 4
@@ -69,6 +67,7 @@ class Suspicion(Part):
         streamed: Streamed,
         subjects: Subjects,
         probes: Probes,
+        losses: Losses,
     ) -> None:
         super().__init__(context)
         self._links = links
@@ -77,6 +76,7 @@ class Suspicion(Part):
         self._streamed = streamed
         self._subjects = subjects
         self._probes = probes
+        self._losses = losses
         self._long_silence_at = -math.inf
 
     # --- what others may ask
@@ -90,15 +90,6 @@ class Suspicion(Part):
         watch = self._subjects.get(record.name)
         level = 0.0 if watch is None else self._phi(record.name, watch, now)
         return explain(self._table, record, watch, level, self._attention(now))
-
-    def _others_loss(self, name: str) -> float:
-        """As `Subjects.usual_loss`, but not smoothed, which lags behind while the probes are few.
-
-        Else bursts of loss that all members have would seem, in a young cluster, to be one member's fault.
-        """
-        others = [watch.loss.measured for other, watch in self._subjects.items() if other != name]
-        known = [share for share in others if share is not None]
-        return median(known) if known else 0.0
 
     def taken_up(self, name: str, watch: Watch, now: float) -> None:
         """This node observes it from now on; it may have heard already that a stream of it has ended."""
@@ -137,6 +128,8 @@ class Suspicion(Part):
             self._polls.conclude(record, watch, "process-gone", now)
             return
         watch.ended = None
+        if self._losses.answered(probe):
+            return
         if probe.way == "stream":
             self._answered_over_stream(record, watch, probe, now)
         elif probe.way == "udp" or not watch.stream_only:
@@ -155,12 +148,12 @@ class Suspicion(Part):
             self._streamed.weigh(now)
         if case is None:
             self._links.pinged(now, answered=True)
+            if probe.way == "udp":
+                watch.loss.add(False)
         else:
-            self._count_losses(record, watch, case, probe, now)
+            self._losses.settle(record, watch, case, probe, now)
             self._reply(case, ObserverKind.VETO)
         self._close(name, watch)
-        if probe.way == "udp":
-            watch.loss.add(False)
         self._membership.recover(name, now)
 
     def _answered_over_stream(self, record: Record, watch: Watch, probe: Probe, now: float) -> None:
@@ -208,28 +201,6 @@ class Suspicion(Part):
         for asker, poll in case.askers.items():
             self._polls.answer(asker, poll, kind)
         case.askers.clear()
-
-    def _count_losses(self, record: Record, watch: Watch, case: Case, answered: Probe, now: float) -> None:
-        """Probes that stayed unanswered, once another was answered, were lost on the way.
-
-        After a long silence only one counts: the member was paused, and a late ack is not a lost one. None
-        where the stream was answered meanwhile, or UDP works with hardly any member: that it is blocked is
-        nobody's quality.
-        """
-        if case.alive > -math.inf or self._streamed.everyone:
-            return
-        overdue = self._attention(now) - self._subjects.timeout(record.name)
-        lost = sum(
-            probe.way == "udp" and probe.seq != answered.seq and probe.sent < overdue for probe in case.probes
-        )
-        if self._attention(now) - case.since > _LATE_NOT_LOST_S:
-            lost = min(lost, 1)
-        for _ in range(lost):
-            watch.loss.add(True)
-        if lost and self._attention(now) - case.since <= _LATE_NOT_LOST_S:
-            self._links.lost()
-        if lost and watch.loss.remarkable(self._others_loss(record.name)):
-            self._polls.lossy(record, watch, now)
 
     def kernel_answered(self, name: str, now: float) -> None:
         """The member's kernel took something from us: if the process is silent, it is paused."""
