@@ -135,6 +135,16 @@ _LOSSES = mutants(
         "if missing:",
     ),
     (
+        "what was lost to a member that another one reaches is this node's own link's fault",
+        'answered.way == "udp" and not streamed',
+        "not streamed",
+    ),
+    (
+        "what was lost to a member that answers over its stream is this node's own link's fault",
+        'answered.way == "udp" and not streamed',
+        'answered.way == "udp"',
+    ),
+    (
         "loss that all have is one member's fault",
         "watch.loss.remarkable(self._others_loss(record.name))",
         "watch.loss.remarkable(0.0)",

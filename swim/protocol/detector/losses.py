@@ -61,19 +61,21 @@ class Losses(Part):
         """A case ends with an answer by UDP, or through another member: what became of its other probes?
 
         After a long silence only one counts: the member was paused, and a late ack is not a lost one. None
-        where the stream was answered meanwhile, or UDP works with hardly any member: that it is blocked is
-        nobody's quality.
+        where UDP works with hardly any member, or may not work with this one, which has answered over the
+        stream and not by UDP: that it is blocked is nobody's quality. Nor does it say anything of this node's
+        own links: for these only count losses where another ping by UDP is what was answered.
         """
         attention, timeout = self._attention(now), self._subjects.timeout(record.name)
         others = [probe for probe in case.probes if probe.seq != answered.seq and probe.way != "stream"]
         lost = sum(probe.way == "udp" and probe.sent < attention - timeout for probe in others)
-        if case.alive > -math.inf or self._streamed.everyone:
+        streamed = case.alive > -math.inf
+        if self._streamed.everyone or (streamed and answered.way != "udp"):
             lost = 0
         brief = attention - case.since <= _LATE_NOT_LOST_S
-        if lost and brief:
+        if lost and brief and answered.way == "udp" and not streamed:
             self._links.lost()
         if lost < 2 or not brief:
-            self._count(record, watch, min(lost, 1), now, answered=True)
+            self._count(record, watch, min(lost, 1), now, answered=lost > 0 or answered.way == "udp")
             return
         last = [probe for probe in others if probe.sent >= answered.sent]
         case.probes = [probe for probe in case.probes if probe not in last]  # they stay under way

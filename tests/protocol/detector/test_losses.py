@@ -6,9 +6,12 @@ import pytest
 
 from swim.events import MemberFailed
 from swim.protocol.base.loss import LossEstimate
+from swim.protocol.base.outbox import Way
 from swim.protocol.detector.watch import Case, Probe
 from swim.protocol.node import Node
 from tests.protocol.fakes import Net, address_of
+
+_LAST: tuple[tuple[int, Way], ...] = (8, "udp"), (9, "helper")
 
 
 def failed(net: Net, nodes: list[Node]) -> list[tuple[str, str]]:
@@ -62,7 +65,7 @@ def test_a_case_counts_as_many_losses_as_there_were_unless_those_after_it_are_an
     assert record is not None
     attention = a._suspicion._attention(net.now)
     watch.loss = LossEstimate()
-    last = [Probe(seq, attention - 0.001, way) for seq, way in ((8, "udp"), (9, "helper"))]  # type: ignore[arg-type]
+    last = [Probe(seq, attention - 0.001, way) for seq, way in _LAST]
     lost = [Probe(seq, attention - 0.2 + seq / 100, "udp") for seq in range(4)]
     first = Probe(7, attention - 0.001, "helper")
     losses.settle(record, watch, Case(attention - 0.2, [*lost, first, *last]), first, net.now)
@@ -72,3 +75,26 @@ def test_a_case_counts_as_many_losses_as_there_were_unless_those_after_it_are_an
     a.handle_timer(net.now)
     assert watch.loss.measured == pytest.approx(1.0 if counted == 4 else 0.5)
     assert len(watch.loss._recent) == (4 if counted == 4 else 2)
+
+
+@pytest.mark.parametrize(
+    ("way", "streamed", "own", "members"),
+    [("udp", False, 1, 1), ("udp", True, 0, 1), ("helper", False, 0, 1), ("helper", True, 0, 0)],
+)
+def test_a_ping_was_lost_on_this_nodes_own_link_only_if_udp_was_all_that_was_answered(
+    way: Way, streamed: bool, own: int, members: int
+) -> None:
+    """UDP may be blocked: what comes through others, or over a stream, does not tell."""
+    net = Net()
+    a, *_ = net.cluster(*"abcd")
+    net.run(10)
+    losses, record, watch = a._suspicion._losses, a._table.get("b"), a._probing.subjects["b"]
+    assert record is not None
+    attention = a._suspicion._attention(net.now)
+    watch.loss = LossEstimate()
+    case = Case(attention - 0.2, [Probe(1, attention - 0.2, "udp")])
+    case.alive = attention - 0.1 if streamed else case.alive
+    before = sum(a._links.loss._recent)
+    losses.settle(record, watch, case, Probe(2, attention - 0.001, way), net.now)
+    assert sum(a._links.loss._recent) - before == own
+    assert sum(watch.loss._recent) == members
