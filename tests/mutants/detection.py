@@ -363,6 +363,11 @@ _HEARSAY = mutants(
     "membership/hearsay",
     ("tests/protocol/membership/test_updates.py",),
     ("a refusal is believed beside any word", "is not None and question.gone:", "is not None:"),
+    (
+        "one is asked again for each that says that it is dead",
+        "self._open.get(record.name) or self._put(",
+        "self._put(",
+    ),
     ("a refusal is waited out", "is not None and question.gone:", "is not None and not question.gone:"),
 )
 

@@ -14,7 +14,7 @@ from functools import partial
 from swim.protocol.base.context import Context, Part
 from swim.protocol.membership.asking import Asking
 from swim.protocol.view.table import Record
-from swim.wire.messages import Ack
+from swim.wire.messages import Ack, Dead
 
 __all__ = ["Hearsay"]
 
@@ -49,20 +49,22 @@ class Hearsay(Part):
         self._patience = patience
         self._open: dict[str, _Question] = {}
 
-    def weigh(
-        self, record: Record, now: float, believe: Believe, *, farewell: bool = False, gone: bool = False
-    ) -> None:
+    def weigh(self, record: Record, now: float, believe: Believe, news: Dead | None = None) -> None:
         """It is said that a member is gone: `believe` is called, now or later, unless the member answers.
 
-        `farewell`: in the member's own name. It stands before what others say of the member meanwhile.
-        `gone`: an observer has seen the process end.
+        `news`: the words, of which the member is told, once, so that it can refute them. A farewell, in its
+        own name, needs no telling, and stands before what others say of the member meanwhile.
         """
+        farewell = news is not None and news.sender == news.node
+        told = None if farewell else news
         if not self._hears(record):
+            if told is not None:
+                self._outbox.send(record.address, told)
             believe(now)
             return
-        question = self._open.get(record.name) or self._put(_Question(record, believe), now)
-        if question is not None:
-            question.gone = question.gone or gone
+        question = self._open.get(record.name) or self._put(_Question(record, believe), told, now)
+        if question is not None and news is not None:
+            question.gone = question.gone or news.reason == "process-gone"
             if farewell:
                 question.believe, question.farewell = believe, True
 
@@ -81,11 +83,12 @@ class Hearsay(Part):
         if question is not None and question.farewell:
             self._silent(question, now)
 
-    def _put(self, question: _Question, now: float) -> _Question | None:
+    def _put(self, question: _Question, news: Dead | None, now: float) -> _Question | None:
         """Ask, unless too many are being asked."""
         asked, within = question.asked, _PATIENCE * self._patience()
         answered, silent = partial(self._answered, question), partial(self._silent, question)
-        if not self._ask(asked.name, asked.address, now, answered, silent, tries=_TRIES, within=within):
+        ask = partial(self._ask, asked.name, asked.address, now, answered, silent, news=news)
+        if not ask(tries=_TRIES, within=within):
             return None
         self._open[asked.name] = question
         return question

@@ -242,14 +242,13 @@ class Membership(Part):
         if old is None or not self._ends(old, news):
             return
         farewell = _state(news) is MemberState.LEFT
+        # A member of memberlist goes on answering pings after its farewell. With keys nobody else says it.
+        if old.present and not (farewell and (self._outbox.codec.keyed or not old.own)):
+            self.hearsay.weigh(old, now, lambda at: self._bury(news, at), news)
+            return
         if not farewell:
             self._outbox.send(old.address, news)  # so that it can refute at once
-        # A member of memberlist goes on answering pings after its farewell. With keys nobody else says it.
-        if not old.present or (farewell and (self._outbox.codec.keyed or not old.own)):
-            self._bury(news, now)
-        else:
-            gone = news.reason == "process-gone"
-            self.hearsay.weigh(old, now, lambda at: self._bury(news, at), farewell=farewell, gone=gone)
+        self._bury(news, now)
 
     def _ends(self, old: Record, news: Dead) -> bool:
         """Is this the end of what is known?"""

@@ -370,6 +370,14 @@ class TestDead:
         assert scene.dead() in scene.passed_on()
         assert scene.dead() in scene.subject.heard(Dead)
 
+    def test_is_told_to_the_accused_once_with_the_question_however_many_say_it(self, scene: Scene) -> None:
+        """A flood brings many copies: each that went on to a dead process would be refused by its kernel."""
+        scene.subject.mute = True
+        for _ in range(5):
+            scene.teller.tell(scene.node, scene.dead())
+        (packet,) = [sent for sent in scene.net.sent if sent.target == scene.subject.address]
+        assert [type(message) for message in packet.messages] == [Dead, Ping]
+
     def test_said_by_the_member_itself_it_left(self, scene: Scene) -> None:
         assert scene.end(scene.left()) == ["MemberLeft"]
         assert scene.state is LEFT
