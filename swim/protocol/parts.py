@@ -10,7 +10,6 @@ from swim.protocol.base.context import Context
 from swim.protocol.base.networks import Networks
 from swim.protocol.base.steps import Backlog
 from swim.protocol.detector.freshness import Freshness
-from swim.protocol.detector.losses import Losses
 from swim.protocol.detector.polls import Polls
 from swim.protocol.detector.probes import Probes
 from swim.protocol.detector.probing import Probing
@@ -162,16 +161,8 @@ class Parts:
         self._freshness = Freshness(context, own)
         self._probes = Probes(context, own, self._dissemination, self._freshness, self._sync.view)
         self._polls = Polls(context, own, self._membership, self._freshness, subjects)
-        losses = Losses(context, self._links, self._polls, self._streamed, subjects, self._probes)
         self._suspicion = Suspicion(
-            context,
-            self._links,
-            self._membership,
-            self._polls,
-            self._streamed,
-            subjects,
-            self._probes,
-            losses,
+            context, self._links, self._membership, self._polls, self._streamed, subjects, self._probes
         )
         self._probing = Probing(
             context,

@@ -46,6 +46,16 @@ _SUSPICION = mutants(
         "            self._reply(case, ObserverKind.AGREE)\n",
         "            case.askers.clear()\n",
     ),
+    (
+        "members that were made up make an observer doubt itself",
+        "for watch in self._subjects.values() if watch.ever_heard]",
+        "for watch in self._subjects.values()]",
+    ),
+    (
+        "observers that were made up are waited for",
+        "self._long(case, now) or not watch.ever_heard,",
+        "self._long(case, now),",
+    ),
     ("a mute observer judges", "return self._long(watch.case, now) or not self._mute()", "return True"),
     (
         "a paused process is waited for no longer than a host",

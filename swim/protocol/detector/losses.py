@@ -71,11 +71,12 @@ class Losses(Part):
         streamed = case.alive > -math.inf
         if self._streamed.everyone or (streamed and answered.way != "udp"):
             lost = 0
-        brief = attention - case.since <= _LATE_NOT_LOST_S
-        if lost and brief and answered.way == "udp" and not streamed:
+        if attention - case.since > _LATE_NOT_LOST_S:
+            lost = min(lost, 1)
+        elif lost and answered.way == "udp" and not streamed:
             self._links.lost()
-        if lost < 2 or not brief:
-            self._count(record, watch, min(lost, 1), now, answered=lost > 0 or answered.way == "udp")
+        if not lost:
+            self._count(record, watch, 0, now, answered=answered.way == "udp")
             return
         last = [probe for probe in others if probe.sent >= answered.sent]
         case.probes = [probe for probe in case.probes if probe not in last]  # they stay under way

@@ -130,8 +130,8 @@ class Polls(Part):
 
         `patience`: how long an answer may take, in seconds; observers that are not `answering` this node
         either are asked, but not waited for. `excuses_silent`: it has been silent for so long that they are
-        not counted, if they never answer: they may have died with it. `sound`: the fault cannot be this
-        node's own. Else it does not judge alone.
+        not counted, if they never answer: they may have died with it; or it has never answered, and they may
+        be made up like it. `sound`: the fault cannot be this node's own. Else it does not judge alone.
         """
         others, certain = self._others(record.name), watch.proven
         if not others:

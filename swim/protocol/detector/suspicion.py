@@ -67,7 +67,6 @@ class Suspicion(Part):
         streamed: Streamed,
         subjects: Subjects,
         probes: Probes,
-        losses: Losses,
     ) -> None:
         super().__init__(context)
         self._links = links
@@ -76,7 +75,7 @@ class Suspicion(Part):
         self._streamed = streamed
         self._subjects = subjects
         self._probes = probes
-        self._losses = losses
+        self._losses = Losses(context, links, polls, streamed, subjects, probes)
         self._long_silence_at = -math.inf
 
     # --- what others may ask
@@ -333,7 +332,7 @@ class Suspicion(Part):
                 silence=case.silence(self._attention(now)),
                 answering=self._answering,
                 patience=self._subjects.patience(),
-                excuses_silent=self._long(case, now),
+                excuses_silent=self._long(case, now) or not watch.ever_heard,
                 sound=self._links.sound(now),
             )
         if watch.case is case and not watch.given_up:
@@ -366,7 +365,8 @@ class Suspicion(Part):
         return len(self._subjects) >= _MUTE_SUBJECTS and self._most_silent()
 
     def _most_silent(self) -> bool:
-        subjects = self._subjects.values()
+        """Of those that have ever answered. Others may be made up: their silence is not this node's fault."""
+        subjects = [watch for watch in self._subjects.values() if watch.ever_heard]
         return sum(watch.suspected for watch in subjects) > _MUTE_SHARE * len(subjects)
 
     def _long(self, case: Case, now: float) -> bool:

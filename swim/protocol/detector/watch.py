@@ -164,6 +164,11 @@ class Watch:
         return True
 
     @property
+    def ever_heard(self) -> bool:
+        """Has it ever answered? Without keys anybody can make up members, and these do not."""
+        return self.heard > -math.inf
+
+    @property
     def suspected(self) -> bool:
         return self.state in SUSPECTED
 

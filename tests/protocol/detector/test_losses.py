@@ -97,4 +97,6 @@ def test_a_ping_was_lost_on_this_nodes_own_link_only_if_udp_was_all_that_was_ans
     before = sum(a._links.loss._recent)
     losses.settle(record, watch, case, Probe(2, attention - 0.001, way), net.now)
     assert sum(a._links.loss._recent) - before == own
+    net.now += 1.0
+    a.handle_timer(net.now)
     assert sum(watch.loss._recent) == members

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from swim.events import MemberFailed, MemberRecovered, MemberSuspected
 from swim.protocol.node import Node
 from swim.types import Explanation, MemberState
+from swim.wire import pack_host
 from swim.wire.messages import Dead, ObserverKind, ObserverMessage, Suspect
 from tests.protocol.fakes import Net, address_of
 
@@ -298,6 +301,36 @@ class TestTheSick:
         )
         net.run(60)
         assert self.healthy_ones_given_up(net, nodes, "f") == []
+
+
+class TestMembersThatNeverAnswered:
+    """Without keys anybody can make them up, and others that would have to vote about them."""
+
+    def test_are_gone_soon_after_the_tolerance_although_they_are_most_of_those_that_are_observed(
+        self, net: Net
+    ) -> None:
+        nodes = net.cluster(*"abcde")
+        net.run(10)
+        net.forget_events()
+        model = net.puppet("m")
+        for number in range(12):
+            host, port = pack_host(f"10.9.0.{number + 1}"), 7946
+            made_up = replace(model.alive(), node=f"made-up-{number}", address=host, port=port)
+            net.tell(nodes[number % 5], made_up, nodes[(number + 1) % 5].address)
+        net.run(0.5)
+        assert max(len(node.members()) for node in nodes) == 17
+        assert net.run_until(lambda: all(len(node.members()) == 5 for node in nodes), 6)
+        failed = [event.member.name for node in nodes for event in net.events(node, MemberFailed)]
+        assert all(name.startswith("made-up") for name in failed)
+
+    def test_one_that_cannot_hear_gives_up_none_of_them(self, net: Net) -> None:
+        """Its own links are at fault: it has heard the others talk, but never an answer."""
+        nodes = net.cluster(*"abcde")
+        late = net.start("f", "a")
+        net.streams_work = False
+        net.passes = lambda source, target: late.address != target  # type: ignore[method-assign]
+        net.run(10)
+        assert [event for node in (*nodes, late) for event in net.events(node, MemberFailed)] == []
 
 
 class TestMessages:
