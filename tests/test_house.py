@@ -26,7 +26,7 @@ FACE = ["cluster", "metrics"]
 PACKAGES = {
     "values": 360,
     "swim.wire": 2_130,
-    "swim.protocol.view": 565,
+    "swim.protocol.view": 590,
     "swim.protocol.base": 445,
     "swim.protocol.gossip": 800,
     "swim.protocol.leadership": 1_480,

@@ -10,7 +10,7 @@ from swim.types import Address
 
 __all__ = ["Networks"]
 
-_CACHE_MAX = 4_096
+_CACHE_MAX = 1_024
 _BROADCAST = "255.255.255.255"
 
 

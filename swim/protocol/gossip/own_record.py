@@ -208,11 +208,8 @@ class OwnRecord(Part):
         self._table.put(record, now)
         if not self.held_off:
             self._dissemination.news(self.name, record.as_alive(), now)
-        if old is not None and (old.id, old.member.tags, old.address) != (
-            record.id,
-            record.member.tags,
-            record.address,
-        ):
+        seen = (record.id, record.tags, record.address)
+        if old is not None and (old.id, old.tags, old.address) != seen:
             self._outbox.events.append(MemberUpdated(record.member, old.member))
 
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:

@@ -59,6 +59,7 @@ class Newcomers(Part):
     def _ask_some(self, now: float) -> None:
         for _ in range(_ASKED_PER_TURN):
             if not self._waiting or len(self._asking) >= _ASKING_MAX:
+                self._waiting = self._waiting or {}  # an empty one takes as much as it did when it was full
                 return
             name, news = self._waiting.popitem()
             if not self._ask_one(name, news, now):

@@ -441,9 +441,8 @@ class Membership(Part):
         if old.state is not new.state:
             suspected = new.state is MemberState.SUSPECT
             events.append(MemberSuspected(new.member, phi) if suspected else MemberRecovered(new.member))
-        before, after = old.member, new.member
-        if (before.id, before.tags, before.address) != (after.id, after.tags, after.address):
-            events.append(MemberUpdated(after, before))
+        if (old.id, old.tags, old.address) != (new.id, new.tags, new.address):
+            events.append(MemberUpdated(new.member, old.member))
 
 
 def _state(news: Dead) -> MemberState:

@@ -49,6 +49,10 @@ class _Ring:
         self._number = 8 * number
         self._places = array("I")
 
+    def __contains__(self, name: str) -> bool:
+        index = self.index(name)
+        return index < len(self.names) and self.names[index] == name
+
     def index(self, name: str) -> int:
         """Where this name stands, or would."""
         return self._index(name, self._place(name))
@@ -105,23 +109,30 @@ class Rings:
         assert 1 <= count <= RINGS_MAX
         self._rings = [_Ring(number) for number in range(count)]
         self._foreign = [_Ring(number) for number in range(count)]
-        self._own: dict[str, bool] = {}
-        self._newcomers: dict[str, None] = {}
+        self._newcomers: dict[str, bool] = {}
+        """Those that are not on the rings yet; whether each is one of our own."""
         self._observers: dict[str, tuple[str, ...]] = {}
         self._subjects: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]] = {}
         """Of some: their subjects, their places, and how far it is to the next own member on each ring."""
         self.version = 0
 
     def __contains__(self, name: str) -> bool:
-        return name in self._own
+        return self._is_own(name) is not None
+
+    def _is_own(self, name: str) -> bool | None:
+        """Is this one of our own, or a foreign member? None: there is none of this name."""
+        if name in self._newcomers:
+            return self._newcomers[name]
+        if name in self._rings[0]:
+            return True
+        return False if name in self._foreign[0] else None
 
     def add(self, name: str, own: bool) -> None:
         """Put a member on the rings; `own` members observe, foreign ones are only observed."""
-        if self._own.get(name) is own:
+        if self._is_own(name) is own:
             return
         self.remove(name)
-        self._own[name] = own
-        self._newcomers[name] = None
+        self._newcomers[name] = own
         places = _PLACES.unpack(_digest(name))
         for other, (_, theirs, gaps) in list(self._subjects.items()):
             nearer = [(a - b) % _ROUND < gap for a, b, gap in zip(places, theirs, gaps, strict=False)]
@@ -130,10 +141,11 @@ class Rings:
         self._changed()
 
     def remove(self, name: str) -> None:
-        if name not in self._own:
+        own = self._is_own(name)
+        if own is None:
             return
         self._arrange()
-        for ring in self._rings if self._own.pop(name) else self._foreign:
+        for ring in self._rings if own else self._foreign:
             ring.remove(name)
         self._subjects.clear()
         self._changed()
@@ -143,7 +155,6 @@ class Rings:
         other._arrange()
         self._rings = [ring.copy() for ring in other._rings]
         self._foreign = [ring.copy() for ring in other._foreign]
-        self._own = dict(other._own)
         self._newcomers.clear()
         self._subjects.clear()
         self._changed()
@@ -153,7 +164,7 @@ class Rings:
         if not self._newcomers:
             return
         for own, rings in ((True, self._rings), (False, self._foreign)):
-            names = [name for name in self._newcomers if self._own[name] is own]
+            names = [name for name, is_own in self._newcomers.items() if is_own is own]
             columns = zip(*map(_PLACES.unpack, map(_digest, names)), strict=True)
             for ring, places in zip(rings, columns, strict=False):
                 ring.insert(list(zip(places, names, strict=True)))
@@ -220,7 +231,7 @@ class Rings:
         cached = self._observers.get(name)
         if cached is None:
             self._arrange()
-            found, own = dict[str, None](), self._own.get(name, True)
+            found, own = dict[str, None](), self._is_own(name) is not False
             for ring in range(len(self._rings)):
                 nearest = next(self._rings[ring].walk(name, -1), None)
                 if nearest is not None and (own or name in self.foreign_successors(nearest, ring)):

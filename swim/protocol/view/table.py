@@ -9,7 +9,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from heapq import heappop, heappush, merge
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from swim.protocol.view.identity import is_minted, pack_id, valid_boot, valid_id
 from swim.protocol.view.rings import Rings
@@ -60,16 +60,24 @@ def encode_meta(tags: dict[str, str], id: str, boot: str, marks: Mapping[str, st
     return encode_tags({**tags, **(marks or {}), BOOT_TAG: boot, ID_TAG: id})
 
 
-def _marks(tags: Mapping[str, str], *, own: bool) -> tuple[str, bool, str]:
-    """The tags of ours that say something of leadership: token, electable, voters."""
-    if not own:
-        return "", False, ""
-    token = tags.get(TOKEN_TAG, "")
-    return (
-        token if is_minted(token) else "",
-        tags.get(ELECTABLE_TAG) != NOT_ELECTABLE,
-        _one(tags.get(VOTERS_TAG, "")[:VOTERS_SIZE].rstrip(MOVED_MARK)),
-    )
+class _Traits(NamedTuple):
+    """What thousands of members have in common: their versions, and what their tags say of leadership."""
+
+    versions: bytes
+    token: str = ""
+    electable: bool = False
+    voters: str = ""
+
+
+def _traits(versions: bytes, tags: Mapping[str, str], *, own: bool) -> _Traits:
+    traits = _Traits(versions)
+    if own:
+        token, voters = tags.get(TOKEN_TAG, ""), tags.get(VOTERS_TAG, "")
+        electable = tags.get(ELECTABLE_TAG) != NOT_ELECTABLE
+        shown = voters[:VOTERS_SIZE].rstrip(MOVED_MARK)
+        traits = _Traits(versions, token if is_minted(token) else "", electable, shown)
+    shared: _Traits = _one(traits)
+    return shared
 
 
 def hash_text(*fields: Any) -> int:
@@ -79,7 +87,7 @@ def hash_text(*fields: Any) -> int:
 
 @lru_cache(maxsize=1_024)
 def _one(value: T) -> T:
-    """The same object for all members that say the same: thousands have the same few tags and versions."""
+    """The same object for all members of which the same is to be said: of their port, for instance."""
     return value
 
 
@@ -94,8 +102,8 @@ class Record:
     """What is known of one member. Replaced as a whole when something changes.
 
     `solo` marks a death that this node concluded alone, from silence: it is not sent, and any word
-    that the member lives cancels it. `view` is the record's share of the view hash. `token`
-    is the fencing token of the member's latest term, if it shows one; `voters`, which it is configured with.
+    that the member lives cancels it. `view` is the record's share of the view hash, `tags` are those of the
+    application.
     """
 
     name: str
@@ -103,17 +111,14 @@ class Record:
     incarnation: int
     state: MemberState
     meta: bytes
-    versions: bytes
     since: float
     solo: bool
     reason: DeathReason
     id: str | None
     boot: str | None
-    token: str
-    electable: bool
-    voters: str
+    traits: _Traits
     view: int
-    member: Member
+    tags: Mapping[str, str]
 
     @classmethod
     def make(
@@ -134,10 +139,36 @@ class Record:
             id = boot = None  # a foreign member
         visible = _visible(tuple(tag for tag in tags.items() if not tag[0].startswith("_")))
         view = hash_text(name, address.host, address.port, incarnation, meta) if state.present else 0
-        member = Member(name, address, id, visible, state, incarnation, boot)
-        marks = _marks(tags, own=id is not None)
-        changing = (incarnation, state, meta, _one(versions), since, solo, reason)
-        return cls(name, address, *changing, id, boot, *marks, view, member)
+        place = Address(address.host, _one(address.port))
+        traits = _traits(versions, tags, own=id is not None)
+        changing = (incarnation, state, meta, since, solo, reason)
+        return cls(name, place, *changing, id, boot, traits, view, visible)
+
+    @property
+    def member(self) -> Member:
+        """As the application sees it. Made when asked for: to keep it takes as much as half a record."""
+        tags, state = self.tags, self.state
+        return Member(self.name, self.address, self.id, tags, state, self.incarnation, self.boot)
+
+    @property
+    def versions(self) -> bytes:
+        """Of the protocols that it speaks."""
+        return self.traits.versions
+
+    @property
+    def token(self) -> str:
+        """The fencing token of its latest term, if it shows one."""
+        return self.traits.token
+
+    @property
+    def electable(self) -> bool:
+        """May it lead?"""
+        return self.traits.electable
+
+    @property
+    def voters(self) -> str:
+        """Those that it is configured with, as its tag shows them."""
+        return self.traits.voters
 
     @property
     def own(self) -> bool:

@@ -146,5 +146,6 @@ class TestAWordOfAVoter:
         a, b, _ = led(net, *"abc")
         record = b._table.get("c")
         assert record is not None
-        b._table.put(replace(record, voters="deadbeef.0"), net.now)
+        traits = record.traits._replace(voters="deadbeef.0")
+        b._table.put(replace(record, traits=traits), net.now)
         assert not self.counts(net, b, "c", term(a).token)
