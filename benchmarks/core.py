@@ -1,4 +1,4 @@
-"""What a message costs: codec and core in microseconds, one node on real sockets, memory, import time.
+"""What a message costs: codec and core in microseconds, one node on real sockets, memory, simulation, import.
 
     python -m benchmarks.core [--nodes 128] [--rounds 50] [--seconds 5] [--quick]
 
@@ -8,7 +8,8 @@
 - one node on real sockets: a process with `swim agent`, flooded with pings of a member on loopback; what it
   answers in a second, and its own CPU time for each.
 - memory: what a node needs more for each member that it learns of, by tracemalloc; and what of that is not
-  the member's own data: its `Member` (name, address, id, tags) and its tags as they travel.
+  the member's own data: its name, address, id, and its tags as they travel.
+- simulation: a world of 1,024 members at rest, with `fast`; how many seconds of a node pass in one of CPU.
 - import: `import swim` beyond `import trio`, each in fresh processes.
 
 Microseconds are the best of the rounds: what else the machine does only adds to them.
@@ -49,10 +50,13 @@ __all__ = ["main"]
 
 BATCH = 500
 MEMBERS = 10_000
+WORLD, WORLD_QUICK = 1_024, 128
+"""Members of the simulated world."""
+WORLD_SETTLE_S, WORLD_S = 35.0, 10.0
+"""For half a minute a new node looks every second for others that were founded apart."""
 VERSIONS = bytes((1, 5, 2, 2, 5, 4))
 WINDOW = 256
 """Pings on their way at a time; the socket's buffer holds more."""
-GOALS = {"datagrams/s": 20_000, "bytes a member": 1_024, "import, s": 0.25}
 
 Result = dict[str, Any]
 
@@ -328,15 +332,14 @@ def memory_result(members: int) -> Result:
 
 
 def _size(member: Member) -> int:
-    """What the application is handed: the object, name, address, id and tags (their texts are shared)."""
-    parts = (member, member.name, member.address, member.address.host, member.id, member.tags)
-    return sum(map(sys.getsizeof, parts))
+    """Name, address and id. (The tags' texts are shared, and a `Member` is made when it is asked for.)"""
+    return sum(map(sys.getsizeof, (member.name, member.address, member.address.host, member.id)))
 
 
 def _introduce(core: Node, members: int) -> None:
     """Until the node knows all of them: each answers for itself."""
     now = 1.0
-    while len(core.members()) <= members and now < 60.0:
+    while core.statistics(now).members <= members and now < 60.0:
         for data, address in core.drain().datagrams:
             for ping in core.codec.open_packet(data).messages:
                 if isinstance(ping, Ping):
@@ -351,6 +354,26 @@ def _state(number: int) -> NodeState:
     tags = {"role": "worker", "_id": f"01J{number:023d}", "_boot": f"{number:08d}"}
     host = pack_host(f"10.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}")
     return NodeState(f"worker-{number}", 1, host, 7946, encode_tags(tags), WireState.ALIVE, VERSIONS)
+
+
+# --- simulation
+
+
+def simulation_result(members: int, seed: int) -> Result:
+    """What it costs to simulate a node that has nothing to do but pings."""
+    world = World(seed, fast=True, keep_events=False)
+    world.assemble(members)
+    world.run(WORLD_SETTLE_S)
+    gc.collect()
+    began = time.process_time()
+    world.run(WORLD_S)
+    each = (time.process_time() - began) / (members * WORLD_S)
+    return {
+        "part": "simulation",
+        "what": f"a world of {members:,} members at rest",
+        "node-seconds/s": 1 / each,
+        "us for a node-second": each * 1e6,
+    }
 
 
 # --- import
@@ -403,6 +426,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "core": lambda: core_results(args.nodes, args.seed, args.rounds),
         "one node on real sockets": lambda: node_result(args.seconds),
         "memory": lambda: memory_result(1_000 if args.quick else MEMBERS),
+        "simulation": lambda: simulation_result(WORLD_QUICK if args.quick else WORLD, args.seed),
         "import": lambda: import_result(max(2, args.rounds // 5)),
     }
     results: list[Result] = []

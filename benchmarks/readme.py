@@ -163,6 +163,11 @@ def core(results: list[Record]) -> str:
             "memory for each member, beyond its own data",
             f"{memory['bytes beyond']:.0f} bytes ({memory['bytes a member']:,.0f} in all)",
         ],
+        *(
+            [f"{one['what']}, simulated", f"{one['node-seconds/s']:,.0f} seconds of a node in one of CPU"]
+            for one in results
+            if one["part"] == "simulation"
+        ),
         ["`import swim`, beyond trio's own", f"{by_what['import swim, beyond trio']['seconds']:.2f} s"],
     ]
     return _table(("what it costs", ""), rows)
