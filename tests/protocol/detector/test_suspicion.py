@@ -306,20 +306,22 @@ class TestTheSick:
 class TestMembersThatNeverAnswered:
     """Without keys anybody can make them up, and others that would have to vote about them."""
 
+    @pytest.mark.parametrize(("names", "count"), [("ab", 4), ("abcde", 12)])
     def test_are_gone_soon_after_the_tolerance_although_they_are_most_of_those_that_are_observed(
-        self, net: Net
+        self, net: Net, names: str, count: int
     ) -> None:
-        nodes = net.cluster(*"abcde")
+        nodes = net.cluster(*names)
         net.run(10)
         net.forget_events()
         model = net.puppet("m")
-        for number in range(12):
+        for number in range(count):
             host, port = pack_host(f"10.9.0.{number + 1}"), 7946
             made_up = replace(model.alive(), node=f"made-up-{number}", address=host, port=port)
-            net.tell(nodes[number % 5], made_up, nodes[(number + 1) % 5].address)
+            told, other = nodes[number % len(nodes)], nodes[(number + 1) % len(nodes)]
+            net.tell(told, made_up, other.address)
         net.run(0.5)
-        assert max(len(node.members()) for node in nodes) == 17
-        assert net.run_until(lambda: all(len(node.members()) == 5 for node in nodes), 6)
+        assert max(len(node.members()) for node in nodes) == len(names) + count
+        assert net.run_until(lambda: all(len(node.members()) == len(names) for node in nodes), 6)
         failed = [event.member.name for node in nodes for event in net.events(node, MemberFailed)]
         assert all(name.startswith("made-up") for name in failed)
 
