@@ -316,14 +316,14 @@ class TestMembersThatNeverAnswered:
         model = net.puppet("m")
         for number in range(count):
             host, port = pack_host(f"10.9.0.{number + 1}"), 7946
-            made_up = replace(model.alive(), node=f"made-up-{number}", address=host, port=port)
+            made_up = replace(model.alive(), node=f"q{number}", address=host, port=port)
             told, other = nodes[number % len(nodes)], nodes[(number + 1) % len(nodes)]
             net.tell(told, made_up, other.address)
         net.run(0.5)
         assert max(len(node.members()) for node in nodes) == len(names) + count
         assert net.run_until(lambda: all(len(node.members()) == len(names) for node in nodes), 6)
         failed = [event.member.name for node in nodes for event in net.events(node, MemberFailed)]
-        assert all(name.startswith("made-up") for name in failed)
+        assert all(name.startswith("q") for name in failed)
 
     def test_one_that_cannot_hear_gives_up_none_of_them(self, net: Net) -> None:
         """Its own links are at fault: it has heard the others talk, but never an answer."""
