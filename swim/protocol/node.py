@@ -471,7 +471,7 @@ class Node(Parts):
     @property
     def judges_alone(self) -> bool:
         """This node has given a member up alone, or has founded a cluster and met no other node yet."""
-        return self._leadership.founded_alone or any(record.solo for record in self._table.dead())
+        return self._leadership.founded_alone or bool(self._table.solo())
 
     def members(self) -> tuple[Member, ...]:
         """Present members, this node included, in the order of joining; foreign ones last."""

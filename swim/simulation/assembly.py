@@ -43,7 +43,7 @@ def exchange(server: SimulatedNode, client: SimulatedNode, request: Request) -> 
     assert content is not None
     answer = decode(client.core.codec.stream_decoder(answering=True), content)
     assert isinstance(answer, PushPull)
-    client.core.receive_answer(request.token, replace(answer, nodes=answer.nodes[:1]), client.now())
+    client.core.receive_answer(request.token, replace(answer, nodes=tuple(answer.nodes)[:1]), client.now())
     server.flush()
     client.flush()
 

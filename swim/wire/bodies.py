@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -62,16 +62,20 @@ __all__ = [
     "error_message",
     "node_state",
     "pack_node_state",
+    "pack_node_states",
     "pack_push_pull_header",
     "packet_message",
     "ping",
     "push_pull_head",
+    "with_age",
 ]
 
 _LOST_SIZE_MAX = 2_048
 _ENTRY_SIZE_MAX = 4_096  # of a push/pull: to unpack containers takes far more memory than they have bytes
 _EXTRA_SIZE_MAX = 64  # of our own byte fields
 _SOURCE_KEYS = (b"SourceAddr", b"SourcePort", b"SourceNode")
+_AGED = b"\x88"
+"""How an entry with an age begins: it is a map of eight fields, not seven."""
 _STATES = tuple(WireState)
 _OPINIONS = tuple(ObserverKind)
 OBSERVER_MARK = 0x73  # Serf's user messages begin with 0 to 9
@@ -366,9 +370,17 @@ def pack_node_state(node: NodeState) -> bytes:
         "State": node.state,
         "Vsn": node.versions,
     }
-    if node.age:
-        body["a"] = node.age
-    return pack(body)
+    return with_age(pack(body), node.age)
+
+
+def pack_node_states(nodes: Iterable[NodeState]) -> bytes:
+    """Several entries, one behind the other."""
+    return b"".join(map(pack_node_state, nodes))
+
+
+def with_age(entry: bytes, age: int) -> bytes:
+    """An entry that was packed without one, of a member that has been gone for so long."""
+    return b"".join((_AGED, entry[1:], b"\xa1a", pack(age))) if age else entry
 
 
 def pack_push_pull_header(join: bool, nodes: int, user_state: int, head: PushPullHead | None) -> bytes:

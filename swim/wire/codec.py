@@ -27,7 +27,7 @@ from swim.wire.kept import KeptChannel
 from swim.wire.keyring import Keyring
 from swim.wire.messages import ErrorMessage, Message, StreamMessage
 from swim.wire.source import Reading
-from swim.wire.streams import PackedNodes, StreamDecoder, seal_stream, stream_content
+from swim.wire.streams import StreamDecoder, seal_stream, stream_content
 
 __all__ = ["Codec", "Packet"]
 
@@ -53,7 +53,6 @@ class Codec:
             raise ValueError(f"the label has {len(self._label)} bytes: at most {_LABEL_SIZE_MAX}")
         self._header = label_header(self._label)
         self._keyring = keyring
-        self._packed = PackedNodes()
 
     @property
     def label(self) -> bytes:
@@ -117,7 +116,7 @@ class Codec:
 
     def streaming(self, message: StreamMessage, *, answering: bool = False) -> Reading[bytes]:
         """As `stream`, in steps of a few milliseconds: a node with many members has much to write."""
-        content = yield from stream_content(message, self._packed)
+        content = yield from stream_content(message)
         if self._keyring is not None:
             content = seal_stream(content, self._keyring, self._label)
         return content if answering else self._header + content

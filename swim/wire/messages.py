@@ -6,6 +6,7 @@ extra map field that foreign members skip; it is left out of the bytes when empt
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import IntEnum
 from typing import Final, Literal, get_args
 
@@ -191,7 +192,7 @@ class PushPullHead:
 class PushPull:
     """Everything that the sender knows of the cluster. With no nodes it only asks."""
 
-    nodes: tuple[NodeState, ...]
+    nodes: Collection[NodeState]
     join: bool = False
     user_state: bytes = b""
     head: PushPullHead | None = None

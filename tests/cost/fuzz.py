@@ -4,6 +4,11 @@ Each input goes to one node of a cluster, through the decoder to the last conseq
 What it takes is compared with what a ping takes. The worst are looked at again, on fresh nodes and each time
 beside pings: a machine that is busy, or slow, makes those dear as well. What is expensive only on a node that
 has seen much is looked at again on another one that has seen the same.
+
+A few bytes may ask for all that a node knows, as a newcomer must. What that takes grows with the cluster,
+whatever a node does; memberlist answers so, too. So bytes that are answered on a stream may cost something as
+well, a four-hundredth of what one may cost that is received: no more than to copy what was packed before. How
+many bytes one host is answered in a second has a limit of its own (`swim.runtime.visits`).
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ import gc
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from swim.protocol.node import Node
 from swim.wire import DecodeError
@@ -25,6 +30,7 @@ __all__ = ["LIMIT_PER_BYTE", "LIMIT_PER_PACKET", "Arena", "Report", "fuzz"]
 LIMIT_PER_BYTE = 2e-6
 LIMIT_PER_PACKET = 1e-3
 """Seconds above the cost of a ping. A packet that is full may cost what its bytes may."""
+_LIMIT_PER_BYTE_ANSWERED = 5e-9
 _LONG_TURN = 0.05
 """No step of any work may take so long: whatever it is, something waits for it."""
 _APART = 0.002
@@ -42,13 +48,15 @@ class Found:
     input: Input
     cost: float
     turn: float
+    answered: int = 0
+    """Bytes, on a stream."""
     number: int = 0
     """Its place in the run."""
 
     @property
     def excess(self) -> float:
         """By how much it is above what it may cost; 1 is just within."""
-        by_size = LIMIT_PER_BYTE * self.input.size
+        by_size = LIMIT_PER_BYTE * self.input.size + _LIMIT_PER_BYTE_ANSWERED * self.answered
         may = LIMIT_PER_PACKET + by_size if self.input.stream else max(LIMIT_PER_PACKET, by_size)
         return max(self.cost / may, self.turn / _LONG_TURN)
 
@@ -60,6 +68,7 @@ class Found:
             f"{1e6 * self.cost / size:.2f} us/byte, longest turn {1e3 * self.turn:.1f} ms: "
             f"{what} of {len(item.data)} bytes"
             f"{f' ({size} expanded)' if size > len(item.data) else ''} from {item.source}, {item.kind}"
+            f"{f', answered with {self.answered} bytes' if self.answered else ''}"
         )
 
 
@@ -105,7 +114,7 @@ class Arena:
             member.asked.clear()
             member.datagrams.clear()
 
-    def take(self, item: Input) -> tuple[float, float]:
+    def take(self, item: Input) -> Found:
         """What the input costs, and the longest turn of that; without what the collector happens to do."""
         collects = gc.isenabled()
         gc.disable()
@@ -115,7 +124,7 @@ class Arena:
             if collects:
                 gc.enable()
 
-    def _take(self, item: Input) -> tuple[float, float]:
+    def _take(self, item: Input) -> Found:
         node, now = self.node, self.net.now
         turns: list[float] = []
 
@@ -126,15 +135,17 @@ class Arena:
             finally:
                 turns.append(time.thread_time() - begun)
 
+        answered = 0
         if not item.stream:
             turn(lambda: node.receive_datagram(item.data, item.source, now))
         else:
-            self._stream(item, turn)
+            answered = self._stream(item, turn)
         while (deadline := node.next_deadline()) is not None and deadline <= now:
             turn(lambda: node.handle_timer(now))
-        return sum(turns), max(turns, default=0.0)
+        return Found(item, sum(turns), max(turns, default=0.0), answered)
 
-    def _stream(self, item: Input, turn: Callable[[Callable[[], object]], object]) -> None:
+    def _stream(self, item: Input, turn: Callable[[Callable[[], object]], object]) -> int:
+        """How many bytes it is answered with."""
         node, now = self.node, self.net.now
         decoder = node.codec.stream_decoder(answering=False)
         try:
@@ -145,16 +156,18 @@ class Arena:
         except DecodeError as error:
             problem = error
             turn(lambda: node.receive_bad_stream(problem, item.source, now))
-            return
+            return 0
         message = decoder.message
         decoder.close()
-        if message is None:
-            return
-        answer = turn(lambda: node.answer(message, item.source, now))
-        if answer is not None:
-            steps = node.codec.streaming(answer, answering=True)  # type: ignore[arg-type]
-            while turn(lambda: next(steps, False)):
-                pass
+        answer = None if message is None else turn(lambda: node.answer(message, item.source, now))
+        if answer is None:
+            return 0
+        steps = node.codec.streaming(answer, answering=True)  # type: ignore[arg-type]
+        try:
+            while True:
+                turn(lambda: next(steps))
+        except StopIteration as finished:
+            return len(finished.value)
 
 
 def ping_cost(arena: Arena, count: int = 101) -> float:
@@ -163,7 +176,7 @@ def ping_cost(arena: Arena, count: int = 101) -> float:
     data = arena.net.codec.part(Ping(7, "a", sender_id=bytes(16)))
     costs = []
     for _ in range(count):
-        costs.append(arena.take(Input("ping", data, member.address, stream=False, size=len(data)))[0])
+        costs.append(arena.take(Input("ping", data, member.address, stream=False, size=len(data))).cost)
         arena.pass_time(_APART)
     return sorted(costs)[len(costs) // 2]
 
@@ -172,10 +185,11 @@ def beside_pings(arena: Arena, item: Input, number: int = 0) -> Found:
     """What it takes, with the time that the machine needs for a ping of another, before and after."""
     fresh = Arena(0)
     before = ping_cost(fresh, 11)
-    cost, turn = arena.take(item)
+    found = arena.take(item)
     ping = max(before, ping_cost(fresh, 11))
     slower = min(max(1.0, ping / _USUAL_PING), _SLOWER_MAX)
-    return Found(item, max(0.0, cost - ping) / slower, turn / slower, number)
+    cost = max(0.0, found.cost - ping) / slower
+    return replace(found, cost=cost, turn=found.turn / slower, number=number)
 
 
 def confirm(item: Input, seed: int) -> Found:
@@ -224,9 +238,9 @@ def fuzz(
     try:
         while (seconds is None or time.monotonic() - begun < seconds) and report.count != count:
             item = inputs.next()
-            cost, turn = arena.take(item)
             report.count += 1
-            found = Found(item, max(0.0, cost - report.ping), turn, report.count)
+            taken = arena.take(item)
+            found = replace(taken, cost=max(0.0, taken.cost - report.ping), number=report.count)
             report.kinds[item.kind] = max(report.kinds.get(item.kind, 0.0), found.excess)
             if len(candidates) < 20 or found.excess > candidates[-1].excess:
                 candidates = sorted([*candidates, found], key=lambda each: -each.excess)[:20]

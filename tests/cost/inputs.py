@@ -225,6 +225,8 @@ class Inputs:
             return "user message", self.codec.stream(UserMessage(bytes(rng.randrange(100_000))))
         if kind == 3:
             return "ping", self.codec.stream(Ping(1, "a"))
+        if kind == 4:
+            return "question", self.codec.stream(PushPull(()))
         return self._push_pull()
 
     def _push_pull(self) -> tuple[str, bytes]:

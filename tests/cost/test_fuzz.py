@@ -86,7 +86,7 @@ def test_finds_what_is_planted(
         with monkeypatch.context() as patch:
             if planted:
                 plant(patch)
-            return arena.take(item)[0]
+            return arena.take(item).cost
 
     inputs = Inputs(7, Arena(1).members)
     found: list[Input] = []

@@ -9,8 +9,10 @@ import pytest
 from benchmarks.compressing import compress
 from swim.protocol.exchange.sync import answer_to
 from swim.protocol.node import Phase
+from swim.protocol.view import table as table_module
 from swim.types import Address, MemberState
 from swim.wire import pack_host
+from swim.wire.bodies import pack_node_state
 from swim.wire.dialect import pack
 from swim.wire.messages import Ack, Alive, NodeState, Ping, PushPull, PushPullHead, WireState
 from swim.wire.serf import SerfType, encode_message
@@ -62,11 +64,10 @@ def test_events_of_one_time(arena: Arena, count: int) -> None:
     state = {"EventLTime": 8, "Events": events, "LTime": 1, "LeftMembers": [], "QueryLTime": 1}
     user_state = encode_message(SerfType.PUSH_PULL, state | {"StatusLTimes": {}})
     item = push_pull(arena, [arena.members[0].state()], user_state)
-    cost, turn = arena.take(item)
-    assert turn < LONGEST_TURN
-    assert cost < 1.0
-    cost, turn = arena.take(stream(compress(item.data)))
-    assert turn < LONGEST_TURN
+    found = arena.take(item)
+    assert found.turn < LONGEST_TURN
+    assert found.cost < 1.0
+    assert arena.take(stream(compress(item.data))).turn < LONGEST_TURN
     assert len(arena.net.take_broadcasts(arena.node)) <= 1_024
     survives(arena)
 
@@ -74,7 +75,7 @@ def test_events_of_one_time(arena: Arena, count: int) -> None:
 def test_compressed_entries_that_are_empty(arena: Arena) -> None:
     data = compress(b"\x06" + pack({"Nodes": 65_536}) + b"\x80" * 65_536)
     assert len(data) < 500
-    cost = sum(arena.take(stream(data))[0] for _ in range(100))
+    cost = sum(arena.take(stream(data)).cost for _ in range(100))
     assert cost < 2.0
     survives(arena)
 
@@ -84,22 +85,22 @@ def test_compounds_of_empty_compounds(arena: Arena) -> None:
     costs = [
         arena.take(packet(data)) for data in (many([empty]), compress(many([empty] * 50)), many([b""] * 255))
     ]
-    assert max(turn for _, turn in costs) < 0.01
+    assert max(found.turn for found in costs) < 0.01
     survives(arena)
 
 
 def test_made_up_deaths(arena: Arena) -> None:
-    cost, turn = arena.take(push_pull(arena, made_up(30_000, WireState.DEAD, age=5)))
-    assert turn < LONGEST_TURN
-    assert cost < 4.0
+    found = arena.take(push_pull(arena, made_up(30_000, WireState.DEAD, age=5)))
+    assert found.turn < LONGEST_TURN
+    assert found.cost < 4.0
     assert len(arena.node._table.dead()) <= arena.node.config.dead_max // 16
     survives(arena)
 
 
 def test_made_up_members_have_to_answer(arena: Arena) -> None:
-    cost, turn = arena.take(push_pull(arena, made_up(60_000)))
-    assert turn < LONGEST_TURN
-    assert cost < 10.0
+    found = arena.take(push_pull(arena, made_up(60_000)))
+    assert found.turn < LONGEST_TURN
+    assert found.cost < 10.0
     assert len(arena.node._table) < 400
     survives(arena, 150.0)
     assert not arena.node._membership._newcomers._waiting
@@ -128,7 +129,7 @@ def test_a_crowd_that_answers_is_let_in(arena: Arena) -> None:
     """Ten thousand real members, as when two clusters meet."""
     crowd = made_up(10_000)
     names = {Address(f"10.99.{n >> 8 & 255}.{n & 255}", 7946): f"m{n}" for n in range(10_000)}
-    longest = arena.take(push_pull(arena, crowd))[1]
+    longest = arena.take(push_pull(arena, crowd)).turn
     for _ in range(3_000):
         if len(arena.node._table) == 10_005:
             break
@@ -137,7 +138,7 @@ def test_a_crowd_that_answers_is_let_in(arena: Arena) -> None:
             for message in arena.net.codec.open_packet(data).messages:
                 if isinstance(message, Ping) and names.get(target) == message.node:
                     answer = Input("ack", arena.net.codec.part(Ack(message.seq, bare=True)), target, False, 9)
-                    longest = max(longest, arena.take(answer)[1])
+                    longest = max(longest, arena.take(answer).turn)
     assert len(arena.node._table) == 10_005
     assert longest < LONGEST_TURN
 
@@ -152,6 +153,34 @@ def test_a_node_that_joins_a_large_cluster_learns_it_in_steps(arena: Arena) -> N
         steps += 1
     assert len(arena.node._table) == 10_005
     assert steps > 100
+
+
+def test_of_all_that_a_large_cluster_is_asked_for_only_what_has_changed_is_packed_anew(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[NodeState] = []
+
+    def pack(node: NodeState) -> bytes:
+        packed.append(node)
+        return pack_node_state(node)
+
+    monkeypatch.setattr(table_module, "pack_node_state", pack)
+    theirs = PushPull(tuple(made_up(10_000)), False, b"", PushPullHead("x", b"bootboot", 7946))
+    done: list[float] = []
+    arena.node._sync.merge(theirs, arena.net.now, joined=done.append)
+    while not done:
+        arena.node.handle_timer(arena.net.now)
+    question = stream(arena.net.codec.stream(PushPull(())))
+    assert arena.take(question).answered > 500_000
+    assert len(packed) == 10_005
+    table = arena.node._table
+    for number in range(20):
+        arena.net.now += 1.0
+        record = table.get(f"m{number}")
+        assert record is not None
+        table.put(record.become(MemberState.DEAD, arena.net.now), arena.net.now)
+        assert arena.take(question).turn < LONGEST_TURN
+    assert len(packed) == 10_025
 
 
 def test_a_large_cluster_is_looked_at_in_steps_and_none_is_founded_beside_it_meanwhile() -> None:

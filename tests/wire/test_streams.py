@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from benchmarks.compressing import compress
 from benchmarks.compressing import lzw as lzw_compress
 from swim.wire import Codec, DecodeError, Keyring, StreamDecoder, lzw
+from swim.wire.bodies import pack_node_states
 from swim.wire.messages import (
     Ack,
     ErrorMessage,
@@ -25,7 +27,7 @@ from swim.wire.messages import (
     UserMessage,
     WireState,
 )
-from swim.wire.streams import NODES_MAX
+from swim.wire.streams import NODES_MAX, Entries
 from tests.wire.sealing import OldKeyring
 from tests.wire.vectors import seeded_bytes
 
@@ -314,6 +316,33 @@ def test_deep_nesting_ends() -> None:
 def test_many_nodes() -> None:
     message = PushPull(tuple(replace(NODE, name=f"n{number}") for number in range(2000)))
     assert feed_all(CODEC.stream_decoder(answering=False), CODEC.stream(message), 1400) == message
+
+
+def test_entries_are_packed_in_steps_and_once_for_all_that_ask_for_them() -> None:
+    nodes = [replace(NODE, name=f"n{number}") for number in range(1_000)]
+    packed: list[int] = []
+
+    def pack(some: Sequence[NodeState]) -> bytes:
+        packed.append(len(some))
+        return pack_node_states(some)
+
+    message = PushPull(Entries(nodes, pack))
+    readers = [CODEC.streaming(message, answering=True) for _ in range(3)]
+    contents: list[bytes] = []
+    while readers:  # they take turns
+        for reader in list(readers):
+            before = len(packed)
+            try:
+                next(reader)
+            except StopIteration as finished:
+                contents.append(finished.value)
+                readers.remove(reader)
+            assert len(packed) <= before + 1
+    assert sum(packed) == len(nodes)
+    assert max(packed) < 200
+    assert contents == [CODEC.stream(PushPull(tuple(nodes)))] * 3
+    assert tuple(message.nodes) == tuple(nodes)
+    assert nodes[-1] in message.nodes
 
 
 def test_what_is_read_at_once_is_little() -> None:

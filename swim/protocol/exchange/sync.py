@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
@@ -19,7 +18,6 @@ from swim.protocol.view.identity import minted_later, pack_id, unpack_id
 from swim.protocol.view.table import BOOT_TAG, ID_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_places, unpack_address, unpack_places
-from swim.wire.dialect import U32
 from swim.wire.messages import (
     Alive,
     Dead,
@@ -31,6 +29,7 @@ from swim.wire.messages import (
     WireState,
 )
 from swim.wire.serf import decode_tags
+from swim.wire.streams import Entries
 
 __all__ = ["Sync", "answer_to", "delegate_clash"]
 
@@ -95,7 +94,7 @@ class Sync(Part):
         self._agreed = self._skipped = 0
         """How many pings in a row came from members with the same view, and exchanges left out for it."""
         self._joined_version = -1
-        self._built: tuple[tuple[int, int, str], float, tuple[NodeState, ...]] = ((-1, 0, ""), 0.0, ())
+        self._built: tuple[tuple[int, int, str], float, Entries] = ((-1, 0, ""), 0.0, Entries((), bytes))
 
     def set_seeds(self, seeds: Sequence[Address]) -> None:
         """Where to look for members of this cluster that it has lost sight of."""
@@ -169,7 +168,7 @@ class Sync(Part):
 
     def head(self, now: float, *, joining: bool = False, to: str = "") -> PushPullHead:
         floor = self._leadership.floor
-        lost = ((record.name, record.address) for record in self._table.dead() if record.solo)
+        lost = [(record.name, record.address) for record in self._table.solo()[:_LOST_MAX]]
         return PushPullHead(
             self._name,
             self._own.boot.encode(),
@@ -177,7 +176,7 @@ class Sync(Part):
             int(self._wall(now) * 1000),
             joining,
             pack_id(floor),
-            pack_places(islice(lost, _LOST_MAX), _LOST_SIZE_MAX),
+            pack_places(lost, _LOST_SIZE_MAX),
             to,
             setup=self._electorate.configuration.pack() if self._electorate.configuration.voters else b"",
         )
@@ -244,7 +243,7 @@ class Sync(Part):
             self._nodes(now, looker), join, self._broadcasts.state(to_own=to_own), self.head(now, to=to)
         )
 
-    def _nodes(self, now: float, looker: str) -> tuple[NodeState, ...]:
+    def _nodes(self, now: float, looker: str) -> Entries:
         """Of all that are known: the very same ones as long as nothing changes, so that they are packed once.
 
         With thousands of members something changes all the time: then what was true a moment ago will do.
@@ -254,8 +253,10 @@ class Sync(Part):
         key = self._table.version, second, looker if solo is not None and solo.solo else ""
         built, at, nodes = self._built
         if key != built and (len(self._table) <= _MANY or now - at > _MOMENT_S):
-            known = (record for record in self._table if not record.solo or record.name == key[2])
-            nodes = tuple([_entry(record, now) for record in known])
+            known = list(self._table)
+            if self._table.solo():
+                known = [record for record in known if not record.solo or record.name == key[2]]
+            nodes = Entries(known, lambda some: b"".join([each.entry or each.packed(now) for each in some]))
             self._built = key, now, nodes
         return nodes
 
@@ -367,11 +368,6 @@ class Sync(Part):
     def _another_process(self, node: NodeState) -> bool:
         known, boot = self._table.get(node.name), decode_tags(node.meta).get(BOOT_TAG)
         return known is not None and known.own and boot is not None and known.boot != boot
-
-
-def _entry(record: Record, now: float) -> NodeState:
-    # The age is rounded up: on its way it gets no younger.
-    return record.as_entry(0 if record.present else min(int(now - record.since) + 1, U32))
 
 
 def _alive(node: NodeState) -> Alive:

@@ -86,9 +86,6 @@ class Broadcasts(Part):
         """Is this a cluster of plain memberlists? They would take Serf's messages for something else."""
         return self._own.versions[3:6] == bytes(3)
 
-    def _foreign(self) -> list[Record]:
-        return [record for record in self._table.present() if not record.own]
-
     # --- this node's own
 
     def send(self, name: str, payload: bytes, now: float) -> None:
@@ -107,7 +104,7 @@ class Broadcasts(Part):
 
     def query(self, name: str, payload: bytes, patience_s: float, now: float) -> QueryKey | None:
         """Ask Serf's agents; None where there are none. Raises `PayloadTooLarge`."""
-        if self._plain or not self._foreign():
+        if self._plain or not self._table.has_foreign:
             return None
         key, message = self._queries.ask(name, payload, patience_s)
         self._spread(message, now)
@@ -139,13 +136,13 @@ class Broadcasts(Part):
 
     def joined(self, now: float) -> None:
         """This node has become a member."""
-        if not self._plain and self._foreign():
+        if not self._plain and self._table.has_foreign:
             self._spread_intent(SerfType.JOIN, {}, now)
 
     def leave(self, now: float) -> float:
         """Announce that this node leaves; for how many seconds its farewell should wait."""
-        foreign = [] if self._plain else self._foreign()
-        if not foreign:
+        foreign = [record for record in self._table.present() if not record.own]
+        if self._plain or not foreign:
             return 0.0
         intent = self._spread_intent(SerfType.LEAVE, {"Prune": False}, now)
         self._dissemination.flood(now)
@@ -275,7 +272,7 @@ class Broadcasts(Part):
 
     def state(self, *, to_own: bool) -> bytes:
         """The user state of a push/pull: with the newest events, for members that have missed one."""
-        nothing = not (self._heard or self._foreign() or (to_own and self._event_clock > 1))
+        nothing = not (self._heard or self._table.has_foreign or (to_own and self._event_clock > 1))
         if nothing or (self._plain and not to_own):
             return b""
         if self._events is None:

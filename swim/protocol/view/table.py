@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import field
 from functools import lru_cache
 from hashlib import blake2b
 from heapq import heappop, heappush, merge
@@ -15,6 +16,8 @@ from swim.protocol.view.identity import is_minted, pack_id, valid_boot, valid_id
 from swim.protocol.view.rings import Rings
 from swim.types import Address, Member, MemberState, value
 from swim.wire import pack_host
+from swim.wire.bodies import pack_node_state, with_age
+from swim.wire.dialect import U32
 from swim.wire.messages import Alive, Dead, DeathReason, NodeState, WireState
 from swim.wire.serf import decode_tags, encode_tags
 
@@ -119,6 +122,9 @@ class Record:
     traits: _Traits
     view: int
     tags: Mapping[str, str]
+    entry: bytes = field(default=b"", init=False, repr=False, compare=False)
+    """What `packed` gives, at any time; empty if it was not packed yet, or tells an age."""
+    _ageless: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     @classmethod
     def make(
@@ -206,10 +212,20 @@ class Record:
         host, port = pack_host(self.address.host), self.address.port
         return Alive(self.name, self.incarnation, host, port, self.meta, self.versions)
 
-    def as_entry(self, age: int = 0) -> NodeState:
-        """The record in a push/pull."""
+    def as_entry(self) -> NodeState:
+        """The record in a push/pull, without an age."""
         host, port, state = pack_host(self.address.host), self.address.port, WIRE_STATES[self.state]
-        return NodeState(self.name, self.incarnation, host, port, self.meta, state, self.versions, age)
+        return NodeState(self.name, self.incarnation, host, port, self.meta, state, self.versions)
+
+    def packed(self, now: float) -> bytes:
+        """Its entry as it stands in a push/pull of now. All but the age is packed only once."""
+        packed = self.entry or self._ageless
+        if not packed:
+            packed = pack_node_state(self.as_entry())
+            # Not a change: it follows from the other fields.
+            object.__setattr__(self, "entry" if self.present else "_ageless", packed)
+        # The age is rounded up: on its way it gets no younger.
+        return packed if self.entry else with_age(packed, min(int(now - self.since) + 1, U32))
 
     def as_dead(self, sender: str) -> Dead:
         """`sender` is the member itself when it left."""
@@ -242,6 +258,7 @@ class MemberTable:
         self._states = dict.fromkeys(MemberState, 0)
         self._showing: dict[str, None] = {}
         self._dead: dict[str, None] = {}
+        self._solo: dict[str, None] = {}
         self._met: dict[str, Address] = {}
         self._deaths: list[tuple[float, str]] = []
         self.configurations: dict[str, int] = {}
@@ -279,6 +296,11 @@ class MemberTable:
         return len(self._dead)
 
     @property
+    def has_foreign(self) -> bool:
+        """Are there present members that are not ours?"""
+        return self.present_count > sum(self.configurations.values())
+
+    @property
     def versions(self) -> tuple[bytes, ...]:
         """The protocol versions that the present members speak, each once."""
         return tuple(self._versions)
@@ -293,6 +315,10 @@ class MemberTable:
     def dead(self) -> list[Record]:
         """Dead and left members, in the order in which this node heard of that."""
         return [self._records[name] for name in self._dead]
+
+    def solo(self) -> list[Record]:
+        """Those of the dead that this node has given up alone."""
+        return [self._records[name] for name in self._solo]
 
     def lowest_id(self, floor: str) -> str | None:
         """The present member that may lead and has the lowest id; minted ids count from the floor up."""
@@ -398,6 +424,8 @@ class MemberTable:
         self._states[record.state] += 1
         if not record.present:
             self._dead[record.name] = None
+            if record.solo:
+                self._solo[record.name] = None
             heappush(self._deaths, (record.since, record.name))
             if len(self._deaths) > 2 * len(self._dead) + _DEATHS_SPARE:
                 self._deaths = sorted((self._records[name].since, name) for name in self._dead)
@@ -418,6 +446,7 @@ class MemberTable:
         self._states[record.state] -= 1
         if not record.present:
             del self._dead[record.name]
+            self._solo.pop(record.name, None)
             return
         self.view_hash ^= record.view
         self._versions[record.versions] -= 1

@@ -10,11 +10,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from swim.protocol.view import table as table_module
 from swim.protocol.view.identity import is_minted, mint_id
 from swim.protocol.view.rings import Rings
 from swim.protocol.view.table import MemberTable, Record, encode_meta
 from swim.types import Address, MemberState
-from swim.wire.messages import WireState
+from swim.wire.bodies import pack_node_state
+from swim.wire.dialect import U32
+from swim.wire.messages import NodeState, WireState
 from swim.wire.serf import encode_tags
 from tests.protocol.fakes import SERF
 
@@ -111,6 +114,31 @@ class TestRecord:
         assert own.become(LEFT, 0.0).as_dead("me").sender == "a"
         states = [own.become(state, 0.0).as_entry().state for state in (ALIVE, SUSPECT, DEAD, LEFT)]
         assert states == [WireState.ALIVE, WireState.SUSPECT, WireState.DEAD, WireState.LEFT]
+
+    @pytest.mark.parametrize("state", MemberState)
+    def test_it_is_packed_as_the_entry_of_a_whole_state_with_an_age_if_it_is_gone(
+        self, state: MemberState
+    ) -> None:
+        known = record(state=state, since=10.0)
+        for now, age in ((10.0, 1), (10.9, 1), (75.5, 66), (1e12, U32)):
+            entry = known.as_entry() if known.present else replace(known.as_entry(), age=age)
+            assert known.packed(now) == pack_node_state(entry)
+
+    def test_it_is_packed_once_until_it_changes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        packed: list[NodeState] = []
+
+        def pack(node: NodeState) -> bytes:
+            packed.append(node)
+            return pack_node_state(node)
+
+        monkeypatch.setattr(table_module, "pack_node_state", pack)
+        known = record(since=10.0)
+        gone = known.become(DEAD, 20.0)
+        for now in (10.0, 30.0, 40.0):
+            known.packed(now)
+            gone.packed(now)
+        assert [node.state for node in packed] == [WireState.ALIVE, WireState.DEAD]
+        assert replace(known, since=5.0).entry == b"", "a changed one is packed anew"
 
 
 class TestMemberTable:
@@ -272,11 +300,11 @@ class Consistency(RuleBasedStateMachine):
         if id is not None and is_minted(id):
             self.newest = max(self.newest, id)
 
-    @rule(name=names, state=st.sampled_from(MemberState))
-    def become(self, name: str, state: MemberState) -> None:
+    @rule(name=names, state=st.sampled_from(MemberState), solo=st.booleans())
+    def become(self, name: str, state: MemberState, solo: bool) -> None:
         known = self.table.get(name)
         if known is not None:
-            self.table.put(known.become(state, self.now), self.now)
+            self.table.put(known.become(state, self.now, solo=solo and state is DEAD), self.now)
 
     @precondition(lambda self: self.table.dead())
     @rule()
@@ -294,6 +322,10 @@ class Consistency(RuleBasedStateMachine):
         assert all(each.present for each in self.table.present())
         assert not any(each.present for each in self.table.dead())
         assert len(self.table.dead()) <= 4
+        assert sorted(each.name for each in self.table.solo()) == sorted(
+            each.name for each in records if each.solo
+        )
+        assert self.table.has_foreign == any(each.present and not each.own for each in records)
         states = [each.state for each in records]
         assert self.table.states() == {state.value: states.count(state) for state in MemberState}
 
