@@ -42,25 +42,43 @@ class HeardEvent:
 class _Moment:
     """The events of one time. Of two that are the same, one may have lost the fields that are ours."""
 
+    time: int
     packed: list[bytes] = field(default_factory=list)
+    length: int = 0
+    """Bytes of `packed`."""
     size: int = 0
-    numbered: set[tuple[str, int]] = field(default_factory=set)
-    contents: set[tuple[str, bytes]] = field(default_factory=set)
-    bare: set[tuple[str, bytes]] = field(default_factory=set)
-    """Those of them without an origin."""
+    known: set[tuple[object, ...]] = field(default_factory=set)
+    """Contents; origins with their numbers; and behind an empty origin the contents of those without one."""
+    _told: bytes = b""
 
     def add(self, event: HeardEvent) -> bool:
-        content, number = (event.name, event.payload), (event.origin, event.number)
-        known = content in self.bare or number in self.numbered if event.origin else content in self.contents
-        if not known:
-            self.contents.add(content)
-            if event.origin:
-                self.numbered.add(number)
-            else:
-                self.bare.add(content)
-            self.packed.append(pack(event.as_body()))
-            self.size += event.size
-        return not known
+        content, own = (event.name, event.payload), (event.origin, event.number)
+        bare = ("", *content)
+        if bare in self.known or own in self.known if event.origin else content in self.known:
+            return False
+        self.known |= {content, own if event.origin else bare}
+        packed = pack(event.as_body())
+        self.packed.append(packed)
+        self.length += len(packed)
+        self.size += event.size
+        self._told = b""
+        return True
+
+    def told(self, size_max: int) -> bytes:
+        """The newest ones, up to so many bytes, as they stand in a push/pull; empty if none fits."""
+        if self._told and self.length <= size_max:
+            return self._told
+        taken: list[bytes] = []
+        for event in reversed(self.packed):
+            size_max -= len(event)
+            if size_max < 0:
+                break
+            taken.append(event)
+        head = map_header(2) + pack("Events") + array_header(len(taken))
+        told = b"".join((head, *taken, pack("LTime"), pack(self.time))) if taken else b""
+        if len(taken) == len(self.packed):
+            self._told = told
+        return told
 
 
 class Heard:
@@ -84,7 +102,7 @@ class Heard:
         """Whether it is new. Its time must not be below the floor."""
         moment = self._moments.get(time)
         if moment is None:
-            moment = self._moments[time] = _Moment()
+            moment = self._moments[time] = _Moment(time)
             insort(self._times, time)
         if not moment.add(event):
             return False
@@ -105,14 +123,10 @@ class Heard:
 
     def _newest(self, size_max: int) -> Iterator[bytes]:
         for time in reversed(self._times):
-            taken: list[bytes] = []
-            for event in reversed(self._moments[time].packed):
-                size_max -= len(event)
-                if size_max < 0:
-                    break
-                taken.append(event)
-            if taken:
-                head = map_header(2) + pack("Events") + array_header(len(taken))
-                yield b"".join((head, *taken, pack("LTime"), pack(time)))
+            moment = self._moments[time]
+            told = moment.told(size_max)
+            if told:
+                yield told
+            size_max -= moment.length
             if size_max < 0:
                 return
