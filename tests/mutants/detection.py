@@ -369,6 +369,19 @@ _UPDATES = mutants(
     ("a rival is told by UDP only", "self._exchange(claim, at)", "pass"),
 )
 
+_NEWCOMERS = mutants(
+    "membership/newcomers",
+    ("tests/protocol/membership/test_newcomers.py",),
+    ("members that never answered cost no belief", "self._believed.fine(_DISAPPOINTED, now)", "pass"),
+)
+
+_TABLE = mutants(
+    "view/table",
+    ("tests/protocol/view/test_table.py",),
+    ("the dead that never answered have all the room", "self._dead_max // _UNMET_SHARE", "self._dead_max"),
+    ("an age goes into what is kept", '"entry" if self.present else "_ageless"', '"entry"'),
+)
+
 _HEARSAY = mutants(
     "membership/hearsay",
     ("tests/protocol/membership/test_updates.py",),
@@ -410,6 +423,8 @@ DETECTION = Package(
         *_PROBES,
         *_CONTESTS,
         *_UPDATES,
+        *_NEWCOMERS,
+        *_TABLE,
         *_HEARSAY,
         *_READMISSION,
     ),

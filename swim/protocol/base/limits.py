@@ -25,6 +25,11 @@ class TokenBucket:
             self._tokens -= 1.0
         return ready
 
+    def fine(self, count: float, now: float) -> None:
+        """Take so many, also of those that are not there yet: of those at most `count` times the burst."""
+        self._fill(now)
+        self._tokens = max(self._tokens - count, -count * self._burst)
+
     def ready(self, now: float) -> bool:
         """Is there a token?"""
         self._fill(now)

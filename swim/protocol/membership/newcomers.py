@@ -2,7 +2,7 @@
 
 A node that joins tells of itself, and few others tell of it at a time: that is believed. A crowd of unknown
 members is either a cluster that meets this one, and then each of them answers a ping; or it is made up, and
-then none does.
+then none does. Where members that were believed are given up without ever having answered, fewer are believed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ __all__ = ["Newcomers"]
 
 _BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 256
 """Unknown members that are admitted by hearsay, as when a crowd joins; of any more each has to answer."""
+_DISAPPOINTED = 16.0
+"""One that dies without ever having answered this node costs as much belief as so many."""
 _WAITING_MAX = 16_384
 _ASKING_MAX, _ASKED_PER_TURN = 128, 16
 """That are being asked at a time, and begun with in one turn."""
@@ -41,6 +43,10 @@ class Newcomers(Part):
     def believed(self, now: float) -> bool:
         """May one more be admitted by hearsay?"""
         return self._believed.take(now)
+
+    def disappoint(self, now: float) -> None:
+        """A member is given up that never answered: perhaps it was made up, as others may be."""
+        self._believed.fine(_DISAPPOINTED, now)
 
     def add(self, news: Alive, now: float) -> None:
         """It is admitted when it has answered, and forgotten when it does not."""

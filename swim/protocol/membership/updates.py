@@ -427,6 +427,8 @@ class Membership(Part):
         if not new.present:
             if was:
                 left = new.state is MemberState.LEFT
+                if not left and not self._table.met(new):
+                    self._newcomers.disappoint(now)
                 reason = new.reason or "told"
                 events.append(MemberLeft(new.member) if left else MemberFailed(new.member, reason, told_by))
             return

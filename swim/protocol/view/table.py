@@ -48,6 +48,8 @@ MOVED_MARK = "!"
 """Behind the tag of a voter that has no vote, as an earlier process of its name may live."""
 _CLAIMS_MAX = 8
 """Names that are remembered for one address."""
+_UNMET_SHARE = 4
+"""Of the room for dead members, one part in so many is for those that never answered this node."""
 _DEATHS_SPARE = 64
 """Entries that may be out of date in the list of deaths, beyond as many as there are dead members."""
 WIRE_STATES = {
@@ -260,6 +262,8 @@ class MemberTable:
         self._dead: dict[str, None] = {}
         self._solo: dict[str, None] = {}
         self._met: dict[str, Address] = {}
+        self._unmet: dict[str, None] = {}
+        """Those of the dead that this node knew alive, but only by hearsay."""
         self._deaths: list[tuple[float, str]] = []
         self.configurations: dict[str, int] = {}
         """How many present members of our own are configured with which voters."""
@@ -345,6 +349,7 @@ class MemberTable:
         came = record.present and (old is None or not old.present)
         if came and record.id is not None and record.id < self.newest_minted:
             self.returned_at = now
+        unmet = old is not None and (old.name in self._unmet or (old.present and not self.met(old)))
         if old is not None:
             self._unindex(old)
         if old is None or old.address != record.address:
@@ -358,7 +363,11 @@ class MemberTable:
         self.version += 1
         if old is None or old.view != record.view:
             self.changed_at = now
-        if len(self._dead) > self._dead_max:
+        if unmet and not record.present:
+            self._unmet[record.name] = None
+        if len(self._unmet) > self._dead_max // _UNMET_SHARE:
+            self.forget(next(iter(self._unmet)))
+        elif len(self._dead) > self._dead_max:
             self.forget(self._longest_dead())
 
     def _longest_dead(self) -> str:
@@ -447,6 +456,7 @@ class MemberTable:
         if not record.present:
             del self._dead[record.name]
             self._solo.pop(record.name, None)
+            self._unmet.pop(record.name, None)
             return
         self.view_hash ^= record.view
         self._versions[record.versions] -= 1

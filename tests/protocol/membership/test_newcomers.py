@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from swim.types import Address
+from swim.events import MemberJoined
+from swim.types import Address, MemberState
 from swim.wire import pack_host
 from swim.wire.messages import NodeState, Ping, WireState
 from swim.wire.serf import encode_tags
@@ -41,3 +42,24 @@ def test_those_that_wait_are_asked_also_when_all_questions_were_taken_at_first()
     net.run(5)
     asked = {ping.node for _, ping in net.said(Ping, by=node) if ping.source_node == "a"}
     assert sum(name.startswith("x") for name in asked) >= 80
+
+
+def test_fewer_are_believed_where_others_died_that_never_answered() -> None:
+    """Twenty made-up members a second, which is no crowd, for a minute; and then a real one."""
+    net = Net()
+    node = net.start("a")
+    teller = net.puppet("t").join(node)
+    for second in range(60):
+        hosts = [f"10.{second + 1}.9.{number + 1}" for number in range(20)]
+        made_up = [made_up_at(f"x{host}", host) for host in hosts]
+        teller.push(node, teller.state(), *made_up)
+        net.run(1)
+    assert len(net.events(node, MemberJoined)) < 500
+    real = net.puppet("real")
+    teller.push(node, teller.state(), real.state())
+    net.run(1)
+    assert net.believes(node, "real") is MemberState.ALIVE
+
+
+def made_up_at(name: str, host: str) -> NodeState:
+    return NodeState(name, 1, pack_host(host), 7946, b"", WireState.ALIVE, SERF)

@@ -164,6 +164,19 @@ class TestMemberTable:
         made.put(record("c", state=DEAD, since=10.0), 60.0)
         assert [each.name for each in made.dead()] == ["a", "b"]
 
+    def test_of_the_dead_that_never_answered_only_a_quarter_of_the_limit_is_remembered(self) -> None:
+        made = table(*(record(name) for name in "abcdefgh"), dead_max=8)
+        for name in "gh":
+            made.meet(name)
+        for at, name in enumerate("abcdefgh"):
+            known = made.get(name)
+            assert known is not None
+            made.put(known.become(DEAD, float(at)), float(at))
+        known = made.get("e")
+        assert known is not None
+        made.put(known.become(LEFT, 9.0), 9.0)
+        assert [each.name for each in made.dead()] == ["f", "g", "h", "e"]
+
     def test_present_ones_are_never_forgotten_for_the_limit(self) -> None:
         made = table(*(record(name) for name in "abcdefgh"), dead_max=1)
         assert len(made) == 8
