@@ -2,7 +2,8 @@
 
 A node that joins tells of itself, and few others tell of it at a time: that is believed. A crowd of unknown
 members is either a cluster that meets this one, and then each of them answers a ping; or it is made up, and
-then none does. Where members that were believed are given up without ever having answered, fewer are believed.
+then none does: the rest of a crowd is not asked where very many in a row are silent. And where members that
+were believed are given up without ever having answered, fewer are believed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _DISAPPOINTED = 16.0
 _WAITING_MAX = 16_384
 _ASKING_MAX, _ASKED_PER_TURN = 128, 16
 """That are being asked at a time, and begun with in one turn."""
+_SILENT_MAX = 512
+"""In a row, and nobody answers: those that still wait would not, either. Real ones are told of again."""
 _TRIES = 2
 _AGAIN_S = 0.5
 """Until it is tried again, where other parts use up all questions."""
@@ -39,6 +42,8 @@ class Newcomers(Part):
         self._believed = TokenBucket(_BELIEVED_PER_S, _BELIEVED_BURST)
         self._waiting: dict[str, Alive] = {}
         self._asking: dict[str, None] = {}
+        self._silent = 0
+        """How many were silent since one answered."""
 
     def believed(self, now: float) -> bool:
         """May one more be admitted by hearsay?"""
@@ -78,12 +83,16 @@ class Newcomers(Part):
     def _ask_one(self, name: str, news: Alive, now: float) -> bool:
         def answered(ack: Ack, at: float) -> None:
             del self._asking[name]
+            self._silent = 0
             self._admit(news, ack, at)
             self._ask_soon(at)
 
         def silent(at: float) -> None:
             del self._asking[name]
             self._outbox.drop("newcomer-silent")
+            self._silent += 1
+            if self._silent >= _SILENT_MAX:
+                self._give_up_crowd()
             self._ask_soon(at)
 
         address = unpack_address(news.address, news.port)
@@ -91,3 +100,8 @@ class Newcomers(Part):
         if asked:
             self._asking[name] = None
         return asked
+
+    def _give_up_crowd(self) -> None:
+        self._outbox.drop("newcomer-silent", len(self._waiting))
+        self._waiting.clear()
+        self._silent = 0

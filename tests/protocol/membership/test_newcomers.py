@@ -61,5 +61,22 @@ def test_fewer_are_believed_where_others_died_that_never_answered() -> None:
     assert net.believes(node, "real") is MemberState.ALIVE
 
 
+def test_the_rest_of_a_crowd_is_not_asked_where_very_many_in_a_row_are_silent() -> None:
+    net = Net()
+    node = net.start("a")
+    teller = net.puppet("t").join(node)
+    for part in range(4):
+        hosts = [f"10.{part + 1}.{number // 250}.{number % 250 + 1}" for number in range(1_500)]
+        teller.push(node, teller.state(), *(made_up_at(f"x{host}", host) for host in hosts))
+    net.run(20)
+    asked = {ping.node for _, ping in net.said(Ping, by=node) if ping.source_node == "a"}
+    assert 500 < len(asked) < 1_500
+    assert node.dropped["newcomer-silent"] > 5_000
+    real = net.puppet("real")
+    teller.push(node, teller.state(), real.state())
+    net.run(1)
+    assert net.believes(node, "real") is MemberState.ALIVE, "the next one is asked"
+
+
 def made_up_at(name: str, host: str) -> NodeState:
     return NodeState(name, 1, pack_host(host), 7946, b"", WireState.ALIVE, SERF)
