@@ -116,9 +116,11 @@ class Streams:
             return None
         if message is not None:
             whole = message
+            await self._visits.wait_for_answer(visit)
             reply = await self._turns.call(lambda: self._answers.receive_request(whole, visit.source))
             if reply is not None:
                 content = await self._turns.run(self._codec.streaming(reply, answering=True))
+                self._visits.note_answer(visit, len(content))
                 if self._visits.take_memory(visit, len(content)):
                     await stream.write(content)
         return None

@@ -10,6 +10,9 @@ yet; what is over a bound ends the streams that can be missed best:
 - and of those the oldest, or of bytes the one that takes the most.
 
 So a stranger, even under many addresses, does not keep newcomers out, nor a crowd of strangers the members.
+
+A few bytes may ask for all that a node knows. A host that was answered with much waits for its next answer,
+unless a known member is on it.
 """
 
 from __future__ import annotations
@@ -20,12 +23,17 @@ from dataclasses import dataclass, field
 
 import trio
 
+from swim.protocol.base.limits import TokenBucket, keep_latest
 from swim.types import Address
 
 __all__ = ["BYTES_MAX", "Visit", "Visits"]
 
 BYTES_MAX = 64 * 1024 * 1024
 """Of requests that are being read, and of answers, all streams together."""
+ANSWERED_PER_S, ANSWERED_BURST = 8 * 1024 * 1024, 32 * 1024 * 1024
+"""Bytes of answers to one host, in the long run and at once."""
+_HOSTS_MAX = 1_024
+"""Of which it is remembered how much they were answered."""
 GRACE = 1.0
 """Seconds for which a stream that has begun to say something keeps its place."""
 
@@ -53,6 +61,7 @@ class Visits:
         self._places = Counter[str]()
         self._bytes = Counter[str]()
         self._memory = 0
+        self._answered: dict[str, TokenBucket] = {}
 
     def admit(self, source: Address) -> Visit | None:
         """A place for a stream that was opened just now; None when no other has to give way for it."""
@@ -79,6 +88,20 @@ class Visits:
             members = self._members()
             self._end(max(self._visits, key=lambda each: self._weight(each, members)))
         return not visit.gave_way
+
+    async def wait_for_answer(self, visit: Visit) -> None:
+        """Until its host may be answered again."""
+        bucket = self._answered.get(visit.source.host)
+        if bucket is not None and visit.source.host not in self._members():
+            await trio.sleep(bucket.wait(trio.current_time()))
+
+    def note_answer(self, visit: Visit, size: int) -> None:
+        """It is answered with so many bytes."""
+        host = visit.source.host
+        bucket = self._answered.pop(host, None) or TokenBucket(ANSWERED_PER_S, ANSWERED_BURST)
+        bucket.fine(size, trio.current_time())
+        self._answered[host] = bucket
+        keep_latest(self._answered, _HOSTS_MAX)
 
     def leave(self, visit: Visit) -> None:
         """It has been served, or has ended; a second time does nothing."""

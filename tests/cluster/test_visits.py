@@ -12,7 +12,7 @@ import trio
 
 import swim
 from swim.runtime import visits as visits_module
-from swim.runtime.visits import BYTES_MAX, GRACE, Visit, Visits
+from swim.runtime.visits import ANSWERED_BURST, ANSWERED_PER_S, BYTES_MAX, GRACE, Visit, Visits
 from swim.types import Address
 from swim.wire import Codec
 from swim.wire.messages import NodeState, PushPull, PushPullHead, UserMessage, WireState
@@ -34,6 +34,36 @@ def admit(all_of_them: Visits, source: Address) -> Visit:
 def ended(*them: Visit) -> list[bool]:
     assert all(visit.scope.cancel_called == visit.gave_way for visit in them)
     return [visit.gave_way for visit in them]
+
+
+async def answer(all_of_them: Visits, visit: Visit, size: int) -> float:
+    """How long it had to wait for that."""
+    begun = trio.current_time()
+    await all_of_them.wait_for_answer(visit)
+    all_of_them.note_answer(visit, size)
+    return trio.current_time() - begun
+
+
+async def test_a_host_that_was_answered_with_much_waits_for_the_next_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    served = visits(4, MEMBER)
+    state = 7 * 1024 * 1024
+    waits = [await answer(served, admit(served, STRANGER), state) for _ in range(20)]
+    assert waits[:4] == [0.0] * 4, "a newcomer has to look, and to join"
+    assert sum(waits) == pytest.approx((19 * state - ANSWERED_BURST) / ANSWERED_PER_S, rel=0.01)
+    assert await answer(served, admit(served, OTHER), state) == 0.0, "another host does not wait"
+    member = admit(served, MEMBER)
+    assert [await answer(served, member, state) for _ in range(20)] == [0.0] * 20
+
+
+async def test_how_much_hosts_were_answered_is_remembered_of_so_many(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    served = visits(10)
+    for number in range(2_000):
+        served.note_answer(Visit(Address(f"10.1.{number // 250}.{number % 250}", 7946)), 100)
+    assert len(served._answered) == 1_024
 
 
 async def test_a_silent_stream_gives_way_at_once_the_oldest_first() -> None:
@@ -194,6 +224,7 @@ async def test_answers_that_are_not_taken_count(monkeypatch: pytest.MonkeyPatch)
     """The whole state of a large cluster is asked for in a few bytes."""
     size = 16 * 1024 * 1024
     monkeypatch.setattr(visits_module, "BYTES_MAX", 3 * size)
+    monkeypatch.setattr(visits_module, "ANSWERED_BURST", 6 * size)
     async with driven() as (node, driver), AsyncExitStack() as held:
         node.on["receive_request"] = lambda message: UserMessage(bytes(size))
         for _ in range(6):

@@ -56,6 +56,8 @@ def compared_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def the_oldest_by_looking_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = MemberTable.__init__
+    monkeypatch.setattr(MemberTable, "__init__", lambda self, rings, dead_max: begin(self, rings, 1_024))
     monkeypatch.setattr(updates, "_HEARSAY_SHARE", 0.5)
     monkeypatch.setattr(
         MemberTable, "_longest_dead", lambda self: min(self._dead, key=lambda name: self._records[name].since)

@@ -427,10 +427,10 @@ class Membership(Part):
         if not new.present:
             if was:
                 left = new.state is MemberState.LEFT
-                if not left and not self._table.met(new):
+                if not (left or self._table.met(new)):
                     self._newcomers.disappoint(now)
-                reason = new.reason or "told"
-                events.append(MemberLeft(new.member) if left else MemberFailed(new.member, reason, told_by))
+                failed = MemberFailed(new.member, new.reason or "told", told_by)
+                events.append(MemberLeft(new.member) if left else failed)
             return
         if not was:
             events.append(MemberJoined(new.member))
