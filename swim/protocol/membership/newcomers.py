@@ -13,6 +13,8 @@ from collections.abc import Callable
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket, keep_latest
 from swim.protocol.membership.asking import Asking
+from swim.protocol.view.table import Record
+from swim.types import MemberState
 from swim.wire import unpack_address
 from swim.wire.messages import Ack, Alive
 
@@ -49,9 +51,10 @@ class Newcomers(Part):
         """May one more be admitted by hearsay?"""
         return self._believed.take(now)
 
-    def disappoint(self, now: float) -> None:
-        """A member is given up that never answered: perhaps it was made up, as others may be."""
-        self._believed.fine(_DISAPPOINTED, now)
+    def lose(self, record: Record, now: float) -> None:
+        """A member is gone. One that never answered was made up, perhaps, and so may others be."""
+        if record.state is MemberState.DEAD and not self._table.met(record):
+            self._believed.fine(_DISAPPOINTED, now)
 
     def add(self, news: Alive, now: float) -> None:
         """It is admitted when it has answered, and forgotten when it does not."""

@@ -427,10 +427,9 @@ class Membership(Part):
         if not new.present:
             if was:
                 left = new.state is MemberState.LEFT
-                if not (left or self._table.met(new)):
-                    self._newcomers.disappoint(now)
-                failed = MemberFailed(new.member, new.reason or "told", told_by)
-                events.append(MemberLeft(new.member) if left else failed)
+                reason = new.reason or "told"
+                events.append(MemberLeft(new.member) if left else MemberFailed(new.member, reason, told_by))
+                self._newcomers.lose(new, now)
             return
         if not was:
             events.append(MemberJoined(new.member))
