@@ -90,7 +90,7 @@ def test_finds_what_is_planted(
                 plant(patch)
             return arena.take(item).cost
 
-    inputs = Inputs(7, Arena(1).members)
+    inputs = Inputs(9, Arena(1).members)
     found: list[Input] = []
     while len(found) < 25:
         item = inputs.next()
