@@ -86,6 +86,11 @@ class Broadcasts(Part):
         """Is this a cluster of plain memberlists? They would take Serf's messages for something else."""
         return self._own.versions[3:6] == bytes(3)
 
+    @property
+    def _mixed(self) -> bool:
+        """Are there present members that are not ours?"""
+        return self._table.present_count > sum(self._table.configurations.values())
+
     # --- this node's own
 
     def send(self, name: str, payload: bytes, now: float) -> None:
@@ -104,7 +109,7 @@ class Broadcasts(Part):
 
     def query(self, name: str, payload: bytes, patience_s: float, now: float) -> QueryKey | None:
         """Ask Serf's agents; None where there are none. Raises `PayloadTooLarge`."""
-        if self._plain or not self._table.has_foreign:
+        if self._plain or not self._mixed:
             return None
         key, message = self._queries.ask(name, payload, patience_s)
         self._spread(message, now)
@@ -136,7 +141,7 @@ class Broadcasts(Part):
 
     def joined(self, now: float) -> None:
         """This node has become a member."""
-        if not self._plain and self._table.has_foreign:
+        if not self._plain and self._mixed:
             self._spread_intent(SerfType.JOIN, {}, now)
 
     def leave(self, now: float) -> float:
@@ -272,7 +277,7 @@ class Broadcasts(Part):
 
     def state(self, *, to_own: bool) -> bytes:
         """The user state of a push/pull: with the newest events, for members that have missed one."""
-        nothing = not (self._heard or self._table.has_foreign or (to_own and self._event_clock > 1))
+        nothing = not (self._heard or self._mixed or (to_own and self._event_clock > 1))
         if nothing or (self._plain and not to_own):
             return b""
         if self._events is None:

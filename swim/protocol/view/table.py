@@ -300,11 +300,6 @@ class MemberTable:
         return len(self._dead)
 
     @property
-    def has_foreign(self) -> bool:
-        """Are there present members that are not ours?"""
-        return self.present_count > sum(self.configurations.values())
-
-    @property
     def versions(self) -> tuple[bytes, ...]:
         """The protocol versions that the present members speak, each once."""
         return tuple(self._versions)
@@ -454,9 +449,8 @@ class MemberTable:
     def _unindex(self, record: Record) -> None:
         self._states[record.state] -= 1
         if not record.present:
-            del self._dead[record.name]
-            self._solo.pop(record.name, None)
-            self._unmet.pop(record.name, None)
+            for index in (self._dead, self._solo, self._unmet):
+                index.pop(record.name, None)
             return
         self.view_hash ^= record.view
         self._versions[record.versions] -= 1
