@@ -180,7 +180,7 @@ def test_of_all_that_a_large_cluster_is_asked_for_only_what_has_changed_is_packe
         assert record is not None
         table.put(record.become(MemberState.DEAD, arena.net.now), arena.net.now)
         assert arena.take(question).turn < LONGEST_TURN
-    assert len(packed) == 10_020
+    assert 10_020 <= len(packed) < 10_500, "in twenty seconds some of them are suspected"
 
 
 def test_a_large_cluster_is_looked_at_in_steps_and_none_is_founded_beside_it_meanwhile() -> None:
