@@ -48,13 +48,18 @@ _SUSPICION = mutants(
     ),
     (
         "members that were made up make an observer doubt itself",
-        "for watch in self._subjects.values() if watch.ever_heard]",
-        "for watch in self._subjects.values()]",
+        "for watch in watches if watch.ever_heard] or watches",
+        "for watch in watches]",
     ),
     (
         "observers that were made up are waited for",
-        "self._long(case, now) or not watch.ever_heard,",
+        "self._long(case, now) or not (watch.ever_heard or self._most_silent()),",
         "self._long(case, now),",
+    ),
+    (
+        "a node that nobody has answered yet takes all others for made up",
+        "self._long(case, now) or not (watch.ever_heard or self._most_silent()),",
+        "self._long(case, now) or not watch.ever_heard,",
     ),
     ("a mute observer judges", "return self._long(watch.case, now) or not self._mute()", "return True"),
     (

@@ -129,9 +129,10 @@ class Polls(Part):
         """This observer is convinced, or certain: its process is gone.
 
         `patience`: how long an answer may take, in seconds; observers that are not `answering` this node
-        either are asked, but not waited for. `excuses_silent`: it has been silent for so long that they are
-        not counted, if they never answer: they may have died with it; or it has never answered, and they may
-        be made up like it. `sound`: the fault cannot be this node's own. Else it does not judge alone.
+        either are asked, but not waited for. `excuses_silent`: observers that never answer are not counted:
+        they may have died with the member, which has been silent for long; or they may be made up, as it may
+        be, which has never answered while most others have. `sound`: the fault cannot be this node's own.
+        Else it does not judge alone.
         """
         others, certain = self._others(record.name), watch.proven
         if not others:

@@ -332,7 +332,7 @@ class Suspicion(Part):
                 silence=case.silence(self._attention(now)),
                 answering=self._answering,
                 patience=self._subjects.patience(),
-                excuses_silent=self._long(case, now) or not watch.ever_heard,
+                excuses_silent=self._long(case, now) or not (watch.ever_heard or self._most_silent()),
                 sound=self._links.sound(now),
             )
         if watch.case is case and not watch.given_up:
@@ -365,8 +365,12 @@ class Suspicion(Part):
         return len(self._subjects) >= _MUTE_SUBJECTS and self._most_silent()
 
     def _most_silent(self) -> bool:
-        """Of those that have ever answered. Others may be made up: their silence is not this node's fault."""
-        subjects = [watch for watch in self._subjects.values() if watch.ever_heard]
+        """Of those that have ever answered. Others may be made up: their silence is not this node's fault.
+
+        Unless no subject has ever answered, as just after a join: then it is this node that hears nobody.
+        """
+        watches = list(self._subjects.values())
+        subjects = [watch for watch in watches if watch.ever_heard] or watches
         return sum(watch.suspected for watch in subjects) > _MUTE_SHARE * len(subjects)
 
     def _long(self, case: Case, now: float) -> bool:

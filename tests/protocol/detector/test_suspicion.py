@@ -334,6 +334,16 @@ class TestMembersThatNeverAnswered:
         net.run(10)
         assert [event for node in (*nodes, late) for event in net.events(node, MemberFailed)] == []
 
+    def test_one_that_is_cut_off_before_anybody_has_answered_it_waits_for_longer(self, net: Net) -> None:
+        """Where nobody at all answers, the fault is more probably its own than that all were made up."""
+        net.cluster("a", "b")
+        late = net.start("c", "a")
+        assert net.run_until(lambda: len(late.members()) == 3, 1)
+        net.split("ab", "c")
+        assert not any(watch.ever_heard for watch in late._probing.subjects.values())
+        net.run(5)
+        assert net.events(late, MemberFailed) == []
+
 
 class TestMessages:
     def test_of_strangers_and_foreign_members_do_not_count(self, net: Net) -> None:
