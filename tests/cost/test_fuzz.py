@@ -117,7 +117,7 @@ def test_what_is_expensive_only_on_a_node_that_has_seen_much_is_confirmed_on_suc
     def slow(self: Node, data: bytes, source: Address, now: float) -> None:
         seen[self] = seen.get(self, 0) + 1
         if seen[self] > many:
-            sum(range(1_000_000))
+            sum(range(4_000_000))
         receive(self, data, source, now)
 
     monkeypatch.setattr(Node, "receive_datagram", slow)
