@@ -11,7 +11,7 @@ from swim.simulation.world import World
 
 __all__ = ["Chaos", "random_world"]
 
-PAUSE_MAX = 12.0
+PAUSE_MAX = 15.0
 FAULT_MAX = 20.0
 CLOCK_ERROR = 0.01
 
@@ -156,7 +156,7 @@ class Chaos:
         self._later(lambda: self.world.set_loss(links={link: 0.0}))
 
     def _bad_weather(self, name: str) -> None:
-        self.world.set_loss(self._rng.uniform(0.0, 0.25))
+        self.world.set_loss(self._rng.uniform(0.0, 0.3))
         self._later(self.world.set_loss, self.world.fabric.network.loss)
 
     def _skew(self, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import statistics
 import sys
 import time
 from functools import partial
@@ -12,12 +13,15 @@ from tests.leases.model import play
 from tests.leases.whole import play_whole
 
 
-def _one(seed: int, *, whole: bool) -> tuple[int, int, str]:
-    """The seed, how many grants there were, and what was found."""
+def _one(seed: int, *, whole: bool) -> tuple[int, int, float, str]:
+    """The seed, how many grants there were, the leases until a leader stayed (0 without voters), the finding."""
     try:
-        return seed, (play_whole(seed).grants if whole else play(seed).grants), ""
+        if not whole:
+            return seed, play(seed).grants, 0.0, ""
+        town = play_whole(seed)
+        return seed, town.grants, town.calm_after if town.arena.voters else 0.0, ""
     except Exception as error:
-        return seed, 0, f"{type(error).__name__}: {error}"
+        return seed, 0, 0.0, f"{type(error).__name__}: {error}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,9 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     first, _, end = given.seeds.partition(":")
     seeds = range(int(first), int(end or int(first) + 1))
     began, grants, failed = time.monotonic(), 0, 0
+    waits: list[float] = []
     with multiprocessing.Pool(given.jobs) as pool:
-        for seed, count, finding in pool.imap_unordered(partial(_one, whole=given.whole), seeds):
+        for seed, count, wait, finding in pool.imap_unordered(partial(_one, whole=given.whole), seeds):
             grants += count
+            waits += [wait] if wait else []
             if finding:
                 failed += 1
                 more = " --whole" if given.whole else ""
@@ -39,6 +45,10 @@ def main(argv: list[str] | None = None) -> int:
                     f"seed {seed}: {finding}\n  replay: python -m tests.leases --seeds {seed}{more}",
                     flush=True,
                 )
+    if waits:
+        print(
+            f"leases of calm until a leader stays: median {statistics.median(waits):.3f}, worst {max(waits):.2f}"
+        )
     print(f"{len(seeds)} seeds, {grants} grants, {failed} failed, {time.monotonic() - began:.0f} s")
     return 1 if failed else 0
 

@@ -4,7 +4,8 @@ Clocks are off by 1 %, messages are lost, doubled and late by up to fifteen seco
 started anew, and the leader changes every few seconds. What must hold:
 - at no instant of true time more uses have a name than may have it, clean-up included;
 - the tokens of a name rise;
-- when all is calm, whoever waits gets its turn, and the leader's books are empty when all is released.
+- when all is calm, whoever waits gets its turn, and the leader's books are empty when all is released;
+- no exchange of messages feeds itself.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ NAMES = {
     "g/3": (1, True),
 }
 CALM_S = 60.0
+MESSAGES_MAX = 20_000
+"""Of one schedule, which has some two thousand: more is an exchange that feeds itself."""
 ROOM = 400
 ROUND_S = 1.0
 PAUSE_MAX_S = 15.0
@@ -104,6 +107,7 @@ class Model:
         """When a round of any leader was granted last, in true time."""
         self.highest: dict[str, bytes] = {}
         self.grants = 0
+        self.messages = 0
 
     # --- time and network
 
@@ -167,6 +171,9 @@ class Model:
         message = replace(message, process=source.identity)
         packet = packet_message(encode(message))
         assert packet == message
+        self.messages += 1
+        if self.messages > MESSAGES_MAX:
+            raise Finding(f"{self.now:.3f}: {self.messages} messages, this one of {source.identity!r}: {message}")
         for _ in range(2 if self.rng.random() < self.double and not self.calm else 1):
             if self.rng.random() < self.loss and not self.calm:
                 continue

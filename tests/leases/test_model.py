@@ -67,6 +67,20 @@ def test_a_lease_that_is_counted_too_long_is_found(monkeypatch: pytest.MonkeyPat
         play_some(10)
 
 
+_GRANTED_TOO_LATE = 500_611
+"""A schedule whose leader is granted no round for ten seconds, while the network doubles packets."""
+
+
+def test_grants_that_come_too_late_are_not_asked_for_again_at_once() -> None:
+    assert play(_GRANTED_TOO_LATE).messages < 5_000
+
+
+def test_an_exchange_that_feeds_itself_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Holder, "_tell_later", lambda self, state, now: self._tell(state.id, now))
+    with pytest.raises(Finding, match="20001 messages"):
+        play(_GRANTED_TOO_LATE)
+
+
 def test_a_finding_is_told_with_what_replays_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,8 @@ __all__ = ["Town", "play_whole"]
 
 _STORM_S = 40.0
 _GAP_S = 0.5
+_ATTACKS = (0.0, 0.5, 4.0)
+"""Of somebody who repeats and reflects packets, a second: two of three schedules have some."""
 
 
 @dataclass(eq=False)
@@ -55,6 +57,8 @@ class Town:
         self.session = session_length(arena.config)
         self.applications: dict[str, _Application] = {}
         self.calm = False
+        self.calm_after = 0.0
+        """Leases from the end of the storm until one leader acted that all followed, and that stayed."""
         self.grants = 0
         self._highest: dict[str, bytes] = {}
 
@@ -205,8 +209,8 @@ def play_whole(seed: int, seconds: float = _STORM_S) -> Town:
     arena.run(2 * lease)
     ended = [False]
     town.live(lambda: ended[0])
-    Storm(arena).run(seconds, _GAP_S)
-    arena.calm_down(60.0 if with_voters else 300.0)
+    Storm(arena, attacks=rng.choice(_ATTACKS)).run(seconds, _GAP_S)
+    town.calm_after = arena.calm_down(60.0 if with_voters else 300.0) / lease
     ended[0] = True
     town.settle_down()
     return town

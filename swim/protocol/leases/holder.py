@@ -185,6 +185,13 @@ class Holder:
         self._again = min(self._again, now + self._gap)
         self._renew = min(self._renew, now + self._session / _RENEWALS)
 
+    def _tell_later(self, state: State, now: float) -> None:
+        """After a while: what is asked at once, each time that a grant is declined, goes back and forth as
+        fast as the network carries it while grants come too late, and a network that doubles packets
+        multiplies it."""
+        state.answered = False
+        self._again = min(self._again, now + self._gap)
+
     def receive(self, message: LeaseMessage, now: float) -> None:
         """The answer of the leader that is followed, in its term. It counts from when the leader was told by
         this process, or from when it told its voters, if that was earlier."""
@@ -255,7 +262,7 @@ class Holder:
             self._unwanted.append(LeaseEntry(LeaseKind.RELEASE, entry.id, token=entry.token))
             if state is not None and waits:
                 state.declined = max(state.declined, entry.token)
-                self._tell(entry.id, now)
+                self._tell_later(state, now)
             return
         state.token, state.answered, state.share = entry.token, True, 0
         assert told is not None
