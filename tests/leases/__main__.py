@@ -14,7 +14,7 @@ from tests.leases.whole import play_whole
 
 
 def _one(seed: int, *, whole: bool) -> tuple[int, int, float, str]:
-    """The seed, how many grants there were, the leases until a leader stayed (0 without voters), the finding."""
+    """The seed, the grants, the leases of calm until a leader stayed (0 without voters), what was found."""
     try:
         if not whole:
             return seed, play(seed).grants, 0.0, ""
@@ -46,9 +46,8 @@ def main(argv: list[str] | None = None) -> int:
                     flush=True,
                 )
     if waits:
-        print(
-            f"leases of calm until a leader stays: median {statistics.median(waits):.3f}, worst {max(waits):.2f}"
-        )
+        median = statistics.median(waits)
+        print(f"leases of calm until a leader stays: median {median:.3f}, worst {max(waits):.2f}")
     print(f"{len(seeds)} seeds, {grants} grants, {failed} failed, {time.monotonic() - began:.0f} s")
     return 1 if failed else 0
 

@@ -173,7 +173,7 @@ class Model:
         assert packet == message
         self.messages += 1
         if self.messages > MESSAGES_MAX:
-            raise Finding(f"{self.now:.3f}: {self.messages} messages, this one of {source.identity!r}: {message}")
+            raise Finding(f"{self.now:.3f}: {self.messages} messages, the last one {message}")
         for _ in range(2 if self.rng.random() < self.double and not self.calm else 1):
             if self.rng.random() < self.loss and not self.calm:
                 continue
