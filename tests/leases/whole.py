@@ -170,13 +170,19 @@ class Town:
             held = sum(1 for task in uses if task.token)
             if not 1 <= held <= NAMES[name][0]:
                 raise Finding(f"{arena.now:.3f}: {name} has {held} holders, in calm")
-        arena.run(60.0)
-        for each in self._living():
-            for task in list(each.tasks.values()):
-                if not NAMES[task.name][1] and not task.token:
-                    who = each.node.name
-                    raise Finding(f"{arena.now:.3f}: {who} waits for {task.name}, and is forgotten")
+        arena.run_until(lambda: not self._waits(), 60.0)
+        for who, name in self._waits():
+            raise Finding(f"{arena.now:.3f}: {who} waits for {name}, and is forgotten")
         self._require_balance()
+
+    def _waits(self) -> list[tuple[str, str]]:
+        """Which nodes wait for which locks."""
+        return [
+            (each.node.name, task.name)
+            for each in self._living()
+            for task in each.tasks.values()
+            if not NAMES[task.name][1] and not task.token
+        ]
 
     def _living(self) -> list[_Application]:
         applications = self.applications.values()
