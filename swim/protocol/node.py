@@ -385,6 +385,10 @@ class Node(Parts):
         """When `handle_timer` is to be called next."""
         return self._timers.next_deadline()
 
+    def may_handle_timer(self, now: float) -> bool:
+        """Could `handle_timer` do something now that it would else wake up for later?"""
+        return self._timers.patient_due(now)
+
     def drain(self) -> Output:
         """All that is to be sent, was found out or happened, once; after every call, by every driver."""
         if self.phase is Phase.MEMBER:

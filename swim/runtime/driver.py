@@ -31,7 +31,7 @@ from swim.runtime.network import Connections, Transport
 from swim.runtime.nurseries import unwrapped_nursery
 from swim.runtime.queries import Queries
 from swim.runtime.sockets.resolve import Seeds
-from swim.runtime.sockets.whereabouts import watch_address
+from swim.runtime.sockets.whereabouts import Whereabouts
 from swim.runtime.streams import Streams
 from swim.types import Address
 from swim.wire import DecodeError
@@ -86,7 +86,7 @@ class Driver:
         self.leading = Leading(node, clock, self.until, self._after_functions)
         self.holding = Holding(node, clock, self.settle)
         self._seeds = seeds
-        self._advertised = advertised
+        self._whereabouts = None if advertised else Whereabouts(node.name, transport)
         connections = Connections(transport)
         self.inbox = Inbox(node.config.message_buffer, node.config.message_memory)
         self.mail = Mail(node, self.inbox, random_bytes, self._carry)
@@ -125,8 +125,6 @@ class Driver:
                     nursery.start_soon(self.holding.carry_out)
                     nursery.start_soon(self._streams.serve, nursery)
                     nursery.start_soon(self._refresh_seeds)
-                    if not self._advertised:
-                        nursery.start_soon(watch_address, self.node, self.transport, self._moved)
                     nursery.start_soon(self._watch_for_failure)
         finally:
             self._nursery = None
@@ -293,11 +291,6 @@ class Driver:
             self.node.set_seeds(await self._seeds.resolve(self.transport.family), self.now())
             self.settle()
 
-    def _moved(self, address: Address) -> None:
-        self._kept.hang_up()
-        self.node.move(address, self.now())
-        self.settle()
-
     # --- datagrams and time
     @trio.lowlevel.enable_ki_protection
     async def _read(self) -> None:
@@ -318,6 +311,15 @@ class Driver:
                 await trio.lowlevel.wait_task_rescheduled(wake)
             await trio.lowlevel.checkpoint_if_cancelled()
             await self._advance()
+            if self._whereabouts is not None:
+                self._follow_address(self._whereabouts)
+
+    def _follow_address(self, whereabouts: Whereabouts) -> None:
+        found = whereabouts.look_again(self.node, self.now())
+        if found is not None:
+            self._kept.hang_up()
+            self.node.move(found, self.now())
+            self.settle()
 
     async def _advance(self, readable: bool = False) -> None:
         self._take_turn(readable)
@@ -329,7 +331,13 @@ class Driver:
         # What has arrived comes before any verdict: after a stall the answers are all there.
         now = self._read_packets(readable)
         deadline = self.node.next_deadline()
-        if deadline is not None and deadline <= now and not self._intake.precedes(now - deadline):
+        if deadline is None:
+            due = False
+        elif deadline <= now:
+            due = not self._intake.precedes(now - deadline)
+        else:
+            due = self.node.may_handle_timer(now)
+        if due:
             # Not guarded as input is. A bad packet is gone once dropped; a fault here lies in the node itself
             # and would come again, or a timer would be lost: half a node, which others take for alive.
             # They notice its end, and its operator can start it again.

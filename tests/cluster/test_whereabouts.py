@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
-from swim.runtime.sockets import whereabouts
+from swim import open_cluster
 from swim.runtime.sockets.transport import SocketTransport, is_local, open_transport
-from swim.runtime.sockets.whereabouts import Whereabouts, watch_address
+from swim.runtime.sockets.whereabouts import Whereabouts
 from swim.types import Address
-from tests.cluster.scripted import ScriptedNode
 
 GONE = Address("198.51.100.7", 7946)
 HERE = Address("127.0.0.1", 7946)
@@ -99,22 +98,36 @@ def test_bound_to_an_address_it_stays_and_says_so(
         assert caplog.messages[1:] == ["n: 127.0.0.1 is an address of this machine again"]
 
 
-async def test_ctrl_c_does_not_strike_in_the_middle_of_a_look(
-    everywhere: SocketTransport, monkeypatch: pytest.MonkeyPatch
+async def test_a_running_node_looks_about_once_a_second_and_ctrl_c_does_not_strike_in_the_middle_of_it(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     """It would end the node without a farewell, or leave its core half changed."""
-    looked = trio.Event()
     protected: list[bool] = []
 
     def look(self: Whereabouts, address: Address, others: Sequence[Address]) -> None:
         protected.append(trio.lowlevel.currently_ki_protected())
-        looked.set()
 
-    monkeypatch.setattr(whereabouts, "_INTERVAL_S", 0.001)
     monkeypatch.setattr(Whereabouts, "look", look)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch_address, cast(Any, ScriptedNode(HERE)), everywhere, print)
-        with trio.fail_after(60):
-            await looked.wait()
-        nursery.cancel_scope.cancel()
+    async with open_cluster("n", bind="127.0.0.1:0"):
+        await trio.sleep(20.0)
+    assert 12 <= len(protected) <= 27
     assert all(protected)
+
+
+async def test_a_node_that_has_moved_tells_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Address("127.0.0.1", 9)
+    monkeypatch.setattr(
+        Whereabouts, "look", lambda self, address, others: found if address != found else None
+    )
+    async with open_cluster("n", bind="127.0.0.1:0") as cluster:
+        with trio.fail_after(60):
+            await cluster.wait_for(lambda cluster: cluster.address == found)
+
+
+async def test_a_node_with_an_advertised_address_stays_there(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(Whereabouts, "look", lambda self, address, others: Address("127.0.0.1", 9))
+    async with open_cluster("n", bind="127.0.0.1:0", advertise="127.0.0.1:7") as cluster:
+        await trio.sleep(20.0)
+        assert cluster.address == Address("127.0.0.1", 7)

@@ -68,6 +68,10 @@ class Timers:
             heapq.heappop(heap)  # cancelled or moved
         return heap[0][0] if heap else None
 
+    def patient_due(self, now: float) -> bool:
+        """May one fire now that could wait? Then whatever is awake had better let it."""
+        return any(when <= now for when in self._patient.values())
+
     def run(self, now: float) -> None:
         """Fire what is due at `now`. What is set anew while this runs waits for the next call.
 

@@ -30,6 +30,8 @@ __all__ = ["Reunion"]
 
 _TICK_S = 0.5
 """Between two turns of pinging seeds."""
+_PATIENCE_S = 1.0
+"""While nothing is lost, a turn waits for so long for another timer, so that it wakes nobody by itself."""
 _SHARED_BY = 4
 """So many members ping at every turn; of more, each does so much more seldom."""
 _AT_ONCE = 8
@@ -87,7 +89,7 @@ class Reunion(Part):
         self._inside = {seed: name for seed, name in self._inside.items() if seed in self._sync.seeds}
         self._exchanged = {at: when for at, when in self._exchanged.items() if now - when < _EXCHANGE_S}
         lost = [seed for seed in self._sync.seeds if not self._is_inside(seed)]
-        self._timers.set("reunion", now + _TICK_S, self._look, slack=0.0 if lost else _TICK_S / 2)
+        self._timers.set("reunion", now + _TICK_S, self._look, slack=0.0 if lost else _PATIENCE_S)
         share = min(1.0, _SHARED_BY / self._table.present_count)
         for place in range(min(len(lost), _AT_ONCE)):
             seed = lost[(self._turn + place) % len(lost)]
@@ -114,7 +116,7 @@ class Reunion(Part):
     def _call(self, now: float) -> None:
         silent = self._subjects.silent_for(_SILENT_S, self._attention(now))
         urgent = silent or self._streamed.everyone
-        self._timers.set("call", now + _CALL_S, self._call, slack=0.0 if urgent else _CALL_S / 4)
+        self._timers.set("call", now + _CALL_S, self._call, slack=0.0 if urgent else _PATIENCE_S)
         self._call_one(_places(record for record in map(self._table.get, silent) if record is not None), now)
         if now >= self._next or now < self._eager_until or self._streamed.everyone:
             self._next = now + self._config.reconnect_interval

@@ -28,8 +28,12 @@ __all__ = ["Tenure"]
 
 _STALL_MAX_S = 1.0
 """A leader that was late for its timers by so much, or by half of the silence tolerance, is in doubt."""
-_BEATS = 4
-"""How often the end is moved ahead, and a leader in doubt asks again, in the time of a stall."""
+_BEATS = 2
+"""How often the end is moved ahead in the time of a stall. An idle leader wakes for little else."""
+_LASTS = 1.25
+"""Of that time, the end is ahead: a process whose beats are late by half of it is not interrupted."""
+_ASKS = 4
+"""How often a leader in doubt asks again, in that time."""
 _FIRST_GAP_S = 0.02
 """Until a leader in doubt asks again; twice as long each time."""
 _SETTLE_S = 0.2
@@ -82,7 +86,7 @@ class Tenure(Part):
         if late > self._limit or (self.term is not None and now >= self.term_ends):
             self.doubt()
         if self.term is not None:
-            self.term_ends = now + self._limit
+            self.term_ends = now + _LASTS * self._limit
 
     def doubt(self) -> None:
         """Others may have moved on: what they say counts from now."""
@@ -157,7 +161,7 @@ class Tenure(Part):
         else:
             self.doubted, self._losing_touch = False, None
             token = self._own.mint_token(now)
-            self.term, self.term_ends = Term(token, now), now + self._limit
+            self.term, self.term_ends = Term(token, now), now + _LASTS * self._limit
             self._set_beat(now)
             self._own.show_token(token, now)
             self._leadership.update(now)
@@ -169,7 +173,7 @@ class Tenure(Part):
 
     def _beat(self, now: float) -> None:
         """Now and then while this node leads in its own view; `attend` and `update` do the rest."""
-        interval = self._limit / _BEATS
+        interval = self._limit / _ASKS
         if self.doubted:
             interval = min(interval, self._gap)
             self._gap *= 2
@@ -223,7 +227,7 @@ class Tenure(Part):
             return
         number = self._rng.getrandbits(32)
         self._rounds[number] = now
-        keep_latest(self._rounds, 2 * _BEATS)
+        keep_latest(self._rounds, 2 * _ASKS)
         for peer in self._peers():
             self._post.send(LeaderMessage(LeaderKind.CONFIRM, number, id=pack_id(self._own.id)), peer)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
-
-import trio
+from collections.abc import Sequence
 
 from swim.protocol.node import Node
 from swim.runtime.network import Transport
@@ -14,27 +12,15 @@ from swim.runtime.sockets.resolve import ELSEWHERE, is_loopback
 from swim.runtime.sockets.transport import is_wildcard
 from swim.types import Address
 
-__all__ = ["Whereabouts", "watch_address"]
+__all__ = ["Whereabouts"]
 
-_INTERVAL_S = 1.0
+_INTERVAL_S = 0.75
+"""Between two looks, at least: one follows a timer of the node, of which about one a second is due, since to
+wake up costs more than to look."""
 _OTHERS_MAX = 8
 """Members to which the routes are looked up."""
 
 _logger = logging.getLogger("swim")
-
-
-@trio.lowlevel.enable_ki_protection
-async def watch_address(node: Node, transport: Transport, moved: Callable[[Address], None]) -> None:
-    """Call `moved` with the address at which others find the node from now on, whenever that changes."""
-    whereabouts = Whereabouts(node.name, transport)
-    while True:
-        # With whatever else is done in this process once a second: to wake up costs more than to look.
-        await trio.sleep_until(math.floor(trio.current_time() / _INTERVAL_S + 1) * _INTERVAL_S)
-        members = node.members() if whereabouts.follows else ()
-        others = [member.address for member in members if member.name != node.name]
-        found = whereabouts.look(node.address, others)
-        if found is not None:
-            moved(found)
 
 
 class Whereabouts:
@@ -51,6 +37,15 @@ class Whereabouts:
         self.follows = is_wildcard(transport.address.host)
         """It goes by the routes to the others."""
         self._gone = False
+        self._next = -math.inf
+
+    def look_again(self, node: Node, now: float) -> Address | None:
+        """As `look`, for this node; None if it is too soon for that."""
+        if now < self._next:
+            return None
+        self._next = now + _INTERVAL_S
+        members = node.members() if self.follows else ()
+        return self.look(node.address, [member.address for member in members if member.name != node.name])
 
     def look(self, address: Address, others: Sequence[Address]) -> Address | None:
         """Where others, at these addresses, find this node from now on; None where they do now."""
