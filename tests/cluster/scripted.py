@@ -56,6 +56,8 @@ class ScriptedNode:
         self.failure: Exception | None = None
         self.member_at_start = True
         self.deadline: float | None = None
+        self.patient = math.inf
+        """From when on a timer may fire that could wait until the deadline."""
         self.calls: list[Call] = []
         self.on: dict[str, Callable[..., Any]] = {}
         self.dropped: dict[str, int] = {}
@@ -179,6 +181,9 @@ class ScriptedNode:
         if self.phase is Phase.LEAVING:
             self.phase = Phase.LEFT
         self._note("handle_timer")
+
+    def may_handle_timer(self, now: float) -> bool:
+        return now >= self.patient
 
     def next_deadline(self) -> float | None:
         return self.deadline

@@ -117,6 +117,19 @@ async def test_what_waits_of_a_flood_is_bounded() -> None:
         node.on.clear()
 
 
+async def test_what_could_wait_is_done_when_a_packet_wakes_the_process_anyway() -> None:
+    async with driven() as (node, driver):
+        node.deadline, node.patient = trio.current_time() + 3_600.0, trio.current_time()
+        driver.settle()
+        await trio.testing.wait_all_tasks_blocked()
+        assert ("handle_timer",) not in [call[:1] for call in node.calls]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.sendto(b"news", node.address)
+            await node.heard("handle_timer")
+        order = [call[0] for call in node.calls if call[0] in ("receive_datagram", "handle_timer")]
+        assert order[:2] == ["receive_datagram", "handle_timer"]
+
+
 async def test_a_call_from_elsewhere_arms_the_timer_anew() -> None:
     async with driven() as (node, driver):
         await trio.testing.wait_all_tasks_blocked()

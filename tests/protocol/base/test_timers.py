@@ -242,6 +242,13 @@ class TestSlack:
         timers.run(0.9)
         assert bell.names == ["other"]
 
+    def test_whatever_is_awake_can_ask_whether_one_may_fire(self, timers: Timers, bell: Bell) -> None:
+        timers.set("patient", 1.0, bell("patient"), slack=0.5)
+        assert [timers.patient_due(now) for now in (0.9, 1.0)] == [False, True]
+        timers.run(1.0)
+        assert bell.rang == [("patient", 1.0)]
+        assert not timers.patient_due(2.0)
+
     def test_one_that_was_cancelled_moved_or_cleared_does_not_fire(self, timers: Timers, bell: Bell) -> None:
         for name in ("cancelled", "moved", "set anew"):
             timers.set(name, 1.0, bell(name), slack=0.5)
