@@ -29,7 +29,7 @@ PACKAGES = {
     "swim.protocol.view": 620,
     "swim.protocol.base": 445,
     "swim.protocol.gossip": 800,
-    "swim.protocol.leadership": 1_480,
+    "swim.protocol.leadership": 1_510,
     "swim.protocol.membership": 926,
     "swim.protocol.detector": 1_315,
     "swim.protocol.exchange": 970,

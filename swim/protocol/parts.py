@@ -32,6 +32,7 @@ from swim.protocol.leadership.lease import Lease
 from swim.protocol.leadership.post import Post
 from swim.protocol.leadership.rule import HolderRule, LeaderRule
 from swim.protocol.leadership.tenure import Tenure
+from swim.protocol.leadership.terms import Terms
 from swim.protocol.leases.leases import Leases
 from swim.protocol.membership.asking import Asking
 from swim.protocol.membership.contests import Contests
@@ -55,7 +56,7 @@ class Parts:
     """
 
     _leadership: LeaderRule
-    _tenure: Tenure | Lease
+    _tenure: Terms
 
     def __init__(
         self,

@@ -55,7 +55,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from swim.protocol.base.context import Context, Part
+from swim.protocol.base.context import Context
 from swim.protocol.base.limits import keep_latest
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.ballots import Ballot, free_at, hopeless, may_answer
@@ -65,6 +65,7 @@ from swim.protocol.leadership.post import Post
 from swim.protocol.leadership.queue import Queue
 from swim.protocol.leadership.rule import HolderRule
 from swim.protocol.leadership.standing import describe_lease, explain_lease
+from swim.protocol.leadership.terms import Terms
 from swim.protocol.view.identity import from_the_future, is_minted, pack_id, unpack_id
 from swim.protocol.view.table import Record
 from swim.types import Leadership, Term
@@ -88,7 +89,7 @@ _SENT_MAX = 64
 """Rounds whose answers still count."""
 
 
-class Lease(Part):
+class Lease(Terms):
     """This node's terms as holder of the lease, and its questions to the voters."""
 
     derived = False
@@ -97,14 +98,8 @@ class Lease(Part):
         self, context: Context, own: OwnRecord, leadership: HolderRule, electorate: Electorate, post: Post
     ) -> None:
         super().__init__(context)
-        self.term: Term | None = None
-        self.term_ends = -math.inf
-        self.ends = -math.inf
-        """When the lease itself ends."""
-        self.backed = -math.inf
-        """When the latest round was sent that a majority granted."""
-        self.earlier = -math.inf
-        """Of this term: no earlier one was granted in a round that was sent after this."""
+        self.ends = self.backed = self.earlier = -math.inf
+        """When the lease itself ends; and see `Terms`."""
         self.busy = False
         """Functions run that were started for a term; they may still clean up after it."""
         self.queue = Queue(context, own, leadership, electorate, post)

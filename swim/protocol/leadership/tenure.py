@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 
-from swim.protocol.base.context import Context, Part
+from swim.protocol.base.context import Context
 from swim.protocol.base.limits import TokenBucket, keep_latest
 from swim.protocol.gossip.own_record import OwnRecord
 from swim.protocol.leadership.post import Post
 from swim.protocol.leadership.rule import LeaderRule
+from swim.protocol.leadership.terms import Terms
 from swim.protocol.view.identity import pack_id
 from swim.protocol.view.table import Record
 from swim.types import Leadership, Term
@@ -42,12 +43,10 @@ _TERMS_PER_S, _TERMS_BURST = 0.5, 5
 """Two members that both believe that they lead must not outbid each other without end."""
 
 
-class Tenure(Part):
-    """The terms of a leader by the derived rule."""
+class Tenure(Terms):
+    """The terms of a leader by the derived rule: nothing is known of earlier leaders."""
 
-    derived, lease_ends = True, None
-    earlier = backed = math.inf
-    """As of `Lease`: without voters nothing is known of earlier leaders, and nothing is granted anew."""
+    derived = True
 
     def __init__(
         self,
@@ -61,8 +60,6 @@ class Tenure(Part):
     ) -> None:
         """`observed`: the names of those that this node observes, as they are at any time."""
         super().__init__(context)
-        self.term: Term | None = None
-        self.term_ends = -math.inf
         self.doubted = False
         """This node may have missed that others follow another leader."""
         self._limit = min(_STALL_MAX_S, self._config.silence_tolerance / 2)
@@ -230,9 +227,6 @@ class Tenure(Part):
         keep_latest(self._rounds, 2 * _ASKS)
         for peer in self._peers():
             self._post.send(LeaderMessage(LeaderKind.CONFIRM, number, id=pack_id(self._own.id)), peer)
-
-    def note_functions(self, running: bool, now: float) -> None:
-        """Functions run for the leader, or the last of them has ended."""
 
     def receive(self, message: LeaderMessage, sender: Record, now: float) -> None:
         """A message of another member, or its answer to one of this node's, which is for this process."""

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from swim.config import Config
 from swim.protocol.base.context import Context, Part
-from swim.protocol.leadership.lease import Lease
 from swim.protocol.leadership.post import Post, digest_people
 from swim.protocol.leadership.rule import LeaderRule
-from swim.protocol.leadership.tenure import Tenure
+from swim.protocol.leadership.terms import Terms
 from swim.protocol.leases.grantor import Grantor
 from swim.protocol.leases.holder import Change, Holder
 from swim.protocol.view.identity import pack_id, unpack_id
@@ -43,7 +42,7 @@ class Leases(Part):
     """The leases of one node. `tenure`: its own terms as leader. Where these are derived, what the
     detector says of a process counts."""
 
-    def __init__(self, context: Context, post: Post, leadership: LeaderRule, tenure: Tenure | Lease) -> None:
+    def __init__(self, context: Context, post: Post, leadership: LeaderRule, tenure: Terms) -> None:
         super().__init__(context)
         self.session = session_length(self._config)
         self._room = self._config.packet_size_max - self._outbox.codec.packet_overhead - _HEAD_SIZE
