@@ -149,7 +149,7 @@ class TestHolding:
     def test_the_token_is_shown_at_once_also_by_one_that_was_cut_off_just_before(self, net: Net) -> None:
         """A majority has granted it: there is nothing to hear first."""
         a, b, _ = net.cluster("a", "b", "c", voters=VOTERS)
-        assert net.run_until(lambda: a._tenure._token != "", 2 * L)  # type: ignore[union-attr]
+        assert net.run_until(lambda: a._tenure._token != "", 2 * L)  # type: ignore[attr-defined]
         a._own.note_cut_off(net.now)
         assert net.run_until(lambda: a.term is not None, L)
         net.run(0.05)
@@ -194,7 +194,7 @@ class TestFailOver:
     def test_the_next_one_waits_until_the_lease_has_run_out(self, net: Net) -> None:
         a, b, c = led(net, "a", "b", "c")
         net.run(5)
-        before, ends = term(a).token, a._tenure.ends  # type: ignore[union-attr]
+        before, ends = term(a).token, a._tenure.ends  # type: ignore[attr-defined]
         net.kill(a)
         assert net.run_until(lambda: b.term is not None, 2 * L)
         assert 0 <= net.now - ends <= 0.2
@@ -522,7 +522,7 @@ class TestConfiguration:
         net.run(1)
         assert net.events(b, VotersDiffer) == [VotersDiffer(a.me, ("a", "b"), L, ("a", "b"), 2.0)]
         assert net.run_until(lambda: a.term is not None, 2 * L)
-        assert a._tenure.ends - net.now > 2.1  # type: ignore[union-attr]
+        assert a._tenure.ends - net.now > 2.1  # type: ignore[attr-defined]
 
     def test_clusters_that_were_founded_with_other_voters_are_told_of_each_other(self, net: Net) -> None:
         a, b, c = led(net, "a", "b", "c")
@@ -571,7 +571,7 @@ class TestContest:
             net = Net(seed=seed)
             nodes = net.cluster(*"abcde", voters=tuple("abcde"))
             for node in nodes[1:]:
-                node._tenure.queue.due = lambda length: -math.inf  # type: ignore[method-assign, union-attr]
+                node._tenure.queue.due = lambda length: -math.inf  # type: ignore[method-assign, attr-defined]
                 node._settle(net.now)
             held = net.run_until(lambda: any(node.term is not None for node in nodes), 30.0)  # noqa: B023
             assert held, f"seed {seed}"
@@ -722,7 +722,7 @@ class TestQuicker:
     def test_a_new_process_at_the_holders_address_proves_that_the_old_one_is_gone(self, net: Net) -> None:
         a, b, c = led(net, *"abc")
         net.run(1.2)
-        ends = a._tenure.ends  # type: ignore[union-attr]
+        ends = a._tenure.ends  # type: ignore[attr-defined]
         net.kill(a)
         net.start("a", "b", voters=VOTERS)
         assert net.run_until(lambda: b.term is not None, L)

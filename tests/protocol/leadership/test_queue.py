@@ -89,7 +89,7 @@ class TestALeaderThatRenews:
         net.run(10 * L)
         assert a.term is held
         assert 1 <= len(messages(net, LeaderKind.VACANT, since)) <= 3
-        asked = [m for m in messages(net, LeaderKind.TRY, since) if m.process != a._tenure._post.process]
+        asked = [m for m in messages(net, LeaderKind.TRY, since) if m.process != a._post.process]
         assert 4 <= len(asked) <= 4 * 4
 
     def test_is_not_disturbed_and_hardly_asked_about_if_somebody_repeats_that_word(self, net: Net) -> None:
@@ -103,7 +103,7 @@ class TestALeaderThatRenews:
             net.deliver(word.data, word.source, word.target)
             net.run(L / 100)
         assert a.term is held
-        asked = [m for m in messages(net, LeaderKind.TRY, since) if m.process != a._tenure._post.process]
+        asked = [m for m in messages(net, LeaderKind.TRY, since) if m.process != a._post.process]
         assert 4 * 4 <= len(asked) <= 4 * 8
 
     def test_is_asked_for_the_vote_of_a_voter_that_was_restarted_before_that_speaks(self, net: Net) -> None:
