@@ -96,7 +96,7 @@ def test_two_holders_are_noticed() -> None:
     world.run(1.0)
     for name in ("n1", "n2"):
         world.nodes[name].core._electorate.voter.free()
-    world.nodes["n1"].core._tenure._wants = lambda now: True  # type: ignore[method-assign, attr-defined]
+    world.nodes["n1"].core._tenure._wants = lambda now: True  # type: ignore[attr-defined]
     world.nodes["n1"].call(world.nodes["n1"].core._tenure.update)
     with pytest.raises(AssertionError, match="n1 and n0 hold the lease"):
         world.run(1.0)

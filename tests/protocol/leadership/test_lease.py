@@ -571,7 +571,7 @@ class TestContest:
             net = Net(seed=seed)
             nodes = net.cluster(*"abcde", voters=tuple("abcde"))
             for node in nodes[1:]:
-                node._tenure.queue.due = lambda length: -math.inf  # type: ignore[method-assign, attr-defined]
+                node._tenure.queue.due = lambda length: -math.inf  # type: ignore[attr-defined]
                 node._settle(net.now)
             held = net.run_until(lambda: any(node.term is not None for node in nodes), 30.0)  # noqa: B023
             assert held, f"seed {seed}"
