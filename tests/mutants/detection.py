@@ -142,27 +142,38 @@ _BLAME = mutants(
 _LOSSES = mutants(
     "detector/losses",
     ("tests/protocol/detector/test_losses.py", *_SUSPICION_TESTS),
-    ("an outage counts as many losses", "if 2 * len(missing) > len(last):", "if True:"),
-    ("losses that go on are taken for an outage", "if 2 * len(missing) > len(last):", "if False:"),
+    ("what was lost before an answer is forgotten", "        watch.loss.add(True)\n", ""),
+    ("a ping after a case that is answered over the stream arrived", 'if probe.way == "udp":', "if True:"),
+    ("pings after a case do not count", "watch.loss.add(ping in missing)", "pass"),
     (
-        "one that left a moment before the end of an outage makes many losses of it",
-        "if 2 * len(missing) > len(last):",
-        "if missing:",
-    ),
-    (
-        "what was lost to a member that another one reaches is this node's own link's fault",
-        'answered.way == "udp" and not streamed',
-        "not streamed",
-    ),
-    (
-        "what was lost to a member that answers over its stream is this node's own link's fault",
-        'answered.way == "udp" and not streamed',
-        'answered.way == "udp"',
+        "pings after a case that are lost do not count",
+        "watch.loss.add(ping in missing)",
+        "watch.loss.add(False)",
     ),
     (
         "loss that all have is one member's fault",
         "watch.loss.remarkable(self._others_loss(record.name))",
         "watch.loss.remarkable(0.0)",
+    ),
+)
+
+_OWN_LOSSES = mutants(
+    "detector/suspicion",
+    ("tests/protocol/detector/test_losses.py", *_SUSPICION_TESTS),
+    (
+        "what was lost to a member that another one reaches is this node's own link's fault",
+        "if by_udp and not streamed and",
+        "if not streamed and",
+    ),
+    (
+        "what was lost to a member that answers over its stream is this node's own link's fault",
+        "if by_udp and not streamed and",
+        "if by_udp and",
+    ),
+    (
+        "what UDP loses where it is blocked is the member's quality",
+        "or (streamed and not by_udp):",
+        "or False:",
     ),
 )
 
@@ -418,6 +429,7 @@ DETECTION = Package(
         *_SUSPICION,
         *_BLAME,
         *_LOSSES,
+        *_OWN_LOSSES,
         *_WATCH,
         *_STATES,
         *_VERDICTS,

@@ -47,7 +47,8 @@ T = TypeVar("T")
 
 EPOCH = 1_700_000_000.0
 DELAY = 0.001
-REPEAT_S = 0.01
+REPEAT_S = 0.2
+"""After so long TCP sends again what was not acknowledged, then after twice as long, and so on."""
 SERF = bytes((1, 5, 2, 2, 5, 5))
 PLAIN = bytes((1, 5, 2, 0, 0, 0))
 """A plain memberlist: it has no delegate."""
@@ -106,7 +107,7 @@ class Net:
         self.streams_work = True
         """Packets over kept streams arrive."""
         self.streams_repeat = False
-        """As TCP does: what is cut off arrives when that is over."""
+        """As TCP does: what is cut off arrives some time after that is over."""
         self._processes: dict[Address, Process] = {}
         self._puppets: dict[Address, Puppet] = {}
         self._lost: set[Address] = set()
@@ -275,11 +276,11 @@ class Net:
             return
         self._call(target, lambda node: node.receive_datagram(data, source, self.now))
 
-    def _flow(self, data: bytes, sender: Node, target: Address) -> None:
+    def _flow(self, data: bytes, sender: Node, target: Address, wait: float = REPEAT_S) -> None:
         if self._passes(sender.address, target, self._cut):
             self.after(DELAY, lambda: self._deliver_streamed(data, sender, target))
         elif self.streams_repeat:
-            self.after(REPEAT_S, lambda: self._flow(data, sender, target))
+            self.after(wait, lambda: self._flow(data, sender, target, 2 * wait))
 
     def _deliver_streamed(self, data: bytes, sender: Node, target: Address) -> None:
         name, boot = sender.name, sender.boot

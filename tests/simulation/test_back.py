@@ -6,6 +6,7 @@ More random histories than CI has time for:   python -m tests.simulation.returns
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from random import Random
 from typing import Any
 
 import pytest
@@ -166,6 +167,22 @@ def test_after_two_minutes_of_flapping_all_are_back_within_10_s(period: float, v
     assert world.run_until(world.converged, 10.0) is not None, world.describe()
     world.run(20.0)
     assert world.converged()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("one_way", [False, True])
+def test_a_link_that_flaps_is_not_lossy(one_way: bool, seed: int) -> None:
+    """Whatever waits for its return in streams: pings, and what others are asked to ping."""
+    world, rng = cluster(seed), Random(seed)
+    sides = [[name for name in world.nodes if name != "n2"], ["n2"]] if one_way else [["n2"]]
+    for _ in range(80):
+        cut = world.partition(*sides, one_way=one_way)
+        world.run(0.7)
+        world.heal(cut)
+        world.run(0.7 + rng.uniform(0.0, 0.05))
+        watches = [node.core._probing.subjects.get("n2") for node in world.nodes.values()]
+        assert max(watch.loss.recently for watch in watches if watch is not None) <= 0.5
+    assert not world.events(MemberFailed)
 
 
 def test_sides_that_meet_again_begin_one_term_or_two() -> None:

@@ -50,6 +50,8 @@ _AFTER_LONG_S, _AFTER_LONG_ROUNDS = 60.0, 4
 """For so long after a silence that no live member explains, so many rounds are enough: see `_long`."""
 _MUTE_SHARE, _MUTE_SUBJECTS = 0.6, 4
 """An observer of so many, to which more than this share of them is silent, takes itself for ill."""
+_LATE_NOT_LOST_S = 0.5
+"""What is answered after a longer silence says nothing of this node's own links."""
 _ENDED_MAX = 1_024
 _BLOCKED_S = 3.0
 """For so long a member answers over its stream only before the operator is told: some regular pings."""
@@ -75,7 +77,7 @@ class Suspicion(Part):
         self._streamed = streamed
         self._subjects = subjects
         self._probes = probes
-        self._losses = Losses(context, links, polls, streamed, subjects, probes)
+        self._losses = Losses(context, polls, subjects, probes)
         self._long_silence_at = -math.inf
 
     # --- what others may ask
@@ -136,6 +138,8 @@ class Suspicion(Part):
 
     def _answered_by_udp(self, record: Record, watch: Watch, probe: Probe, now: float) -> None:
         name, case = record.name, watch.case
+        if case is not None and probe in case.probes:
+            case.probes.remove(probe)
         if probe.way == "udp":
             watch.udp_lost = 0
             self._streamed.end(record.address)
@@ -150,10 +154,28 @@ class Suspicion(Part):
             if probe.way == "udp":
                 watch.loss.add(False)
         else:
-            self._losses.settle(record, watch, case, probe, now)
+            self._settle(record, watch, case, probe, now)
             self._reply(case, ObserverKind.VETO)
         self._close(name, watch)
         self._membership.recover(name, now)
+
+    def _settle(self, record: Record, watch: Watch, case: Case, answered: Probe, now: float) -> None:
+        """A case ends with an answer by UDP, or through another member: was anything lost?
+
+        It does not count where UDP works with hardly any member, or may not work with this one, which has
+        answered over the stream and not by UDP: that it is blocked is nobody's quality. Nor does it say
+        anything of this node's own links: for these only count losses where another ping by UDP is what was
+        answered, and not after a long silence: it was a pause, or an outage.
+        """
+        by_udp, streamed = answered.way == "udp", case.alive > -math.inf
+        lost = self._overdue_by_udp(record.name, watch, now)
+        if not lost or self._streamed.everyone or (streamed and not by_udp):
+            if by_udp:
+                watch.loss.add(False)
+            return
+        if by_udp and not streamed and self._attention(now) - case.since <= _LATE_NOT_LOST_S:
+            self._links.lost()
+        self._losses.lost(record, watch, now, single=by_udp and lost == 1)
 
     def _answered_over_stream(self, record: Record, watch: Watch, probe: Probe, now: float) -> None:
         """The member lives, and is not to be suspected. Whether UDP reaches it is still in doubt."""
