@@ -5,7 +5,8 @@
 For each row: processor seconds of the attacked node, and of all five; how long at most it did not answer a
 ping (asked every 10 ms from outside; on a busy machine its wait for a core counts as well); how long a
 newcomer needs that joins through the attacked node a second later; whom anybody suspected or gave up; which
-processes ended; its memory before, at most and a minute after, in MiB.
+processes ended; its memory before, at most and a minute after, in MiB. `calls` are the connections that the
+nodes have opened to an address that a stranger has named.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import socket
 import time
 from collections import deque
@@ -24,18 +26,27 @@ import trio
 from benchmarks.compressing import compress
 from benchmarks.driver import Agent, Fleet, drive, open_fleet
 from benchmarks.peers import Peer, find_peers
-from swim.wire import Codec, pack_host
+from swim.protocol.view.identity import mint_id
+from swim.types import Address
+from swim.wire import Codec, Keyring, pack_host
+from swim.wire.addresses import pack_places
 from swim.wire.dialect import pack
-from swim.wire.messages import NodeState, Ping, PushPull, WireState
-from swim.wire.serf import SerfType, encode_message
+from swim.wire.messages import Ack, NodeState, Ping, PushPull, PushPullHead, WireState
+from swim.wire.serf import SerfType, encode_message, encode_tags
 
 _VERSIONS = {"swim": bytes((1, 5, 2, 2, 5, 5)), "memberlist": bytes((1, 5, 2, 0, 0, 0))}
 _PING_INTERVAL = 0.01
 _STREAM_SECONDS = 30.0
 _FLOOD_SECONDS = 60
 _OTHERS = ("b", "c", "d", "e")
+_STRANGE_HOST = "127.77.0.1"
+_KEY = "2b7e151628aed2a6abf7158809cf4f3c"
+_OPTIONS = {"half-sent": ("--key", _KEY)}
+"""Of the agents in a row."""
 
-Row = Callable[[Peer, tuple[str, int]], Awaitable[None]]
+Place = tuple[str, int]
+Attack = Callable[[Place], Awaitable[None]]
+"""What is done to the node there. It is made before, so that the time for that is nobody's."""
 
 
 def made_up(peer: Peer, count: int, state: WireState) -> list[NodeState]:
@@ -54,28 +65,38 @@ def events(count: int) -> bytes:
     return encode_message(SerfType.PUSH_PULL, body | {"QueryLTime": 1, "StatusLTimes": {}})
 
 
-async def say(target: tuple[str, int], data: bytes) -> None:
+async def say(target: Place, data: bytes, host: str | None = None) -> bytes:
     """One stream: all of it, and read until the end."""
+    answer = b""
     with trio.move_on_after(_STREAM_SECONDS), suppress(OSError, trio.BrokenResourceError):
-        async with await trio.open_tcp_stream(*target) as stream:
+        async with await trio.open_tcp_stream(*target, local_address=host) as stream:
             await stream.send_all(data)
-            while await stream.receive_some(65_536):
-                pass
+            while more := await stream.receive_some(65_536):
+                answer += more
+    return answer
 
 
-async def one_time(peer: Peer, target: tuple[str, int], count: int) -> None:
+def saying(data: bytes, times: int = 1, host: str | None = None) -> Attack:
+    """On so many streams at once."""
+
+    async def attack(target: Place) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(times):
+                nursery.start_soon(say, target, data, host)
+
+    return attack
+
+
+def one_time(peer: Peer, count: int) -> Attack:
     node = made_up(peer, 1, WireState.DEAD)
-    await say(target, compress(Codec().stream(PushPull(tuple(node), user_state=events(count)))))
+    return saying(compress(Codec().stream(PushPull(tuple(node), user_state=events(count)))))
 
 
-async def empty_entries(peer: Peer, target: tuple[str, int]) -> None:
-    data = compress(b"\x06" + pack({"Nodes": 65_536}) + b"\x80" * 65_536)
-    async with trio.open_nursery() as nursery:
-        for _ in range(100):
-            nursery.start_soon(say, target, data)
+def empty_entries(peer: Peer) -> Attack:
+    return saying(compress(b"\x06" + pack({"Nodes": 65_536}) + b"\x80" * 65_536), times=100)
 
 
-async def empty_compounds(peer: Peer, target: tuple[str, int]) -> None:
+async def empty_compounds(target: Place) -> None:
     empty = bytes((7, 0))
     part = bytes((7, 255)) + len(empty).to_bytes(2, "big") * 255 + empty * 255
     packet = bytes((7, 1)) + len(part).to_bytes(2, "big") + part
@@ -85,17 +106,84 @@ async def empty_compounds(peer: Peer, target: tuple[str, int]) -> None:
             await trio.sleep(0.005)
 
 
-async def deaths(peer: Peer, target: tuple[str, int]) -> None:
-    nodes = made_up(peer, 30_000, WireState.DEAD)
-    await say(target, Codec().stream(PushPull(tuple(nodes))))
+def whole_state(peer: Peer, count: int, state: WireState) -> Attack:
+    return saying(Codec().stream(PushPull(tuple(made_up(peer, count, state)))))
 
 
-async def members(peer: Peer, target: tuple[str, int]) -> None:
-    nodes = made_up(peer, 60_000, WireState.ALIVE)
-    await say(target, Codec().stream(PushPull(tuple(nodes))))
+async def half_sent(target: Place) -> None:
+    """Seven streams a second that send one of 16 MiB, and then nothing more."""
+    data = bytes((10,)) + (16 << 20).to_bytes(4, "big") + bytes(1 << 20)
+    async with trio.open_nursery() as nursery:
+        for _ in range(7 * int(_STREAM_SECONDS)):
+            nursery.start_soon(say, target, data, _STRANGE_HOST)
+            await trio.sleep(1 / 7)
+        nursery.cancel_scope.cancel()
 
 
-async def flood(peer: Peer, target: tuple[str, int]) -> None:
+async def silent(target: Place) -> None:
+    """A thousand connections from as many addresses."""
+    async with trio.open_nursery() as nursery:
+        for n in range(1_000):
+            nursery.start_soon(say, target, b"", f"127.77.{n >> 8}.{n & 255}")
+
+
+async def named(target: Place) -> None:
+    """A stream that says where to look for a member, for as long as the others of a row take."""
+    calls.clear()
+    (listener,) = await trio.open_tcp_listeners(0, host=_STRANGE_HOST)
+    place = Address(*listener.socket.getsockname()[:2])
+    head = PushPullHead("x", b"bootboot", 9, lost=pack_places([("x", place)], 99))
+    gone = NodeState("x", 1, pack_host(place.host), place.port, b"", WireState.DEAD, b"")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, _called, [listener])
+        await say(target, Codec().stream(PushPull((gone,), head=head)))
+        await trio.sleep(_FLOOD_SECONDS)
+        nursery.cancel_scope.cancel()
+
+
+calls: list[float] = []
+"""When an address was connected to that a stranger has named."""
+
+
+async def _called(stream: trio.SocketStream) -> None:
+    calls.append(time.monotonic())
+    await stream.aclose()
+
+
+def namesakes(peer: Peer) -> Attack:
+    """One entry for each node, of a later process elsewhere, that answers pings."""
+
+    async def attack(target: Place) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((_STRANGE_HOST, 0))
+            sock.setblocking(False)
+            host, port = sock.getsockname()
+            tags = encode_tags(
+                {"_boot": "namesake", "_id": mint_id(int(time.time() * 1000), random.Random(1))}
+            )
+            nodes = [
+                NodeState(name, 9, pack_host(host), port, tags, WireState.ALIVE, _VERSIONS[peer.kind])
+                for name in ("a", *_OTHERS)
+            ]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_answer_pings, sock)
+                await say(target, Codec().stream(PushPull(tuple(nodes))))
+                await trio.sleep(_STREAM_SECONDS)
+                nursery.cancel_scope.cancel()
+
+    return attack
+
+
+async def _answer_pings(sock: socket.socket) -> None:
+    waiting, codec = trio.socket.from_stdlib_socket(sock), Codec()
+    while True:
+        data, source = await waiting.recvfrom(2_000)
+        for message in codec.open_packet(data).messages:
+            if isinstance(message, Ping):
+                await waiting.sendto(codec.part(Ack(message.seq, boot=b"namesake", bare=True)), source)
+
+
+async def flood(target: Place) -> None:
     """For a minute, each second: 10,000 pings, 5,000 packets of rubbish, 200 connections."""
     ping, rng = Codec().part(Ping(1)), random.Random(1)
     rubbish = [rng.randbytes(rng.randint(1, 400)) for _ in range(100)]
@@ -115,7 +203,7 @@ async def flood(peer: Peer, target: tuple[str, int]) -> None:
         each.close()
 
 
-def _knock(target: tuple[str, int]) -> socket.socket:
+def _knock(target: Place) -> socket.socket:
     """Opens a connection and says nothing; it ends when it is forgotten."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
@@ -124,26 +212,29 @@ def _knock(target: tuple[str, int]) -> socket.socket:
     return sock
 
 
-ROWS: dict[str, Row] = {
-    "events-4096": lambda peer, target: one_time(peer, target, 4_096),
-    "events-32768": lambda peer, target: one_time(peer, target, 32_768),
+ROWS: dict[str, Callable[[Peer], Attack]] = {
+    "events-4096": lambda peer: one_time(peer, 4_096),
+    "events-32768": lambda peer: one_time(peer, 32_768),
     "entries": empty_entries,
-    "compounds": empty_compounds,
-    "deaths": deaths,
-    "members": members,
-    "flood": flood,
+    "compounds": lambda peer: empty_compounds,
+    "deaths": lambda peer: whole_state(peer, 30_000, WireState.DEAD),
+    "members": lambda peer: whole_state(peer, 60_000, WireState.ALIVE),
+    "flood": lambda peer: flood,
+    "half-sent": lambda peer: half_sent,
+    "silent": lambda peer: silent,
+    "named": lambda peer: named,
+    "namesakes": namesakes,
 }
 
 
 @contextmanager
-def pinging(target: tuple[str, int], waits: list[float]) -> Iterator[Callable[[], Awaitable[None]]]:
+def pinging(target: Place, ping: bytes, waits: list[float]) -> Iterator[Callable[[], Awaitable[None]]]:
     """Asks all the time; `waits`: how long each answer took that was awaited."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
 
         async def ask() -> None:
             waiting = trio.socket.from_stdlib_socket(sock)
-            ping = Codec().part(Ping(1))
             while True:
                 begun = time.monotonic()
                 await waiting.sendto(ping, target)
@@ -167,32 +258,39 @@ def rss(agent: Agent) -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-async def newcomer(fleet: Fleet, peer: Peer, seed: str, joined: list[float]) -> None:
+async def newcomer(
+    fleet: Fleet, peer: Peer, seed: str, options: tuple[str, ...], joined: list[float]
+) -> None:
     """How long one needs, from its start, to see all and be seen by all."""
     await trio.sleep(1)
     begun = time.monotonic()
-    await fleet.start(peer, "new", join=[seed])
+    await fleet.start(peer, "new", join=[seed], options=options)
     with suppress(TimeoutError):
         await fleet.until_all_see(["new", *_OTHERS], seconds=50)
         joined.append(time.monotonic() - begun)
 
 
 async def row(fleet: Fleet, peer: Peer, name: str, after: float) -> dict[str, object]:
-    first = await fleet.start(peer, "a")
-    agents = [first] + [await fleet.start(peer, other, join=[first.address]) for other in _OTHERS]
+    options = _OPTIONS.get(name, ())
+    first = await fleet.start(peer, "a", options=options)
+    join = [first.address]
+    agents = [first] + [await fleet.start(peer, other, join=join, options=options) for other in _OTHERS]
     await fleet.until_all_see(["a", *_OTHERS], seconds=90)
     await trio.sleep(3)
     host, _, port = first.address.rpartition(":")
     target = (host, int(port))
+    attack = ROWS[name](peer)
     waits: list[float] = []
     joined: list[float] = []
     begun, lines = [cpu(agent) for agent in agents], len(fleet.lines)
     before = most = rss(first)
-    with pinging(target, waits) as ask:
+    keyring = Keyring([bytes.fromhex(_KEY)], random_bytes=os.urandom) if options else None
+    codec = Codec(keyring=keyring)
+    with pinging(target, codec.packet([codec.part(Ping(1))]), waits) as ask:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
-            nursery.start_soon(newcomer, fleet, peer, first.address, joined)
-            await ROWS[name](peer, target)
+            nursery.start_soon(newcomer, fleet, peer, first.address, options, joined)
+            await attack(target)
             for _ in range(int(after)):
                 await trio.sleep(1)
                 if first.process.poll() is None:
@@ -214,6 +312,7 @@ async def row(fleet: Fleet, peer: Peer, name: str, after: float) -> dict[str, ob
         "newcomer": round(joined[0], 2) if joined else None,
         "told": told,
         "ended": [agent.name for agent in agents if agent not in alive],
+        "calls": len(calls) if name == "named" else None,
         "rss": [round(before, 1), round(most, 1), round(rss(first), 1) if first in alive else None],
     }
 
@@ -232,6 +331,7 @@ def main() -> None:
     parser.add_argument("--after", type=float, default=60.0, help="seconds to watch after each row")
     options = parser.parse_args()
     peers, _ = find_peers(options.peers)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     drive(run, peers, options.rows.split(","), options.after)
 
 

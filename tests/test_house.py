@@ -25,14 +25,14 @@ VALUES = ["config", "errors", "events", "messages", "spreading", "statistics", "
 FACE = ["cluster", "metrics"]
 PACKAGES = {
     "values": 360,
-    "swim.wire": 2_137,
+    "swim.wire": 2_150,
     "swim.protocol.view": 620,
     "swim.protocol.base": 445,
     "swim.protocol.gossip": 800,
     "swim.protocol.leadership": 1_510,
     "swim.protocol.membership": 926,
     "swim.protocol.detector": 1_315,
-    "swim.protocol.exchange": 970,
+    "swim.protocol.exchange": 990,
     "swim.protocol.leases": 900,
     "swim.protocol": 765,
     "swim.runtime.network": 75,

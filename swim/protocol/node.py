@@ -26,7 +26,7 @@ from swim.protocol.view.rings import Rings
 from swim.protocol.view.table import MemberTable
 from swim.statistics import CoreStatistics
 from swim.types import Address, Explanation, Leadership, Member, Term
-from swim.wire import Codec, DecodeError
+from swim.wire import Codec, DecodeError, StreamDecoder
 from swim.wire.messages import Ack, Dead, Ping, PushPull, StreamMessage, UserMessage
 
 __all__ = ["Node", "Output", "Phase", "Request"]
@@ -286,6 +286,12 @@ class Node(Parts):
             self._outbox.drop("stream-stranger")
             return
         self._receive_packet(data, record.address, now, streamed=True)
+
+    def stream_decoder(self, *, answering: bool) -> StreamDecoder:
+        """As that of the codec. A member reads only so much of members that it does not know."""
+        if self.phase is not Phase.MEMBER:
+            return self.codec.stream_decoder(answering=answering)
+        return self.codec.stream_decoder(answering=answering, keeps=self._sync.keeps())
 
     def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:
         """A whole message arrived on a stream that `source` opened; the answer to send, if any."""

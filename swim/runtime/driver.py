@@ -93,7 +93,7 @@ class Driver:
         self.queries = Queries(node, self.mail, self.now, self.settle)
         self._intake = Intake(transport, node.knows)
         self._kept = KeptStreams(node, connections, self, self.mail)
-        self._streams = Streams(transport, connections, self._kept, node.codec, node.config, networks, self)
+        self._streams = Streams(transport, connections, self._kept, node, networks, self)
         self._scope = trio.CancelScope(shield=True)
         self._alarm = trio.CancelScope()
         self._changed = trio.lowlevel.ParkingLot()

@@ -9,16 +9,15 @@ from typing import Protocol
 
 import trio
 
-from swim.config import Config
 from swim.protocol.base.networks import Networks
-from swim.protocol.node import Request
+from swim.protocol.node import Node, Request
 from swim.runtime.kept.acceptor import Acceptor
 from swim.runtime.kept.streams import KeptStreams
 from swim.runtime.network import Connection, Connections, Transport
 from swim.runtime.turns import Turns
 from swim.runtime.visits import Visit, Visits
 from swim.types import Address
-from swim.wire import Codec, DecodeError, StreamDecoder
+from swim.wire import DecodeError, StreamDecoder
 from swim.wire.messages import StreamMessage
 
 __all__ = ["Answers", "Streams"]
@@ -47,19 +46,19 @@ class Streams:
         transport: Transport,
         connections: Connections,
         kept: KeptStreams,
-        codec: Codec,
-        config: Config,
+        node: Node,
         networks: Networks,
         answers: Answers,
     ) -> None:
         self._transport = transport
         self._connections = connections
         self._kept = kept
-        self._codec = codec
-        self._config = config
+        self._codec = node.codec
+        self._decoder = node.stream_decoder
+        self._config = node.config
         self._networks = networks
         self._answers = answers
-        self._visits = Visits(config.streams_max, kept.hosts)
+        self._visits = Visits(node.config.streams_max, kept.hosts)
         self._turns = Turns()
 
     # --- those that others open
@@ -138,7 +137,7 @@ class Streams:
     async def _read_request(self, stream: Connection, visit: Visit, data: bytes) -> StreamMessage | None:
         if not data:
             return None  # a look whether we listen
-        decoder = self._codec.stream_decoder(answering=False)
+        decoder = self._decoder(answering=False)
 
         def has_room() -> bool:
             return self._visits.take_memory(visit, decoder.memory)
@@ -184,7 +183,7 @@ class Streams:
         async with self._connections.open(await self._connections.connect(request.address)) as stream:
             content = await self._turns.run(request.codec.streaming(request.message))
             await stream.write(content)
-            with closing(self._codec.stream_decoder(answering=True)) as decoder:
+            with closing(self._decoder(answering=True)) as decoder:
                 return await self._read_answer(stream, decoder)
 
     async def _read_answer(self, stream: Connection, decoder: StreamDecoder) -> StreamMessage:

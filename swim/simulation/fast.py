@@ -62,7 +62,7 @@ class ObjectCodec(Codec):
     def stream(self, message: StreamMessage, *, answering: bool = False) -> Any:
         return Parcel(message, _size(message))
 
-    def stream_decoder(self, *, answering: bool) -> Any:
+    def stream_decoder(self, **_: object) -> Any:
         return _Decoder()
 
 

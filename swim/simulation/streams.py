@@ -104,7 +104,7 @@ class Exchange:
             return
         content = self._request.content
         self._world.delivered(self._client, server, content)
-        decoder = core.codec.stream_decoder(answering=False)
+        decoder = core.stream_decoder(answering=False)
         now = server.now()
         try:
             message = decode(decoder, content)
@@ -133,7 +133,7 @@ class Exchange:
             self._finish(ConnectionResetError("closed without an answer"))
             return
         self._world.delivered(server, self._client, content)
-        decoder = self._client.core.codec.stream_decoder(answering=True)
+        decoder = self._client.core.stream_decoder(answering=True)
         try:
             self._finish(decode(decoder, content))
         except DecodeError as error:

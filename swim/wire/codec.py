@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from swim.types import value
 from swim.wire.bodies import encode, packet_message
@@ -125,13 +125,15 @@ class Codec:
         """The answer to a stream that could not be read, for a peer that may have another key."""
         return encode(ErrorMessage(text))
 
-    def stream_decoder(self, *, answering: bool) -> StreamDecoder:
+    def stream_decoder(
+        self, *, answering: bool, keeps: Callable[[str], bool] = lambda name: True
+    ) -> StreamDecoder:
         """A decoder for one message.
 
         With `answering` for the answer on a connection that we opened, which bears no label; otherwise
-        for the request on a connection that we accepted.
+        for the request on a connection that we accepted. `keeps`: are the entries of this name kept?
         """
-        return StreamDecoder(label=self._label, keyring=self._keyring, labelled=not answering)
+        return StreamDecoder(label=self._label, keyring=self._keyring, labelled=not answering, keeps=keeps)
 
     @property
     def kept_opening(self) -> bytes:

@@ -129,7 +129,9 @@ def seal_stream(content: bytes, keyring: Keyring, label: bytes) -> bytes:
 class StreamDecoder:
     """Reads one message from a stream, in pieces of any size. After a DecodeError it is spent."""
 
-    def __init__(self, *, label: bytes, keyring: Keyring | None, labelled: bool) -> None:
+    def __init__(
+        self, *, label: bytes, keyring: Keyring | None, labelled: bool, keeps: Callable[[str], bool]
+    ) -> None:
         self.received = 0
         """How many bytes were fed."""
         self.memory = 0
@@ -140,6 +142,7 @@ class StreamDecoder:
         self._label = label
         self._keyring = keyring
         self._labelled = labelled
+        self._keeps = keeps
         self._source = Source()
         self._reading = self._read()
         self.message: StreamMessage | None = None
@@ -251,22 +254,27 @@ class StreamDecoder:
         join = flag(header, b"Join")
         head: Body | None = header.get(b"swim")
         nodes: list[NodeState] = []
-        names = set[str]()
+        kept, skipped, names = 0, 0, set[str]()
         source.keep(True)
         for index in range(count):
             if index % _STEP_NODES == _STEP_NODES - 1:
-                self.memory += _STEP_NODES * _NODE_MEMORY
+                self.memory += (len(nodes) - kept) * _NODE_MEMORY
+                kept = len(nodes)
                 yield True
             entry = yield from source.whole()
             if not is_map(entry):
                 raise DecodeError("body", "an entry that is no map")
             try:
-                nodes.append(node_state(entry))
-                names.add(nodes[-1].name)
+                node = node_state(entry)
+                if self._keeps(node.name):
+                    nodes.append(node)
+                    names.add(node.name)
+                else:
+                    skipped += 1
             except DecodeError as error:
                 # One odd entry that others put up with must not keep us from learning all the rest.
                 self.dropped.append(error.reason)
-            if index - len(names) >= _ODD_NODES_MAX:
+            if index - len(names) - skipped >= _ODD_NODES_MAX:
                 raise DecodeError("body", f"more than {_ODD_NODES_MAX} entries that are odd, or come twice")
         source.keep(False)
         user_state = yield from source.take(user_state_size)

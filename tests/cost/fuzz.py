@@ -147,7 +147,7 @@ class Arena:
     def _stream(self, item: Input, turn: Callable[[Callable[[], object]], object]) -> int:
         """How many bytes it is answered with."""
         node, now = self.node, self.net.now
-        decoder = node.codec.stream_decoder(answering=False)
+        decoder = node.stream_decoder(answering=False)
         try:
             for start in range(0, len(item.data), 65_536):
                 turn(lambda start=start: decoder.add(item.data[start : start + 65_536]))

@@ -391,6 +391,23 @@ _NEWCOMERS = mutants(
     ("members that never answered cost no belief", "self._believed.fine(_DISAPPOINTED, now)", "pass"),
 )
 
+_PUSHED = mutants(
+    "membership/updates",
+    ("tests/protocol/membership/test_newcomers.py",),
+    (
+        "a state that nobody asked for is believed",
+        "(not pushed and self._newcomers.believed(now))",
+        "self._newcomers.believed(now)",
+    ),
+)
+
+_SENDERS = mutants(
+    "exchange/sync",
+    ("tests/protocol/membership/test_newcomers.py",),
+    ("who joins is not believed either", "pushed and node.name != sender", "pushed"),
+    ("what was asked for is not believed either", "theirs, bool(host), joined", "theirs, True, joined"),
+)
+
 _TABLE = mutants(
     "view/table",
     ("tests/protocol/view/test_table.py",),
@@ -441,6 +458,8 @@ DETECTION = Package(
         *_CONTESTS,
         *_UPDATES,
         *_NEWCOMERS,
+        *_PUSHED,
+        *_SENDERS,
         *_TABLE,
         *_HEARSAY,
         *_READMISSION,

@@ -407,3 +407,20 @@ def test_a_closed_decoder_does_not_wait_for_the_garbage_collector() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_entries_that_are_not_kept_take_no_memory_and_are_not_odd() -> None:
+    nodes = tuple(NodeState(f"n{n}", 1, bytes(4), 1, b"", WireState.ALIVE, bytes(6)) for n in range(1_000))
+    asked: list[str] = []
+
+    def keeps(name: str) -> bool:
+        asked.append(name)
+        return len(asked) <= 10
+
+    decoder = CODEC.stream_decoder(answering=False, keeps=keeps)
+    data = CODEC.stream(PushPull(nodes, user_state=b"state"))
+    message = decoder.feed(data)
+    assert isinstance(message, PushPull)
+    assert (tuple(message.nodes), message.user_state) == (nodes[:10], b"state")
+    assert asked == [node.name for node in nodes]
+    assert decoder.memory < len(data) + 10 * 1_000

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import count
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.limits import TokenBucket
@@ -51,7 +53,7 @@ _MANY, _MOMENT_S = 1_024, 0.1
 """In a table of so many a state that was built a moment ago is told, too: see `_nodes`."""
 _COST_KNOWN, _COST_NEWS, _STEP_COST = 1, 40, 2_000
 """Of an entry of a state, in units of about two microseconds; and what is done in one step of a merge."""
-_STRANGERS_MAX = 16_384
+_STRANGERS_MAX = 10_240
 """Unknown members in one state: more of them would only take the places of the others (see `Newcomers`)."""
 
 
@@ -260,6 +262,18 @@ class Sync(Part):
             self._built = key, now, nodes
         return nodes
 
+    def keeps(self) -> Callable[[str], bool]:
+        """Which entries of a state are read, by a member: not all of very many that it does not know."""
+        strangers = count()
+
+        def keep(name: str) -> bool:
+            kept = self._table.get(name) is not None or next(strangers) < _STRANGERS_MAX
+            if not kept:
+                self._outbox.drop("newcomers-max")
+            return kept
+
+        return keep
+
     def merge(
         self, theirs: PushPull, now: float, *, host: str = "", joined: Callable[[float], None] | None = None
     ) -> str | None:
@@ -276,20 +290,19 @@ class Sync(Part):
         if clash is not None:
             self._outbox.drop("merge-version")
             return clash
-        self._backlog.run(host, len(theirs.nodes), lambda at: self._merging(theirs, joined, at), now)
+        steps = partial(self._merging, theirs, bool(host), joined)
+        self._backlog.run(host, len(theirs.nodes), steps, now)
         return None
 
-    def _merging(self, theirs: PushPull, joined: Callable[[float], None] | None, now: float) -> Steps:
-        incarnation, spent, strangers = self._own.incarnation, 0, 0
+    def _merging(
+        self, theirs: PushPull, pushed: bool, joined: Callable[[float], None] | None, now: float
+    ) -> Steps:
+        incarnation, spent, sender = self._own.incarnation, 0, _sender(theirs)
         for node in theirs.nodes:
             spent += _COST_KNOWN
-            strange = self._table.get(node.name) is None
-            strangers += strange
-            if strange and strangers > _STRANGERS_MAX and joined is None:
-                self._outbox.drop("newcomers-max")
-            elif not self._knows(node, theirs.head):
+            if not self._knows(node, theirs.head):
                 spent += _COST_NEWS
-                self._merge_node(node, theirs.head, now, joined is None)
+                self._merge_node(node, theirs.head, now, joined is None, pushed and node.name != sender)
             if spent >= _STEP_COST:
                 spent, now = 0, (yield)
         yield from self._broadcasts.merge(theirs.user_state, now, joining=joined is not None)
@@ -318,14 +331,16 @@ class Sync(Part):
         if accuser is not None:
             self.differs(accuser, now)
 
-    def _merge_node(self, node: NodeState, head: PushPullHead | None, now: float, spread: bool) -> None:
+    def _merge_node(
+        self, node: NodeState, head: PushPullHead | None, now: float, spread: bool, pushed: bool
+    ) -> None:
         gone = node.state in (WireState.DEAD, WireState.LEFT)
         if node.name == self._name and gone and head is not None:
             self._hear_own_end(node, head, now)
             return
         if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and head is not None):
             # What one of our own suspects is its own affair until it is sure.
-            self._membership.alive(_alive(node), now, spread=spread)
+            self._membership.alive(_alive(node), now, spread=spread, pushed=pushed)
         elif self._table.get(node.name) is None:
             if head is not None:
                 state = MemberState.LEFT if node.state is WireState.LEFT else MemberState.DEAD
@@ -368,6 +383,13 @@ class Sync(Part):
     def _another_process(self, node: NodeState) -> bool:
         known, boot = self._table.get(node.name), decode_tags(node.meta).get(BOOT_TAG)
         return known is not None and known.own and boot is not None and known.boot != boot
+
+
+def _sender(state: PushPull) -> str | None:
+    """Whose state it is. A node that runs memberlist does not say, but knows itself alone as it joins."""
+    if state.head is not None:
+        return state.head.name
+    return next((node.name for node in state.nodes), None) if len(state.nodes) == 1 else None
 
 
 def _alive(node: NodeState) -> Alive:

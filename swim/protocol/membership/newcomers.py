@@ -1,9 +1,12 @@
 """Members that others speak of and that this node does not know: some are believed, others have to answer.
 
-A node that joins tells of itself, and few others tell of it at a time: that is believed. A crowd of unknown
-members is either a cluster that meets this one, and then each of them answers a ping; or it is made up, and
-then none does: the rest of a crowd is not asked where very many in a row are silent. And where members that
-were believed are given up without ever having answered, fewer are believed.
+A node that joins tells of itself, and few others tell of it at a time, in packets of members and in states
+that this node has asked for: that is believed. What a state that nobody has asked for says of others than its
+sender is not, and no more is a crowd. It is either a cluster that meets this one, and then each of them
+answers a ping; or it is made up, and then none does: the rest of a crowd is not asked where very many in a
+row are silent. Until then nobody else is told. Real ones that were left out are told of again.
+
+Where members that were believed are given up without ever having answered, fewer are believed.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ _BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 256
 """Unknown members that are admitted by hearsay, as when a crowd joins; of any more each has to answer."""
 _DISAPPOINTED = 16.0
 """One that dies without ever having answered this node costs as much belief as so many."""
-_WAITING_MAX = 16_384
+_WAITING_MAX = 10_240
 _ASKING_MAX, _ASKED_PER_TURN = 128, 16
 """That are being asked at a time, and begun with in one turn."""
 _SILENT_MAX = 512

@@ -87,16 +87,17 @@ class Membership(Part):
         *,
         spread: bool = True,
         answer: Ack | None = None,
+        pushed: bool = False,
     ) -> None:
         """`source`: where the packet came from, when it came in a packet. `answer`: to a ping by this name,
-        from the address that is told.
+        from the address that is told. `pushed`: it is of another than its sender, which nobody asked.
 
         Without `spread` the news is not passed on: what a joining node learns is no news to others.
         """
         if self.knows(news):
             return
         new = self._table.get(news.node) is None
-        if new and spread and answer is None and self._waits(news, source, now):
+        if new and spread and answer is None and self._waits(news, source, now, pushed):
             return
         record = self._read(news, now)
         if record is None:
@@ -127,10 +128,10 @@ class Membership(Part):
         known = self._table.get(news.node)
         return known is not None and known.present and known.same_as(news)
 
-    def _waits(self, news: Alive, source: Address | None, now: float) -> bool:
+    def _waits(self, news: Alive, source: Address | None, now: float, pushed: bool) -> bool:
         """Does a newcomer have to answer first? Not one that tells of itself."""
         address = unpack_address(news.address, news.port)
-        if source == address or self._newcomers.believed(now):
+        if source == address or (not pushed and self._newcomers.believed(now)):
             return False
         if self.permits(address):
             self._newcomers.add(news, now)

@@ -390,12 +390,9 @@ class TestGrowth:
     def test_members(self) -> None:
         net = Net(members_max=50)
         node = net.start("a")
-        stranger = net.puppet("x")
-        crowd = [
-            stranger.state(name=f"n{number}", address=pack_host(f"10.9.0.{number}"))
-            for number in range(1, 200)
-        ]
-        stranger.push(node, *crowd)
+        member = net.puppet("m").join(node)
+        for number in range(1, 200):
+            member.tell(node, member.alive(node=f"n{number}", address=pack_host(f"10.9.0.{number}")))
         net.run(0.1)
         assert len(node.members()) <= 50
         assert node.dropped["members-max"] > 0
@@ -413,9 +410,10 @@ class TestGrowth:
         for count in (400, 800):
             net = Net()
             node = net.start("a")
-            crowd = net.puppet("x", own=False)
+            crowd = net.puppet("x", own=False).join(node)
             hosts = [pack_host(f"10.9.{number >> 8}.{number & 255}") for number in range(count)]
-            crowd.push(node, *(crowd.state(name=f"n{at}", address=host) for at, host in enumerate(hosts)))
+            for at, host in enumerate(hosts):
+                crowd.tell(node, crowd.alive(node=f"n{at}", address=host))
             net.sent.clear()
             net.run(0.1)
             sent.append(len(net.sent))
