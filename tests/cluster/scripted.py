@@ -19,7 +19,7 @@ from swim.runtime.running import running
 from swim.runtime.sockets.resolve import Seeds
 from swim.runtime.sockets.transport import open_transport
 from swim.types import Address, Member, Term
-from swim.wire import Codec, DecodeError
+from swim.wire import Codec, DecodeError, StreamDecoder
 from swim.wire.messages import StreamMessage, UserMessage
 from swim.wire.source import Reading
 
@@ -79,6 +79,9 @@ class ScriptedNode:
         self.term_ends = math.inf
         self._token = 0
         self._heard = trio.lowlevel.ParkingLot()
+
+    def stream_decoder(self, *, answering: bool) -> StreamDecoder:
+        return self.codec.stream_decoder(answering=answering)
 
     @property
     def me(self) -> Member:
