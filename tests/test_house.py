@@ -34,7 +34,7 @@ PACKAGES = {
     "swim.protocol.detector": 1_315,
     "swim.protocol.exchange": 990,
     "swim.protocol.leases": 900,
-    "swim.protocol": 765,
+    "swim.protocol": 768,
     "swim.runtime.network": 75,
     "swim.runtime.nurseries": 20,
     "swim.runtime.turns": 45,
