@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from dataclasses import fields
+from threading import get_ident
 from typing import TypeVar
 
 import trio
@@ -18,6 +20,14 @@ from swim.messages import Answer
 from swim.protocol.base.networks import Networks
 from swim.protocol.leases.grantor import LIMIT_MAX
 from swim.protocol.node import Node
+from swim.runtime.arguments import (
+    check_function,
+    check_text,
+    checked_bytes,
+    checked_number,
+    checked_text,
+    checked_texts,
+)
 from swim.runtime.clock import NodeClock
 from swim.runtime.driver import Driver
 from swim.runtime.feeds.inbox import MessageStream
@@ -34,7 +44,6 @@ from swim.runtime.voters import ask_at, change_voters
 from swim.statistics import Statistics
 from swim.types import Address, Explanation, Leadership, Lease, Member, MemberState, Term
 from swim.wire import Codec, Keyring
-from swim.wire.dialect import utf8
 from swim.wire.leases import LEASE_NAME_SIZE_MAX
 from swim.wire.messages import StreamMessage, UserMessage
 
@@ -117,12 +126,13 @@ async def open_cluster(
         TagsError: The tags cannot be carried.
         ValueError: A name, address, network or label that is none; voters that are no list of names.
     """
-    config = config or Config.lan()
+    config = Config.lan() if config is None else config
+    _check_types(config, {"bind": bind, "advertise": advertise, "id": id, "the label": label})
     _check_names(name, voters)
     host = simulated_host.get() or SocketHost()
     keyring = _keyring(keys, host.random_bytes)
     codec = Codec(label=label, keyring=keyring)
-    networks = Networks(allowed_networks)
+    networks = Networks(checked_texts("allowed networks", allowed_networks))
     known_seeds = Seeds(seeds)
     with closing(host.open_transport(*await resolve_one(bind))) as transport:
         address, seed_addresses = await _locate(transport, advertise, known_seeds)
@@ -154,7 +164,8 @@ class Cluster:
     """The cluster as one of its members sees it. Made by `open_cluster`.
 
     What is asked of it is answered from this node's view, at once. After the end of `open_cluster`'s body
-    the last view remains; everything that acts raises `trio.ClosedResourceError`.
+    the last view remains; everything that acts raises `trio.ClosedResourceError`. It acts in the thread of
+    its `trio.run` only, and elsewhere raises RuntimeError: see `trio.from_thread`.
 
     >>> import swim, trio
     >>> async def roles(cluster: swim.Cluster) -> list[str]:
@@ -198,6 +209,16 @@ class Cluster:
         self._driver = driver
         self._keyring = keyring
         self._node = driver.node
+        self._thread = get_ident()
+
+    @property
+    def _here(self) -> Driver:
+        """For all that waits for something, or changes it: trio's tasks can only be woken where they run."""
+        if get_ident() != self._thread:
+            raise RuntimeError(
+                "this cluster runs in another thread: use it there, by trio.from_thread.run or run_sync"
+            )
+        return self._driver
 
     def __repr__(self) -> str:
         return f"<Cluster: {self.me}, {len(self.members())} members, {self._node.phase.value}>"
@@ -299,7 +320,7 @@ class Cluster:
         more than `Config.event_buffer` gets a fresh `Snapshot` in place of what it missed. The iteration
         ends when the cluster is closed.
         """
-        return EventStream(self._driver.subscriptions)
+        return EventStream(self._here.subscriptions)
 
     def messages(self, topic: str = "") -> MessageStream:
         """What others send to this node: ``async with cluster.messages() as messages: async for ...``.
@@ -312,14 +333,14 @@ class Cluster:
         several streams of one topic each has all messages, and a sender waits for the slowest. The iteration
         ends when the cluster is closed. Raises ValueError for a topic of more than 128 bytes.
         """
-        return MessageStream(self._driver.inbox, checked_topic(topic))
+        return MessageStream(self._here.inbox, checked_topic(topic))
 
     async def wait_for(self, predicate: Callable[[Cluster], bool]) -> None:
         """Wait until ``predicate(cluster)`` is true. It is asked now and after every change.
 
         Raises `trio.ClosedResourceError` when the cluster is closed before.
         """
-        await self._driver.until(lambda: predicate(self))
+        await self._here.until(lambda: predicate(self))
 
     async def settled(self) -> None:
         """Wait until all present members know this node's tags as they are now: say, that it takes no more
@@ -328,14 +349,14 @@ class Cluster:
         A member that does not answer is waited for until it does or is given up; to wait for less long, use
         a cancel scope. Raises `trio.ClosedResourceError` when the cluster is closed before.
         """
-        await wait_settled(self._driver)
+        await wait_settled(self._here)
 
     async def wait_for_leader(self) -> Member:
         """Wait until there is a leader, as far as this node knows; returns it. This node may be it.
 
         Raises `trio.ClosedResourceError` when the cluster is closed before.
         """
-        await self._driver.until(lambda: self.leader is not None)
+        await self._here.until(lambda: self.leader is not None)
         assert self.leader is not None
         return self.leader
 
@@ -365,7 +386,8 @@ class Cluster:
         Raises `trio.ClosedResourceError` when the cluster is closed, after the function's clean-up. A node
         that leaves gracefully says so to the others only after that.
         """
-        return await self._driver.leading.run(function)
+        check_function("function", function)
+        return await self._here.leading.run(function)
 
     # --- names
     def hold(self, name: str, limit: int = 1) -> AbstractAsyncContextManager[Lease]:
@@ -398,7 +420,7 @@ class Cluster:
             ValueError: For a name or a limit that cannot be.
             trio.ClosedResourceError: The cluster was closed before it was granted.
         """
-        return self._driver.holding.lease(_checked_name(name), _checked_limit(limit))
+        return self._here.holding.lease(_checked_name(name), checked_number("limit", limit, LIMIT_MAX))
 
     async def run_while_owner(self, name: str, function: Callable[[Lease], Awaitable[T]]) -> T:
         """Run ``await function(lease)`` whenever this node owns the name, and cancel it when it does not.
@@ -417,7 +439,8 @@ class Cluster:
         Raises `LeaseRefused` and ValueError as `hold` does; `trio.ClosedResourceError` when the cluster is
         closed, after the function's clean-up.
         """
-        return await self._driver.holding.run(_checked_name(name), function)
+        check_function("function", function)
+        return await self._here.holding.run(_checked_name(name), function)
 
     async def run_shards(self, names: Iterable[str], function: Callable[[Lease], Awaitable[object]]) -> None:
         """`run_while_owner` for each of these names, all at once: this node's share of them runs here.
@@ -431,9 +454,9 @@ class Cluster:
                 await self.run_while_owner(name, function)
 
         async with unwrapped_nursery() as nursery:
-            for name in dict.fromkeys(names):
+            for name in dict.fromkeys(checked_texts("names", names)):
                 nursery.start_soon(one, name)
-        self._driver.require_open()
+        self._here.require_open()
 
     async def owner(self, name: str) -> Member | None:
         """The member that holds the name now, as the leader says; None if none does. Waits for a leader.
@@ -441,7 +464,7 @@ class Cluster:
         Of several the one that has held it for the longest. Raises ValueError for a name that cannot be, and
         `trio.ClosedResourceError` when the cluster is closed before.
         """
-        return self._node.member(await self._driver.holding.owner(_checked_name(name)))
+        return self._node.member(await self._here.holding.owner(_checked_name(name)))
 
     def held(self) -> tuple[str, ...]:
         """The names that this node holds or owns now, sorted."""
@@ -460,12 +483,12 @@ class Cluster:
         ``await cluster.wait_for(lambda cluster: not cluster.is_leader)``. A node that is the only one that
         may lead leads again, with a new term. Raises ValueError with a pinned id.
         """
-        self._driver.yield_leadership()
+        self._here.yield_leadership()
 
     # --- actions
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Replace this node's tags by these. Raises `TagsError`, and then nothing has changed."""
-        self._driver.require_open()
+        self._here.require_open()
         self._node.set_tags(tags, self._driver.now())
         self._driver.settle()
 
@@ -475,10 +498,10 @@ class Cluster:
         To change the key of a running cluster: give (old, new) to every member in turn, then (new, old),
         then (new).
         """
-        self._driver.require_open()
+        self._here.require_open()
         if self._keyring is None:
             raise KeyringError("this node was opened without keys, and encryption cannot be turned on later")
-        self._keyring.replace(keys)
+        self._keyring.replace(_checked_keys(keys))
 
     async def send(self, member: Member | str, payload: bytes, *, topic: str = "") -> None:
         """Send a message to one member, which finds it in its `messages` of this topic. At most 1 MiB.
@@ -500,8 +523,8 @@ class Cluster:
             PayloadTooLarge: More than 1 MiB.
             ValueError: The topic has more than 128 bytes.
         """
-        self._driver.require_open()
-        await self._driver.mail.send(member, topic, payload)
+        self._here.require_open()
+        await self._driver.mail.send(_checked_member(member), topic, payload)
 
     async def request(self, member: Member | str, payload: bytes, *, topic: str = "") -> bytes:
         """Ask one member, and wait for its answer, which `serve` gives there. Each has at most 1 MiB.
@@ -519,8 +542,8 @@ class Cluster:
             PayloadTooLarge: More than 1 MiB.
             ValueError: The topic has more than 128 bytes.
         """
-        self._driver.require_open()
-        return await self._driver.mail.request(member, topic, payload)
+        self._here.require_open()
+        return await self._driver.mail.request(_checked_member(member), topic, payload)
 
     @asynccontextmanager
     async def serve(self, topic: str, handler: Handler, *, limit: int = 64) -> AsyncIterator[None]:
@@ -534,10 +557,10 @@ class Cluster:
 
         Raises ValueError when this process serves the topic already, and for a bad topic or limit.
         """
-        self._driver.require_open()
-        if limit < 1:
-            raise ValueError(f"at least one request at a time, not {limit}")
-        async with self._driver.mail.serving.serve(checked_topic(topic), handler, limit):
+        self._here.require_open()
+        check_function("handler", handler)
+        topic, limit = checked_topic(topic), checked_number("limit", limit, sys.maxsize)
+        async with self._driver.mail.serving.serve(topic, handler, limit):
             yield
 
     def query(
@@ -561,7 +584,9 @@ class Cluster:
 
         Raises `PayloadTooLarge`, and ValueError for a bad topic.
         """
-        self._driver.require_open()
+        self._here.require_open()
+        if not patience >= 0:
+            raise ValueError(f"patience={patience!r}: give seconds, 0 or more")
         return self._driver.queries.ask(topic, payload, patience)
 
     def force_leave(self, name: str) -> None:
@@ -572,7 +597,7 @@ class Cluster:
 
         Raises ValueError where it is a member, or has not failed (lately).
         """
-        self._driver.require_open()
+        self._here.require_open()
         self._node.force_leave(name, self._driver.now())
         self._driver.settle()
 
@@ -585,8 +610,9 @@ class Cluster:
 
         Raises `PayloadTooLarge`, and ValueError for an empty name.
         """
-        self._driver.require_open()
-        self._node.broadcast(name, bytes(payload), self._driver.now())
+        self._here.require_open()
+        check_text("the name of a broadcast", name)
+        self._node.broadcast(name, checked_bytes("a payload", payload), self._driver.now())
         self._driver.settle()
 
     async def join(self, seeds: Sequence[str]) -> Address:
@@ -595,7 +621,7 @@ class Cluster:
         All their addresses are tried at once. Returns the first that answered. Raises `JoinError` when none
         did, saying what was wrong with each; ValueError for a text that is not an address.
         """
-        self._driver.require_open()
+        self._here.require_open()
         resolver = Seeds(seeds)
         found = await resolver.resolve(self._driver.transport.family)
         addresses = [address for address in found if address != self.address]
@@ -615,7 +641,7 @@ class Cluster:
             for address in addresses:
                 nursery.start_soon(exchange, address)
         if not joined:
-            self._driver.require_open()
+            self._here.require_open()
             reasons = "; ".join(f"{text}: {problem}" for text, problem in problems.items())
             raise JoinError(f"nobody to join ({reasons or 'no address but this node itself'})")
         return joined[0]
@@ -632,27 +658,27 @@ class Cluster:
 
         Raises `VotersError`, which says why they were not changed. To give up, cancel: it may still happen.
         """
-        self._driver.require_open()
+        self._here.require_open()
         codec = self._node.codec
 
         async def ask(address: Address, payload: bytes) -> StreamMessage | None:
-            self._driver.require_open()
+            self._here.require_open()
             if address == self.address:
                 await trio.lowlevel.checkpoint()
                 return self._driver.receive_request(UserMessage(payload), self.address)
             return await ask_at(address, payload, codec, self._driver.transport.connect)
 
-        await change_voters(ask, self.address, tuple(voters))
+        await change_voters(ask, self.address, checked_texts("voters", voters))
 
     async def leave(self) -> None:
         """Leave gracefully now, before the body of `open_cluster` ends. Event streams end."""
         await trio.lowlevel.checkpoint()
-        await self._driver.leave()
+        await self._here.leave()
         self._driver.stop()
 
     def abort(self) -> None:
         """Stop at once without a word, as if the process had been killed. For tests and drills."""
-        self._driver.stop()
+        self._here.stop()
 
 
 async def _locate(
@@ -667,37 +693,42 @@ async def _locate(
     return address, found
 
 
+def _check_types(config: Config, texts: Mapping[str, str | None]) -> None:
+    if not isinstance(config, Config):
+        raise TypeError(f"config is a swim.Config, such as Config.lan(), not {config!r}")
+    for what, given in texts.items():
+        if given is not None:
+            check_text(what, given)
+
+
 def _check_names(name: str | None, voters: Sequence[str]) -> None:
-    if isinstance(voters, str):
-        raise ValueError(f"voters are a list of names, not one text: [{voters!r}]")
-    for each in voters if name is None else (name, *voters):
-        size = len(utf8("the name", each))
-        if not 0 < size <= _NAME_SIZE_MAX:
-            raise ValueError(f"a name has 1 to {_NAME_SIZE_MAX} bytes, not {size}")
+    for each in checked_texts("voters", voters) if name is None else (name, *checked_texts("voters", voters)):
+        checked_text("the name", each, _NAME_SIZE_MAX)
     twice = sorted(voter for voter, count in Counter(voters).items() if count > 1)
     if twice:
         raise ValueError(f"a voter has one vote, but {', '.join(map(repr, twice))} is named more than once")
 
 
 def _keyring(keys: Sequence[bytes], random_bytes: Callable[[int], bytes]) -> Keyring | None:
+    return Keyring(_checked_keys(keys), random_bytes=random_bytes) if keys else None
+
+
+def _checked_keys(keys: Sequence[bytes]) -> list[bytes]:
     if isinstance(keys, (bytes, str)):
         raise KeyringError("keys are a list of keys, not one key: [key]")
-    return Keyring(keys, random_bytes=random_bytes) if keys else None
+    return [checked_bytes("each of the keys", key) for key in keys]
+
+
+def _checked_member(member: Member | str) -> Member | str:
+    if not isinstance(member, (str, Member)):
+        raise TypeError(f"a member is given as a swim.Member or its name, not {member!r}")
+    return member
 
 
 def _name(member: Member | str) -> str:
-    return member if isinstance(member, str) else member.name
+    return member if isinstance(_checked_member(member), str) else member.name
 
 
 def _checked_name(name: str) -> str:
     """Of a lease."""
-    size = len(utf8("the name", name))
-    if not 1 <= size <= LEASE_NAME_SIZE_MAX:
-        raise ValueError(f"the name of a lease has 1 to {LEASE_NAME_SIZE_MAX} bytes, not {size}")
-    return name
-
-
-def _checked_limit(limit: int) -> int:
-    if not 1 <= limit <= LIMIT_MAX:
-        raise ValueError(f"limit={limit!r}: a name may have 1 to {LIMIT_MAX:,} holders at once")
-    return limit
+    return checked_text("the name of a lease", name, LEASE_NAME_SIZE_MAX)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 __all__ = ["Config"]
@@ -113,10 +114,14 @@ class Config:
     """Bytes of memory for direct messages that are not read yet; then the senders of most of it wait."""
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if not isinstance(value, int if field.type == "int" else (int, float)):
+                raise TypeError(f"{name} must be of type {field.type}, not {value!r}")
             if not value > 0:
                 raise ValueError(f"{name} must be greater than 0, not {value!r}")
+        if math.inf in (self.lease, self.session):
+            raise ValueError("lease and session must be finite: they say when others may take over")
         if self.lease < _LEASE_MIN_S:
             raise ValueError(f"lease must be at least {_LEASE_MIN_S} s, not {self.lease!r}")
         if self.packet_size_max < _PACKET_SIZE_MIN:

@@ -24,7 +24,7 @@ CORE = [module for module in MODULES if module.name.startswith(("swim.wire", "sw
 VALUES = ["config", "errors", "events", "messages", "spreading", "statistics", "text", "types"]
 FACE = ["cluster", "metrics"]
 PACKAGES = {
-    "values": 360,
+    "values": 364,
     "swim.wire": 2_150,
     "swim.protocol.view": 620,
     "swim.protocol.base": 445,
@@ -35,14 +35,15 @@ PACKAGES = {
     "swim.protocol.exchange": 990,
     "swim.protocol.leases": 900,
     "swim.protocol": 768,
+    "swim.runtime.arguments": 38,
     "swim.runtime.network": 75,
     "swim.runtime.nurseries": 20,
     "swim.runtime.turns": 45,
     "swim.runtime.sockets": 540,
     "swim.runtime.feeds": 310,
-    "swim.runtime.kept": 1_395,
+    "swim.runtime.kept": 1_405,
     "swim.runtime": 1_280,
-    "face": 565,
+    "face": 588,
     "swim.simulation": 2_200,
     "swim.testing": 1_550,
     "swim.cli": 3_450,

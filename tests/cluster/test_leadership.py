@@ -278,7 +278,7 @@ async def test_a_blocked_loop_outlives_its_lease_and_is_then_stopped(nursery: tr
 @pytest.mark.parametrize(
     ("voters", "said"),
     [
-        ("abc", "a list of names"),
+        ("abc", "a list of texts"),
         (["a", ""], "1 to 128 bytes"),
         (["a", "b", "a"], "'a' is named more than once"),
     ],

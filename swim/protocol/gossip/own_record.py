@@ -41,6 +41,8 @@ def check_tags(tags: Mapping[str, str], marks: Mapping[str, str] | None = None) 
     `marks` are those of our own that stay; there is always room for the token of a leader, and for a longer
     number of its voters.
     """
+    if not isinstance(tags, Mapping):
+        raise TagsError(f"tags={tags!r}: give names and their values, such as {{'role': 'db'}}")
     for key, value in tags.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TagsError(f"tag {key!r}={value!r}: names and values must be text (str)")

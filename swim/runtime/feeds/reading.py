@@ -24,12 +24,16 @@ class BufferedStream(Generic[Item]):
         self._buffer: deque[Item] = deque()
         self._readers = trio.lowlevel.ParkingLot()
         self._pace = Pace()
+        self._used = False
         self._ended = False
-        self._closed = False
+        self._closed = True
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
+        if self._used:
+            raise trio.ClosedResourceError(f"a {self._name} stream is open once: make another one")
         self._open()
+        self._used, self._closed = True, False
         return self
 
     async def __aexit__(
@@ -62,7 +66,9 @@ class BufferedStream(Generic[Item]):
                 raise StopAsyncIteration
             await self._readers.park()
         if self._closed:
-            raise trio.ClosedResourceError(f"this {self._name} stream is closed")
+            raise trio.ClosedResourceError(
+                f"this {self._name} stream is not open: read it inside of `async with`"
+            )
         return self._buffer.popleft()
 
     def _end(self) -> None:

@@ -13,6 +13,7 @@ import trio
 
 from swim.errors import PayloadTooLarge, SendError
 from swim.protocol.node import Node
+from swim.runtime.arguments import check_text, checked_bytes
 from swim.runtime.feeds.inbox import Inbox, Letter
 from swim.runtime.feeds.pace import Pace
 from swim.runtime.kept.calls import Calls
@@ -20,7 +21,6 @@ from swim.runtime.kept.receiving import Loop, ReceiveWindow, Unread
 from swim.runtime.kept.sending import LoopWindow, SendWindow
 from swim.runtime.kept.serving import Serving
 from swim.types import Member
-from swim.wire.dialect import utf8
 from swim.wire.kept import LINE_SIZE
 from swim.wire.records import MESSAGE_SIZE_MAX, TOPIC_SIZE_MAX, Kind, Record
 
@@ -93,9 +93,7 @@ class Mail:
 
     def checked(self, payload: bytes) -> bytes:
         """See `swim.runtime.kept.serving.Reply`."""
-        if not isinstance(payload, (bytes, bytearray, memoryview)):
-            raise TypeError(f"a payload must be bytes, not {type(payload).__name__}")
-        payload = bytes(payload)  # its own, whatever becomes of the application's
+        payload = checked_bytes("a payload", payload)
         if len(payload) > MESSAGE_SIZE_MAX:
             text = f"a message has at most {MESSAGE_SIZE_MAX} bytes (1 MiB), not {len(payload)}"
             raise PayloadTooLarge(text)
@@ -261,8 +259,6 @@ class Mail:
 
 def checked_topic(topic: str) -> str:
     """Raises TypeError and ValueError."""
-    if not isinstance(topic, str):
-        raise TypeError(f"a topic is a text, not {type(topic).__name__}")
-    if topic and len(utf8("a topic", topic)) > TOPIC_SIZE_MAX:
-        raise ValueError(f"a topic has at most {TOPIC_SIZE_MAX} bytes, not {len(topic.encode())}")
+    if (size := check_text("a topic", topic)) > TOPIC_SIZE_MAX:
+        raise ValueError(f"a topic has at most {TOPIC_SIZE_MAX} bytes, not {size}")
     return topic

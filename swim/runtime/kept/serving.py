@@ -130,7 +130,7 @@ class Serving:
                 _logger.warning(
                     "%s: a request of %s (topic %r) failed", self._name, sender, topic, exc_info=True
                 )
-                record = Record(pack_failure(type(error).__name__, str(error)), Kind.FAILURE, call=call)
+                record = Record(_failure(error), Kind.FAILURE, call=call)
             if record is not None:  # else the asker has cancelled it
                 alone = len(self._running) == 1 and not self._waiting
                 await self._reply.answer(sender, record, alone=alone)
@@ -177,8 +177,26 @@ class _Desk:
 
 @trio.lowlevel.disable_ki_protection
 async def call_handler(handler: Handler, sender: Member, payload: bytes) -> bytes:
-    """The application's own code: Ctrl-C may strike it."""
-    return await handler(sender, payload)
+    """The application's own code: Ctrl-C may strike it. Where it was cancelled, and its clean-up has failed
+    as well, it was cancelled: no failure of its own may end what serves the others.
+    """
+    try:
+        return await handler(sender, payload)
+    except BaseExceptionGroup as group:
+        rest = group.split(Exception)[1]
+        if rest is None:
+            raise
+        _logger.warning("the clean-up of a request of %s failed", sender, exc_info=True)
+        raise rest from None
+
+
+def _failure(error: Exception) -> bytes:
+    """What the asker is told of it."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be had)"
+    return pack_failure(type(error).__name__, text)
 
 
 def _asked(letter: Letter) -> _Asked:

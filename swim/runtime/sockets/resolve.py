@@ -10,6 +10,7 @@ from ipaddress import ip_address
 import trio
 
 from swim.errors import JoinError
+from swim.runtime.arguments import checked_texts
 from swim.runtime.network import Transport
 from swim.runtime.sockets.transport import is_wildcard, normal_address
 from swim.types import Address
@@ -29,9 +30,7 @@ class Seeds:
 
     def __init__(self, texts: Sequence[str]) -> None:
         """Raises ValueError for a text that is not ``host[:port]``."""
-        if isinstance(texts, str):
-            raise ValueError(f"seeds are a list of texts, not one text: [{texts!r}]")
-        self._parsed = {text: parse_address(text, DEFAULT_PORT) for text in texts}
+        self._parsed = {text: parse_address(text, DEFAULT_PORT) for text in checked_texts("seeds", texts)}
         self._known: dict[str, tuple[Address, ...]] = {}
         self.problems: dict[str, str] = {}
         """What was wrong with the last lookup, for each seed with which something was."""
