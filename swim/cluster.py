@@ -726,7 +726,8 @@ def _checked_member(member: Member | str) -> Member | str:
 
 
 def _name(member: Member | str) -> str:
-    return member if isinstance(_checked_member(member), str) else member.name
+    member = _checked_member(member)
+    return member if isinstance(member, str) else member.name
 
 
 def _checked_name(name: str) -> str:
