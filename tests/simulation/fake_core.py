@@ -66,6 +66,10 @@ class FakeNode:
         self.streamed: list[tuple[bytes, str]] = []
         self._output = Output()
 
+    def stream_decoder(self, *, answering: bool) -> FakeDecoder:
+        decoder: FakeDecoder = self.codec.stream_decoder(answering=answering)
+        return decoder
+
     def start(self, seeds: Any, now: float) -> None:
         self.seeds = list(seeds)
         self.started = now
