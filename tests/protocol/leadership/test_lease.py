@@ -113,6 +113,52 @@ class TestHolding:
         net.run(L / 12 + 0.01)
         assert net.now - self.asked(net, "b")[-1] <= L / 12 + 0.01
 
+    def test_a_voter_is_asked_as_soon_as_it_is_free_though_silent_ones_are_asked_again_before(self) -> None:
+        net = Net(probe_interval=60.0, silence_tolerance=60.0)
+        self.asked_by_one_that_is_cut_off(net, "c")
+        began = self.next_round(net)
+        self.refuse(net, "c", left_ms=600)
+        net.run(0.7)
+        asked = [when - began for when in self.asked(net, "c") if when > began]
+        assert asked == [pytest.approx(0.601, abs=0.002)]
+
+    def test_voters_that_say_for_how_long_they_have_granted_it_to_another_are_asked_a_third_later(
+        self,
+    ) -> None:
+        """However many there are that ask: more often would tell them nothing new."""
+        net = Net(probe_interval=60.0, silence_tolerance=60.0)
+        self.asked_by_one_that_is_cut_off(net, "b")
+        rounds = []
+        for _ in range(12):
+            rounds.append(self.next_round(net))
+            for voter in "bc":
+                self.refuse(net, voter, left_ms=3_000)
+        gaps = [later - when for when, later in pairwise(rounds)]
+        assert gaps == [pytest.approx(L / 3, abs=0.01)] * 11
+
+    def next_round(self, net: Net) -> float:
+        """When the node that is cut off asks anew whether the lease would be granted to it."""
+        lease = net.node("a")._tenure
+        assert isinstance(lease, Lease)
+        round = lease._round
+        assert net.run_until(lambda: lease._round > round, 2 * L)
+        return net.now
+
+    def refuse(self, net: Net, voter: str, left_ms: int) -> None:
+        """It has granted the lease to another, for so long."""
+        lease = net.node("a")._tenure
+        assert isinstance(lease, Lease)
+        ballot = lease.ballots[voter]
+        message = LeaderMessage(
+            LeaderKind.REFUSE,
+            lease._round,
+            process=ballot.process,
+            turn=ballot.turn,
+            reason=Refusal.GRANTED,
+            left_ms=left_ms,
+        )
+        lease._answered(message, voter, net.now)
+
     def asked_by_one_that_is_cut_off(self, net: Net, voter: str) -> list[float]:
         """When this voter is asked by the leader of before, which hears no other voter any more."""
         led(net, "a", "b", "c")
