@@ -311,6 +311,8 @@ class Node(Parts):
                 answer = self._joining.asked_by(message.head, source.host, now)
             case PushPull():
                 answer = self._sync.exchange(message, now, host=source.host)
+                if message.head is not None and self._sync.succeeds(message.head, now):
+                    self._suspicion.succeeded(message.head.name, now)
             case Ping() if message.node in ("", self.name):
                 answer = self._naming.answer(message, now)
             case UserMessage():

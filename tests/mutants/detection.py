@@ -61,6 +61,16 @@ _SUSPICION = mutants(
         "self._long(case, now) or not (watch.ever_heard or self._most_silent()),",
         "self._long(case, now) or not watch.ever_heard,",
     ),
+    (
+        "members of whose names others ask to be let in are waited for",
+        "return case.succeeded or (lately and case.round >= _AFTER_LONG_ROUNDS)",
+        "return lately and case.round >= _AFTER_LONG_ROUNDS",
+    ),
+    (
+        "members of whose names others ask to be let in are given up at once",
+        "if watch.case is None or self._phi(name, watch, now) < PHI_DEAD:",
+        "if watch.case is None or (self._phi(name, watch, now) < PHI_DEAD and not watch.case.succeeded):",
+    ),
     ("a mute observer judges", "return self._long(watch.case, now) or not self._mute()", "return True"),
     (
         "a paused process is waited for no longer than a host",

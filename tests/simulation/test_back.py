@@ -241,3 +241,19 @@ def test_two_that_change_places_are_back_at_once() -> None:
         world.restart("n1", seeds=["n0", "n3"])
         world.restart("n2", seeds=["n0", "n3"])
         assert world.run_until(world.converged, 0.5, 0.01) is not None, world.describe()
+
+
+@pytest.mark.parametrize(("size", "lost"), [(3, 2), (5, 3), (5, 4), (8, 5)])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_most_hosts_are_lost_and_their_processes_started_anew_elsewhere(
+    seed: int, size: int, lost: int
+) -> None:
+    """As when machines are replaced under a StatefulSet. A single host takes 2 to 3 s."""
+    world = cluster(seed, size)
+    names = list(world.nodes)[-lost:]
+    for name in names:
+        world.lose_host(name)
+    world.run(1.0)
+    for name in names:
+        world.restart(name, new_address=True, seeds=list(world.nodes)[:-lost])
+    assert world.run_until_converged(8.0)

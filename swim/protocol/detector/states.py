@@ -48,6 +48,7 @@ class Evidence(Enum):
     OVERDUE = "overdue"
     """No ack in time, neither way."""
     ACCUSED = "hint or poll"
+    SUCCEEDED = "another process of its name joins"
     """Another observer hears nothing from it."""
     STREAM_ENDED = "stream ended"
     """As a process ends that dies: unasked."""

@@ -267,6 +267,18 @@ class Suspicion(Part):
             watch.ended = self._attention(now)
             self._look_at(name, Evidence.STREAM_ENDED, now)
 
+    def succeeded(self, name: str, now: float) -> None:
+        """Another process of its name asks to be let in, elsewhere: it was most likely started in its place.
+
+        So it is not this node that hears nobody, and others that are silent, too, need not agree: where most
+        members are lost at once and started anew at other addresses, they are back as soon as one would be.
+        Anybody can ask under any name, so this does not shorten the silence that is waited for.
+        """
+        watch = self._subjects.get(name)
+        if watch is not None and watch.case is not None:
+            watch.case.succeeded = True
+            watch.learn(Evidence.SUCCEEDED, self._attention(now))
+
     def _overdue(self, name: str, now: float) -> None:
         """A regular ping was not answered in time."""
         self._links.pinged(now, answered=False)
@@ -398,13 +410,15 @@ class Suspicion(Part):
     def _long(self, case: Case, now: float) -> bool:
         """Nothing that a live member does takes so long, nor its observers to answer for it.
 
-        Once that has happened, whole parts of the cluster are gone, and members that are doubted next
+        Nor is it this node that hears nobody, where another process asks to be let in in the member's place.
+        Once it has taken so long, whole parts of the cluster are gone, and members that are doubted next
         need not be waited for as long.
         """
         if case.silence(self._attention(now)) >= self._config.pause_tolerance:
             self._long_silence_at = now
             return True
-        return now - self._long_silence_at < _AFTER_LONG_S and case.round >= _AFTER_LONG_ROUNDS
+        lately = now - self._long_silence_at < _AFTER_LONG_S
+        return case.succeeded or (lately and case.round >= _AFTER_LONG_ROUNDS)
 
     def _probe_again(self, record: Record, watch: Watch, case: Case, now: float) -> None:
         name, attention = record.name, self._attention(now)

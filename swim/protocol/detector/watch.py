@@ -44,6 +44,8 @@ class Case:
     """Observers that have polled this node, and wait for its conclusion."""
     accusers: dict[str, str] = field(default_factory=dict)
     hinted: dict[str, None] = field(default_factory=dict)
+    succeeded: bool = False
+    """Another process of its name asks to be let in: see `Suspicion.succeeded`."""
 
     def silence(self, attention: float) -> float:
         """For how long nothing has come from it, by any way."""

@@ -199,6 +199,8 @@ class Sync(Part):
         answer = self.state(now, join=theirs.join, to_own=head is not None, looker=looker)
         if head is None or self.is_fresh(head, now):
             self.merge(theirs, now, host=host)  # after that, as memberlist does it
+        else:
+            self._outbox.drop("stale-request")
         return answer_to(head, answer)
 
     def is_fresh(self, head: PushPullHead, now: float) -> bool:
@@ -209,10 +211,13 @@ class Sync(Part):
         record = self._table.get(head.name)
         known = record is not None and record.packed_boot == head.boot
         skew = abs(self._wall(now) - head.clock_ms / 1000)
-        if known or not head.clock_ms or skew <= self._config.clock_skew_max:
-            return True
-        self._outbox.drop("stale-request")
-        return False
+        return known or not head.clock_ms or skew <= self._config.clock_skew_max
+
+    def succeeds(self, head: PushPullHead, now: float) -> bool:
+        """Does a process ask to be let in, now, under the name of another one?"""
+        record = self._table.get(head.name)
+        another = record is not None and record.packed_boot != head.boot
+        return head.joining and another and self.is_fresh(head, now)
 
     def answers(self, answer: PushPull, token: int) -> bool:
         """Is this the answer to that request of this process? A recorded one is not."""

@@ -8,10 +8,10 @@ import pytest
 
 from swim.events import MemberFailed, MemberRecovered, MemberSuspected
 from swim.protocol.node import Node
-from swim.types import Explanation, MemberState
+from swim.types import Address, Explanation, MemberState
 from swim.wire import pack_host
-from swim.wire.messages import Dead, ObserverKind, ObserverMessage, Suspect
-from tests.protocol.fakes import Net, address_of
+from swim.wire.messages import Dead, ObserverKind, ObserverMessage, PushPull, PushPullHead, Suspect
+from tests.protocol.fakes import EPOCH, Net, address_of
 
 
 @pytest.fixture
@@ -519,3 +519,62 @@ class TestExplain:
         net.run(10)
         a._table.forget("b")
         assert a._table.refutations == {}
+
+
+class TestMembersThatAreStartedAnewElsewhere:
+    """Most hosts are lost at once, and processes of the same names come up at other addresses."""
+
+    def lost(self, net: Net) -> Node:
+        """The one that is left, a moment later."""
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(5.0)
+        net.lose_host(b)
+        net.lose_host(c)
+        net.run(0.5)
+        return a
+
+    def ask(
+        self, net: Net, node: Node, seconds: float, boots: str = "SUCCESSOR SUCCESSOR", age_s: float = 0.0
+    ) -> None:
+        """They ask to be let in, again and again."""
+        end = net.now + seconds
+        while net.now < end:
+            clock_ms = int((EPOCH + net.now - age_s) * 1000)
+            for name, boot in zip("bc", boots.split(), strict=True):
+                head = PushPullHead(name=name, boot=boot.encode(), port=7946, clock_ms=clock_ms, joining=True)
+                node.receive_request(PushPull((), head=head), Address("10.9.9.9", 9), net.now)
+                net.drain(node)
+            net.run(0.25)
+
+    def present(self, node: Node) -> str:
+        return "".join(member.name for member in node.members())
+
+    def test_are_given_up_as_soon_as_one_would_be(self, net: Net) -> None:
+        a = self.lost(net)
+        self.ask(net, a, 4.5)
+        assert self.present(a) == "a"
+
+    def test_else_it_may_be_the_one_that_is_left_that_hears_nobody(self, net: Net) -> None:
+        a = self.lost(net)
+        net.run(10.0)
+        assert self.present(a) == "abc"
+
+    def test_but_not_if_somebody_repeats_what_was_asked_long_ago(self, net: Net) -> None:
+        a = self.lost(net)
+        self.ask(net, a, 6.0, age_s=86_400.0)
+        assert self.present(a) == "abc"
+
+    def test_but_not_if_it_is_the_member_itself_that_asks(self, net: Net) -> None:
+        a = self.lost(net)
+        self.ask(net, a, 6.0, boots=f"{a.boot_of('b')} {a.boot_of('c')}")
+        assert self.present(a) == "abc"
+
+    def test_and_nobody_is_given_up_sooner_for_it(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(5.0)
+        self.ask(net, a, 5.0)
+        assert self.present(a) == "abc"
+        net.lose_host(c)
+        self.ask(net, a, 1.5)
+        assert self.present(a) == "abc"
+        assert net.believes(a, b.name) is MemberState.ALIVE
