@@ -172,13 +172,13 @@ _OWN_LOSSES = mutants(
     ("tests/protocol/detector/test_losses.py", *_SUSPICION_TESTS),
     (
         "what was lost to a member that another one reaches is this node's own link's fault",
-        "if by_udp and not streamed and",
-        "if not streamed and",
+        "single = by_udp and lost == 1",
+        "single = lost == 1",
     ),
     (
         "what was lost to a member that answers over its stream is this node's own link's fault",
-        "if by_udp and not streamed and",
-        "if by_udp and",
+        "if single and not streamed:",
+        "if single:",
     ),
     (
         "what UDP loses where it is blocked is the member's quality",

@@ -101,7 +101,7 @@ def does_not_search(node: Any) -> None:
     ("fault", "seeds", "why"),
     [
         (held_off_for_a_minute, range(20), "could talk for .* s, but:\n"),
-        (believes_all_deaths, (4, 45, *range(20)), "but: MemberFailed.*reason='told'"),
+        (believes_all_deaths, (27, 31, *range(20)), "but: MemberFailed.*reason='told'"),
         (does_not_search, (11, 19, 28, 41, *range(20)), "could talk for .* s, but:\n"),
     ],
 )

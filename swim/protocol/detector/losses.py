@@ -8,6 +8,9 @@ each of which counts. On a link that loses most packets most of these are lost, 
 The probes of the case itself do not tell. They were sent because others had been lost, and which of them was
 answered first does not show when the link was up again: it may have waited for that in a stream, or at
 another member. Only where a single ping was lost, and the next one answered, that answer is enough.
+
+A loss may as well be the fault of this node's own links, which it has to know about before others give it up
+for them: of the pings after one case one loss counts there (`OwnLinks.lost`).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from swim.protocol.detector.polls import Polls
 from swim.protocol.detector.probes import Probes
 from swim.protocol.detector.subjects import Subjects
 from swim.protocol.detector.watch import Probe, Watch
+from swim.protocol.membership.links import OwnLinks
 from swim.protocol.view.table import Record
 
 __all__ = ["Losses"]
@@ -31,8 +35,11 @@ _PATIENCE_S = 0.5
 class Losses(Part):
     """Counts what was lost before a case was closed by an answer, and the pings after it."""
 
-    def __init__(self, context: Context, polls: Polls, subjects: Subjects, probes: Probes) -> None:
+    def __init__(
+        self, context: Context, links: OwnLinks, polls: Polls, subjects: Subjects, probes: Probes
+    ) -> None:
         super().__init__(context)
+        self._links = links
         self._polls = polls
         self._subjects = subjects
         self._probes = probes
@@ -62,6 +69,8 @@ class Losses(Part):
     def _count(self, record: Record, watch: Watch, pings: list[Probe], now: float) -> None:
         missing = [ping for ping in pings if self.answered(ping)]
         self._probes.forget(missing)
+        if missing:
+            self._links.lost()  # once: most of this node's pings are of other members
         if self._subjects.get(record.name) is not watch:
             return
         for ping in pings:

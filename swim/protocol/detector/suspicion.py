@@ -50,8 +50,6 @@ _AFTER_LONG_S, _AFTER_LONG_ROUNDS = 60.0, 4
 """For so long after a silence that no live member explains, so many rounds are enough: see `_long`."""
 _MUTE_SHARE, _MUTE_SUBJECTS = 0.6, 4
 """An observer of so many, to which more than this share of them is silent, takes itself for ill."""
-_LATE_NOT_LOST_S = 0.5
-"""What is answered after a longer silence says nothing of this node's own links."""
 _ENDED_MAX = 1_024
 _BLOCKED_S = 3.0
 """For so long a member answers over its stream only before the operator is told: some regular pings."""
@@ -77,7 +75,7 @@ class Suspicion(Part):
         self._streamed = streamed
         self._subjects = subjects
         self._probes = probes
-        self._losses = Losses(context, polls, subjects, probes)
+        self._losses = Losses(context, links, polls, subjects, probes)
         self._long_silence_at = -math.inf
 
     # --- what others may ask
@@ -163,9 +161,8 @@ class Suspicion(Part):
         """A case ends with an answer by UDP, or through another member: was anything lost?
 
         It does not count where UDP works with hardly any member, or may not work with this one, which has
-        answered over the stream and not by UDP: that it is blocked is nobody's quality. Nor does it say
-        anything of this node's own links: for these only count losses where another ping by UDP is what was
-        answered, and not after a long silence: it was a pause, or an outage.
+        answered over the stream and not by UDP: that it is blocked is nobody's quality. A single ping that was
+        lost may be the fault of this node's own links, if UDP is all that was answered.
         """
         by_udp, streamed = answered.way == "udp", case.alive > -math.inf
         lost = self._overdue_by_udp(record.name, watch, now)
@@ -173,9 +170,10 @@ class Suspicion(Part):
             if by_udp:
                 watch.loss.add(False)
             return
-        if by_udp and not streamed and self._attention(now) - case.since <= _LATE_NOT_LOST_S:
+        single = by_udp and lost == 1
+        if single and not streamed:
             self._links.lost()
-        self._losses.lost(record, watch, now, single=by_udp and lost == 1)
+        self._losses.lost(record, watch, now, single=single)
 
     def _answered_over_stream(self, record: Record, watch: Watch, probe: Probe, now: float) -> None:
         """The member lives, and is not to be suspected. Whether UDP reaches it is still in doubt."""
