@@ -161,8 +161,8 @@ class Suspicion(Part):
         """A case ends with an answer by UDP, or through another member: was anything lost?
 
         It does not count where UDP works with hardly any member, or may not work with this one, which has
-        answered over the stream and not by UDP: that it is blocked is nobody's quality. A single ping that was
-        lost may be the fault of this node's own links, if UDP is all that was answered.
+        answered over the stream and not by UDP: that it is blocked is nobody's quality. A single ping may
+        have been lost by this node's own links, if UDP is all that was answered.
         """
         by_udp, streamed = answered.way == "udp", case.alive > -math.inf
         lost = self._overdue_by_udp(record.name, watch, now)
