@@ -80,10 +80,7 @@ class Founding(Part):
     def answer(self, head: PushPullHead | None, host: str, now: float) -> PushPull:
         """To another node's push/pull: that node may be joining, and have this one among its seeds."""
         other = head is not None and head.joining and head.boot != self._own.boot.encode()
-        if head is not None and other and not self._sync.is_fresh(head, now):
-            self._outbox.drop("stale-request")
-            other = False
-        if head is None or not other:
+        if head is None or not other or not self._sync.is_fresh(head, now):
             return answer_to(head, PushPull((), head=self.head(now)))
         for address in unpack_addresses(head.founder)[:1]:
             if address in self._sync.seeds:  # anybody could say so

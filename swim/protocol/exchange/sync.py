@@ -199,12 +199,17 @@ class Sync(Part):
         answer = self.state(now, join=theirs.join, to_own=head is not None, looker=looker)
         if head is None or self.is_fresh(head, now):
             self.merge(theirs, now, host=host)  # after that, as memberlist does it
-        else:
-            self._outbox.drop("stale-request")
         return answer_to(head, answer)
 
     def is_fresh(self, head: PushPullHead, now: float) -> bool:
-        """Is a request of now? One that was recorded may come again, after a restart of the whole cluster.
+        """Is a request of now? One that is not is counted."""
+        fresh = self._of_now(head, now)
+        if not fresh:
+            self._outbox.drop("stale-request")
+        return fresh
+
+    def _of_now(self, head: PushPullHead, now: float) -> bool:
+        """One that was recorded may come again, after a restart of the whole cluster.
 
         Clocks may be wrong, though, while a cluster runs: a process that is a member is known by its boot.
         """
@@ -217,7 +222,7 @@ class Sync(Part):
         """Does a process ask to be let in, now, under the name of another one?"""
         record = self._table.get(head.name)
         another = record is not None and record.packed_boot != head.boot
-        return head.joining and another and self.is_fresh(head, now)
+        return head.joining and another and self._of_now(head, now)
 
     def answers(self, answer: PushPull, token: int) -> bool:
         """Is this the answer to that request of this process? A recorded one is not."""
