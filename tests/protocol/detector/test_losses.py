@@ -7,8 +7,9 @@ import pytest
 from swim.events import MemberFailed
 from swim.protocol.base.loss import LossEstimate
 from swim.protocol.base.outbox import Way
-from swim.protocol.detector.watch import Case, Probe
+from swim.protocol.detector.watch import Case, Probe, Watch
 from swim.protocol.node import Node
+from swim.protocol.view.table import Record
 from swim.wire.messages import Ack, Ping
 from tests.protocol.fakes import Net, address_of
 
@@ -60,17 +61,22 @@ def test_one_to_or_from_which_most_packets_get_lost_is_given_up(lossy: str) -> N
     assert net.run_until(lambda: ("a", "quality") in failed(net, nodes[1:]), 90)
 
 
+def observed(net: Net) -> tuple[Node, Record, Watch, float]:
+    """One of four members, what it knows of another, of which no loss is known yet, and its time."""
+    a, *_ = net.cluster(*"abcd")
+    net.run(10)
+    record, watch = a._table.get("b"), a._probing.subjects["b"]
+    assert record is not None
+    watch.loss = LossEstimate()
+    return a, record, watch, a._suspicion._attention(net.now)
+
+
 @pytest.mark.parametrize("way", ["udp", "helper"])
 @pytest.mark.parametrize("answered", range(3))
 def test_of_a_case_one_loss_counts_and_each_of_the_pings_after_it(answered: int, way: Way) -> None:
     """An answer over a stream, which repeats what is lost, does not tell that a ping arrived."""
     net = Net()
-    a, *_ = net.cluster(*"abcd")
-    net.run(10)
-    record, watch = a._table.get("b"), a._probing.subjects["b"]
-    assert record is not None
-    attention = a._suspicion._attention(net.now)
-    watch.loss = LossEstimate()
+    a, record, watch, attention = observed(net)
     lost = [Probe(seq, attention - 0.3 + seq / 100, "udp") for seq in range(9)]
     first = Probe(9, attention - 0.2, way)
     net.drain(a)
@@ -93,12 +99,7 @@ def test_of_a_case_one_loss_counts_and_each_of_the_pings_after_it(answered: int,
 @pytest.mark.parametrize("way", ["udp", "helper"])
 def test_where_a_single_ping_is_lost_and_the_next_one_answered_no_more_are_sent(way: Way) -> None:
     net = Net()
-    a, *_ = net.cluster(*"abcd")
-    net.run(10)
-    record, watch = a._table.get("b"), a._probing.subjects["b"]
-    assert record is not None
-    attention = a._suspicion._attention(net.now)
-    watch.loss = LossEstimate()
+    a, record, watch, attention = observed(net)
     net.drain(a)
     net.sent.clear()
     watch.case = Case(attention - 0.1, [Probe(0, attention - 0.1, "udp")])
@@ -118,12 +119,7 @@ def test_a_ping_was_lost_on_this_nodes_own_link_only_if_udp_was_all_that_was_ans
 ) -> None:
     """UDP may be blocked: what comes through others, or over a stream, does not tell."""
     net = Net()
-    a, *_ = net.cluster(*"abcd")
-    net.run(10)
-    record, watch = a._table.get("b"), a._probing.subjects["b"]
-    assert record is not None
-    attention = a._suspicion._attention(net.now)
-    watch.loss = LossEstimate()
+    a, record, watch, attention = observed(net)
     watch.case = Case(attention - 0.2, [Probe(1, attention - 0.2, "udp")])
     if streamed:
         watch.case.alive = attention - 0.1
