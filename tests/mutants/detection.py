@@ -129,8 +129,13 @@ _SUSPICION = mutants(
     ),
     (
         "a death is judged while the fault may be this node's own",
-        "sound=self._links.sound(now),",
+        "sound=case.succeeded or self._links.sound(now),",
         "sound=True,",
+    ),
+    (
+        "an observer that its members talk to doubts itself though others take their places",
+        "sound=case.succeeded or self._links.sound(now),",
+        "sound=self._links.sound(now),",
     ),
     (
         "a member at a bad link is given up by its losses",

@@ -365,7 +365,7 @@ class Suspicion(Part):
                 answering=self._answering,
                 patience=self._subjects.patience(),
                 excuses_silent=self._long(case, now) or not (watch.ever_heard or self._most_silent()),
-                sound=self._links.sound(now),
+                sound=case.succeeded or self._links.sound(now),
             )
         if watch.case is case and not watch.given_up:
             self._probe_again(record, watch, case, now)

@@ -554,6 +554,17 @@ class TestMembersThatAreStartedAnewElsewhere:
         self.ask(net, a, 4.5)
         assert self.present(a) == "a"
 
+    def test_are_given_up_also_by_one_that_they_talked_to_without_answering(self, net: Net) -> None:
+        a, b, c = net.cluster("a", "b", "c")
+        net.run(5.0)
+        net.cut("a", "b")
+        net.cut("a", "c")
+        net.run(3.0)
+        net.lose_host(b)
+        net.lose_host(c)
+        self.ask(net, a, 4.5)
+        assert self.present(a) == "a"
+
     def test_else_it_may_be_the_one_that_is_left_that_hears_nobody(self, net: Net) -> None:
         a = self.lost(net)
         net.run(10.0)
