@@ -74,8 +74,9 @@ class Reunion(Part):
         self._eager_until = 0.0
         self._next = 0.0
         self._turn = 0
-        self._inside: dict[Address, str] = {}
-        """Seeds at which a member of this cluster answers, under another address than its own; its name."""
+        self._inside: dict[Address, tuple[str, float]] = {}
+        """Seeds at which a member of this cluster has answered, under another address than its own: its name,
+        and for how long that is believed. Whoever sends a ping back to this node can make it look like that."""
         self._exchanged: dict[Address, float] = {}
 
     def begin(self, now: float) -> None:
@@ -86,10 +87,11 @@ class Reunion(Part):
         self._timers.set("call", now + _CALL_S, self._call)
 
     def _look(self, now: float) -> None:
-        self._inside = {seed: name for seed, name in self._inside.items() if seed in self._sync.seeds}
+        self._inside = {seed: entry for seed, entry in self._inside.items() if now < entry[1]}
         self._exchanged = {at: when for at, when in self._exchanged.items() if now - when < _EXCHANGE_S}
-        lost = [seed for seed in self._sync.seeds if not self._is_inside(seed)]
-        self._timers.set("reunion", now + _TICK_S, self._look, slack=0.0 if lost else _PATIENCE_S)
+        lost = [seed for seed in self._sync.seeds if not self._is_member(seed)]
+        slack = _PATIENCE_S if all(map(self._is_inside, lost)) else 0.0
+        self._timers.set("reunion", now + _TICK_S, self._look, slack=slack)
         share = min(1.0, _SHARED_BY / self._table.present_count)
         for place in range(min(len(lost), _AT_ONCE)):
             seed = lost[(self._turn + place) % len(lost)]
@@ -97,16 +99,20 @@ class Reunion(Part):
                 self._ask("", seed, now, partial(self._answered, seed), lambda at: None)
         self._turn += _AT_ONCE
 
-    def _is_inside(self, address: Address) -> bool:
-        name = self._inside.get(address)
-        record = self._table.at(address) if name is None else self._table.get(name)
+    def _is_member(self, address: Address) -> bool:
+        record = self._table.at(address)
         return address == self._own.address or (record is not None and record.present)
+
+    def _is_inside(self, address: Address) -> bool:
+        name, _ = self._inside.get(address, ("", 0.0))
+        record = self._table.get(name)
+        return self._is_member(address) or (record is not None and record.present)
 
     def _answered(self, seed: Address, ack: Ack, now: float) -> None:
         ours = (record for record in self._table.present() if record.own)
         known = next((record for record in ours if record.packed_boot == ack.boot), None)
         if known is not None:
-            self._inside[seed] = known.name
+            self._inside[seed] = known.name, now + self._config.reconnect_interval
         elif seed not in self._exchanged:
             self._exchanged[seed] = now
             self._sync.ask(seed, now)

@@ -6,6 +6,8 @@ when it says that it is alive, and what others say does not keep it out. It wait
 - While its packets get lost although others answer: it would be given up for its quality again.
 - When it was cut off and given up for the third time within a minute, for some seconds.
 
+With voters it waits no longer when most of them grant it the lease: they take it for a member, then.
+
 Silence counts for nothing once it is over: a node that was cut off comes back as soon as packets pass both
 ways. A restarted process knows of no deaths, and never waits.
 """
@@ -96,8 +98,10 @@ class Readmission(Part):
         return ""
 
     def _look(self, now: float) -> None:
-        if self._obstacle(now) and now - self._away_since < _LONGEST_S:
+        away = self._own.held_off  # else it was back at once, as it took the lease
+        if away and self._obstacle(now) and now - self._away_since < _LONGEST_S:
             self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
-        else:
-            self._outbox.events.append(HeldOff(None))
+            return
+        self._outbox.events.append(HeldOff(None))
+        if away:
             self._own.be_back(now)

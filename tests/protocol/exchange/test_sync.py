@@ -232,6 +232,27 @@ class TestWhen:
         net.run(60)
         assert 5 <= self.requests(net, node).count(address_of("z")) <= 7
 
+    def test_a_seed_is_found_although_pings_to_it_came_back_for_a_while(self, net: Net) -> None:
+        """Whoever sends a node its own packets back makes it look as if the node itself were at that seed."""
+        deliver = net.deliver
+        reflecting = True
+
+        def reflect(data: bytes, source: Address, target: Address) -> None:
+            deliver(data, source, target)
+            if target == address_of("z") and reflecting:
+                deliver(data, target, source)
+
+        net.deliver = reflect  # type: ignore[method-assign]
+        a = net.start("a", "az")
+        net.run(40)
+        z = net.start("z")
+        net.cut("z", "a")
+        net.run(1)
+        reflecting = False
+        net.heal()
+        net.run(1)
+        assert [member.name for member in z.members()] == ["a", "z"]
+
     def test_nodes_that_forget_at_different_times_do_not_remind_each_other(self) -> None:
         net = Net(dead_retention=300.0)
         nodes = [net.start("a")]

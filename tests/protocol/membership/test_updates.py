@@ -761,6 +761,21 @@ class TestReadmission:
         teller.tell(a, Dead("a", a.me.incarnation, "m"))
         assert a.leader.name == "b"
 
+    def test_one_that_most_voters_grant_the_lease_waits_no_longer(self, net: Net) -> None:
+        """All that had given it up are gone; those that were started after them have joined through it."""
+        a, b, c = net.cluster("a", "b", "c", voters=("a", "b", "c"))
+        self.lose(b, 20)
+        for other in (a, c):
+            net.kill(other)
+        net.puppet("m").join(b).tell(b, Dead("b", b.me.incarnation, "m"))
+        assert [event.reason is None for event in net.events(b, HeldOff)] == [False]
+        anew = [net.start(name, "b", voters=("a", "b", "c")) for name in "ac"]
+        assert net.run_until(lambda: b.term is not None, 20)
+        self.lose(b, 20)
+        net.run(0.5)
+        assert [node.leader and node.leader.name for node in anew] == ["b", "b"]
+        assert [event.reason is None for event in net.events(b, HeldOff)] == [False, True]
+
     def test_it_does_not_wait_for_ever(self, net: Net) -> None:
         a, b, teller = self.given_up(net)
         self.lose(b, 20)
