@@ -148,9 +148,9 @@ async def test_a_silent_host_is_given_up_soon_and_comes_back(nodes: Nodes) -> No
 async def test_kept_streams_are_few(nodes: Nodes) -> None:
     """Once the neighbours are known: those that were opened before, while all joined, are ended by then."""
     seed = await nodes.start("seed")
-    agent = await nodes.start("many", count=64, join=[seed.address])
+    agent = await nodes.start("many", count=32, join=[seed.address])
     await nodes.all_see_all(2 * PATIENCE)
     await trio.sleep(2 * SETTLED_SECONDS)
-    few = range(64 * Config().rings, 64 * (2 * Config().rings + 4))
+    few = range(32 * Config().rings, 32 * (2 * Config().rings + 4))
     folder = f"/proc/{agent.process.pid}/fd"
     await until(lambda: len(os.listdir(folder)) in few, f"open files in {few}")

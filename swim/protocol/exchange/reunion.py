@@ -76,7 +76,8 @@ class Reunion(Part):
         self._turn = 0
         self._inside: dict[Address, tuple[str, float]] = {}
         """Seeds at which a member of this cluster has answered, under another address than its own: its name,
-        and for how long that is believed. Whoever sends a ping back to this node can make it look like that."""
+        and for how long that is believed: whoever sends this node its own ping back makes it look like that.
+        """
         self._exchanged: dict[Address, float] = {}
 
     def begin(self, now: float) -> None:

@@ -162,7 +162,7 @@ class OwnRecord(Part):
         A node that is alone defers that until another member is present (`tell_token`): what rests on a
         view that it has alone must not reach others. Only a founder's first record shows its token at once,
         as no other node can have heard of that record yet. One that stays away since it was given up is back:
-        most voters take it for a member, or they had not granted it the lease, and a leader is to be followed.
+        most voters take it for a member, or they had not granted it the lease. A leader is to be followed.
         """
         self._marks[TOKEN_TAG] = token
         if self.held_off and self.voters:

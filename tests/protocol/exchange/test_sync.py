@@ -243,7 +243,7 @@ class TestWhen:
                 deliver(data, target, source)
 
         net.deliver = reflect  # type: ignore[method-assign]
-        a = net.start("a", "az")
+        net.start("a", "az")
         net.run(40)
         z = net.start("z")
         net.cut("z", "a")
