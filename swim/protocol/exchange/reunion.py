@@ -74,9 +74,9 @@ class Reunion(Part):
         self._eager_until = 0.0
         self._next = 0.0
         self._turn = 0
-        self._inside: dict[Address, tuple[str, float]] = {}
-        """Seeds at which a member of this cluster has answered, under another address than its own: its name,
-        and for how long that is believed: whoever sends this node its own ping back makes it look like that.
+        self._inside: dict[Address, float] = {}
+        """Seeds at which a member of this cluster has answered, under another address than its own, and until
+        when that is believed: whoever sends this node its own ping back makes it look like that.
         """
         self._exchanged: dict[Address, float] = {}
 
@@ -88,7 +88,7 @@ class Reunion(Part):
         self._timers.set("call", now + _CALL_S, self._call)
 
     def _look(self, now: float) -> None:
-        self._inside = {seed: entry for seed, entry in self._inside.items() if now < entry[1]}
+        self._inside = {seed: until for seed, until in self._inside.items() if now < until}
         self._exchanged = {at: when for at, when in self._exchanged.items() if now - when < _EXCHANGE_S}
         lost = [seed for seed in self._sync.seeds if not self._is_member(seed)]
         slack = _PATIENCE_S if all(map(self._is_inside, lost)) else 0.0
@@ -105,15 +105,11 @@ class Reunion(Part):
         return address == self._own.address or (record is not None and record.present)
 
     def _is_inside(self, address: Address) -> bool:
-        name, _ = self._inside.get(address, ("", 0.0))
-        record = self._table.get(name)
-        return self._is_member(address) or (record is not None and record.present)
+        return address in self._inside or self._is_member(address)
 
     def _answered(self, seed: Address, ack: Ack, now: float) -> None:
-        ours = (record for record in self._table.present() if record.own)
-        known = next((record for record in ours if record.packed_boot == ack.boot), None)
-        if known is not None:
-            self._inside[seed] = known.name, now + self._config.reconnect_interval
+        if any(record.own and record.packed_boot == ack.boot for record in self._table.present()):
+            self._inside[seed] = now + self._config.reconnect_interval
         elif seed not in self._exchanged:
             self._exchanged[seed] = now
             self._sync.ask(seed, now)

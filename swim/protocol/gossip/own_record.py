@@ -165,7 +165,7 @@ class OwnRecord(Part):
         most voters take it for a member, or they had not granted it the lease. A leader is to be followed.
         """
         self._marks[TOKEN_TAG] = token
-        if self.held_off and self.voters:
+        if self.voters:
             self.be_back(now)
         if self._table.present_count == 1 and self.record is not None and self.record.since == now:
             self.publish(now)
@@ -281,9 +281,10 @@ class OwnRecord(Part):
 
     def be_back(self, now: float) -> None:
         """Answer what was said of this node while it was held off."""
-        self.held_off = False
-        self.refute(self._accused, now)
-        self._accused = 0
+        if self.held_off:
+            self.held_off = False
+            self.refute(self._accused, now)
+            self._accused = 0
 
     def _be_reborn(self, now: float) -> None:
         """The incarnation was driven to where no member believes it: go on as a new process."""

@@ -98,10 +98,9 @@ class Readmission(Part):
         return ""
 
     def _look(self, now: float) -> None:
-        away = self._own.held_off  # else it was back at once, as it took the lease
-        if away and self._obstacle(now) and now - self._away_since < _LONGEST_S:
+        waits = self._own.held_off and self._obstacle(now) and now - self._away_since < _LONGEST_S
+        if waits:
             self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
-            return
-        self._outbox.events.append(HeldOff(None))
-        if away:
+        else:
+            self._outbox.events.append(HeldOff(None))
             self._own.be_back(now)
