@@ -188,8 +188,7 @@ class OwnRecord(Part):
 
     def say_voters(self, now: float) -> None:
         """That is another one now."""
-        if self.record is not None:
-            self._say_more(now)
+        self._say_more(now)
 
     def tell_token(self, now: float) -> None:
         record, taken = self.record, self.shows_token
@@ -220,8 +219,7 @@ class OwnRecord(Part):
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:
         """Raises `TagsError`."""
         self.tags = check_tags(tags, self._marks)
-        if self.record is not None:
-            self._say_more(now)
+        self._say_more(now)
 
     def take_after(self, versions: bytes) -> None:
         """Speak the delegate protocol of the cluster that is joined."""
@@ -247,8 +245,7 @@ class OwnRecord(Part):
     def move(self, address: Address, now: float) -> None:
         """Others find this process at another address from now on."""
         self.address = address
-        if self.record is not None:
-            self._say_more(now)
+        self._say_more(now)
 
     def fresh_id(self, now: float, newest: str) -> None:
         """Go to the back of the queue: a new id for the same process."""
@@ -256,7 +253,7 @@ class OwnRecord(Part):
         self._say_more(now)
 
     def _say_more(self, now: float) -> None:
-        if self.leaving:
+        if self.leaving or self.record is None:
             return  # above the incarnation of its farewell it would be a member again
         if not self.held_off:
             self.incarnation += 1
