@@ -16,7 +16,7 @@ from swim.cli.processes import AgentProcess, AgentProcesses
 
 __all__ = ["command"]
 
-_TIME_LIMIT = 24.0
+_TIME_LIMIT = 60.0
 _AGENT_OPTIONS = ("--profile", "local")
 
 

@@ -124,7 +124,7 @@ def test_what_is_expensive_only_on_a_node_that_has_seen_much_is_confirmed_on_suc
     arena = Arena(2)
     ping_cost(arena)
     many = seen[arena.node] + 30
-    report = fuzz(2, count=60)
+    report = fuzz(2, count=40)
     assert report.beyond
     assert max(found.number for found in report.beyond) > 1, "no fresh node is slow"
     assert confirm(report.beyond[0].input, 1).excess < 1

@@ -23,6 +23,8 @@ FLOOD_SECONDS = 10.0
 FLOOD_RATE = 1_000
 LASTING_SECONDS = 18.0
 """In place of 60 s."""
+LENIENCE = 1.0
+"""A busy machine's share of each time that is promised: 0.5 s may be 0.6 there."""
 
 pytestmark = pytest.mark.long
 
@@ -126,6 +128,6 @@ async def _start(stage: Stage, name: str, host: str) -> Agent:
 async def test_what_is_promised_on_such_a_network_holds(name: str, may_build_networks: None) -> None:
     row = ROWS[name]
     outcome = await suffer(Trial(row, min(row.seconds[0], LASTING_SECONDS), 8, 0), required_peer("swim"))
-    assert misses(outcome) == []
+    assert misses(outcome, LENIENCE) == []
     if name == "readdress":
         assert outcome["moved_s"] < 5.0
