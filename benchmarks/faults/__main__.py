@@ -149,7 +149,7 @@ async def _note(trial: Trial, peer: Peer, outcomes: list[Outcome]) -> None:
 
 
 def misses(outcome: Outcome, lenience: float = 0.0) -> list[str]:
-    """In what an outcome falls short of its row's promise. `lenience`: seconds that a busy machine may add."""
+    """In what an outcome falls short of its row's promise; a busy machine may add `lenience` seconds."""
     if "failed" in outcome:
         return [outcome["failed"]]
     row: Row = ROWS[outcome["row"]]
