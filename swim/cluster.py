@@ -512,9 +512,9 @@ class Cluster:
         Reliable, and in order within a topic, each message once, as long as both processes live and this node
         counts the member as one. Returns when the message is accepted: at most 256 KiB may be on their way to
         one member in one topic (each message counting 64 bytes beside its payload; a larger one goes alone),
-        until its application has read them; otherwise this waits. So it cannot tell of a message that it did
-        not arrive; for that there is `request`. When this node leaves, what it has sent has a second to
-        arrive.
+        until its application has read them, and 16 MiB of memory in all topics; otherwise this waits.
+        So it cannot tell of a message that it did not arrive; for that there is `request`. When this node
+        leaves, what it has sent has a second to arrive.
 
         Raises:
             SendError: It is not or no longer a member, is none of ours (memberlist, Serf), or no stream to it

@@ -434,6 +434,10 @@ class Node(Parts):
         record = self._table.get(name)
         return record.boot if record is not None and record.present else None
 
+    def version_of(self, name: str) -> object:
+        """Another object whenever something is new about the member of this name."""
+        return self._table.get(name)
+
     def member(self, name: str) -> Member | None:
         """The present member of this name."""
         record = self._table.get(name)

@@ -100,7 +100,7 @@ class Driver:
         self._seen = (node.phase, node.leader)
         self._outcomes: dict[int, _Outcome] = {}
         self._nursery: trio.Nursery | None = None
-        self._closed = False
+        self._stopped = False
         self._stalled = 0.0
 
     def now(self) -> float:
@@ -128,7 +128,7 @@ class Driver:
                     nursery.start_soon(self._watch_for_failure)
         finally:
             self._nursery = None
-            self._closed = True
+            self._stopped = True
             self.leading.suspend()
             self.holding.suspend()
             self.transport.close()
@@ -137,7 +137,7 @@ class Driver:
 
     def close(self) -> None:
         """End all event streams and wake all that wait."""
-        self._closed = True
+        self._stopped = True
         self.subscriptions.end()
         self.inbox.end()
         self.mail.close()
@@ -149,6 +149,7 @@ class Driver:
 
     def stop(self) -> None:
         """Stop at once, without a word to the others."""
+        self._stopped = True
         self._scope.cancel()
         self.leading.suspend()
         self.holding.suspend()
@@ -197,10 +198,6 @@ class Driver:
         """Raises `trio.ClosedResourceError` when the node does not run any more."""
         if self._stopped:
             raise trio.ClosedResourceError("the cluster is closed")
-
-    @property
-    def _stopped(self) -> bool:
-        return self._closed or self._scope.cancel_called
 
     async def until(self, predicate: Callable[[], bool]) -> None:
         """Wait for it to be true; looked at after every change."""

@@ -28,12 +28,13 @@ class Turns:
 
     def __init__(self) -> None:
         self._turn = trio.Lock()
+        self._now = trio.lowlevel.current_clock().current_time
         self._stepped = -inf
 
     async def run(self, steps: Generator[object, None, T]) -> T:
         """Do it all, one step in each turn; the first at once where no other was done just now."""
         try:
-            if not self._turn.locked() and trio.current_time() - self._stepped >= _APART_S:
+            if not self._turn.locked() and self._now() - self._stepped >= _APART_S:
                 self._step(steps)
             while True:
                 async with self._turn:
@@ -46,7 +47,7 @@ class Turns:
         try:
             next(steps)
         finally:
-            self._stepped = trio.current_time()
+            self._stepped = self._now()
 
     async def read(
         self, decoder: StreamDecoder, data: bytes, goes_on: Callable[[], bool] = lambda: True

@@ -15,7 +15,6 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final, NamedTuple
 
-from swim.wire.dialect import utf8
 from swim.wire.errors import DecodeError
 from swim.wire.kept import Data
 
@@ -85,7 +84,7 @@ class Record(NamedTuple):
 def pack_record(record: Record) -> bytes:
     """A record as it stands in DATA."""
     payload, kind, topic, call = record
-    name = utf8("a topic", topic) if topic else b""
+    name = topic.encode()
     size = _HEAD_SIZE + len(name) + len(call) + len(payload)
     return b"".join((_BEGINNING.pack(size, kind, len(name)), name, call, payload))
 

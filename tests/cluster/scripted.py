@@ -159,6 +159,9 @@ class ScriptedNode:
     def member(self, name: str) -> Member | None:
         return next((other for other in self.others if other.name == name), None)
 
+    def version_of(self, name: str) -> object:
+        return self.member(name)
+
     def boot_of(self, name: str) -> str | None:
         member = self.member(name)
         return None if member is None or member.id is None else "peerboot"

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, closing
 
 import pytest
@@ -34,7 +34,7 @@ Scripted = tuple[ScriptedNode, Driver]
 
 
 @pytest.fixture
-def joining() -> Iterator[Scripted]:
+async def joining() -> AsyncIterator[Scripted]:
     """A node that does not run yet, and will not be a member by itself."""
     node, driver = make_driver()
     node.member_at_start = False

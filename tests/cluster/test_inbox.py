@@ -24,7 +24,8 @@ class Box(Inbox):
 
     def put(self, *payloads: bytes, topic: str = "") -> None:
         for payload in payloads:
-            self.deliver(Letter(SENDER, 1, Record(payload, topic=topic), self))
+            record = Record(payload, topic=topic)
+            self.deliver(Letter(SENDER, 1, record, record.lane, self))
 
     def taken(self, letter: Letter) -> None:
         self.read.append(letter.record.payload)

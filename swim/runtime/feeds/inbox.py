@@ -36,11 +36,11 @@ class Letter:
 
     __slots__ = ("_account", "lane", "number", "read", "readers", "record", "sender", "size", "wanted")
 
-    def __init__(self, sender: Member, number: int, record: Record, account: Account) -> None:
+    def __init__(self, sender: Member, number: int, record: Record, lane: Lane, account: Account) -> None:
         self.sender = sender
         self.number = number
         self.record = record
-        self.lane = record.lane
+        self.lane = lane
         self.size = len(record.payload) + LETTER_SIZE
         self.readers = 1
         self.read = False
@@ -95,7 +95,7 @@ class Inbox:
     def deliver(self, letter: Letter) -> None:
         """Its account counts what memory it takes, in `size`."""
         self.received += letter.record.kind is Kind.MESSAGE
-        box = self._box(letter.lane)
+        box = self._boxes.get(letter.lane) or self._box(letter.lane)
         if box.streams:
             letter.readers = len(box.streams)
             for stream in box.streams:

@@ -38,6 +38,8 @@ class Acceptor:
         self._packets = deque[bytes](maxlen=PACKETS_MAX)
         self._stream = KeptStream(handshake, connection, self._packets, opener=False)
         self._member: Member | None = None
+        self._version: object = None
+        """What `Handshake.version_of` told when this was found out."""
         self._line = b""
         self._early: list[Frame] = []
         """What came together with the end of the handshake."""
@@ -123,13 +125,16 @@ class Acceptor:
             yield
 
     def _taking(self, data: Data) -> Generator[None, None, None]:
-        source, handshake = self._sourced(), self._handshake
-        # Never as its successor's: it is named as it was when it was a member for the last time.
-        self._member = handshake.process(self.name, self.boot) or self._member
+        source = self._source or self._sourced()
+        version = self._handshake.version_of(self._stream.name)
+        if version is not self._version:
+            # Never as its successor's: it is named as it was when it was a member for the last time.
+            self._member = self._handshake.process(self.name, self.boot) or self._member
+            self._version = version
         assert self._member is not None
         records = self._records.feed(data)
-        # What is whole now is counted when it is received.
-        self._reserve(min(self._reserved, self._records.memory))
+        if self._reserved:  # What is whole now is counted when it is received.
+            self._reserve(min(self._reserved, self._records.memory))
         for number, record in records:
             source.receive(self._member, number, record)
             self._count += 1

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import trio
 
 from swim.errors import RequestError, SendError
+from swim.runtime.feeds.bell import Bell
 from swim.runtime.kept.sending import SendWindow
 from swim.types import Member
 from swim.wire.records import CALL_SIZE, Kind, Record, unpack_failure
@@ -17,14 +18,16 @@ __all__ = ["Calls"]
 class _Call:
     """One request to one process, until there is an answer."""
 
+    __slots__ = ("known", "outcome", "window")
+
     def __init__(self, window: SendWindow) -> None:
         self.window = window
-        self.known = trio.Event()
+        self.known = Bell()
         self.outcome: bytes | Exception | None = None
 
     def settle(self, outcome: bytes | Exception) -> None:
         self.outcome = outcome
-        self.known.set()
+        self.known.ring()
 
 
 class Calls:

@@ -98,6 +98,10 @@ class Handshake:
         """The present member of this name."""
         return self._node.member(name)
 
+    def version_of(self, name: str) -> object:
+        """Another object whenever something is new about the member of this name."""
+        return self._node.version_of(name)
+
     def process(self, name: str, boot: bytes) -> Member | None:
         """The present member of this name, if it is this process and not one that was started after it."""
         known = self._node.boot_of(name)

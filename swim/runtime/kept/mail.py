@@ -259,6 +259,8 @@ class Mail:
 
 def checked_topic(topic: str) -> str:
     """Raises TypeError and ValueError."""
+    if isinstance(topic, str) and topic.isascii() and len(topic) <= TOPIC_SIZE_MAX:
+        return topic
     if (size := check_text("a topic", topic)) > TOPIC_SIZE_MAX:
         raise ValueError(f"a topic has at most {TOPIC_SIZE_MAX} bytes, not {size}")
     return topic

@@ -10,6 +10,7 @@ import errno
 import random
 from collections import deque
 from collections.abc import Callable, Generator
+from functools import partial
 from itertools import islice
 from math import inf
 
@@ -59,6 +60,8 @@ class Opener:
         self._dismissed = False
         self._asked = -inf
         self._carried = -inf
+        self._carries = False
+        """Something was written for a member since it was last asked whether this is `_in_use`."""
         self._posted = -inf
         self._packets = deque[bytes](maxlen=PACKETS_MAX)
         self._to = ""
@@ -85,11 +88,12 @@ class Opener:
 
     def follow(self, wanted: bool, now: float) -> None:
         """The node has looked again which members it observes."""
+        used = self._in_use(now)
         if wanted and not self.wanted and self._stream is not None:
             # A member that it observes anew: it does not know yet that this kernel can be heard.
             self._handshake.reports.receive_kernel_answer(self.address)
         self.wanted = wanted
-        if not wanted and now - self._asked > _ASKED_LATELY and not self._in_use(now):
+        if not wanted and now - self._asked > _ASKED_LATELY and not used:
             self.end()
 
     def end(self) -> None:
@@ -98,6 +102,8 @@ class Opener:
         self._scope.cancel()
 
     def _in_use(self, now: float) -> bool:
+        if self._carries:
+            self._carried, self._carries = now, False
         return now - self._carried < _CARRIED_LATELY or now - self._posted < _POSTED_LATELY
 
     def leave_predecessor(self) -> None:
@@ -256,7 +262,7 @@ class Opener:
             window.carried = True
             self._handshake.mail.remembered(window, self._memory)
             window.rewind()
-            window.write_now = lambda: self._write_now(stream, window)
+            window.write_now = partial(self._write_now, stream, window)
             assert stream.nursery is not None
             stream.nursery.start_soon(self._write, stream, window)
 
@@ -266,7 +272,7 @@ class Opener:
             while not window.closed:
                 await window.wait_filled()
                 while frames := list(islice(iter(window.next_data, None), _FRAMES_AT_ONCE)):
-                    self._carried = trio.current_time()
+                    self._carries = True
                     await stream.write(*frames)
                 # A sender that has more to say already will have still more: better all of that together.
                 await trio.lowlevel.checkpoint()
@@ -278,7 +284,7 @@ class Opener:
     @trio.lowlevel.enable_ki_protection
     def _write_now(self, stream: KeptStream, window: SendWindow) -> None:
         if self._stream is stream and not stream.in_frame and (data := window.next_data()) is not None:
-            self._carried = trio.current_time()
+            self._carries = True
             stream.write_now(data)
 
     # --- asking the kernel

@@ -63,11 +63,14 @@ class Unread:
         return window
 
     def admit(self, letter: Letter) -> None:
-        """Raises DecodeError when it is too much."""
+        """It takes room from now on. Raises DecodeError when that is too much."""
         waiting = self._sizes.get(letter.lane, 0) + len(letter.record.payload) + OVERHEAD
         if waiting > _WAITING_MAX and self._bounded:
             raise DecodeError("window", f"{waiting} bytes of one topic were not taken yet")
         self.require_room(letter.size)
+        self._sizes[letter.lane] = waiting
+        self._letters[letter] = None
+        self.keep(letter.size)
 
     def require_room(self, size: int) -> None:
         """Raises DecodeError when there is none for so much more."""
@@ -88,11 +91,7 @@ class Unread:
 
     def put(self, letter: Letter) -> None:
         """For the readers of its lane."""
-        lane, size = letter.lane, len(letter.record.payload) + OVERHEAD
-        self._sizes[lane] = self._sizes.get(lane, 0) + size
-        self._letters[letter] = None
-        self.keep(letter.size)
-        if lane[0] is Kind.REQUEST:
+        if letter.record.kind is Kind.REQUEST:
             self.reactions.requested(letter)
         self._inbox.deliver(letter)
         if self.gone:
@@ -163,13 +162,14 @@ class ReceiveWindow:
             self._note(key, number, len(record.payload) + OVERHEAD)
             self._unread.reactions.heard(sender, record)
         else:
-            letter = Letter(sender, number, record, self)
+            letter = Letter(sender, number, record, key, self)
             self._unread.admit(letter)
             if letters is None:
                 letters = self._lanes[key] = deque()
             letters.append(letter)
             self._unread.put(letter)
-        self._last = max(self._last, number)
+        if number > self._last:
+            self._last = number
 
     def taken(self, letter: Letter) -> None:
         """The sender is told when all before it in its lane were taken as well."""
@@ -186,12 +186,13 @@ class ReceiveWindow:
     def _note(self, key: Lane, number: int, room: int) -> None:
         if not self._streams:
             return  # it comes again on the next one, and is told there
-        if key not in self._untold:
+        told = self._untold.get(key, 0)
+        if not told:
             self._unread.keep(LETTER_SIZE)
-        self._untold[key] = max(self._untold.get(key, 0), number)
-        self._room += room
-        if self._some:
             self._some.unpark_all()
+        if number > told:
+            self._untold[key] = number
+        self._room += room
         if self._room >= _MUCH and self._much:
             self._much.unpark_all()
 

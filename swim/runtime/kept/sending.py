@@ -19,6 +19,11 @@ WINDOW_SIZE = 262_144
 OVERHEAD = 64
 """What each record counts beside its payload."""
 assert WINDOW_SIZE < MESSAGE_SIZE_MAX
+STOCK_SIZE = 16_777_216
+"""Bytes of memory for what is on its way to one member in all lanes of a kind: 64 times what one holds. Kinds
+do not wait for each other: a request may be what has the other one read its messages."""
+_BESIDE, _LANE_SIZE = 448, 2_048
+"""What a record takes of that beside its `OVERHEAD`, and what a lane does."""
 
 
 class _Sent:
@@ -34,11 +39,32 @@ class _Sent:
         self.taken = False
 
 
+class _Stock:
+    """What all lanes of one kind hold: else hundreds of topics that nobody reads would each fill theirs."""
+
+    def __init__(self) -> None:
+        self.memory = 0
+        self.turn = trio.Lock()
+        self.changed = trio.lowlevel.ParkingLot()
+        self.waiting = 0
+
+    async def wait_for_room(self, goes_on: Callable[[], bool]) -> None:
+        """In turn; or until it does not go on."""
+        self.waiting += 1
+        try:
+            async with self.turn:
+                while self.memory >= STOCK_SIZE and goes_on():
+                    await self.changed.park()
+        finally:
+            self.waiting -= 1
+
+
 class _Lane:
     """What goes to one reader there; see `swim.wire.records.Lane`."""
 
-    def __init__(self, key: Lane) -> None:
+    def __init__(self, key: Lane, stock: _Stock) -> None:
         self.key = key
+        self.stock = stock
         self.size = 0
         self.records = deque[_Sent]()
         self.turn = trio.Lock()
@@ -47,6 +73,25 @@ class _Lane:
 
     def has_room(self, size: int) -> bool:
         return not self.size or self.size + size <= WINDOW_SIZE
+
+    def keep(self, sent: _Sent) -> None:
+        self.stock.memory += sent.size + _BESIDE + (0 if self.records else _LANE_SIZE)
+        self.size += sent.size
+        self.records.append(sent)
+
+    def drop(self) -> _Sent:
+        """The first."""
+        sent = self.records.popleft()
+        self.size -= sent.size
+        self.stock.memory -= sent.size + _BESIDE + (0 if self.records else _LANE_SIZE)
+        return sent
+
+    def wake(self) -> None:
+        """There is more room, or the window is closed."""
+        if self.changed:
+            self.changed.unpark_all()
+        if self.stock.changed:
+            self.stock.changed.unpark_all()
 
 
 class SendWindow:
@@ -58,6 +103,8 @@ class SendWindow:
     def __init__(self, member: Member, boot: bytes, first: int, now: float) -> None:
         self.member = member
         self.boot = boot
+        self.process = boot.decode()
+        """See `Member.process`."""
         self.next_number = first
         self.used = now
         """When it was last seen to be on its way: written to a stream that is open, or taken."""
@@ -66,12 +113,14 @@ class SendWindow:
         self.memory = b""
         """See `Hello.memory`."""
         self._lanes: dict[Lane, _Lane] = {}
+        self._stocks = {Kind.MESSAGE: _Stock(), Kind.REQUEST: _Stock(), Kind.ANSWER: _Stock()}
         self._untaken: dict[int, _Sent] = {}
         self._queued: deque[_Sent] = deque()
         self._offset = 0
         """Bytes of the first queued record that are written already."""
         self.write_now: Callable[[], object] = lambda: None
         """Write what is queued in this turn of the loop, if that can be: as its stream does it."""
+        self.closed = False
         self._filled = trio.lowlevel.ParkingLot()
         self._empty = trio.lowlevel.ParkingLot()
         self._failure: SendError | trio.ClosedResourceError | None = None
@@ -86,18 +135,9 @@ class SendWindow:
         return sum(len(lane.records) for lane in self._lanes.values() if lane.key[0] is Kind.MESSAGE)
 
     @property
-    def process(self) -> str:
-        """See `Member.process`."""
-        return self.boot.decode()
-
-    @property
     def queued(self) -> bool:
         """Is there something to be written?"""
         return bool(self._queued)
-
-    @property
-    def closed(self) -> bool:
-        return self._failure is not None
 
     # --- the application's side
     async def put(self, record: Record, *, alone: bool = False) -> None:
@@ -108,12 +148,14 @@ class SendWindow:
         """
         key, size = record.lane, len(record.payload) + OVERHEAD
         lane = self._lane(key)
-        if lane.waiting or not lane.has_room(size):
+        stock = lane.stock
+        if lane.waiting or not lane.has_room(size) or stock.waiting or stock.memory >= STOCK_SIZE:
             lane.waiting += 1
             try:
                 async with lane.turn:
                     while self._failure is None and not lane.has_room(size):
                         await lane.changed.park()
+                    await stock.wait_for_room(lambda: self._failure is None)
             finally:
                 lane.waiting -= 1
                 self._tidy(lane)
@@ -127,7 +169,7 @@ class SendWindow:
     def _lane(self, key: Lane) -> _Lane:
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = _Lane(key)
+            lane = self._lanes[key] = _Lane(key, self._stocks[key[0]])
         return lane
 
     def _accept(self, record: Record, lane: _Lane, size: int, *, alone: bool = False) -> None:
@@ -137,13 +179,12 @@ class SendWindow:
             self.used = trio.current_time()
         sent = _Sent(self.next_number, pack_record(record), size, lane)
         self.next_number += 1
-        lane.size += size
-        lane.records.append(sent)
+        lane.keep(sent)
         self._untaken[sent.number] = sent
         self._queued.append(sent)
-        if self._filled and alone:
+        if alone and self._filled:
             self.write_now()
-        if self._filled and self._queued:
+        if len(self._queued) == 1 and self._filled:
             self._filled.unpark_all()
 
     async def wait_empty(self) -> None:
@@ -153,12 +194,12 @@ class SendWindow:
 
     def close(self, failure: SendError | trio.ClosedResourceError) -> None:
         """Give up: callers that wait for room, or try from now on, get this."""
-        self._failure = failure
+        self._failure, self.closed = failure, True
         self._queued.clear()
         self._untaken.clear()
         for lane in self._lanes.values():
             lane.records.clear()
-            lane.changed.unpark_all()
+            lane.wake()
         self._filled.unpark_all()
         self._empty.unpark_all()
 
@@ -178,8 +219,8 @@ class SendWindow:
         for lane in list(self._lanes.values()):
             if lane.key[0] is Kind.REQUEST:
                 while lane.records:
-                    self._forget(lane.records.popleft())
-                lane.changed.unpark_all()
+                    self._forget(lane.drop())
+                lane.wake()
 
     def next_data(self) -> Data | None:
         """What is to be written next: records whose numbers follow each other."""
@@ -217,19 +258,16 @@ class SendWindow:
             return True  # as it has said before
         lane = sent.lane
         while lane.records and lane.records[0].number <= number:
-            self._forget(lane.records.popleft())
-        if lane.changed:
-            lane.changed.unpark_all()
+            self._forget(lane.drop())
+        lane.wake()
         if not self._untaken:
             self._empty.unpark_all()
         return True
 
     def _forget(self, sent: _Sent) -> None:
-        lane = sent.lane
         sent.taken = True
-        lane.size -= sent.size
         del self._untaken[sent.number]
-        self._tidy(lane)
+        self._tidy(sent.lane)
 
     def _tidy(self, lane: _Lane) -> None:
         if not lane.records and not lane.waiting:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import trio
 
+from swim.runtime.feeds.bell import Bell
 from swim.runtime.feeds.inbox import Inbox, Letter
 from swim.runtime.nurseries import unwrapped_nursery
 from swim.types import Member
@@ -50,8 +51,9 @@ class Serving:
         self._name = name
         self._inbox = inbox
         self._reply = reply
-        self._waiting: dict[_Asked, tuple[Letter, float]] = {}
-        """With the time since which they wait."""
+        self._waiting: dict[_Asked, Letter] = {}
+        self._unserved: dict[_Asked, float] = {}
+        """Of these, as of the last look: since when nothing serves their topic."""
         self._running: dict[_Asked, trio.CancelScope] = {}
         self._handlers: dict[str, Handler] = {}
 
@@ -62,33 +64,34 @@ class Serving:
     # --- what others want
     def requested(self, letter: Letter) -> None:
         """It waits for its turn, and for its topic to be served."""
-        self._waiting[_asked(letter)] = letter, trio.current_time()
+        self._waiting[_asked(letter)] = letter
 
     def look(self, now: float) -> None:
         """Refuse what nobody has come to serve."""
-        for asked, (letter, since) in list(self._waiting.items()):
-            topic = letter.record.topic
-            if now - since >= _UNSERVED_S and topic not in self._handlers:
-                del self._waiting[asked]
+        waiting = self._waiting.items()
+        unserved = [asked for asked, letter in waiting if letter.record.topic not in self._handlers]
+        self._unserved = {asked: self._unserved.get(asked, now) for asked in unserved}
+        for asked, since in self._unserved.items():
+            if now - since >= _UNSERVED_S:
+                letter = self._waiting.pop(asked)
                 self._inbox.give_up([letter])
-                text = pack_failure("Unserved", f"the topic {topic!r} is not served there")
+                text = pack_failure("Unserved", f"the topic {letter.record.topic!r} is not served there")
                 self._reply.answer_at_once(letter.sender, Record(text, Kind.FAILURE, call=asked[2]))
 
     def cancel(self, sender: Member, call: bytes) -> None:
         """It does not wait for this any more."""
         asked = (sender.name, sender.process, call)
         if (waiting := self._waiting.pop(asked, None)) is not None:
-            self._inbox.give_up([waiting[0]])
-        elif (scope := self._running.get(asked)) is not None:
+            self._inbox.give_up([waiting])
+        elif (scope := self._running.pop(asked, None)) is not None:
             scope.cancel()
 
     def forget(self, name: str) -> None:
         """The process that has asked under this name is gone."""
         gone = [asked for asked in self._waiting if asked[0] == name]
-        self._inbox.give_up([self._waiting.pop(asked)[0] for asked in gone])
-        for asked, scope in self._running.items():
-            if asked[0] == name:
-                scope.cancel()
+        self._inbox.give_up([self._waiting.pop(asked) for asked in gone])
+        for asked in [asked for asked in self._running if asked[0] == name]:
+            self._running.pop(asked).cancel()
 
     # --- what is done
     @asynccontextmanager
@@ -115,30 +118,33 @@ class Serving:
             self.served += 1
         return letter
 
-    async def carry_out(self, letter: Letter, handler: Handler) -> None:
-        """From the beginning to the answer. What the handler raises is the asker's."""
+    async def carry_out(self, letter: Letter, handler: Handler, scope: trio.CancelScope) -> bool:
+        """From the beginning to the answer. What the handler raises is the asker's.
+
+        `scope`: the one that it is carried out in. Returns whether that is still good for another: the asker,
+        which cancels it, gets no answer.
+        """
         asked, sender, call = _asked(letter), letter.sender, letter.record.call
         record: Record | None = None
+        self._running[asked] = scope
         try:
             try:
-                with trio.CancelScope() as scope:
-                    self._running[asked] = scope
-                    payload = self._reply.checked(await call_handler(handler, sender, letter.record.payload))
-                    record = Record(payload, Kind.ANSWER, call=call)
+                payload = self._reply.checked(await call_handler(handler, sender, letter.record.payload))
+                record = Record(payload, Kind.ANSWER, "", call)
             except Exception as error:
                 topic = letter.record.topic
                 _logger.warning(
                     "%s: a request of %s (topic %r) failed", self._name, sender, topic, exc_info=True
                 )
                 record = Record(_failure(error), Kind.FAILURE, call=call)
-            if record is not None:  # else the asker has cancelled it
-                alone = len(self._running) == 1 and not self._waiting
-                await self._reply.answer(sender, record, alone=alone)
+            if self._running.pop(asked, None) is None:
+                return False
+            await self._reply.answer(sender, record, alone=not (self._running or self._waiting))
         except BaseException:
-            self._reply.answer_at_once(sender, Record(_STOPPED, Kind.FAILURE, call=call))
+            if record is not None or self._running.pop(asked, None) is not None:
+                self._reply.answer_at_once(sender, Record(_STOPPED, Kind.FAILURE, call=call))
             raise
-        finally:
-            self._running.pop(asked, None)
+        return True
 
 
 class _Desk:
@@ -152,27 +158,31 @@ class _Desk:
         self._handler = handler
         self._left = limit
         self._nursery = nursery
-        self._idle = trio.lowlevel.ParkingLot()
+        self._idle = list[Bell]()
 
     def wake(self) -> None:
         """There is something to be done."""
         if self._idle:
-            self._idle.unpark()
+            self._idle.pop().ring()
         elif self._left:
             self._left -= 1
             self._nursery.start_soon(self._work)
 
     @trio.lowlevel.enable_ki_protection
     async def _work(self) -> None:
-        count = 0
+        count, bell = 0, Bell()
         while True:
-            if (letter := self._serving.take(self.lane)) is None:
-                await self._idle.park()
-                continue
-            await self._serving.carry_out(letter, self._handler)
-            count += 1
-            if count % _AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
+            with trio.CancelScope() as scope:  # for many requests: to make one is a good part of the work
+                good = True
+                while good:
+                    if (letter := self._serving.take(self.lane)) is None:
+                        self._idle.append(bell)
+                        await bell.wait()
+                        continue
+                    good = await self._serving.carry_out(letter, self._handler, scope)
+                    count += 1
+                    if count % _AT_ONCE == 0:
+                        await trio.lowlevel.checkpoint()
 
 
 @trio.lowlevel.disable_ki_protection

@@ -60,8 +60,7 @@ class KeptStreams:
         wanted = self._node.streams_to_keep(self._reports.now())
         for address, opener in list(self._openers.items()):
             opener.leave_predecessor()
-            if not opener.wanted or address not in wanted:
-                opener.follow(address in wanted, now)
+            opener.follow(address in wanted, now)
         missing = [address for address in (*wanted, *self._doubtful) if address not in self._openers]
         self._doubtful.clear()
         for place, address in enumerate(dict.fromkeys(missing)):

@@ -37,6 +37,7 @@ class SocketConnection:
     def __init__(self, stream: trio.SocketStream, peer: Address, traffic: Traffic) -> None:
         self.peer = peer
         self.socket = stream.socket
+        self._fd = stream.socket.fileno()
         self._stream = stream
         self._traffic = traffic
 
@@ -45,8 +46,8 @@ class SocketConnection:
         while True:
             # Mostly there is nothing yet: to try first, as trio's streams do, would be one system call more.
             try:
-                await trio.lowlevel.wait_readable(self.socket)
-                data = os.read(self.socket.fileno(), _CHUNK_SIZE)
+                await trio.lowlevel.wait_readable(self._fd)
+                data = os.read(self._fd, _CHUNK_SIZE)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -62,7 +63,7 @@ class SocketConnection:
     def write_at_once(self, data: bytes) -> int:
         """See `Connection`."""
         try:
-            written = os.write(self.socket.fileno(), data)
+            written = os.write(self._fd, data)
         except BlockingIOError:
             return 0
         self._traffic.stream_tx_bytes += written
@@ -75,6 +76,7 @@ class SocketConnection:
     def close(self) -> None:
         """See `Connection`."""
         self.socket.close()
+        self._fd = -1  # the number may be another's next
 
     def may_stay(self) -> bool:
         """See `Connection`."""
