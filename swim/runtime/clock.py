@@ -37,7 +37,8 @@ class NodeClock:
 
     def now(self) -> float:
         """Seconds, of any origin; never goes back."""
-        self.look()
+        if self._suspended() - self._origin >= self._slept + _JITTER_S:
+            self.look()
         return trio.current_time() + self._slept
 
     @property

@@ -354,14 +354,14 @@ class Driver:
         """As many as fit into a turn. Returns when all of them had arrived: from then a verdict counts."""
         self._intake.fill(readable=readable)
         now = self.now()  # read when all of them were there: a lease counts from no earlier
-        while self._intake.waiting:
+        more = self._intake.waiting
+        while more:
             data, source = self._intake.take()
             try:
                 self.node.receive_datagram(data, source, now)
             except Exception:
                 self._note_fault(source)
-            if self.now() - now > _TURN_S:
-                break
+            more = self._intake.waiting and self.now() - now <= _TURN_S
         for address in self.transport.refusals(_REFUSALS_MAX, now):
             self.receive_refusal(address)
         return now

@@ -22,9 +22,7 @@ class SocketHost:
         """See `Host`."""
         return time.time()
 
-    def suspended(self) -> float:
-        """See `Host`."""
-        return suspended()
+    suspended = staticmethod(suspended)
 
     def random_bytes(self, count: int) -> bytes:
         """See `Host`."""

@@ -104,8 +104,12 @@ class Handshake:
 
     def process(self, name: str, boot: bytes) -> Member | None:
         """The present member of this name, if it is this process and not one that was started after it."""
+        return self._node.member(name) if self.present(name, boot) else None
+
+    def present(self, name: str, boot: bytes) -> bool:
+        """Whether there is such a member."""
         known = self._node.boot_of(name)
-        return None if known is None or known.encode() != boot else self._node.member(name)
+        return known is not None and known.encode() == boot
 
     def name_at(self, address: Address) -> str | None:
         """The member that has this address now."""

@@ -115,7 +115,7 @@ class Opener:
         stream = self._stream
         if stream is None or not stream.channel.established:
             return
-        present = self._handshake.process(stream.name, stream.boot) is not None
+        present = self._handshake.present(stream.name, stream.boot)
         if self._present and not present:
             stream.say_bye()
             assert stream.nursery is not None
@@ -239,7 +239,7 @@ class Opener:
             return False
         self._meet(frame)
         self._handshake.learn(frame)
-        self._present = self._handshake.process(frame.name, frame.boot) is not None
+        self._present = self._handshake.present(frame.name, frame.boot)
         self._memory = frame.memory
         window = self._handshake.mail.window(self._to)
         if window is not None and window.boot != frame.boot:

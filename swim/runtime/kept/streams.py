@@ -85,7 +85,7 @@ class KeptStreams:
         if opener is None or not opener.established:
             name = self._handshake.name_at(address)
             acceptor = None if name is None else self._acceptors.get(name)
-            if acceptor is not None and self._handshake.process(acceptor.name, acceptor.boot) is None:
+            if acceptor is not None and not self._handshake.present(acceptor.name, acceptor.boot):
                 acceptor = None  # of a process that was there before the member
         if acceptor is not None:
             acceptor.post(packet)
@@ -181,12 +181,12 @@ class KeptStreams:
     def _remind(self) -> None:
         """A process that was given up and is back has to know that: it does when it opens a stream again."""
         for acceptor in list(self._acceptors.values()):
-            present = self._handshake.process(acceptor.name, acceptor.boot) is not None
+            present = self._handshake.present(acceptor.name, acceptor.boot)
             if present and acceptor.memory != self._mail.memory(acceptor.name):
                 acceptor.scope.cancel()
 
     def _tidy(self) -> None:
         """A process that is no member any more, or has a successor, may not have been able to say goodbye."""
         for acceptor in list(self._acceptors.values()):
-            if self._handshake.process(acceptor.name, acceptor.boot) is None:
+            if not self._handshake.present(acceptor.name, acceptor.boot):
                 acceptor.scope.cancel()
