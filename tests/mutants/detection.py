@@ -170,6 +170,26 @@ _LOSSES = mutants(
         "watch.loss.remarkable(self._others_loss(record.name))",
         "watch.loss.remarkable(0.0)",
     ),
+    (
+        "a link that loses most is asked no more often than another",
+        "if mostly and self._stands_out(record, watch):",
+        "if False:",
+    ),
+    (
+        "a link that loses a few is asked again and again",
+        "if mostly and self._stands_out(record, watch):",
+        "if self._stands_out(record, watch):",
+    ),
+    (
+        "links are asked again and again where all lose as much",
+        "if mostly and self._stands_out(record, watch):",
+        "if mostly:",
+    ),
+    (
+        "pings that may all fall into one outage follow each other",
+        "later = now + self._config.silence_tolerance",
+        "later = now",
+    ),
 )
 
 _OWN_LOSSES = mutants(
@@ -337,7 +357,7 @@ _LOSS = mutants(
     ("few probes are remarkable", "if len(self._recent) >= _RECENT_MIN else 0.0", "if True else 0.0"),
     (
         "losses are remarkable whatever the others have",
-        "return self.recently >= _REMARKABLE and usual < self.recently / 3",
+        "return self.recently >= _REMARKABLE and self.unlike(usual)",
         "return self.recently >= _REMARKABLE",
     ),
 )

@@ -47,6 +47,10 @@ class LossEstimate:
         latest = list(self._recent)[-_LATEST:]
         return sum(latest) / len(latest) if len(latest) == _LATEST else 0.0
 
+    def unlike(self, usual: float) -> bool:
+        """Far more are lost than to the others."""
+        return usual < (self.measured or 0.0) / 3
+
     def remarkable(self, usual: float) -> bool:
         """Most of the recent probes were lost, and that is not how it goes with the others."""
-        return self.recently >= _REMARKABLE and usual < self.recently / 3
+        return self.recently >= _REMARKABLE and self.unlike(usual)

@@ -5,9 +5,14 @@ a moment is not like that: nothing passes meanwhile, and everything afterwards. 
 however many of its probes were lost, and what the link is like is asked when it is over: by two more pings,
 each of which counts. On a link that loses most packets most of these are lost, too.
 
+With a regular ping every eight seconds it would take most of a minute until enough is known of such a link. So
+while most pings to a member get lost, and far fewer to others, two more follow, so much later that an outage
+which lasted for as long would have been taken for its death.
+
 The probes of the case itself do not tell. They were sent because others had been lost, and which of them was
 answered first does not show when the link was up again: it may have waited for that in a stream, or at
-another member. Only where a single ping was lost, and the next one answered, that answer is enough.
+another member. Only where a single ping was lost, and the next one answered, that answer is enough, unless
+hardly any are lost to others.
 
 A loss may as well be the fault of this node's own links, which it has to know about before others give it up
 for them: of the pings after one case one loss counts there (`OwnLinks.lost`).
@@ -30,6 +35,8 @@ _PINGS = 2
 """After a case in which more than one was lost."""
 _PATIENCE_S = 0.5
 """An answer that takes longer is counted as lost; one that is only late should not be."""
+_MOST = 0.5
+"""Of the latest pings."""
 
 
 class Losses(Part):
@@ -60,26 +67,43 @@ class Losses(Part):
         if single:
             watch.loss.add(False)
             self._judge(record, watch, now)
-            return
+        if not single or self._stands_out(record, watch):
+            self._ask(record, watch, now, own=not single)
+
+    def _ask(self, record: Record, watch: Watch, now: float, *, own: bool) -> None:
         pings = [self._probes.probe(record, now) for _ in range(_PINGS)]
         self._awaited.update(dict.fromkeys(ping.seq for ping in pings))
         key = ("losses", pings[0].seq)
-        self._timers.set(key, now + _PATIENCE_S, lambda at: self._count(record, watch, pings, at))
+        self._timers.set(key, now + _PATIENCE_S, lambda at: self._count(record, watch, pings, at, own=own))
 
-    def _count(self, record: Record, watch: Watch, pings: list[Probe], now: float) -> None:
+    def _count(self, record: Record, watch: Watch, pings: list[Probe], now: float, *, own: bool) -> None:
+        """`own`: what is lost may be the fault of this node's own links, and has not been counted there."""
         missing = [ping for ping in pings if self.answered(ping)]
         self._probes.forget(missing)
-        if missing:
+        if missing and own:
             self._links.lost()  # once: most of this node's pings are of other members
         if self._subjects.get(record.name) is not watch:
             return
         for ping in pings:
             watch.loss.add(ping in missing)
         self._judge(record, watch, now)
+        mostly = len(missing) == len(pings) or watch.loss.lately > _MOST
+        if mostly and self._stands_out(record, watch):
+            later = now + self._config.silence_tolerance
+            self._timers.set(("losses", record.name), later, lambda at: self._ask_again(record, watch, at))
+
+    def _ask_again(self, record: Record, watch: Watch, now: float) -> None:
+        """Unless there is a case: when that is over, it asks by itself."""
+        if self._subjects.get(record.name) is watch and watch.case is None:
+            self._ask(record, watch, now, own=False)
 
     def _judge(self, record: Record, watch: Watch, now: float) -> None:
         if watch.loss.remarkable(self._others_loss(record.name)):
             self._polls.lossy(record, watch, now)
+
+    def _stands_out(self, record: Record, watch: Watch) -> bool:
+        """Does it lose far more than the others do?"""
+        return watch.loss.unlike(self._others_loss(record.name))
 
     def _others_loss(self, name: str) -> float:
         """As `Subjects.usual_loss`, but not smoothed, which lags behind while the probes are few.

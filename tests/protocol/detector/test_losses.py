@@ -61,14 +61,32 @@ def test_one_to_or_from_which_most_packets_get_lost_is_given_up(lossy: str) -> N
     assert net.run_until(lambda: ("a", "quality") in failed(net, nodes[1:]), 90)
 
 
-def observed(net: Net) -> tuple[Node, Record, Watch, float]:
+def observed(net: Net, others: str = "lose none") -> tuple[Node, Record, Watch, float]:
     """One of four members, what it knows of another, of which no loss is known yet, and its time."""
     a, *_ = net.cluster(*"abcd")
     net.run(10)
     record, watch = a._table.get("b"), a._probing.subjects["b"]
     assert record is not None
-    watch.loss = LossEstimate()
+    for subject in a._probing.subjects.values():
+        subject.loss = LossEstimate()
+        if subject is not watch:
+            subject.loss.add(others == "lose as many")
     return a, record, watch, a._suspicion._attention(net.now)
+
+
+def asked_of_b(net: Net, node: Node) -> list[int]:
+    """The numbers of the pings that it has sent to b since the last call. They get lost."""
+    net.cut("a", "b")
+    net.drain(node)
+    pings = [
+        message.seq
+        for sent in net.sent
+        if sent.target == address_of("b")
+        for message in sent.messages
+        if isinstance(message, Ping)
+    ]
+    net.sent.clear()
+    return pings
 
 
 @pytest.mark.parametrize("way", ["udp", "helper"])
@@ -96,17 +114,47 @@ def test_of_a_case_one_loss_counts_and_each_of_the_pings_after_it(answered: int,
     assert list(watch.loss._recent) == [True, *[False] * answered, *[True] * (2 - answered)]
 
 
-@pytest.mark.parametrize("way", ["udp", "helper"])
-def test_where_a_single_ping_is_lost_and_the_next_one_answered_no_more_are_sent(way: Way) -> None:
+@pytest.mark.parametrize("others", ["lose none", "lose as many"])
+@pytest.mark.parametrize(
+    ("before", "answered", "again"), [("", 0, 2), ("", 1, 0), ("", 2, 0), (7 * "L", 1, 2), (4 * "L", 2, 0)]
+)
+def test_while_most_pings_to_one_are_lost_and_few_to_others_two_more_follow(
+    before: str, answered: int, again: int, others: str
+) -> None:
+    """Later: what is lost at one time may be a single outage."""
     net = Net()
-    a, record, watch, attention = observed(net)
-    net.drain(a)
-    net.sent.clear()
+    a, record, watch, _ = observed(net, others)
+    for _ in before:
+        watch.loss.add(True)
+    asked_of_b(net, a)
+    a._suspicion._losses.lost(record, watch, net.now, single=False)
+    pings = asked_of_b(net, a)
+    assert len(pings) == 2
+    for seq in pings[:answered]:
+        a._probing.receive_ack(Ack(seq), net.now)
+    net.now += 0.55
+    a.handle_timer(net.now)
+    a._timers.cancel(("ping", "b"))
+    asked_of_b(net, a)
+    net.now += a.config.silence_tolerance - 0.1
+    a.handle_timer(net.now)
+    assert asked_of_b(net, a) == []
+    net.now += 0.1
+    a.handle_timer(net.now)
+    assert len(asked_of_b(net, a)) == (again if others == "lose none" else 0)
+
+
+@pytest.mark.parametrize("others", ["lose none", "lose as many"])
+@pytest.mark.parametrize("way", ["udp", "helper"])
+def test_where_a_single_ping_is_lost_as_others_are_and_the_next_one_answered_no_more_are_sent(
+    way: Way, others: str
+) -> None:
+    net = Net()
+    a, record, watch, attention = observed(net, others)
+    asked_of_b(net, a)
     watch.case = Case(attention - 0.1, [Probe(0, attention - 0.1, "udp")])
     a._suspicion._answered_by_udp(record, watch, Probe(1, attention - 0.001, way), net.now)
-    net.drain(a)
-    pings = [message for sent in net.sent for message in sent.messages if isinstance(message, Ping)]
-    assert len(pings) == (0 if way == "udp" else 2)
+    assert len(asked_of_b(net, a)) == (0 if way == "udp" and others == "lose as many" else 2)
     assert list(watch.loss._recent) == ([True, False] if way == "udp" else [True])
 
 
