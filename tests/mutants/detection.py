@@ -172,17 +172,17 @@ _LOSSES = mutants(
     ),
     (
         "a link that loses most is asked no more often than another",
-        "if mostly and self._stands_out(record, watch):",
+        "if mostly and watch.loss.unlike(self._others_loss(record.name)):",
         "if False:",
     ),
     (
         "a link that loses a few is asked again and again",
-        "if mostly and self._stands_out(record, watch):",
-        "if self._stands_out(record, watch):",
+        "if mostly and watch.loss.unlike(self._others_loss(record.name)):",
+        "if watch.loss.unlike(self._others_loss(record.name)):",
     ),
     (
         "links are asked again and again where all lose as much",
-        "if mostly and self._stands_out(record, watch):",
+        "if mostly and watch.loss.unlike(self._others_loss(record.name)):",
         "if mostly:",
     ),
     (

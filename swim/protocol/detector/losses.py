@@ -5,9 +5,9 @@ a moment is not like that: nothing passes meanwhile, and everything afterwards. 
 however many of its probes were lost, and what the link is like is asked when it is over: by two more pings,
 each of which counts. On a link that loses most packets most of these are lost, too.
 
-With a regular ping every eight seconds it would take most of a minute until enough is known of such a link. So
-while most pings to a member get lost, and far fewer to others, two more follow, so much later that an outage
-which lasted for as long would have been taken for its death.
+With a regular ping every eight seconds it would take most of a minute until enough is known of such a link.
+So while most pings to a member get lost, and far fewer to others, two more follow, so much later that an
+outage which lasted for as long would have been taken for its death.
 
 The probes of the case itself do not tell. They were sent because others had been lost, and which of them was
 answered first does not show when the link was up again: it may have waited for that in a stream, or at
@@ -35,8 +35,6 @@ _PINGS = 2
 """After a case in which more than one was lost."""
 _PATIENCE_S = 0.5
 """An answer that takes longer is counted as lost; one that is only late should not be."""
-_MOST = 0.5
-"""Of the latest pings."""
 
 
 class Losses(Part):
@@ -55,11 +53,10 @@ class Losses(Part):
 
     def answered(self, probe: Probe) -> bool:
         """Is this an answer to a ping after a case? One over the stream does not tell that it arrived."""
-        if probe.seq not in self._awaited:
-            return False
+        awaited = probe.seq in self._awaited
         if probe.way == "udp":
-            del self._awaited[probe.seq]
-        return True
+            self._awaited.pop(probe.seq, None)
+        return awaited
 
     def lost(self, record: Record, watch: Watch, now: float, *, single: bool) -> None:
         """A case is over in which something was lost. `single`: only one ping, and the next was answered."""
@@ -67,7 +64,7 @@ class Losses(Part):
         if single:
             watch.loss.add(False)
             self._judge(record, watch, now)
-        if not single or self._stands_out(record, watch):
+        if not single or watch.loss.unlike(self._others_loss(record.name)):
             self._ask(record, watch, now, own=not single)
 
     def _ask(self, record: Record, watch: Watch, now: float, *, own: bool) -> None:
@@ -87,8 +84,8 @@ class Losses(Part):
         for ping in pings:
             watch.loss.add(ping in missing)
         self._judge(record, watch, now)
-        mostly = len(missing) == len(pings) or watch.loss.lately > _MOST
-        if mostly and self._stands_out(record, watch):
+        mostly = len(missing) == len(pings) or watch.loss.lately > 0.5
+        if mostly and watch.loss.unlike(self._others_loss(record.name)):
             later = now + self._config.silence_tolerance
             self._timers.set(("losses", record.name), later, lambda at: self._ask_again(record, watch, at))
 
@@ -100,10 +97,6 @@ class Losses(Part):
     def _judge(self, record: Record, watch: Watch, now: float) -> None:
         if watch.loss.remarkable(self._others_loss(record.name)):
             self._polls.lossy(record, watch, now)
-
-    def _stands_out(self, record: Record, watch: Watch) -> bool:
-        """Does it lose far more than the others do?"""
-        return watch.loss.unlike(self._others_loss(record.name))
 
     def _others_loss(self, name: str) -> float:
         """As `Subjects.usual_loss`, but not smoothed, which lags behind while the probes are few.
