@@ -1,30 +1,35 @@
 """What one hostile socket does to a cluster of five, swim's and memberlist's, by the same bytes.
 
-    python -m benchmarks.hostile [--peers swim,memberlist] [--rows deaths,members]
+    python -m benchmarks.hostile [--peers swim,memberlist] [--rows deaths,members] [--after 60]
 
 For each row: processor seconds of the attacked node, and of all five; how long at most it did not answer a
-ping (asked every 10 ms from outside; on a busy machine its wait for a core counts as well); how long a
-newcomer needs that joins through the attacked node a second later; whom anybody suspected or gave up; which
-processes ended; its memory before, at most and a minute after, in MiB. `calls` are the connections that the
-nodes have opened to an address that a stranger has named.
+ping (asked every 25 ms by another process, see `waits`), and how long of that was no wait for a core; how
+long a newcomer needs that joins through the attacked node a second later; whom anybody suspected or gave up;
+which processes ended; its memory before, at most and so many seconds `--after` the row, in MiB. The row
+`nothing` says what of all that is the pings and the newcomer. `calls` are the connections that the nodes have
+opened to an address that a stranger has named.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
 import random
 import resource
 import socket
+import sys
 import time
+from argparse import Namespace as Arguments
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from subprocess import PIPE
 
 import trio
 
+from benchmarks import record
 from benchmarks.compressing import compress
-from benchmarks.driver import Agent, Fleet, drive, open_fleet
+from benchmarks.driver import ROOT, Agent, Fleet, drive, open_fleet
 from benchmarks.peers import Peer, find_peers
 from swim.protocol.view.identity import mint_id
 from swim.types import Address
@@ -35,7 +40,7 @@ from swim.wire.messages import Ack, NodeState, Ping, PushPull, PushPullHead, Wir
 from swim.wire.serf import SerfType, encode_message, encode_tags
 
 _VERSIONS = {"swim": bytes((1, 5, 2, 2, 5, 5)), "memberlist": bytes((1, 5, 2, 0, 0, 0))}
-_PING_INTERVAL = 0.01
+_LOOK_INTERVAL = 0.1
 _STREAM_SECONDS = 30.0
 _FLOOD_SECONDS = 60
 _OTHERS = ("b", "c", "d", "e")
@@ -212,7 +217,13 @@ def _knock(target: Place) -> socket.socket:
     return sock
 
 
+async def nothing(target: Place) -> None:
+    """What the pings and the newcomer cost."""
+    await trio.sleep(_STREAM_SECONDS)
+
+
 ROWS: dict[str, Callable[[Peer], Attack]] = {
+    "nothing": lambda peer: nothing,
     "events-4096": lambda peer: one_time(peer, 4_096),
     "events-32768": lambda peer: one_time(peer, 32_768),
     "entries": empty_entries,
@@ -227,23 +238,28 @@ ROWS: dict[str, Callable[[Peer], Attack]] = {
 }
 
 
-@contextmanager
-def pinging(target: Place, ping: bytes, waits: list[float]) -> Iterator[Callable[[], Awaitable[None]]]:
-    """Asks all the time; `waits`: how long each answer took that was awaited."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
+@asynccontextmanager
+async def pinging(agent: Agent, ping: bytes) -> AsyncIterator[dict[str, float]]:
+    """Asks all the time, until the end of the block; then the outcome of `waits` is there."""
+    host, _, port = agent.address.rpartition(":")
+    words = ["-m", "benchmarks.waits", host, port, ping.hex(), str(agent.process.pid)]
+    process = await trio.lowlevel.open_process([sys.executable, *words], stdin=PIPE, stdout=PIPE, cwd=ROOT)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    outcome = dict[str, float]()
+    try:
+        yield outcome
+        await process.stdin.aclose()
+        outcome |= json.loads(b"".join([chunk async for chunk in process.stdout]))
+    finally:
+        process.kill()
+        await process.wait()
 
-        async def ask() -> None:
-            waiting = trio.socket.from_stdlib_socket(sock)
-            while True:
-                begun = time.monotonic()
-                await waiting.sendto(ping, target)
-                with trio.move_on_after(5) as patience:
-                    await waiting.recv(2_000)
-                waits.append(5.0 if patience.cancelled_caught else time.monotonic() - begun)
-                await trio.sleep(_PING_INTERVAL)
 
-        yield ask
+async def watch_memory(agent: Agent, sizes: list[float]) -> None:
+    while agent.process.poll() is None:
+        sizes.append(rss(agent))
+        await trio.sleep(_LOOK_INTERVAL)
 
 
 def cpu(agent: Agent) -> float:
@@ -276,25 +292,21 @@ async def row(fleet: Fleet, peer: Peer, name: str, after: float) -> dict[str, ob
     join = [first.address]
     agents = [first] + [await fleet.start(peer, other, join=join, options=options) for other in _OTHERS]
     await fleet.until_all_see(["a", *_OTHERS], seconds=90)
-    await trio.sleep(3)
     host, _, port = first.address.rpartition(":")
     target = (host, int(port))
     attack = ROWS[name](peer)
-    waits: list[float] = []
     joined: list[float] = []
-    begun, lines = [cpu(agent) for agent in agents], len(fleet.lines)
-    before = most = rss(first)
+    sizes: list[float] = []
     keyring = Keyring([bytes.fromhex(_KEY)], random_bytes=os.urandom) if options else None
     codec = Codec(keyring=keyring)
-    with pinging(target, codec.packet([codec.part(Ping(1))]), waits) as ask:
+    async with pinging(first, codec.packet([codec.part(Ping(1))])) as waits:
+        await trio.sleep(3)
+        begun, lines, before = [cpu(agent) for agent in agents], len(fleet.lines), rss(first)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
+            nursery.start_soon(watch_memory, first, sizes)
             nursery.start_soon(newcomer, fleet, peer, first.address, options, joined)
             await attack(target)
-            for _ in range(int(after)):
-                await trio.sleep(1)
-                if first.process.poll() is None:
-                    most = max(most, rss(first))
+            await trio.sleep(after)
             nursery.cancel_scope.cancel()
     alive = [agent for agent in agents if agent.process.poll() is None]
     used = [cpu(agent) - at for agent, at in zip(agents, begun, strict=True) if agent in alive]
@@ -308,32 +320,43 @@ async def row(fleet: Fleet, peer: Peer, name: str, after: float) -> dict[str, ob
         "row": name,
         "cpu": round(used[0], 2) if alive and alive[0] is first else None,
         "cpu of all": round(sum(used), 2),
-        "longest wait": round(max(waits), 3),
+        "longest wait": waits["longest"],
+        "longest stall": waits["stall"],
         "newcomer": round(joined[0], 2) if joined else None,
         "told": told,
         "ended": [agent.name for agent in agents if agent not in alive],
         "calls": len(calls) if name == "named" else None,
-        "rss": [round(before, 1), round(most, 1), round(rss(first), 1) if first in alive else None],
+        "rss": [round(before, 1), round(max(sizes), 1), round(rss(first), 1) if first in alive else None],
     }
 
 
-async def run(peers: list[Peer], rows: list[str], after: float) -> None:
-    for name in rows:
+async def run(args: Arguments, peers: list[Peer], skipped: list[str]) -> None:
+    results: list[dict[str, object]] = []
+    versions = {peer.kind: peer.version for peer in peers}
+    for name in args.rows.split(","):
         for peer in peers:
             async with open_fleet() as fleet:
-                print(await row(fleet, peer, name, after), flush=True)
+                results.append(await row(fleet, peer, name, args.after))
+            print(results[-1], flush=True)
+            record.write(args, results=results, versions=versions, skipped=skipped)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = record.parser("hostile", __doc__)
     parser.add_argument("--peers", default="swim,memberlist")
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--after", type=float, default=60.0, help="seconds to watch after each row")
-    options = parser.parse_args()
-    peers, _ = find_peers(options.peers)
+    args = record.parse(parser, argv)
+    if args.quick:
+        args.rows, args.after = "nothing,deaths", 5.0
+    record.check_known(parser, "row", args.rows.split(","), list(ROWS))
+    peers, skipped = find_peers(args.peers)
+    if not peers:
+        return 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    drive(run, peers, options.rows.split(","), options.after)
+    drive(run, args, peers, skipped)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -105,23 +105,28 @@ class Streams:
         opening = self._codec.kept_opening
         if data.startswith(opening):
             return await self._kept.accept(stream, data[len(opening) :])
+        if not data:
+            return None  # a look whether we listen
         try:
-            message = await self._read_request(stream, visit, data)
+            with closing(self._decoder(answering=False)) as decoder:
+                message = await self._read(decoder, data, visit)
+                del data  # it may take long until there is more
+                while message is None:
+                    message = await self._read(decoder, await stream.read(), visit)
         except DecodeError as error:
             answer = self._answers.receive_bad_stream(error, visit.source)
             if answer is not None:
                 await stream.write(answer)
                 await self._say_goodbye(stream)
             return None
-        if message is not None:
-            whole = message
-            await self._visits.wait_for_answer(visit)
-            reply = await self._turns.call(lambda: self._answers.receive_request(whole, visit.source))
-            if reply is not None:
-                content = await self._turns.run(self._codec.streaming(reply, answering=True))
-                self._visits.note_answer(visit, len(content))
-                if self._visits.take_memory(visit, len(content)):
-                    await stream.write(content)
+        request = message
+        await self._visits.wait_for_answer(visit)
+        reply = await self._turns.call(lambda: self._answers.receive_request(request, visit.source))
+        if reply is not None:
+            content = await self._turns.run(self._codec.streaming(reply, answering=True))
+            self._visits.note_answer(visit, len(content))
+            if self._visits.take_memory(visit, len(content)):
+                await stream.write(content)
         return None
 
     async def _beginning(self, stream: Connection) -> bytes:
@@ -134,26 +139,18 @@ class Streams:
             data += more
         return data
 
-    async def _read_request(self, stream: Connection, visit: Visit, data: bytes) -> StreamMessage | None:
+    async def _read(self, decoder: StreamDecoder, data: bytes, visit: Visit) -> StreamMessage | None:
+        """More of a request; all of it if it is complete."""
         if not data:
-            return None  # a look whether we listen
-        decoder = self._decoder(answering=False)
+            raise DecodeError("truncated", "closed within a message")
 
         def has_room() -> bool:
             return self._visits.take_memory(visit, decoder.memory)
 
-        try:
-            while True:
-                if not data:
-                    raise DecodeError("truncated", "closed within a message")
-                message = await self._turns.read(decoder, data, has_room)
-                if not has_room():
-                    await trio.sleep_forever()  # it has given way: its scope is cancelled, and counts that
-                if message is not None:
-                    return message
-                data = await stream.read()
-        finally:
-            decoder.close()
+        message = await self._turns.read(decoder, data, has_room)
+        if not has_room():
+            await trio.sleep_forever()  # it has given way: its scope is cancelled, and counts that
+        return message
 
     async def _say_goodbye(self, stream: Connection) -> None:
         # To close with unread input would reset the connection, and the answer might never be read.

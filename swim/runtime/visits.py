@@ -68,8 +68,7 @@ class Visits:
         visit = Visit(source)
         self._add(visit)
         if len(self._visits) > self._count_max:
-            members = self._members()
-            least = min(self._visits, key=lambda each: self._worth(each, visit, members))
+            least = self._least_worth(visit)
             if least is visit:
                 self.leave(visit)
                 return None
@@ -123,6 +122,19 @@ class Visits:
         visit.gave_way = True
         visit.scope.cancel()
         self.leave(visit)
+
+    def _least_worth(self, newest: Visit) -> Visit:
+        """Which has to give way: mostly the first that is looked at, however many there are."""
+        members = self._members()
+        lowest = False, -max(self._places.values()), 0
+        least, worth = newest, self._worth(newest, newest, members)
+        for visit in self._visits:
+            if worth == lowest:
+                break
+            its = self._worth(visit, newest, members)
+            if its < worth:
+                least, worth = visit, its
+        return least
 
     def _worth(self, visit: Visit, newest: Visit, members: Collection[str]) -> tuple[bool, int, int]:
         """Of places; the least gives way, the older one of equals."""

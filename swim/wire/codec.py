@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from swim.types import value
 from swim.wire.bodies import encode, packet_message
@@ -27,7 +27,7 @@ from swim.wire.kept import KeptChannel
 from swim.wire.keyring import Keyring
 from swim.wire.messages import ErrorMessage, Message, StreamMessage
 from swim.wire.source import Reading
-from swim.wire.streams import StreamDecoder, seal_stream, stream_content
+from swim.wire.streams import Keeps, StreamDecoder, seal_stream, stream_content
 
 __all__ = ["Codec", "Packet"]
 
@@ -125,13 +125,11 @@ class Codec:
         """The answer to a stream that could not be read, for a peer that may have another key."""
         return encode(ErrorMessage(text))
 
-    def stream_decoder(
-        self, *, answering: bool, keeps: Callable[[str], bool] = lambda name: True
-    ) -> StreamDecoder:
+    def stream_decoder(self, *, answering: bool, keeps: Keeps = lambda *_: True) -> StreamDecoder:
         """A decoder for one message.
 
         With `answering` for the answer on a connection that we opened, which bears no label; otherwise
-        for the request on a connection that we accepted. `keeps`: are the entries of this name kept?
+        for the request on a connection that we accepted. `keeps`: see there.
         """
         return StreamDecoder(label=self._label, keyring=self._keyring, labelled=not answering, keeps=keeps)
 

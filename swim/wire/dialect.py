@@ -38,6 +38,8 @@ U64 = 0xFFFF_FFFF_FFFF_FFFF
 
 Body = Mapping[bytes, Any]
 
+_ITEMS_MAX = 1_024  # of a container
+
 # What msgpack raises for bad input; TypeError is for keys that cannot be hashed.
 UNPACK_ERRORS = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
@@ -54,7 +56,7 @@ def unpack(data: bytes) -> dict[bytes, Any]:
     return unpack_split(data)[0]
 
 
-def unpack_split(data: bytes, items_max: int = 1024) -> tuple[dict[bytes, Any], bytes]:
+def unpack_split(data: bytes, items_max: int = _ITEMS_MAX) -> tuple[dict[bytes, Any], bytes]:
     """The map at the start of `data`, and what follows it.
 
     `items_max` bounds every container: msgpack allocates an array before it has seen what is in it.
@@ -71,6 +73,27 @@ def unpack_split(data: bytes, items_max: int = 1024) -> tuple[dict[bytes, Any], 
     if type(body) is not dict:
         raise DecodeError("body", "not a map")
     return body, rest
+
+
+class Unpacking:
+    """As `unpack`, for very many small maps with nothing behind any of them: in half of the time."""
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def _renew(self) -> None:
+        self._unpacker = msgpack.Unpacker(
+            raw=True, strict_map_key=False, max_array_len=_ITEMS_MAX, max_map_len=_ITEMS_MAX
+        )
+
+    def unpack(self, data: bytes) -> Body:
+        try:
+            self._unpacker.feed(data)
+            body: Body = self._unpacker.unpack()
+        except UNPACK_ERRORS as error:
+            self._renew()  # it stands somewhere within
+            raise DecodeError("body", str(error)) from None
+        return body
 
 
 def is_map(value: bytes) -> bool:
@@ -98,7 +121,10 @@ def raw(body: Body, key: bytes, size_max: int = U32) -> bytes:
 
 
 def text(body: Body, key: bytes, size_max: int = NAME_SIZE_MAX) -> str:
+    value = body.get(key)
     try:
+        if type(value) is bytes and len(value) <= size_max:
+            return value.decode()
         return raw(body, key, size_max).decode()
     except UnicodeDecodeError:
         raise DecodeError("body", f"{key.decode()} is not UTF-8") from None

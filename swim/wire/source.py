@@ -6,10 +6,16 @@ has done enough for one turn, so that a node that reads much can do other things
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Mapping
+from itertools import pairwise
+from mmap import mmap
 from typing import Any, TypeVar
 
 import msgpack
+
+if sys.platform != "win32":
+    from mmap import MAP_ANONYMOUS, MAP_PRIVATE
 
 from swim.wire.dialect import UNPACK_ERRORS
 from swim.wire.errors import DecodeError
@@ -22,42 +28,92 @@ _FIELDS_MAX = 64  # of one map
 _STEP_SIZE = 65_536
 """Bytes of what is there as a whole that are looked at in one turn; and, of all, values."""
 _STEP_VALUES = 256
+_STEP_WHOLES, _STEP_WHOLES_SIZE = 256, 16_384
+"""Of things that are read as wholes, and of their bytes: about a millisecond until each is understood."""
 _NONE: Mapping[bytes, frozenset[bytes]] = {}
 _NIL = 0xC0
+
+_PIECE_SIZE = 1_048_576
+"""Of memory for what has to be there as a whole."""
 
 T = TypeVar("T")
 Reading = Generator[bool, None, T]
 """It yields True where it could go on at once, and False where it needs more bytes."""
 
 
+def _memory(size: int) -> mmap:
+    if sys.platform == "win32":
+        return mmap(-1, size)
+    return mmap(-1, size, MAP_PRIVATE | MAP_ANONYMOUS)  # in half of the time
+
+
+class Pile:
+    """Bytes that are gathered until so many are there.
+
+    Half of a message may wait for long, and may be large: its memory is the system's own, and goes back to it
+    at once, whatever was allocated meanwhile.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.missing = size
+        self._pieces: list[mmap] = []
+        self._room = 0
+        """In the last piece."""
+
+    def add(self, data: bytes) -> bytes:
+        """What is more than was missing is given back."""
+        rest, view = data[self.missing :], memoryview(data)[: self.missing]
+        self.missing -= len(view)
+        while view:
+            if not self._room:
+                self._room = min(_PIECE_SIZE, len(view) + self.missing)
+                self._pieces.append(_memory(self._room))
+            part, view = view[: self._room], view[self._room :]
+            self._room -= self._pieces[-1].write(part)
+        return rest
+
+    def content(self) -> bytes:
+        """All of it."""
+        return b"".join(self._pieces)
+
+
+def _unpacker() -> msgpack.Unpacker:
+    """Containers are never built, only walked through: a few bytes of them can ask for much memory."""
+    return msgpack.Unpacker(
+        raw=True,
+        strict_map_key=False,
+        max_array_len=0,
+        max_map_len=0,
+        max_ext_len=0,
+        max_buffer_size=2 * SIZE_MAX,
+        read_size=4096,
+    )
+
+
 class Source:
     """Bytes, and where we are in them. With `content` these are all that there will be."""
 
     def __init__(self, content: bytes | None = None) -> None:
-        # Containers are never built, only walked through: a few bytes of them can ask for much memory.
-        self._unpacker = msgpack.Unpacker(
-            raw=True,
-            strict_map_key=False,
-            max_array_len=0,
-            max_map_len=0,
-            max_ext_len=0,
-            max_buffer_size=2 * SIZE_MAX,
-            read_size=4096,
-        )
+        self._unpacker = _unpacker()
         self._content = content
         self._start = self._values = 0
         self._kept: bytearray | None = None
         """The bytes from place `_kept_from` on, while they are kept."""
         self._kept_from = 0
+        self._pile: Pile | None = None
+        self._passed = 0
+        """Bytes that this unpacker has not seen."""
 
     def feed(self, data: bytes) -> None:
         """More bytes."""
+        if self._pile is not None:
+            data = self._pile.add(data)
         self._unpacker.feed(data)
         if self._kept is not None:
             self._kept += data
 
     def keep(self, kept: bool) -> None:
-        """Whether `whole` may be asked for, and nothing but that."""
+        """Whether `wholes` may be asked for, and nothing but that."""
         self._kept = None
         if kept:
             there = self._unpacker.read_bytes(2 * SIZE_MAX)
@@ -70,11 +126,17 @@ class Source:
         taken: bytes = self._unpacker.read_bytes(size)
         if len(taken) == size:
             return taken
-        parts = bytearray(taken)
-        while len(parts) < size:
-            yield from self._wait()
-            parts += self._unpacker.read_bytes(size - len(parts))
-        return bytes(parts)
+        self._pile = Pile(size)
+        try:
+            self._pile.add(taken)
+            self._passed += self._unpacker.tell() + self._pile.missing
+            self._unpacker = _unpacker()  # it is empty, but would keep the memory of what it had
+            del taken
+            while self._pile.missing:
+                yield from self._wait()
+            return self._pile.content()
+        finally:
+            self._pile = None
 
     def fields(
         self, known: frozenset[bytes], maps: Mapping[bytes, frozenset[bytes]] = _NONE
@@ -116,10 +178,9 @@ class Source:
     def nil(self) -> Reading[bool]:
         """Whether a nil stands here, which is then read. Only of what is there as a whole."""
         assert self._content is not None
-        place = self._unpacker.tell()
-        if place >= len(self._content):
+        if not self.left:
             raise DecodeError("truncated")
-        if self._content[place] != _NIL:
+        if self._content[-self.left] != _NIL:
             return False
         yield from self.value()
         return True
@@ -128,7 +189,7 @@ class Source:
     def left(self) -> int:
         """Bytes that were not read yet of what is there as a whole."""
         assert self._content is not None
-        return len(self._content) - int(self._unpacker.tell())
+        return len(self._content) - self._passed - int(self._unpacker.tell())
 
     def value(self) -> Reading[Any]:
         """What stands here, if it is no container."""
@@ -138,16 +199,28 @@ class Source:
         """Pass over what stands here."""
         yield from self._when_complete(self._unpacker.skip)
 
-    def whole(self) -> Reading[bytes]:
-        """The bytes of what stands here, whatever it is."""
+    def wholes(self, count: int) -> Reading[list[bytes]]:
+        """The bytes of each of the things that stand here, whatever they are.
+
+        Of at least one; of as many more as are there, and fit into a turn, but no more than `count`.
+        """
         yield from self.skip()
         assert self._kept is not None
-        size = self._unpacker.tell() - self._kept_from
+        skip, tell, start = self._unpacker.skip, self._unpacker.tell, self._kept_from
+        ends = [tell()]
+        try:
+            while len(ends) < min(count, _STEP_WHOLES) and ends[-1] - start < _STEP_WHOLES_SIZE:
+                skip()
+                ends.append(tell())
+        except msgpack.OutOfData:
+            pass  # it is half there, and will be gone on with
+        except UNPACK_ERRORS as error:
+            raise DecodeError("body", str(error)) from None
         with memoryview(self._kept) as view:
-            found = bytes(view[:size])
-        del self._kept[:size]
-        self._kept_from += size
-        return found
+            found = bytes(view[: ends[-1] - start])
+        del self._kept[: len(found)]
+        self._kept_from = ends[-1]
+        return [found[begin - start : end - start] for begin, end in pairwise([start, *ends])]
 
     def _count(self, read: Callable[[], int], limit: int) -> Reading[int]:
         count: int = yield from self._when_complete(read)

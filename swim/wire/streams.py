@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 from swim.wire.bodies import (
+    EntryReader,
+    Keeps,
     ack,
     encode,
     error_message,
@@ -40,7 +42,7 @@ from swim.wire.keyring import SEALED_SIZE_MIN, Keyring
 from swim.wire.messages import NodeState, PushPull, StreamMessage, UserMessage
 from swim.wire.source import SIZE_MAX, Reading, Source
 
-__all__ = ["NODES_MAX", "Entries", "StreamDecoder", "seal_stream", "stream_content"]
+__all__ = ["NODES_MAX", "Entries", "Keeps", "StreamDecoder", "seal_stream", "stream_content"]
 
 T = TypeVar("T")
 
@@ -56,8 +58,6 @@ _ODD_NODES_MAX = 64
 """Entries of one push/pull that cannot be read or come twice: no real node says nothing but nonsense."""
 _STEP_PACKED = 128
 """Entries that are packed in one step: about half a millisecond."""
-_STEP_NODES = 64
-"""Entries between two places where reading can be interrupted: about a millisecond."""
 _NODE_MEMORY = 512
 """Bytes that an entry takes once it is read."""
 
@@ -129,9 +129,7 @@ def seal_stream(content: bytes, keyring: Keyring, label: bytes) -> bytes:
 class StreamDecoder:
     """Reads one message from a stream, in pieces of any size. After a DecodeError it is spent."""
 
-    def __init__(
-        self, *, label: bytes, keyring: Keyring | None, labelled: bool, keeps: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, *, label: bytes, keyring: Keyring | None, labelled: bool, keeps: Keeps) -> None:
         self.received = 0
         """How many bytes were fed."""
         self.memory = 0
@@ -254,28 +252,34 @@ class StreamDecoder:
         join = flag(header, b"Join")
         head: Body | None = header.get(b"swim")
         nodes: list[NodeState] = []
-        kept, skipped, names = 0, 0, set[str]()
+        names = set[str]()
+        read = EntryReader(self._keeps, head is not None).read
+        unread, odd = count, 0
         source.keep(True)
-        for index in range(count):
-            if index % _STEP_NODES == _STEP_NODES - 1:
-                self.memory += (len(nodes) - kept) * _NODE_MEMORY
-                kept = len(nodes)
-                yield True
-            entry = yield from source.whole()
-            if not is_map(entry):
-                raise DecodeError("body", "an entry that is no map")
-            try:
-                node = node_state(entry)
-                if self._keeps(node.name):
-                    nodes.append(node)
-                    names.add(node.name)
+        while unread:
+            entries = yield from source.wholes(unread)
+            unread -= len(entries)
+            before = len(nodes)
+            for entry in entries:
+                if entry[0] & 0xF0 != 0x80 and not is_map(entry):
+                    raise DecodeError("body", "an entry that is no map")
+                try:
+                    node = read(entry)
+                except DecodeError as error:
+                    # One odd entry that others put up with must not keep us from learning all the rest.
+                    self.dropped.append(error.reason)
+                    odd += 1
                 else:
-                    skipped += 1
-            except DecodeError as error:
-                # One odd entry that others put up with must not keep us from learning all the rest.
-                self.dropped.append(error.reason)
-            if index - len(names) - skipped >= _ODD_NODES_MAX:
-                raise DecodeError("body", f"more than {_ODD_NODES_MAX} entries that are odd, or come twice")
+                    if node is not None:
+                        nodes.append(node)
+                        names.add(node.name)
+                if odd + len(nodes) - len(names) > _ODD_NODES_MAX:
+                    raise DecodeError(
+                        "body", f"more than {_ODD_NODES_MAX} entries that are odd, or come twice"
+                    )
+            self.memory += (len(nodes) - before) * _NODE_MEMORY
+            if unread:
+                yield True
         source.keep(False)
         user_state = yield from source.take(user_state_size)
         return PushPull(tuple(nodes), join, user_state, push_pull_head(head) if head is not None else None)

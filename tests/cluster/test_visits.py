@@ -6,6 +6,7 @@ import random
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import trio
@@ -87,6 +88,23 @@ async def test_a_stream_that_says_something_keeps_its_place_for_a_second(
     await trio.sleep(GRACE / 2)
     admit(served, Address("10.0.0.10", 1))
     assert ended(busy, newest) == [True, False]
+
+
+async def test_to_find_the_one_that_gives_way_takes_no_look_at_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[Visit] = []
+    worth = Visits._worth
+
+    def look(all_of_them: Visits, visit: Visit, *others: Any) -> Any:
+        looked.append(visit)
+        return worth(all_of_them, visit, *others)
+
+    monkeypatch.setattr(Visits, "_worth", look)
+    served = visits(256)
+    for number in range(1_000):
+        admit(served, Address(f"10.1.{number // 250}.{number % 250}", 1))
+    assert 0 < len(looked) <= 2 * (1_000 - 256)
 
 
 async def test_a_thousand_silent_strangers_do_not_keep_a_newcomer_out(

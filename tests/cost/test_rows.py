@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,7 @@ from swim.protocol.exchange.sync import answer_to
 from swim.protocol.node import Phase
 from swim.protocol.view import table as table_module
 from swim.types import Address, MemberState
-from swim.wire import pack_host
+from swim.wire import Codec, pack_host
 from swim.wire.bodies import pack_node_state
 from swim.wire.dialect import pack
 from swim.wire.messages import Ack, Alive, NodeState, Ping, PushPull, PushPullHead, WireState
@@ -95,6 +96,19 @@ def test_made_up_deaths(arena: Arena) -> None:
     assert found.cost < 4.0
     assert len(arena.node._table.dead()) <= arena.node.config.dead_max // 16
     survives(arena)
+
+
+def test_deaths_of_strangers_that_a_foreign_node_tells_of_are_not_even_read(arena: Arena) -> None:
+    """They would be forgotten at once. What one of our own tells is remembered, within its limits."""
+    known = replace(made_up(1, WireState.DEAD)[0], name="p0")
+    nodes = (*made_up(1_000, WireState.DEAD), *made_up(2), known)
+    read = arena.node.stream_decoder(answering=False).feed(Codec().stream(PushPull(nodes)))
+    assert isinstance(read, PushPull)
+    assert [node.name for node in read.nodes] == ["m0", "m1", "p0"]
+    own = PushPull(nodes, head=PushPullHead("x", b"bootboot", 7946))
+    read = arena.node.stream_decoder(answering=False).feed(Codec().stream(own))
+    assert isinstance(read, PushPull)
+    assert len(read.nodes) == len(nodes)
 
 
 def test_made_up_members_have_to_answer(arena: Arena) -> None:

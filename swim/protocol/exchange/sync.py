@@ -31,7 +31,7 @@ from swim.wire.messages import (
     WireState,
 )
 from swim.wire.serf import decode_tags
-from swim.wire.streams import Entries
+from swim.wire.streams import Entries, Keeps
 
 __all__ = ["Sync", "answer_to", "delegate_clash"]
 
@@ -53,6 +53,7 @@ _MANY, _MOMENT_S = 1_024, 0.1
 """In a table of so many a state that was built a moment ago is told, too: see `_nodes`."""
 _COST_KNOWN, _COST_NEWS, _STEP_COST = 1, 40, 2_000
 """Of an entry of a state, in units of about two microseconds; and what is done in one step of a merge."""
+_GONE = WireState.DEAD, WireState.LEFT
 _STRANGERS_MAX = 10_240
 """Unknown members in one state: more of them would only take the places of the others (see `Newcomers`)."""
 
@@ -272,12 +273,17 @@ class Sync(Part):
             self._built = key, now, nodes
         return nodes
 
-    def keeps(self) -> Callable[[str], bool]:
-        """Which entries of a state are read, by a member: not all of very many that it does not know."""
+    def keeps(self) -> Keeps:
+        """Which entries of a state are read, by a member: not all of very many that it does not know, and no
+        deaths of such that a foreign member tells of, which are nothing to it (see `_merge_node`)."""
         strangers = count()
 
-        def keep(name: str) -> bool:
-            kept = self._table.get(name) is not None or next(strangers) < _STRANGERS_MAX
+        def keep(name: str, state: int, own: bool) -> bool:
+            if self._table.get(name) is not None:
+                return True
+            if state in _GONE and not own:
+                return False
+            kept = next(strangers) < _STRANGERS_MAX
             if not kept:
                 self._outbox.drop("newcomers-max")
             return kept
@@ -293,7 +299,7 @@ class Sync(Part):
         the next ones. `joined` is called when it is done, by a node that joins: what it learns is no news to
         others.
         """
-        if self._own.record is None or not theirs.nodes:
+        if self._own.record is None or not (theirs.nodes or theirs.user_state):
             return None
         versions = dict.fromkeys([node.versions for node in theirs.nodes if node.state is WireState.ALIVE])
         clash = delegate_clash(versions | dict.fromkeys(self._table.versions))
@@ -344,8 +350,7 @@ class Sync(Part):
     def _merge_node(
         self, node: NodeState, head: PushPullHead | None, now: float, spread: bool, pushed: bool
     ) -> None:
-        gone = node.state in (WireState.DEAD, WireState.LEFT)
-        if node.name == self._name and gone and head is not None:
+        if node.name == self._name and node.state in _GONE and head is not None:
             self._hear_own_end(node, head, now)
             return
         if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and head is not None):

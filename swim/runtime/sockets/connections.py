@@ -20,7 +20,8 @@ if sys.platform == "linux":
 
 __all__ = ["SocketConnection", "can_be_spared"]
 
-_CHUNK_SIZE = 65_536
+_CHUNK_SIZE, _MORE_SIZE = 65_536, 131_072
+"""Bytes that are read at once; and when it was all of them that time before."""
 _SPARED = 0.75
 """Streams that are merely useful take file descriptors up to this share of the limit."""
 _TCP_USER_TIMEOUT = 18  # tcp(7)
@@ -40,18 +41,21 @@ class SocketConnection:
         self._fd = stream.socket.fileno()
         self._stream = stream
         self._traffic = traffic
+        self._full = False
 
     async def read(self) -> bytes:
         """See `Connection`."""
+        size = _MORE_SIZE if self._full else _CHUNK_SIZE
         while True:
             # Mostly there is nothing yet: to try first, as trio's streams do, would be one system call more.
             try:
                 await trio.lowlevel.wait_readable(self._fd)
-                data = os.read(self._fd, _CHUNK_SIZE)
+                data = os.read(self._fd, size)
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise trio.BrokenResourceError(f"reading from {self.peer}: {error}") from error
+            self._full = len(data) >= _CHUNK_SIZE
             self._traffic.stream_rx_bytes += len(data)
             return data
 
