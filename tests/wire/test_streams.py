@@ -429,7 +429,7 @@ def test_entries_that_are_not_kept_take_no_memory_and_are_not_odd() -> None:
 
 
 def test_a_name_that_is_not_wanted_costs_no_more_than_to_find_it() -> None:
-    """Nothing else of its entry is looked at; and what is known of one that is wanted is told whoever asks."""
+    """Nothing else of its entry is looked at."""
     odd = packb({"Name": "odd", "Port": "none", "State": 2})
     data = b"\x06" + packb({"Nodes": 200}) + odd * 200
     decoder = CODEC.stream_decoder(answering=False, keeps=lambda name, state, own: state != WireState.DEAD)
