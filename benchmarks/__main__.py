@@ -83,6 +83,11 @@ ALL = (
         "leases",
         "locks beside etcd's and kazoo's; 64 shards whose nodes join, leave and are killed; real processes",
     ),
+    Benchmark(
+        "hostile",
+        "what a stranger's bytes do to five real processes, beside memberlist",
+        beyond="all but the row of made-up deaths",
+    ),
     Benchmark("work_queue", "the example: tasks through one leader, and through two deaths"),
     Benchmark("tradeoff", "detection time against false deaths; classic phi and memberlist beside swim"),
     Benchmark(

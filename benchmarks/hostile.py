@@ -238,6 +238,23 @@ ROWS: dict[str, Callable[[Peer], Attack]] = {
 }
 
 
+WHAT = {
+    "nothing": "nothing: pings and a newcomer",
+    "events-4096": "a compressed state of 12 KB with 4,096 events under one time",
+    "events-32768": "one of 91 KB with 32,768",
+    "entries": "100 compressed states of 480 bytes with 65,536 empty entries",
+    "compounds": "200 packets of compounds of empty compounds a second, 30 s",
+    "deaths": "a state with 30,000 made-up deaths",
+    "members": "a state with 60,000 made-up members",
+    "flood": "each second 10,000 pings, 5,000 packets of rubbish, 200 connections, 60 s",
+    "half-sent": "7 streams a second, each 1 of 16 MiB, with keys, 30 s",
+    "silent": "1,000 silent connections from many addresses",
+    "named": "a stream that names an address to call",
+    "namesakes": "an entry for each node of a later process elsewhere, which answers pings",
+}
+"""Each row in words."""
+
+
 @asynccontextmanager
 async def pinging(agent: Agent, ping: bytes) -> AsyncIterator[dict[str, float]]:
     """Asks all the time, until the end of the block; then the outcome of `waits` is there."""

@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks import headlines, record, show
 from benchmarks.faults.rows import ROWS, TOLERATED
+from benchmarks.hostile import WHAT
 
 __all__ = ["BEGIN", "END", "FIGURES", "README", "command_of", "main", "section"]
 
@@ -223,6 +224,35 @@ def _suffered(runs: list[Record], leads: bool) -> list[str]:
     ]
 
 
+def hostile(results: list[Record]) -> str:
+    """A row for each attack; where memberlist stood beside it, by the same bytes."""
+    rows = []
+    for name, what in WHAT.items():
+        cells: list[str] = [what]
+        used = {one["peer"]: one["cpu of all"] for one in _select(results, row=name)}
+        for peer in ("swim", "memberlist"):
+            for one in _select(results, row=name, peer=peer):
+                cells += [f"{used[peer]:.2f}", *_harm(one)]
+        if used.get("memberlist"):
+            cells[1] += f" ({used['swim'] / used['memberlist']:.2f}x)"
+            rows.append(cells)
+    columns = (
+        "CPU of all five, s",
+        "longest wait, of it no wait for a core, s",
+        "newcomer, s",
+        "told, ended",
+    )
+    titles = [f"{peer}: {column}" for peer in ("swim", "memberlist") for column in (*columns, "memory, MiB")]
+    return _table(("from one socket", *titles), rows)
+
+
+def _harm(one: Record) -> list[str]:
+    memory = "-".join("?" if size is None else f"{size:.0f}" for size in one["rss"])
+    newcomer = "never" if one["newcomer"] is None else f"{one['newcomer']:.1f}"
+    told = f"{len(one['told'])}, {len(one['ended'])}"
+    return [f"{one['longest wait']:.2f}, {one['longest stall']:.2f}", newcomer, told, memory]
+
+
 def detector(_: str) -> list[str]:
     """How often the detector was wrong, of all trials in its folder of records."""
     rows = [
@@ -290,6 +320,14 @@ PARTS: tuple[tuple[str, str, Callable[[str], list[str]]], ...] = (
         partial(records, make=overhead),
     ),
     ("core", "**What a message costs.**", partial(records, make=core)),
+    (
+        "hostile",
+        "**What a stranger's bytes do**: five real processes, one of them attacked from one socket, beside "
+        "memberlist by the same bytes. `nothing` is what the measuring costs, which is part of each row. "
+        "Waits are for the answer to a ping of the attacked node; `told`: how often any node suspected "
+        "another or gave it up; memory of the attacked node: before, at most, and when it is over.",
+        partial(records, make=hostile),
+    ),
 )
 ALTERNATIVES = {
     "simulated": "seconds until all know, against the number of members: LAN, LAN with loss, WAN",

@@ -6,16 +6,12 @@ has done enough for one turn, so that a node that reads much can do other things
 
 from __future__ import annotations
 
-import sys
+import mmap
 from collections.abc import Callable, Generator, Mapping
 from itertools import pairwise
-from mmap import mmap
 from typing import Any, TypeVar
 
 import msgpack
-
-if sys.platform != "win32":
-    from mmap import MAP_ANONYMOUS, MAP_PRIVATE
 
 from swim.wire.dialect import UNPACK_ERRORS
 from swim.wire.errors import DecodeError
@@ -32,19 +28,15 @@ _STEP_WHOLES, _STEP_WHOLES_SIZE = 256, 16_384
 """Of things that are read as wholes, and of their bytes: about a millisecond until each is understood."""
 _NONE: Mapping[bytes, frozenset[bytes]] = {}
 _NIL = 0xC0
-
 _PIECE_SIZE = 1_048_576
 """Of memory for what has to be there as a whole."""
+
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+"""Memory that no other process shares is had in half of the time, where there are two kinds of it."""
 
 T = TypeVar("T")
 Reading = Generator[bool, None, T]
 """It yields True where it could go on at once, and False where it needs more bytes."""
-
-
-def _memory(size: int) -> mmap:
-    if sys.platform == "win32":
-        return mmap(-1, size)
-    return mmap(-1, size, MAP_PRIVATE | MAP_ANONYMOUS)  # in half of the time
 
 
 class Pile:
@@ -56,7 +48,7 @@ class Pile:
 
     def __init__(self, size: int) -> None:
         self.missing = size
-        self._pieces: list[mmap] = []
+        self._pieces: list[mmap.mmap] = []
         self._room = 0
         """In the last piece."""
 
@@ -67,7 +59,7 @@ class Pile:
         while view:
             if not self._room:
                 self._room = min(_PIECE_SIZE, len(view) + self.missing)
-                self._pieces.append(_memory(self._room))
+                self._pieces.append(mmap.mmap(-1, self._room, **_PRIVATE))
             part, view = view[: self._room], view[self._room :]
             self._room -= self._pieces[-1].write(part)
         return rest
