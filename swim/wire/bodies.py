@@ -22,7 +22,6 @@ from swim.wire.dialect import (
     U64,
     USER,
     Body,
-    Unpacking,
     flag,
     host,
     name,
@@ -58,12 +57,12 @@ from swim.wire.messages import (
 from swim.wire.standing import pack_standing, standing
 
 __all__ = [
-    "EntryReader",
-    "Keeps",
+    "STATE_MAX",
     "ack",
     "encode",
     "error_message",
     "node_state",
+    "node_state_of",
     "pack_node_state",
     "pack_node_states",
     "pack_push_pull_header",
@@ -74,22 +73,15 @@ __all__ = [
 ]
 
 _LOST_SIZE_MAX = 2_048
-_ENTRY_SIZE_MAX = 4_096  # of a push/pull: to unpack containers takes far more memory than they have bytes
 _EXTRA_SIZE_MAX = 64  # of our own byte fields
 _SOURCE_KEYS = (b"SourceAddr", b"SourcePort", b"SourceNode")
 _AGED = b"\x88"
 """How an entry with an age begins: it is a map of eight fields, not seven."""
 _STATES = tuple(WireState)
-_STATE_MAX = len(_STATES) - 1
-_READ_LATELY_MAX = 512
-_read_lately: dict[bytes, NodeState] = {}
-"""Entries of push/pulls."""
+STATE_MAX = len(_STATES) - 1
 _OPINIONS = tuple(ObserverKind)
 OBSERVER_MARK = 0x73  # Serf's user messages begin with 0 to 9
 _VERSIONS_SIZE_MIN = 6  # memberlist 0.2.2 crashes on one to five
-
-Keeps = Callable[[str, int, bool], bool]
-"""Is an entry wanted of this name, in this state (a `WireState`), from one of our own or from another?"""
 
 # --- bytes to values
 
@@ -169,46 +161,18 @@ def _alive(body: Body) -> Alive:
     )
 
 
-class EntryReader:
-    """Reads the entries of one push/pull, of a member of our `own` or of another.
-
-    Nearly every entry has been read before, of the same push/pull or of another. One that is not wanted costs
-    little more than to find its name.
-    """
-
-    def __init__(self, keeps: Keeps, own: bool) -> None:
-        self._keeps = keeps
-        self._own = own
-        self._unpack = Unpacking().unpack
-
-    def read(self, entry: bytes) -> NodeState | None:
-        """None: it is not wanted."""
-        node = _read_lately.get(entry)
-        if node is not None:
-            return node if self._keeps(node.name, node.state, self._own) else None
-        if len(entry) > _ENTRY_SIZE_MAX:
-            raise DecodeError("body", f"an entry of {len(entry)} bytes")
-        body = self._unpack(entry)
-        if not self._keeps(name(body, b"Name"), number(body, b"State", _STATE_MAX), self._own):
-            return None
-        node = _read_lately[entry] = _node_state(body)
-        if len(_read_lately) > _READ_LATELY_MAX:
-            del _read_lately[next(iter(_read_lately))]
-        return node
-
-
 def node_state(entry: bytes) -> NodeState:
-    return _node_state(unpack(entry))
+    return node_state_of(unpack(entry))
 
 
-def _node_state(body: Body) -> NodeState:
+def node_state_of(body: Body) -> NodeState:
     return NodeState(
         name(body, b"Name"),
         number(body, b"Incarnation", U32),
         host(body, b"Addr"),
         number(body, b"Port", U16),
         raw(body, b"Meta"),
-        _STATES[number(body, b"State", _STATE_MAX)],
+        _STATES[number(body, b"State", STATE_MAX)],
         _versions(body),
         number(body, b"a", U32),
     )

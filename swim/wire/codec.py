@@ -21,13 +21,14 @@ from swim.wire.dialect import (
     USER,
     utf8,
 )
+from swim.wire.entries import Keeps
 from swim.wire.errors import DecodeError
 from swim.wire.framing import PacketReader, check_crc, compound, label_header, strip_label
 from swim.wire.kept import KeptChannel
 from swim.wire.keyring import Keyring
 from swim.wire.messages import ErrorMessage, Message, StreamMessage
 from swim.wire.source import Reading
-from swim.wire.streams import Keeps, StreamDecoder, seal_stream, stream_content
+from swim.wire.streams import StreamDecoder, seal_stream, stream_content
 
 __all__ = ["Codec", "Packet"]
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 from swim.wire.bodies import (
-    EntryReader,
-    Keeps,
     ack,
     encode,
     error_message,
@@ -36,13 +34,14 @@ from swim.wire.dialect import (
     number,
     pack,
 )
+from swim.wire.entries import EntryReader, Keeps
 from swim.wire.errors import DecodeError
 from swim.wire.framing import compressed, expanding, label_header
 from swim.wire.keyring import SEALED_SIZE_MIN, Keyring
 from swim.wire.messages import NodeState, PushPull, StreamMessage, UserMessage
 from swim.wire.source import SIZE_MAX, Reading, Source
 
-__all__ = ["NODES_MAX", "Entries", "Keeps", "StreamDecoder", "seal_stream", "stream_content"]
+__all__ = ["NODES_MAX", "Entries", "StreamDecoder", "seal_stream", "stream_content"]
 
 T = TypeVar("T")
 

@@ -20,6 +20,7 @@ from swim.protocol.view.identity import minted_later, pack_id, unpack_id
 from swim.protocol.view.table import BOOT_TAG, ID_TAG, Record
 from swim.types import Address, MemberState
 from swim.wire.addresses import pack_places, unpack_address, unpack_places
+from swim.wire.entries import Keeps
 from swim.wire.messages import (
     Alive,
     Dead,
@@ -31,7 +32,7 @@ from swim.wire.messages import (
     WireState,
 )
 from swim.wire.serf import decode_tags
-from swim.wire.streams import Entries, Keeps
+from swim.wire.streams import Entries
 
 __all__ = ["Sync", "answer_to", "delegate_clash"]
 
