@@ -55,9 +55,11 @@ async def test_of_all_openers_together_a_part_is_handled_at_a_time(what: str) ->
                 while not steps or steps[-1] < COUNT * most:
                     await trio.lowlevel.checkpoint()
                     steps.append(handled())
-        longest = max(after - before for before, after in pairwise(steps))
+        taken = sorted(after - before for before, after in pairwise(steps))
         part = {"messages": 256, "small packets": 16, "large packets": 1}[what]
-        assert longest <= 2 * part, "one in the turn before others look, one after that"
+        # One in the turn before others look, one after that; and one more after each pause of the machine.
+        assert taken[-4] <= 2 * part
+        assert taken[-1] <= 4 * part
 
 
 @pytest.mark.parametrize("missing", [1, MESSAGE_SIZE_MAX - 30_000])
