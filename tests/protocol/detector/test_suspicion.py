@@ -580,6 +580,11 @@ class TestMembersThatAreStartedAnewElsewhere:
         self.ask(net, a, 6.0, boots=f"{a.boot_of('b')} {a.boot_of('c')}")
         assert self.present(a) == "abc"
 
+    def test_but_not_before_they_were_silent_for_as_long_as_any(self, net: Net) -> None:
+        a = self.lost(net)
+        self.ask(net, a, 1.25)
+        assert self.present(a) == "abc"
+
     def test_and_nobody_is_given_up_sooner_for_it(self, net: Net) -> None:
         a, b, c = net.cluster("a", "b", "c")
         net.run(5.0)
