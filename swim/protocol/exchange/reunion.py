@@ -91,7 +91,7 @@ class Reunion(Part):
         self._inside = {seed: until for seed, until in self._inside.items() if now < until}
         self._exchanged = {at: when for at, when in self._exchanged.items() if now - when < _EXCHANGE_S}
         lost = [seed for seed in self._sync.seeds if not self._is_member(seed)]
-        slack = _PATIENCE_S if all(map(self._is_inside, lost)) else 0.0
+        slack = _PATIENCE_S if all(seed in self._inside for seed in lost) else 0.0
         self._timers.set("reunion", now + _TICK_S, self._look, slack=slack)
         share = min(1.0, _SHARED_BY / self._table.present_count)
         for place in range(min(len(lost), _AT_ONCE)):

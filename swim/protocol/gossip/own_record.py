@@ -254,7 +254,7 @@ class OwnRecord(Part):
 
     def _say_more(self, now: float) -> None:
         if self.leaving or self.record is None:
-            return  # above the incarnation of its farewell it would be a member again
+            return  # not a member yet; or above the incarnation of its farewell it would be one again
         if not self.held_off:
             self.incarnation += 1
         self.publish(now)

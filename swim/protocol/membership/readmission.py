@@ -98,8 +98,7 @@ class Readmission(Part):
         return ""
 
     def _look(self, now: float) -> None:
-        waits = self._own.held_off and self._obstacle(now) and now - self._away_since < _LONGEST_S
-        if waits:
+        if self._own.held_off and self._obstacle(now) and now - self._away_since < _LONGEST_S:
             self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
         else:
             self._outbox.events.append(HeldOff(None))

@@ -524,13 +524,16 @@ class TestExplain:
 class TestMembersThatAreStartedAnewElsewhere:
     """Most hosts are lost at once, and processes of the same names come up at other addresses."""
 
-    def lost(self, net: Net) -> Node:
-        """The one that is left, a moment later."""
+    def lost(self, net: Net, *, unanswered_s: float = 0.0, left_s: float = 0.5) -> Node:
+        """The one that is left, a moment later. For a while before, the others may not have heard it."""
         a, b, c = net.cluster("a", "b", "c")
         net.run(5.0)
+        if unanswered_s:
+            net.cut("a", "bc")
+            net.run(unanswered_s)
         net.lose_host(b)
         net.lose_host(c)
-        net.run(0.5)
+        net.run(left_s)
         return a
 
     def ask(
@@ -555,13 +558,7 @@ class TestMembersThatAreStartedAnewElsewhere:
         assert self.present(a) == "a"
 
     def test_are_given_up_also_by_one_that_they_talked_to_without_answering(self, net: Net) -> None:
-        a, b, c = net.cluster("a", "b", "c")
-        net.run(5.0)
-        net.cut("a", "b")
-        net.cut("a", "c")
-        net.run(3.0)
-        net.lose_host(b)
-        net.lose_host(c)
+        a = self.lost(net, unanswered_s=3.0, left_s=0.0)
         self.ask(net, a, 4.5)
         assert self.present(a) == "a"
 
