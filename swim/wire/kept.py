@@ -56,8 +56,9 @@ LINE_SIZE = 8
 _BOOT_SIZE = 8
 PIECE_SIZE_MAX: Final = 32_768
 """Of the content of one DATA: a frame that is begun has to be finished before a probe can be written."""
-_LENGTH_SIZE = 4
-_NUMBER_SIZE = 8
+_LENGTH, _NUMBER = Struct(">I"), Struct(">BQ")
+"""That of a frame, before it; and its type, with a number behind it."""
+_LENGTH_SIZE = _LENGTH.size
 _NUMBER_MAX = 1 << 63  # those behind the first of a frame must have room, too
 _FRAME_SIZE_MAX = PIECE_SIZE_MAX + 256
 # Types are above 1, which sealed frames begin with: so each is known for what it is.
@@ -173,7 +174,7 @@ class KeptChannel:
                 self.ready = True
                 break
             content = start + _LENGTH_SIZE
-            size = int.from_bytes(come[start:content], "big")
+            size = _LENGTH.unpack_from(come, start)[0]
             if size > _FRAME_SIZE_MAX:
                 raise DecodeError("too-large", f"a frame of {size} bytes")
             if end < content + size:
@@ -240,9 +241,9 @@ def _pack(frame: Frame) -> bytes:
             }
             return bytes((_HELLO,)) + pack(body)
         case Data():
-            return bytes((_DATA,)) + frame.number.to_bytes(_NUMBER_SIZE, "big") + frame.content
+            return _NUMBER.pack(_DATA, frame.number) + frame.content
         case Taken():
-            return bytes((_TAKEN,)) + frame.number.to_bytes(_NUMBER_SIZE, "big")
+            return _NUMBER.pack(_TAKEN, frame.number)
         case Packet():
             return bytes((_PACKET,)) + frame.content
     return bytes((frame,))
@@ -253,12 +254,13 @@ def _unpack(content: bytes) -> Frame:
         raise DecodeError("truncated", "nothing is sealed")
     kind = content[0]
     if kind in (_DATA, _TAKEN):
-        number, rest = int.from_bytes(content[1 : 1 + _NUMBER_SIZE], "big"), content[1 + _NUMBER_SIZE :]
-        if len(content) < 1 + _NUMBER_SIZE or bool(rest) != (kind == _DATA):
+        rest = len(content) - _NUMBER.size
+        if rest < 0 or (rest > 0) != (kind == _DATA):
             raise DecodeError("body", f"frame type {kind} of {len(content)} bytes")
+        _, number = _NUMBER.unpack_from(content)
         if number > _NUMBER_MAX:
             raise DecodeError("number", f"record {number}")
-        return Data(number, rest) if rest else Taken(number)
+        return Data(number, content[_NUMBER.size :]) if rest else Taken(number)
     if kind == _PACKET:
         return Packet(content[1:])
     if kind != _HELLO:

@@ -36,10 +36,11 @@ MESSAGE_SIZE_MAX: Final = 1_048_576
 TOPIC_SIZE_MAX: Final = 128
 """In bytes of UTF-8."""
 CALL_SIZE = 8
-_LENGTH_SIZE = 4
-_HEAD_SIZE = 2
+_LENGTH = Struct(">I")
+_LENGTH_SIZE = _LENGTH.size
 _BEGINNING = Struct(">IBB")
-"""The length and the head."""
+"""The length, the kind, and the size of the topic."""
+_HEAD_SIZE = _BEGINNING.size - _LENGTH_SIZE
 _RECORD_SIZE_MAX = _HEAD_SIZE + TOPIC_SIZE_MAX + CALL_SIZE + MESSAGE_SIZE_MAX
 _FAILURE_SIZE_MAX = 4_096
 
@@ -89,21 +90,33 @@ def pack_record(record: Record) -> bytes:
     return b"".join((_BEGINNING.pack(size, kind, len(name)), name, call, payload))
 
 
-def _unpack(content: memoryview, start: int, end: int) -> Record:
-    """What stands there, without its length."""
-    if end - start < _HEAD_SIZE or content[start] >= len(_KINDS):
-        raise DecodeError("record", f"a record begins with {content[start:end][:_HEAD_SIZE].hex()}")
-    kind, head = _KINDS[content[start]], start + _HEAD_SIZE
-    topic_end = head + content[start + 1]
-    call_end = topic_end if kind is Kind.MESSAGE else topic_end + CALL_SIZE
-    if not 0 <= end - call_end <= MESSAGE_SIZE_MAX or topic_end - head > TOPIC_SIZE_MAX:
-        raise DecodeError("record", f"a {kind.name} of {end - start} bytes")
-    try:
-        topic = str(content[head:topic_end], "utf-8") if topic_end > head else ""
-    except UnicodeDecodeError:
-        raise DecodeError("record", "a topic that is not UTF-8") from None
-    call = bytes(content[topic_end:call_end]) if call_end > topic_end else b""
-    return Record(bytes(content[call_end:end]), kind, topic, call)
+def _unpack(content: bytes | memoryview, number: int) -> tuple[list[tuple[int, Record]], int]:
+    """The whole records that stand there, numbered from this one on; and where the rest begins."""
+    records: list[tuple[int, Record]] = []
+    start, end = 0, len(content)
+    while end - start >= _LENGTH_SIZE:
+        (size,) = _LENGTH.unpack_from(content, start)
+        if size > _RECORD_SIZE_MAX:
+            raise DecodeError("too-large", f"a record of {size} bytes")
+        stop = start + _LENGTH_SIZE + size
+        if stop > end:
+            break
+        if size < _HEAD_SIZE:
+            raise DecodeError("record", f"a record of {size} bytes")
+        _, kind, topic_size = _BEGINNING.unpack_from(content, start)
+        topic = start + _BEGINNING.size
+        call = topic + topic_size
+        payload = call + CALL_SIZE if kind else call
+        if kind >= len(_KINDS) or topic_size > TOPIC_SIZE_MAX or not 0 <= stop - payload <= MESSAGE_SIZE_MAX:
+            raise DecodeError("record", f"a record of kind {kind} and {size} bytes")
+        try:
+            name = str(content[topic:call], "utf-8") if topic_size else ""
+        except UnicodeDecodeError:
+            raise DecodeError("record", "a topic that is not UTF-8") from None
+        parts = bytes(content[payload:stop]), _KINDS[kind], name, bytes(content[call:payload])
+        records.append((number, Record(*parts)))
+        start, number = stop, number + 1
+    return records, start
 
 
 def pack_failure(error: str, text: str) -> bytes:
@@ -135,20 +148,13 @@ class RecordReader:
         number = data.number
         if number < (self._number or 0) or (self._pending and number != self._number):
             raise DecodeError("number", f"record {number} where {self._number} goes on")
-        content = self._pending  # not copied: what is incomplete is only added to, however often that is
-        content += data.content
-        records: list[tuple[int, Record]] = []
-        start, end = 0, len(content)
-        with memoryview(content) as view:  # so that each payload is copied once
-            while end - start >= _LENGTH_SIZE:
-                size = int.from_bytes(view[start : start + _LENGTH_SIZE], "big")
-                if size > _RECORD_SIZE_MAX:
-                    raise DecodeError("too-large", f"a record of {size} bytes")
-                if end - start - _LENGTH_SIZE < size:
-                    break
-                start += _LENGTH_SIZE + size
-                records.append((number, _unpack(view, start - size, start)))
-                number += 1
-        del content[:start]
-        self._number = number
+        if not self._pending:
+            records, start = _unpack(data.content, number)
+            self._pending += data.content[start:]
+        else:
+            self._pending += data.content  # not copied, however often that is
+            with memoryview(self._pending) as view:  # so that each payload is copied once
+                records, start = _unpack(view, number)
+            del self._pending[:start]
+        self._number = number + len(records)
         return records

@@ -1,4 +1,4 @@
-"""What is on its way to one member is bounded over all topics, and not in each of them only."""
+"""What is on its way to one member: bounded over all topics together, and in order whoever writes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from trio.testing import wait_all_tasks_blocked
 import swim
 from swim.runtime.kept.sending import STOCK_SIZE, SendWindow
 from swim.types import Address
-from swim.wire.records import Kind, Record
+from swim.wire.kept import PIECE_SIZE_MAX, Data
+from swim.wire.records import Kind, Record, pack_record
 from tests.cluster.together import PATIENCE, cluster_of
 
 MEMBER = swim.Member("b", Address("127.0.0.1", 1), process="12345678")
@@ -126,3 +127,39 @@ async def test_between_two_nodes_the_sender_waits_until_some_topic_is_read() -> 
                 message = await anext(messages)
                 assert isinstance(message, swim.DirectMessage)
                 assert message.payload == b"one more"
+
+
+async def test_what_is_put_alone_is_written_at_once_where_nothing_is_queued_before_it() -> None:
+    window, written = opened(), list[Data]()
+
+    def write_now(data: Data) -> bool:
+        written.append(data)
+        return True
+
+    window.write_now = write_now
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(window.wait_filled)
+        await wait_all_tasks_blocked()
+        await window.put(Record(b"alone"), alone=True)
+        assert [data.number for data in written] == [1]
+        assert not window.queued, "it would be written twice"
+        assert len(window) == 1, "it has to be written again if this stream ends"
+        await window.put(Record(b"in company"))
+        await window.put(Record(b"behind it"), alone=True)
+    assert [data.number for data in written] == [1]
+    assert (data := window.next_data()) is not None
+    assert data.content == pack_record(Record(b"in company")) + pack_record(Record(b"behind it"))
+
+
+@pytest.mark.parametrize("size", [1, PIECE_SIZE_MAX], ids=["refused", "large"])
+async def test_what_cannot_be_written_at_once_is_queued_in_order_and_its_writer_woken(size: int) -> None:
+    window = opened()  # its stream is within a frame: it writes nothing at once
+    if size == PIECE_SIZE_MAX:
+        window.write_now = lambda _: pytest.fail("it is no piece of a frame")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(window.wait_filled)
+        await wait_all_tasks_blocked()
+        await window.put(Record(bytes(size)), alone=True)
+        await window.put(Record(b"next"), alone=True)
+    content = b"".join(data.content for data in iter(window.next_data, None))
+    assert content == pack_record(Record(bytes(size))) + pack_record(Record(b"next"))

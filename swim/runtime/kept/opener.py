@@ -22,7 +22,7 @@ from swim.runtime.kept.stream import PACKETS_MAX, KeptStream
 from swim.runtime.network import Connection
 from swim.types import Address
 from swim.wire import DecodeError
-from swim.wire.kept import PROBE, Frame, Hello, Sign, Taken
+from swim.wire.kept import PROBE, Data, Frame, Hello, Sign, Taken
 
 __all__ = ["Opener"]
 
@@ -262,7 +262,7 @@ class Opener:
             window.carried = True
             self._handshake.mail.remembered(window, self._memory)
             window.rewind()
-            window.write_now = partial(self._write_now, stream, window)
+            window.write_now = partial(self._write_now, stream)
             assert stream.nursery is not None
             stream.nursery.start_soon(self._write, stream, window)
 
@@ -282,10 +282,12 @@ class Opener:
             return
 
     @trio.lowlevel.enable_ki_protection
-    def _write_now(self, stream: KeptStream, window: SendWindow) -> None:
-        if self._stream is stream and not stream.in_frame and (data := window.next_data()) is not None:
-            self._carries = True
-            stream.write_now(data)
+    def _write_now(self, stream: KeptStream, data: Data) -> bool:
+        if self._stream is not stream or stream.in_frame:
+            return False
+        self._carries = True
+        stream.write_now(data)
+        return True
 
     # --- asking the kernel
     def probe(self, nursery: trio.Nursery) -> None:

@@ -118,8 +118,8 @@ class SendWindow:
         self._queued: deque[_Sent] = deque()
         self._offset = 0
         """Bytes of the first queued record that are written already."""
-        self.write_now: Callable[[], object] = lambda: None
-        """Write what is queued in this turn of the loop, if that can be: as its stream does it."""
+        self.write_now: Callable[[Data], bool] = lambda _: False
+        """Write this in this turn of the loop, as its stream does it. Whether that could be."""
         self.closed = False
         self._filled = trio.lowlevel.ParkingLot()
         self._empty = trio.lowlevel.ParkingLot()
@@ -177,15 +177,15 @@ class SendWindow:
             raise self._failure
         if not self._untaken:
             self.used = trio.current_time()
-        sent = _Sent(self.next_number, pack_record(record), size, lane)
+        sent = _Sent(self.next_number, data := pack_record(record), size, lane)
         self.next_number += 1
         lane.keep(sent)
         self._untaken[sent.number] = sent
-        self._queued.append(sent)
-        if alone and self._filled:
-            self.write_now()
-        if len(self._queued) == 1 and self._filled:
+        if self._filled:  # nothing is queued before it
+            if alone and len(data) <= PIECE_SIZE_MAX and self.write_now(Data(sent.number, data)):
+                return
             self._filled.unpark_all()
+        self._queued.append(sent)
 
     async def wait_empty(self) -> None:
         """Until everything was taken, or the window is closed."""
@@ -220,6 +220,7 @@ class SendWindow:
             if lane.key[0] is Kind.REQUEST:
                 while lane.records:
                     self._forget(lane.drop())
+                self._tidy(lane)
                 lane.wake()
 
     def next_data(self) -> Data | None:
@@ -259,6 +260,7 @@ class SendWindow:
         lane = sent.lane
         while lane.records and lane.records[0].number <= number:
             self._forget(lane.drop())
+        self._tidy(lane)
         lane.wake()
         if not self._untaken:
             self._empty.unpark_all()
@@ -267,7 +269,6 @@ class SendWindow:
     def _forget(self, sent: _Sent) -> None:
         sent.taken = True
         del self._untaken[sent.number]
-        self._tidy(sent.lane)
 
     def _tidy(self, lane: _Lane) -> None:
         if not lane.records and not lane.waiting:

@@ -49,7 +49,7 @@ class Serving:
         self.served = 0
         """Requests that were carried out, or at least begun."""
         self._name = name
-        self._inbox = inbox
+        self.inbox = inbox
         self._reply = reply
         self._waiting: dict[_Asked, Letter] = {}
         self._unserved: dict[_Asked, float] = {}
@@ -74,7 +74,7 @@ class Serving:
         for asked, since in self._unserved.items():
             if now - since >= _UNSERVED_S:
                 letter = self._waiting.pop(asked)
-                self._inbox.give_up([letter])
+                self.inbox.give_up([letter])
                 text = pack_failure("Unserved", f"the topic {letter.record.topic!r} is not served there")
                 self._reply.answer_at_once(letter.sender, Record(text, Kind.FAILURE, call=asked[2]))
 
@@ -82,14 +82,14 @@ class Serving:
         """It does not wait for this any more."""
         asked = (sender.name, sender.process, call)
         if (waiting := self._waiting.pop(asked, None)) is not None:
-            self._inbox.give_up([waiting])
+            self.inbox.give_up([waiting])
         elif (scope := self._running.pop(asked, None)) is not None:
             scope.cancel()
 
     def forget(self, name: str) -> None:
         """The process that has asked under this name is gone."""
         gone = [asked for asked in self._waiting if asked[0] == name]
-        self._inbox.give_up([self._waiting.pop(asked) for asked in gone])
+        self.inbox.give_up([self._waiting.pop(asked) for asked in gone])
         for asked in [asked for asked in self._running if asked[0] == name]:
             self._running.pop(asked).cancel()
 
@@ -99,24 +99,15 @@ class Serving:
         """See `Cluster.serve`."""
         async with unwrapped_nursery() as nursery:
             desk = _Desk(self, (Kind.REQUEST, topic), handler, limit, nursery)
-            self._inbox.serve(desk.lane, desk.wake)
+            self.inbox.serve(desk.lane, desk.wake)
             self._handlers[topic] = handler
             try:
                 await trio.lowlevel.checkpoint()
                 yield
             finally:
-                self._inbox.serve_no_more(desk.lane)
+                self.inbox.serve_no_more(desk.lane)
                 del self._handlers[topic]
                 nursery.cancel_scope.cancel()
-
-    def take(self, lane: Lane) -> Letter | None:
-        """The next request that is to be carried out."""
-        letter = self._inbox.take(lane)
-        if letter is not None:
-            self._waiting.pop(_asked(letter), None)
-            letter.take(read=True)
-            self.served += 1
-        return letter
 
     async def carry_out(self, letter: Letter, handler: Handler, scope: trio.CancelScope) -> bool:
         """From the beginning to the answer. What the handler raises is the asker's.
@@ -126,6 +117,9 @@ class Serving:
         """
         asked, sender, call = _asked(letter), letter.sender, letter.record.call
         record: Record | None = None
+        self._waiting.pop(asked, None)
+        letter.take(read=True)
+        self.served += 1
         self._running[asked] = scope
         try:
             try:
@@ -175,7 +169,7 @@ class _Desk:
             with trio.CancelScope() as scope:  # for many requests: to make one is a good part of the work
                 good = True
                 while good:
-                    if (letter := self._serving.take(self.lane)) is None:
+                    if (letter := self._serving.inbox.take(self.lane)) is None:
                         self._idle.append(bell)
                         await bell.wait()
                         continue

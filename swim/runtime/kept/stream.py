@@ -74,7 +74,8 @@ class KeptStream:
                 continue
             if isinstance(frame, Hello):
                 self.name, self.boot = frame.name, frame.boot
-            self._bye = self._bye or frame is Sign.BYE
+            elif frame is Sign.BYE:
+                self._bye = True
             frames.append(frame)
         return frames
 
