@@ -75,8 +75,8 @@ class SimulatedConnection:
         if not self._closed:
             self._closed = True
             self._endpoint.close()
-            self._endpoint.readable.ring()
-            self._endpoint.writable.ring()
+            self._endpoint.readable.announce()
+            self._endpoint.writable.announce()
 
     def may_stay(self) -> bool:
         """See `Connection`."""

@@ -14,7 +14,7 @@ from swim.errors import AddressInUse
 from swim.simulation.network import Protocol, Refusal
 from swim.simulation.schedule import Clock
 from swim.testing.medium import Medium
-from swim.testing.station import Bell, Station, is_loopback
+from swim.testing.station import Readiness, Station, is_loopback
 from swim.testing.tcp import Endpoint, Listener
 from swim.types import Address
 
@@ -178,7 +178,7 @@ class DatagramSocket:
 
     def __init__(self, machine: Machine, address: Address) -> None:
         self.address = address
-        self.readable = Bell(machine)
+        self.readable = Readiness(machine)
         self.arrived: deque[tuple[bytes, Address]] = deque()
         self.refusals: deque[Address] = deque(maxlen=_REFUSALS_MAX)
         self.overflowed = 0
@@ -215,12 +215,12 @@ class DatagramSocket:
             return
         self._size += len(data) + _DATAGRAM_OVERHEAD
         self.arrived.append((data, source))
-        self.readable.ring()
+        self.readable.announce()
 
     def receive_refusal(self, target: Address) -> None:
         """No process listens there."""
         self.refusals.append(target)
-        self.readable.ring()
+        self.readable.announce()
 
     def take(self) -> tuple[bytes, Address]:
         """The first datagram that waits."""

@@ -11,7 +11,7 @@ from swim.simulation.schedule import Clock
 from swim.testing.process import Process
 from swim.types import Address
 
-__all__ = ["Bell", "Station", "is_loopback"]
+__all__ = ["Readiness", "Station", "is_loopback"]
 
 
 class Station(ABC):
@@ -49,8 +49,9 @@ class Station(ABC):
         """The connection of that `Endpoint` is made, at both ends."""
 
 
-class Bell:
-    """Tasks of the program that runs on a machine now wait for it; its kernel rings it.
+class Readiness:
+    """That a socket can be read from, or written to: tasks of the program that runs on a machine now wait for it,
+    and its kernel announces it.
 
     It is never that of a later program: an old one's connections may outlast it.
     """
@@ -60,10 +61,10 @@ class Bell:
         self._waiting = trio.lowlevel.ParkingLot()
 
     async def wait(self) -> None:
-        """Until it rings."""
+        """Until it is announced."""
         await self._waiting.park()
 
-    def ring(self) -> None:
+    def announce(self) -> None:
         """Wake the tasks that wait now."""
         if self._waiting and self._process is not None:
             self._process.tell(self._waiting.unpark_all)

@@ -16,7 +16,7 @@ from math import inf
 
 from swim.simulation.network import Protocol, Refusal
 from swim.testing.medium import Medium
-from swim.testing.station import Bell, Station
+from swim.testing.station import Readiness, Station
 from swim.types import Address
 
 __all__ = ["Endpoint", "Listener"]
@@ -60,9 +60,9 @@ class Endpoint:
         self.machine = machine
         self.local = local
         self.peer = peer
-        self.readable = Bell(machine)
+        self.readable = Readiness(machine)
         """Rung when there is something to read, or an end."""
-        self.writable = Bell(machine)
+        self.writable = Readiness(machine)
         """Rung when there is room, the connection is made, or an end."""
         self.connected = False
         self.acknowledged = 0
@@ -190,7 +190,7 @@ class Endpoint:
         first = not self.connected
         self.other, self.connected = server, True
         if first:
-            self.writable.ring()
+            self.writable.announce()
         self._to_other(server.open)
 
     def open(self) -> None:
@@ -292,7 +292,7 @@ class Endpoint:
         if fresh > 0:
             del self._outgoing[:fresh]
             self.acknowledged = number
-            self.writable.ring()
+            self.writable.announce()
         self._finished = self._finished or finished
         flight = self._flight
         if flight is not None and (fresh > 0 or (finished and flight.last)):
@@ -319,7 +319,7 @@ class Endpoint:
         self._eof = self._eof or ended
         self._acknowledge()
         if taken or ended:
-            self.readable.ring()
+            self.readable.announce()
 
     def _acknowledge(self) -> None:
         other = self.other
@@ -345,8 +345,8 @@ class Endpoint:
         self._outgoing.clear()
         self._flight = None
         self.machine.endpoints.pop(self, None)
-        self.readable.ring()
-        self.writable.ring()
+        self.readable.announce()
+        self.writable.announce()
 
     def _reset_other(self) -> None:
         if self.other is not None:
@@ -372,7 +372,7 @@ class Listener:
 
     def __init__(self, machine: Station, address: Address) -> None:
         self.address = address
-        self.acceptable = Bell(machine)
+        self.acceptable = Readiness(machine)
         self._connections: deque[Endpoint] = deque()
         self._closed = False
 
@@ -385,7 +385,7 @@ class Listener:
         """A connection is made. False when nobody listens any more."""
         if not self._closed:
             self._connections.append(endpoint)
-            self.acceptable.ring()
+            self.acceptable.announce()
         return not self._closed
 
     def take(self) -> list[Endpoint]:
@@ -398,4 +398,4 @@ class Listener:
         self._closed = True
         while self._connections:
             self._connections.popleft().abort()
-        self.acceptable.ring()
+        self.acceptable.announce()

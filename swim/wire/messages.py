@@ -15,6 +15,7 @@ from swim.wire.leases import LeaseMessage
 
 __all__ = [
     "DEATH_REASONS",
+    "GONE",
     "Ack",
     "Alive",
     "Dead",
@@ -47,6 +48,10 @@ class WireState(IntEnum):
     SUSPECT = 1
     DEAD = 2
     LEFT = 3
+
+
+GONE = WireState.DEAD, WireState.LEFT
+"""Those of members that are not there any more."""
 
 
 @value

@@ -28,7 +28,7 @@ from swim.protocol.view.identity import from_the_future, is_minted, unpack_id
 from swim.protocol.view.table import ID_TAG
 from swim.types import Address
 from swim.wire import unpack_address
-from swim.wire.messages import ErrorMessage, NodeState, PushPull, PushPullHead, StreamMessage, WireState
+from swim.wire.messages import GONE, ErrorMessage, NodeState, PushPull, PushPullHead, StreamMessage, WireState
 from swim.wire.serf import decode_tags
 
 __all__ = ["Joining", "problem_of"]
@@ -244,7 +244,7 @@ class Joining(Part):
         """
         self._own.follow(node.incarnation)
         address = unpack_address(node.address, node.port)
-        if node.state in (WireState.DEAD, WireState.LEFT) or address == self._own.address:
+        if node.state in GONE or address == self._own.address:
             self._own.inherit(_id(node))
             return True
         self._naming.ask(address, now)

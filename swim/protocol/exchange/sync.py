@@ -22,6 +22,7 @@ from swim.types import Address, MemberState
 from swim.wire.addresses import pack_places, unpack_address, unpack_places
 from swim.wire.entries import Keeps
 from swim.wire.messages import (
+    GONE,
     Alive,
     Dead,
     ErrorMessage,
@@ -54,7 +55,6 @@ _MANY, _MOMENT_S = 1_024, 0.1
 """In a table of so many a state that was built a moment ago is told, too: see `_nodes`."""
 _COST_KNOWN, _COST_NEWS, _STEP_COST = 1, 40, 2_000
 """Of an entry of a state, in units of about two microseconds; and what is done in one step of a merge."""
-_GONE = WireState.DEAD, WireState.LEFT
 _STRANGERS_MAX = 10_240
 """Unknown members in one state: more of them would only take the places of the others (see `Newcomers`)."""
 
@@ -282,7 +282,7 @@ class Sync(Part):
         def keep(name: str, state: int, own: bool) -> bool:
             if self._table.get(name) is not None:
                 return True
-            if state in _GONE and not own:
+            if state in GONE and not own:
                 return False
             kept = next(strangers) < _STRANGERS_MAX
             if not kept:
@@ -351,7 +351,7 @@ class Sync(Part):
     def _merge_node(
         self, node: NodeState, head: PushPullHead | None, now: float, spread: bool, pushed: bool
     ) -> None:
-        if node.name == self._name and node.state in _GONE and head is not None:
+        if node.name == self._name and node.state in GONE and head is not None:
             self._hear_own_end(node, head, now)
             return
         if node.state is WireState.ALIVE or (node.state is WireState.SUSPECT and head is not None):
