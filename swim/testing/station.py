@@ -50,7 +50,7 @@ class Station(ABC):
 
 
 class Readiness:
-    """That a socket can be read from, or written to: tasks of the program that runs on a machine now wait for it,
+    """That a socket can be read from, or written to: tasks of the program that runs on a machine wait for it,
     and its kernel announces it.
 
     It is never that of a later program: an old one's connections may outlast it.
