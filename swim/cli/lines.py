@@ -1,10 +1,14 @@
-"""Standard output that never makes the node wait: a bounded queue and a thread that empties it."""
+"""Standard output that never makes the node wait: a bounded queue and a thread that empties it.
+
+The thread is woken only where it is needed: a line that fits into a pipe is written at once.
+"""
 
 from __future__ import annotations
 
 import os
 import queue
 import select
+import stat
 import threading
 import time
 
@@ -25,15 +29,27 @@ class LineWriter:
         self._fd = fd
         self._lines: queue.Queue[str | None] = queue.Queue(lines_max)
         self._closed = False
+        self._pipe = _without_waiting(fd)
         self._thread = threading.Thread(target=self._run, name="swim-stdout", daemon=True)
         self._thread.start()
 
     def write(self, line: str) -> None:
-        """Queue one line (without its newline). Never waits."""
+        """One line, without its newline: written if all before it are and it fits, or queued. Never waits."""
+        if self._pipe is not None and not self._lines.unfinished_tasks and self._fits(line):
+            return
         try:
             self._lines.put_nowait(line)
         except queue.Full:
             self.dropped += 1
+
+    def _fits(self, line: str) -> bool:
+        """Write it to the pipe, which takes so few bytes as a whole or not at all."""
+        assert self._pipe is not None
+        data = f"{line}\n".encode("utf-8", "replace")
+        try:
+            return len(data) <= select.PIPE_BUF and bool(os.write(self._pipe, data))
+        except OSError:  # it is full, or nobody reads from it: the thread finds out which
+            return False
 
     def close(self, patience: float) -> None:
         """Write what is queued, but give up on a reader that does not read after `patience` seconds."""
@@ -54,7 +70,12 @@ class LineWriter:
                 self._write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
             if self._closed:
                 self.dropped += len(lines)
+            for _ in batch:
+                self._lines.task_done()
             if None in batch:
+                pipe, self._pipe = self._pipe, None
+                if pipe is not None:
+                    os.close(pipe)
                 return
 
     def _write(self, data: bytes) -> None:
@@ -66,3 +87,13 @@ class LineWriter:
             except OSError:  # the reader is gone for good; the node is not
                 self._closed = True
                 return
+
+
+def _without_waiting(fd: int) -> int | None:
+    """The same pipe, opened once more, so that nothing changes for others that share it; None for no pipe."""
+    try:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # no /proc here, or nobody reads from it any more
+        pass
+    return None

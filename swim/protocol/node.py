@@ -241,8 +241,8 @@ class Node(Parts):
             return
         for reason in packet.dropped:
             self._outbox.drop(reason)
-        self._reception.receive(packet.messages, source, len(data), now, streamed=streamed)
-        self._settle(now)
+        if self._reception.receive(packet.messages, source, len(data), now, streamed=streamed):
+            self._settle(now)
 
     def receive_refusal(self, address: Address, now: float) -> None:
         """An authentic refusal from this address: it may be of its kernel, of which no process listens there,

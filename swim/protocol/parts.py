@@ -102,7 +102,7 @@ class Parts:
                 own,
                 self._leadership,
                 self._subjects,
-                self._subjects.suspects,
+                self._subjects.suspected,
                 self._differs,
                 self._post,
             )

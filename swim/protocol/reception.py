@@ -97,11 +97,14 @@ class Reception(Part):
 
     def receive(
         self, messages: Iterable[Message], source: Address, size: int, now: float, *, streamed: bool = False
-    ) -> None:
-        """The messages of one packet of so many bytes, which came over the member's kept stream or not."""
+    ) -> bool:
+        """The messages of one packet of so many bytes, which came over the member's kept stream or not.
+
+        Whether anything may be new: not after pings of strangers, of which there may be very many.
+        """
         if streamed:
             self._streamed.received(messages, self._table.at(source), now)
-        start, asked = len(self._outbox.datagrams), 0
+        start, asked, new = len(self._outbox.datagrams), 0, False
         for message in messages:
             if isinstance(message, Alive):
                 if self._membership.knows(message):
@@ -112,11 +115,14 @@ class Reception(Part):
                     self._outbox.drop("answers-max")
                     continue
             sender = self._sender(source)  # anew each time: the one before may have introduced it
-            if sender is None and isinstance(message, Ping) and self._said_since(start) > size:
+            if sender is not None or not isinstance(message, Ping):
+                new = True
+            elif asked > 1 and self._said_since(start) > size:
                 self._outbox.drop("amplification")  # the answer would be trimmed
                 continue
             self._receive(message, sender, source, now, streamed)
         self._trim(start, size, source)
+        return new
 
     def _said_since(self, start: int) -> int:
         """Bytes of the datagrams from that one on."""
@@ -127,10 +133,10 @@ class Reception(Part):
         datagrams = self._outbox.datagrams
         if len(datagrams) == start:
             return
-        trusted = None if self._sender(source) is None else source
+        stranger = self._sender(source) is None
         for index in range(len(datagrams) - 1, start - 1, -1):
             data, address = datagrams[index]
-            if address is not trusted and self._sender(address) is None:
+            if stranger if address is source else self._sender(address) is None:
                 size -= len(data)
                 if size < 0:
                     self._outbox.drop("amplification")

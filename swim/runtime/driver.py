@@ -225,11 +225,11 @@ class Driver:
         if not self._stopped:
             self.settle()
 
-    def settle(self) -> None:
-        """Carry out what the node wants after a call into it."""
+    def settle(self, now: float | None = None) -> None:
+        """Carry out what the node wants after a call into it, which was told this time, if it is known."""
         node, output = self.node, self.node.drain()
         if output.datagrams:
-            now = self.now()
+            now = self.now() if now is None else now
             for data, address in output.datagrams:
                 self.transport.send(data, address, now)
         if self._nursery is not None:
@@ -240,7 +240,8 @@ class Driver:
             for address in output.kernel_probes:
                 self._kept.probe(address, self._nursery)
             self._kept.look(self._nursery, at_once=output.streams_changed)
-            self.queries.follow(output, self._nursery)
+            if output.replies or output.queries:
+                self.queries.follow(output, self._nursery)
         term_changed = self.leading.follow()
         self.holding.follow()
         for broadcast in output.broadcasts:
@@ -251,9 +252,8 @@ class Driver:
             self._note_fault(host or "a seed", fault)
         for verdict in output.verdicts:
             _logger.debug("%s: %s", node.name, verdict)
-        seen = (node.phase, node.leader)  # a new token of the leader's is no event
+        seen, self._seen = self._seen, (node.phase, node.leader)  # a new token of the leader's is no event
         if output.events or term_changed or seen != self._seen:
-            self._seen = seen
             for event in output.events:
                 log_event(node.name, event)
                 if isinstance(event, MemberFailed | MemberLeft):
@@ -340,11 +340,12 @@ class Driver:
             # They notice its end, and its operator can start it again.
             self.node.handle_timer(now)
         self._notice_stall()
-        self.settle()
+        self.settle(now)
 
     def _notice_stall(self) -> None:
         """What blocks the event loop is the application's to find, and nothing else would tell of it."""
-        stalled, self._stalled = self.node.stalled - self._stalled, self.node.stalled
+        before, self._stalled = self._stalled, self.node.stalled
+        stalled = self._stalled - before
         if stalled >= _STALL_TOLD_S:
             _logger.warning(
                 "%s: this process stood still for %.1f s: others suspect it", self.node.name, stalled

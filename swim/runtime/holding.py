@@ -83,7 +83,8 @@ class Holding(Functions):
             self._slept = self._clock.slept
             for use in self._uses.values():
                 self._look_at(use)
-        self._known.unpark_all()
+        if self._known:
+            self._known.unpark_all()
         return False
 
     def _look_at(self, use: _Use) -> None:

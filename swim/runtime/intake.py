@@ -29,19 +29,14 @@ class _Queue:
 
     def __init__(self) -> None:
         self.packets: deque[tuple[bytes, Address]] = deque()
-        self._size = 0
+        self.size = 0
 
     def put(self, packet: tuple[bytes, Address]) -> bool:
-        if len(self.packets) >= _WAITING_MAX or self._size > _WAITING_SIZE_MAX:
+        if len(self.packets) >= _WAITING_MAX or self.size > _WAITING_SIZE_MAX:
             return False
         self.packets.append(packet)
-        self._size += len(packet[0])
+        self.size += len(packet[0])
         return True
-
-    def take(self) -> tuple[bytes, Address]:
-        packet = self.packets.popleft()
-        self._size -= len(packet[0])
-        return packet
 
 
 class Intake:
@@ -56,11 +51,8 @@ class Intake:
         self._members, self._strangers = _Queue(), _Queue()
         self._counts: dict[Address, int] = {}
         self._waited = 0
-
-    @property
-    def waiting(self) -> bool:
-        """Is there something to take?"""
-        return bool(self._members.packets or self._strangers.packets)
+        self.waiting = 0
+        """So many can be taken."""
 
     def precedes(self, late: float) -> bool:
         """Does something have to be taken before a verdict that is late by so many seconds?
@@ -75,8 +67,9 @@ class Intake:
         """Read what has arrived. What finds no room is dropped, and counted."""
         arrived = self._transport.receive(_READ_MAX, readable=readable)
         if len(arrived) <= _FEW and not self.waiting:
-            for packet in arrived:
-                self._members.put(packet)
+            self._members.packets.extend(arrived)
+            self._members.size = sum([len(data) for data, _ in arrived])
+            self.waiting = len(arrived)
             return
         for packet in arrived:
             source = packet[1]
@@ -84,14 +77,17 @@ class Intake:
             first = count < _OF_MEMBER_MAX and self._knows(source)
             if first:
                 self._counts[source] = count + 1
-            if not (self._members if first else self._strangers).put(packet):
+            if (self._members if first else self._strangers).put(packet):
+                self.waiting += 1
+            else:
                 self._transport.traffic.dropped["flood-member" if first else "flood"] += 1
 
     def take(self) -> tuple[bytes, Address]:
         """The next packet: of a member if there is one."""
-        if self._members.packets:
-            packet = self._members.take()
-            if not self._members.packets:
-                self._counts.clear()
-            return packet
-        return self._strangers.take()
+        queue = self._members if self._members.packets else self._strangers
+        packet = queue.packets.popleft()
+        queue.size -= len(packet[0])
+        self.waiting -= 1
+        if self._counts and not self._members.packets:
+            self._counts.clear()
+        return packet

@@ -129,7 +129,7 @@ class Leading(Functions):
         if before is None and theirs is None:
             return False
         ends = self._clock.deadline(self._node.term_ends)
-        if ends <= trio.current_time():
+        if ends <= self._clock.trio_now():
             theirs = None  # as the node will see when it looks
         if before is not None and (theirs is None or theirs.token != before.token):
             self._end()

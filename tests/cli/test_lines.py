@@ -56,3 +56,15 @@ def test_a_non_blocking_descriptor_loses_nothing() -> None:
     assert lines.dropped == 0
     os.close(reader)
     os.close(writer)
+
+
+def test_a_line_that_fits_into_a_pipe_is_there_at_once_without_the_thread() -> None:
+    reader, writer = os.pipe()
+    lines = LineWriter(writer)
+    os.set_blocking(reader, False)
+    lines.write("first")
+    assert os.read(reader, 100) == b"first\n"
+    assert os.get_blocking(writer), "others may share it"
+    lines.close(10)
+    os.close(reader)
+    os.close(writer)

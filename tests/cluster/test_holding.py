@@ -374,6 +374,6 @@ async def test_shards_of_a_closed_cluster() -> None:
             await a.run_shards(SHARDS, owned.function("a"))
 
 
-def test_the_clock_says_how_long_the_machine_has_slept() -> None:
+async def test_the_clock_says_how_long_the_machine_has_slept() -> None:
     clock = NodeClock(lambda: 7.0)
     assert clock.slept == 0.0

@@ -70,7 +70,7 @@ class Timers:
 
     def patient_due(self, now: float) -> bool:
         """May one fire now that could wait? Then whatever is awake had better let it."""
-        return any(when <= now for when in self._patient.values())
+        return bool(self._patient) and min(self._patient.values()) <= now
 
     def run(self, now: float) -> None:
         """Fire what is due at `now`. What is set anew while this runs waits for the next call.

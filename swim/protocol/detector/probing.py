@@ -160,10 +160,11 @@ class Probing(Part):
             self._dissemination.send(source, ack)
             return
         # A stranger gets no more than it sent (see `Reception._trim`): what is not needed is left out.
-        part = self._outbox.codec.part
-        bare = Ack(ping.seq, bare=True)
-        fits = len(part(ack)) <= len(part(ping))
-        self._outbox.send(source, ack if fits else bare)
+        codec = self._outbox.codec
+        answer = codec.part(ack)
+        if len(answer) > len(codec.part(ping)):
+            answer = codec.part(Ack(ping.seq, bare=True))
+        self._outbox.put(codec.packet((answer,)), source)
 
     def _knows(self, ping: Ping, source: Address) -> bool:
         """Is the node that names itself a member of this cluster? (Before it has one, no node is unknown.)"""

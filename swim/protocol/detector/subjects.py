@@ -5,6 +5,7 @@ from __future__ import annotations
 from swim.config import Config
 from swim.protocol.base.loss import LossEstimate
 from swim.protocol.base.middle import median
+from swim.protocol.detector.states import SUSPECTED
 from swim.protocol.detector.watch import Watch
 
 __all__ = ["Subjects"]
@@ -31,6 +32,10 @@ class Subjects(dict[str, Watch]):
     def suspects(self, name: str) -> bool:
         watch = self.get(name)
         return watch is not None and watch.suspected
+
+    def suspected(self) -> list[str]:
+        """All of them: those that this node `suspects`."""
+        return [name for name, watch in self.items() if watch.state in SUSPECTED]
 
     def usual_loss(self, without: str = "") -> float:
         """The share of probes that the other subjects do not answer."""

@@ -191,13 +191,13 @@ class OwnRecord(Part):
         self._say_more(now)
 
     def tell_token(self, now: float) -> None:
-        record, taken = self.record, self.shows_token
+        record = self.record
         if record is None or record.token == self._marks.get(TOKEN_TAG, ""):
             return
         if self.leaving or self._table.present_count == 1:
             return
         doubtful = self.cut_off and now - self.cut_off[-1] < self._config.silence_tolerance
-        if taken and doubtful and not self.voters:
+        if self.shows_token and doubtful and not self.voters:
             return  # it may have been given up meanwhile: that is to be heard first
         self._say_more(now)
 

@@ -266,7 +266,7 @@ class Electorate(Part):
 
     def update(self, now: float) -> None:
         """Follow the table: do all members show the same voters? And is the holder's process still there?"""
-        if self._timers.when("who") is None:
+        if self.voter.holder is not None and self._timers.when("who") is None:
             self._ask_holder(now)
         mine = self.configuration.tag
         if (self._table.version, mine) == self._seen:

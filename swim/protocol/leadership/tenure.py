@@ -54,11 +54,13 @@ class Tenure(Terms):
         own: OwnRecord,
         leadership: LeaderRule,
         observed: Collection[str],
-        suspected: Callable[[str], bool],
+        suspected: Callable[[], list[str]],
         differs: Callable[[Record, float], None],
         post: Post,
     ) -> None:
-        """`observed`: the names of those that this node observes, as they are at any time."""
+        """`observed`: the names of those that this node observes, as they are at any time. `suspected`: those
+        of them that it suspects now.
+        """
         super().__init__(context)
         self.doubted = False
         """This node may have missed that others follow another leader."""
@@ -105,8 +107,8 @@ class Tenure(Terms):
 
     def _watch_touch(self, now: float) -> None:
         """While some of those that this node observes are silent towards it: do the others follow it?"""
-        suspected = map(self._table.get, filter(self._suspected, self._observed))
-        if not any(record is not None and record.own and record.present for record in suspected):
+        suspected = [self._table.get(name) for name in self._suspected()]
+        if not [record for record in suspected if record is not None and record.own and record.present]:
             self._losing_touch = None
         elif self._losing_touch is None:
             self._losing_touch = now

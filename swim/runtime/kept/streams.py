@@ -45,6 +45,7 @@ class KeptStreams:
         self._acceptors: dict[str, Acceptor] = {}
         self._doubtful: dict[Address, None] = {}
         """Members in whose names streams were opened from elsewhere: are they their own?"""
+        self._now = trio.lowlevel.current_clock().current_time
         self._next_look = self._next_tidying = -inf
 
     # --- those that this node opens
@@ -53,7 +54,7 @@ class KeptStreams:
 
         Does little most times: once a second is enough, unless it is to be `at_once`.
         """
-        now = trio.current_time()
+        now = self._now()
         if (now < self._next_look and not at_once) or self._node.phase is not Phase.MEMBER:
             return
         self._next_look = now + _LOOK_INTERVAL

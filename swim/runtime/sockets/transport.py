@@ -123,7 +123,7 @@ class SocketTransport:
                 continue
             traffic.rx_packets += 1
             traffic.rx_bytes += len(data)
-            arrived.append((data, normal_address(source)))
+            arrived.append((data, Address(*source) if self._ipv4 else normal_address(source)))
         return arrived
 
     def refusals(self, limit: int, now: float) -> Iterator[Address]:

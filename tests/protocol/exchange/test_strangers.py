@@ -100,6 +100,19 @@ class TestAmplification:
         data = net.codec.part(message)
         assert self.returned(net, node, data) <= len(data)
 
+    def test_a_ping_is_answered_and_nothing_is_looked_at_anew(
+        self, net: Net, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """There may be thousands a second. Anything else may have changed what the parts follow."""
+        followed: list[float] = []
+        monkeypatch.setattr(node, "_settle", followed.append)
+        node.receive_datagram(net.codec.part(Ping(1)), VICTIM, net.now)
+        assert not followed
+        net.drain(node)
+        assert sent_to(net, VICTIM)
+        node.receive_datagram(net.codec.part(Ack(1)), VICTIM, net.now)
+        assert followed
+
     def test_a_small_introduction(self, net: Net, node: Node) -> None:
         data = net.codec.part(Alive("x", 1, pack_host(VICTIM.host), VICTIM.port, b"", b""))
         assert self.returned(net, node, data) <= len(data)
