@@ -17,7 +17,9 @@ _WIDTH_MIN = 9
 _WIDTH_MAX = 12
 _STEP = 4_096
 """Compressed bytes between two places where `decompressing` can be interrupted: one or two milliseconds."""
-_LITERALS = (*(bytes((byte,)) for byte in range(256)), b"", b"")  # the last two stand for clear and end
+_LITERALS = tuple(bytearray((byte,)) for byte in range(_CLEAR))
+_FIRST = 258
+"""Code of the first entry of the table."""
 
 
 def decompress(data: bytes, size_max: int) -> bytes:
@@ -32,11 +34,12 @@ def decompress(data: bytes, size_max: int) -> bytes:
 
 def decompressing(data: bytes, size_max: int) -> Generator[None, None, bytes]:
     """As `decompress`, in steps: something else can be done between them."""
-    table = list(_LITERALS)
-    previous = b""  # what the last code stood for; empty after a clear code and when the table is full
+    # Each entry of the table by where it stands in the output: many small objects fragment the memory.
+    table = [slice(0)] * _FIRST
+    previous = bytearray()  # of the last code; empty after a clear code and when the table is full
     width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
-    buffer = bits = size = position = 0
-    output: list[bytes] = []
+    buffer = bits = position = at = 0
+    output = bytearray()
     end = min(_STEP, len(data))
     while True:
         while bits < width:
@@ -52,27 +55,29 @@ def decompressing(data: bytes, size_max: int) -> Generator[None, None, bytes]:
         buffer >>= width
         bits -= width
         if code == _CLEAR:
-            del table[258:]
-            previous = b""
+            del table[_FIRST:]
+            previous = bytearray()
             width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
             continue
         if code == _END:
-            return b"".join(output)
-        if code < len(table):
-            entry = table[code]
+            return bytes(output)
+        if code < _CLEAR:
+            entry = _LITERALS[code]
+        elif code < len(table):
+            entry = output[table[code]]
         elif code == len(table) and previous:
             entry = previous + previous[:1]  # the entry that this very code is about to define
         else:
             raise DecodeError("lzw", "a code before its definition")
-        output.append(entry)
-        size += len(entry)
-        if size > size_max:
+        output += entry
+        if len(output) > size_max:
             raise DecodeError("too-large", f"expands to more than {size_max} bytes")
-        if previous:
-            table.append(previous + entry[:1])
+        before, at = at, len(output) - len(entry)
+        if previous:  # with the first byte behind it an entry of its own
+            table.append(slice(before, at + 1))
             if len(table) == grow_at:
                 if width == _WIDTH_MAX:
-                    previous = b""
+                    previous = bytearray()
                     continue
                 width += 1
                 grow_at <<= 1
