@@ -35,8 +35,8 @@ def decompress(data: bytes, size_max: int) -> bytes:
 def decompressing(data: bytes, size_max: int) -> Generator[None, None, bytes]:
     """As `decompress`, in steps: something else can be done between them."""
     # Each entry of the table by where it stands in the output: many small objects fragment the memory.
-    table = [slice(0)] * _FIRST
-    previous = bytearray()  # of the last code; empty after a clear code and when the table is full
+    # `previous`: of the last code; empty after a clear code and when the table is full.
+    starts, ends, previous = [0] * _FIRST, [0] * _FIRST, bytearray()
     width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
     buffer = bits = position = at = 0
     output = bytearray()
@@ -55,7 +55,7 @@ def decompressing(data: bytes, size_max: int) -> Generator[None, None, bytes]:
         buffer >>= width
         bits -= width
         if code == _CLEAR:
-            del table[_FIRST:]
+            del starts[_FIRST:], ends[_FIRST:]
             previous = bytearray()
             width, grow_at = _WIDTH_MIN, 1 << _WIDTH_MIN
             continue
@@ -63,9 +63,9 @@ def decompressing(data: bytes, size_max: int) -> Generator[None, None, bytes]:
             return bytes(output)
         if code < _CLEAR:
             entry = _LITERALS[code]
-        elif code < len(table):
-            entry = output[table[code]]
-        elif code == len(table) and previous:
+        elif code < len(starts):
+            entry = output[starts[code] : ends[code]]
+        elif code == len(starts) and previous:
             entry = previous + previous[:1]  # the entry that this very code is about to define
         else:
             raise DecodeError("lzw", "a code before its definition")
@@ -74,13 +74,14 @@ def decompressing(data: bytes, size_max: int) -> Generator[None, None, bytes]:
             raise DecodeError("too-large", f"expands to more than {size_max} bytes")
         before, at = at, len(output) - len(entry)
         if previous:  # with the first byte behind it an entry of its own
-            table.append(slice(before, at + 1))
-            if len(table) == grow_at:
+            starts.append(before)
+            ends.append(at + 1)
+            if len(starts) == grow_at:
                 if width == _WIDTH_MAX:
                     previous = bytearray()
                     continue
                 width += 1
                 grow_at <<= 1
-        elif len(table) == 1 << _WIDTH_MAX:
+        elif len(starts) == 1 << _WIDTH_MAX:
             continue  # full: no new entries until the next clear code
         previous = entry
