@@ -163,7 +163,7 @@ class Reception(Part):
     ) -> None:
         match message:
             case Ping():
-                self._ping(message, sender, source, now)
+                self._ping(message, sender, source, now, streamed)
             case Ack():
                 name = self._probing.receive_ack(message, now, streamed=streamed)
                 if name is not None and sender is None:
@@ -190,8 +190,8 @@ class Reception(Part):
             case UserMessage():
                 self._outbox.drop("user")
 
-    def _ping(self, ping: Ping, sender: Record | None, source: Address, now: float) -> None:
-        self._probing.receive_ping(ping, sender, source, now)
+    def _ping(self, ping: Ping, sender: Record | None, source: Address, now: float, streamed: bool) -> None:
+        self._probing.receive_ping(ping, sender, source, now, streamed=streamed)
         if sender is None or not self.open:
             return
         fresh = sender.name != self._name and self._freshness.ping(sender, ping)

@@ -99,7 +99,7 @@ _SUSPICION = mutants(
     ),
     (
         "nobody else is asked to ping a silent one",
-        "            probes += [self._probes.probe_through(record, helper, now) for helper in self._helpers(name)]\n",
+        "            probes += [self._probes.probe_through(record, helper, now) for helper in helpers]\n",
         "",
     ),
     (
@@ -186,6 +186,26 @@ _LOSSES = mutants(
         "if mostly:",
     ),
     (
+        "after a case two pings are sent to any member",
+        "count = 2 if watch.loss.stands_out(self._others_loss(record.name)) else 1",
+        "count = 2",
+    ),
+    (
+        "a link that stands out is asked as little as another",
+        "count = 2 if watch.loss.stands_out(self._others_loss(record.name)) else 1",
+        "count = 1",
+    ),
+    (
+        "something is asked where others lose as much",
+        "watch.loss.unlike(others) or others > _MUCH",
+        "True",
+    ),
+    (
+        "nothing is asked where all lose much, and this node does not learn of its own links",
+        " or others > _MUCH",
+        "",
+    ),
+    (
         "pings that may all fall into one outage follow each other",
         "later = now + self._config.silence_tolerance",
         "later = now",
@@ -206,9 +226,39 @@ _OWN_LOSSES = mutants(
         "if single:",
     ),
     (
+        "a link on which only the stream answered for a while has lost nothing",
+        "if streamed and case is None:",
+        "if False:",
+    ),
+    (
+        "what was lost in a case is as improbable in the next",
+        "watch.loss.average_in(lost - 1)",
+        "pass",
+    ),
+    (
+        "a pause makes losses probable",
+        "if case.silence(self._attention(now)) < self._config.silence_tolerance / 2:",
+        "if True:",
+    ),
+    (
+        "two are asked for help at once",
+        "min(case.round, self._config.indirect_probes)",
+        "self._config.indirect_probes",
+    ),
+    (
         "what UDP loses where it is blocked is the member's quality",
         "or (streamed and not by_udp):",
         "or False:",
+    ),
+)
+
+_LATE = mutants(
+    "detector/watch",
+    ("tests/protocol/detector/test_losses.py",),
+    (
+        "what is late in a stream is taken for lost",
+        'if probe.way != "stream" and attention',
+        "if attention",
     ),
 )
 
@@ -364,7 +414,7 @@ _LOSS = mutants(
 
 _PROBING = mutants(
     "detector/probing",
-    (*_NOTICE, *_PROBING_TESTS),
+    (*_NOTICE, *_PROBING_TESTS, "tests/protocol/detector/test_losses.py"),
     ("an ack counts twice", "                self._probes.forget([probe])\n", "                pass\n"),
     (
         "the last breath of a process counts",
@@ -376,6 +426,21 @@ _PROBING = mutants(
         "anybody makes this node ping anything",
         "if target is None or target.name != request.node:",
         "if target is None:",
+    ),
+    (
+        "what is asked by UDP and over the stream is asked twice",
+        "relay.seq == request.seq and relay.requester == requester",
+        "False",
+    ),
+    (
+        "what came over the stream is answered by UDP, too",
+        '"stream" if streamed else None',
+        "None",
+    ),
+    (
+        "what a stream took to repeat a ping is taken for the round trip",
+        'if probe.way == "udp" or watch.stream_only:',
+        "if True:",
     ),
     (
         "an ack shows no boot",
@@ -482,6 +547,7 @@ DETECTION = Package(
         *_BLAME,
         *_LOSSES,
         *_OWN_LOSSES,
+        *_LATE,
         *_WATCH,
         *_STATES,
         *_VERDICTS,

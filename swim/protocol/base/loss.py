@@ -31,6 +31,11 @@ class LossEstimate:
         self.share = min(_LOSS_MAX, max(_LOSS_MIN, self._average))
         self._recent.append(lost)
 
+    def average_in(self, further: int) -> None:
+        """So many were lost together with one that counts: the next may well be, but it is one loss."""
+        self._average = 1 - (1 - self._average) * (1 - _LOSS_WEIGHT) ** further
+        self.share = min(_LOSS_MAX, self._average)
+
     @property
     def measured(self) -> float | None:
         """The share among the last twenty, of however few; None of none."""
@@ -50,6 +55,10 @@ class LossEstimate:
     def unlike(self, usual: float) -> bool:
         """Far more are lost than to the others."""
         return usual < (self.measured or 0.0) / 3
+
+    def stands_out(self, usual: float) -> bool:
+        """The same, and they are more than the one or two that may be lost by chance."""
+        return sum(self._recent) > 2 and self.unlike(usual)
 
     def remarkable(self, usual: float) -> bool:
         """Most of the recent probes were lost, and that is not how it goes with the others."""

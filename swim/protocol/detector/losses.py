@@ -2,20 +2,22 @@
 
 A member to which most get lost is given up by its observers together (`Polls.lossy`). A link that is down for
 a moment is not like that: nothing passes meanwhile, and everything afterwards. So of a case one loss counts,
-however many of its probes were lost, and what the link is like is asked when it is over: by two more pings,
-each of which counts. On a link that loses most packets most of these are lost, too.
+however many of its probes were lost, and what the link is like is asked when it is over: by one more ping, or
+by two where more than two were lost already, and far fewer to others. Each of these counts. On a link that
+loses most packets most of these are lost, too.
 
 With a regular ping every eight seconds it would take most of a minute until enough is known of such a link.
-So while most pings to a member get lost, and far fewer to others, two more follow, so much later that an
-outage which lasted for as long would have been taken for its death.
+So while most pings to a member get lost, and far fewer to others, more follow, so much later that an outage
+which lasted for as long would have been taken for its death.
 
 The probes of the case itself do not tell. They were sent because others had been lost, and which of them was
 answered first does not show when the link was up again: it may have waited for that in a stream, or at
 another member. Only where a single ping was lost, and the next one answered, that answer is enough, unless
-hardly any are lost to others.
+the member stands out by what it lost before.
 
-A loss may as well be the fault of this node's own links, which it has to know about before others give it up
-for them: of the pings after one case one loss counts there (`OwnLinks.lost`).
+Where others lose as much it is no member's quality, and nothing is asked, unless all lose much: this may be
+the fault of this node's own links, which it has to know about before others give it up for them. Of the pings
+after one case one loss counts there (`OwnLinks.lost`).
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ from swim.protocol.view.table import Record
 
 __all__ = ["Losses"]
 
-_PINGS = 2
-"""After a case in which more than one was lost."""
+_MUCH = 0.25
+"""When others lose such a share of their pings, it may be the fault of this node's own links."""
 _PATIENCE_S = 0.5
 """An answer that takes longer is counted as lost; one that is only late should not be."""
 
@@ -64,11 +66,13 @@ class Losses(Part):
         if single:
             watch.loss.add(False)
             self._judge(record, watch, now)
-        if not single or watch.loss.unlike(self._others_loss(record.name)):
+        others = self._others_loss(record.name)
+        if watch.loss.stands_out(others) or (not single and (watch.loss.unlike(others) or others > _MUCH)):
             self._ask(record, watch, now, own=not single)
 
     def _ask(self, record: Record, watch: Watch, now: float, *, own: bool) -> None:
-        pings = [self._probes.probe(record, now) for _ in range(_PINGS)]
+        count = 2 if watch.loss.stands_out(self._others_loss(record.name)) else 1
+        pings = [self._probes.probe(record, now) for _ in range(count)]
         self._awaited.update(dict.fromkeys(ping.seq for ping in pings))
         key = ("losses", pings[0].seq)
         self._timers.set(key, now + _PATIENCE_S, lambda at: self._count(record, watch, pings, at, own=own))

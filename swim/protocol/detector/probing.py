@@ -40,12 +40,13 @@ _LOSSY_MAX = 64
 _WAIT_MIN, _WAIT_MAX = 0.25, 1.75  # of the period: a subject cannot shake its observers off
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Relay:
     """A ping sent on behalf of another member."""
 
     requester: Address
     seq: int
+    answered: bool = False
 
 
 class Probing(Part):
@@ -136,8 +137,13 @@ class Probing(Part):
 
     # --- answering
 
-    def receive_ping(self, ping: Ping, sender: Record | None, source: Address, now: float) -> None:
-        """Acks go to where the ping came from, never to an address that it names (memberlist#371)."""
+    def receive_ping(
+        self, ping: Ping, sender: Record | None, source: Address, now: float, *, streamed: bool = False
+    ) -> None:
+        """Acks go to where the ping came from, never to an address that it names (memberlist#371).
+
+        What came over the stream is answered there only: what came by UDP is answered both ways.
+        """
         if ping.node not in ("", self._name):
             self._outbox.drop("ping-name")
             if ping.sender_id:  # one of our own: tell it that another process is here
@@ -157,7 +163,7 @@ class Probing(Part):
                 unknown=bool(ping.source_node) and not (self._own.speaks and self._knows(ping, source)),
             )
         if sender is not None:
-            self._dissemination.send(source, ack)
+            self._dissemination.send(source, ack, "stream" if streamed else None)
             return
         # A stranger gets no more than it sent (see `Reception._trim`): what is not needed is left out.
         codec = self._outbox.codec
@@ -191,6 +197,8 @@ class Probing(Part):
         if target is None or target.name != request.node:
             self._outbox.drop("ping-req-target")
             return
+        if any(relay.seq == request.seq and relay.requester == requester for relay in self._relays.values()):
+            return  # it came by UDP and over the stream
         if len(self._relays) >= _RELAYS_MAX:
             self._outbox.drop("relays-max")
             return
@@ -201,7 +209,7 @@ class Probing(Part):
 
     def _give_up(self, seq: int, nack: bool) -> None:
         relay = self._relays.pop(seq)
-        if nack:
+        if nack and not relay.answered:
             self._outbox.send(relay.requester, Nack(relay.seq))
 
     def receive_nack(self, nack: Nack, now: float) -> str | None:
@@ -222,9 +230,10 @@ class Probing(Part):
             self.acks += 1
             self._landed(name, probe, ack, now)
             return None if probe.way == "helper" else name
-        if (relay := self._relays.pop(ack.seq, None)) is not None:
-            self._timers.cancel(("relay", ack.seq))
-            self._outbox.send(relay.requester, replace(ack, seq=relay.seq, payload=None, wait_ms=0))
+        if (relay := self._relays.get(ack.seq)) is not None:
+            if not relay.answered:
+                relay.answered = True
+                self._outbox.send(relay.requester, replace(ack, seq=relay.seq, payload=None, wait_ms=0))
         else:
             self._asking.receive_ack(ack, now)
         return None
@@ -239,7 +248,9 @@ class Probing(Part):
         self._links.answered(now)
         if probe.way != "helper":
             self._table.meet(name)
-            watch.round_trip.add(max(0.0, self._attention(now) - probe.sent))
+            # A stream repeats what is lost: by what that takes, every loss would be noticed late.
+            if probe.way == "udp" or watch.stream_only:
+                watch.round_trip.add(max(0.0, self._attention(now) - probe.sent))
             self._follow_turn(name, ack.wait_ms / 1000, now)
         self._suspicion.answered(name, probe, ack, now)
         if ack.boot and not ack.wait_ms and probe.way != "helper":

@@ -147,7 +147,9 @@ class Suspicion(Part):
         watch.learn(Evidence.ACKED, self._attention(now))
         if streamed:
             self._streamed.weigh(now)
-        if case is None:
+        if streamed and case is None:
+            self._losses.lost(record, watch, now, single=False)
+        elif case is None:
             self._links.pinged(now, answered=True)
             if probe.way == "udp":
                 watch.loss.add(False)
@@ -170,6 +172,8 @@ class Suspicion(Part):
             if by_udp:
                 watch.loss.add(False)
             return
+        if case.silence(self._attention(now)) < self._config.silence_tolerance / 2:
+            watch.loss.average_in(lost - 1)
         single = by_udp and lost == 1
         if single and not streamed:
             self._links.lost()
@@ -211,10 +215,9 @@ class Suspicion(Part):
             self._outbox.warn("stream-only", record.name, text, now)
 
     def _overdue_by_udp(self, name: str, watch: Watch, now: float) -> int:
-        if watch.case is None:
-            return 0
-        overdue = self._attention(now) - self._subjects.timeout(name)
-        return sum(probe.way == "udp" and probe.sent < overdue for probe in watch.case.probes)
+        timeout = self._subjects.timeout(name)
+        overdue = watch.case.overdue(self._attention(now), timeout) if watch.case else []
+        return sum(probe.way == "udp" for probe in overdue)
 
     def _reply(self, case: Case, kind: ObserverKind) -> None:
         for asker, poll in case.askers.items():
@@ -422,7 +425,8 @@ class Suspicion(Part):
         name, attention = record.name, self._attention(now)
         probes = [self._probes.probe(record, now)]
         if case.round:  # most losses are single ones
-            probes += [self._probes.probe_through(record, helper, now) for helper in self._helpers(name)]
+            helpers = self._helpers(name, min(case.round, self._config.indirect_probes))
+            probes += [self._probes.probe_through(record, helper, now) for helper in helpers]
             self._streamed.begin(record)
             if record.own:
                 self._outbox.kernel_probes[record.address] = None
@@ -437,7 +441,7 @@ class Suspicion(Part):
             wait = left + 1e-4  # wake when phi gets there, not a round later
         self._timers.set(("case", name), now + wait, lambda at: self._step(name, at))
 
-    def _helpers(self, name: str) -> list[Record]:
+    def _helpers(self, name: str, count: int) -> list[Record]:
         """Random members of our own that could ping the silent one for this node."""
 
         def useful(other: str) -> bool:
@@ -445,7 +449,7 @@ class Suspicion(Part):
             known = record is not None and record.own
             return known and other not in (name, self._name) and not self._subjects.suspects(other)
 
-        names = self._table.rings.pick(self._rng, self._config.indirect_probes, useful)
+        names = self._table.rings.pick(self._rng, count, useful)
         return [record for record in map(self._table.get, names) if record is not None]
 
     def _tolerance(self, watch: Watch, case: Case, now: float) -> float:
@@ -465,13 +469,9 @@ class Suspicion(Part):
         usual = self._subjects.usual_loss(name)
         direct = max(usual, watch.loss.share)
         through = 1 - (1 - direct) * (1 - usual)
-        overdue = [
-            through if probe.way == "helper" else direct
-            for probe in case.probes
-            if probe.sent > case.alive
-            and attention - probe.sent > (2 * timeout if probe.way == "helper" else timeout)
-        ]
-        return phi(case.silence(attention), self._tolerance(watch, case, now), overdue)
+        overdue = [probe for probe in case.overdue(attention, timeout) if probe.sent > case.alive]
+        losses = [through if probe.way == "helper" else direct for probe in overdue]
+        return phi(case.silence(attention), self._tolerance(watch, case, now), losses)
 
     def _close(self, name: str, watch: Watch) -> None:
         self._timers.cancel(("case", name))

@@ -51,6 +51,14 @@ class Case:
         """For how long nothing has come from it, by any way."""
         return attention - max(self.since, self.alive)
 
+    def overdue(self, attention: float, timeout: float) -> list[Probe]:
+        """Its probes that are most likely lost. A stream repeats what is lost: those are only late."""
+        return [
+            probe
+            for probe in self.probes
+            if probe.way != "stream" and attention - probe.sent > timeout * (1 + (probe.way == "helper"))
+        ]
+
     def add(self, probes: list[Probe]) -> list[Probe]:
         """Further probes; returns those that are not waited for any more.
 

@@ -177,6 +177,29 @@ class TestHelp:
         net.run(2)
         assert member.heard(Nack) == []
 
+    def test_a_request_that_comes_by_udp_and_over_the_stream_is_one(
+        self, net: Net, node: Node, member: Puppet, target: Puppet
+    ) -> None:
+        net.run(0.1)
+        target.received.clear()
+        for seq in (500, 500, 501):
+            member.tell(node, self.request(target, seq))
+            net.run(0.01)
+        assert len([ping for ping in target.heard(Ping) if ping.node == "t"]) == 2
+        assert [ack.seq for ack in member.heard(Ack) if ack.seq in (500, 501)] == [500, 501]
+
+    def test_a_ping_over_the_stream_is_answered_there_and_one_by_udp_both_ways(
+        self, net: Net, node: Node, member: Puppet
+    ) -> None:
+        record = node._table.get("m")
+        assert record is not None
+        net.drain(node)
+        for streamed in (True, False):
+            packet = [Ping(7, node.name, sender_id=pack_id(record.id))]
+            node._reception.receive(packet, record.address, 100, net.now, streamed=streamed)
+            out = node.drain()
+            assert (len(out.datagrams), len(out.stream_packets)) == ((0, 1) if streamed else (1, 1))
+
     def test_strangers_are_not_helped_and_nobody_is_asked_about_strangers(
         self, net: Net, node: Node, member: Puppet, target: Puppet
     ) -> None:
