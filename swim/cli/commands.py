@@ -58,7 +58,9 @@ class Call:
 
     @property
     def payload(self) -> bytes:
-        """The text after the first argument."""
+        """The text after the first argument, which has to be given where the form asks for it."""
+        if len(self.arguments) < 2 and not VERBS[self.verb].form.endswith("]"):
+            raise ValueError(f"no text given; the form is: {self.verb} {VERBS[self.verb].form}")
         return "".join(self.arguments[1:]).encode(errors="surrogateescape")
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -20,6 +21,13 @@ from swim.text import printable
 __all__ = ["LiveTable", "LogLines", "Row", "can_draw", "rows_of"]
 
 _EVENTS = 8
+"""Lines of what happened last."""
+_EVENT_LINES = 4
+"""Of one event at most."""
+_INDENT = 12
+"""Where what follows a line's first part begins: below its words."""
+_ECHO = 3
+"""Columns that stay free: the terminal shows ^C there, and a line more would shift the table."""
 _REFRESH_PER_SECOND = 4
 _CHROME = 5
 """Lines around the members: the title, the table's own, what is left out, the cursor's."""
@@ -100,8 +108,9 @@ class LiveTable:
         self._live.start()
 
     def stop(self) -> None:
-        """Leave the last state on the terminal."""
-        self._live.stop()
+        """Leave the last state on the terminal, if that is still there."""
+        with suppress(OSError):
+            self._live.stop()
 
     def show(self, title: str, rows: Sequence[Row], held: Sequence[str] = ()) -> None:
         """What there is now; and the names that the node holds."""
@@ -120,13 +129,29 @@ class LiveTable:
         self._draw()
 
     def _draw(self) -> None:
-        events = [
-            Text(line, style=style or "", no_wrap=True, overflow="ellipsis") for line, style in self._events
-        ]
-        room = max(3, self._console.size.height - _CHROME - len(events))
+        events = self._last_events()
         title = Text(self._title, style="bold red" if self._stale else "bold")
+        above = len(title.wrap(self._console, self._console.size.width))
+        room = max(3, self._console.size.height - _CHROME - (above - 1) - len(events))
         held = [Text(self._held, no_wrap=True, overflow="ellipsis")] if self._held else []
         self._frame = Group(title, *held, *self._table(room - len(held)), *events)
+
+    def _last_events(self) -> list[RenderableType]:
+        """In whole lines, since what to do is said at the end; as many of them as there is room for."""
+        width = max(2 * _INDENT, self._console.size.width - _ECHO)
+        lines: list[RenderableType] = []
+        for said, style in reversed(self._events):
+            most = (_EVENT_LINES - 1) * (width - _INDENT)
+            shown = said if len(said) <= most else f"{said[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+            parts = Text(shown, style=style or "").wrap(self._console, width)[:1]
+            if rest := shown[len(parts[0].plain) :].strip():
+                more = Text(rest, style=style or "").wrap(self._console, width - _INDENT)
+                parts.extend(Text(" " * _INDENT).append_text(line) for line in more)
+            parts = parts[:_EVENT_LINES]
+            if lines and len(lines) + len(parts) > _EVENTS:
+                break
+            lines[:0] = parts
+        return lines
 
     def _table(self, room: int) -> list[RenderableType]:
         rows = list(self._rows)

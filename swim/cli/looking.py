@@ -111,7 +111,7 @@ async def _exchange(stream: trio.SocketStream, codec: Codec) -> StreamMessage:
         hints = {
             "encrypted": "give its --key",
             "plaintext": "it has no key; leave out --key",
-            "refused": "give its --key and --label",
+            "refused": "are --key and --label those of the cluster?",
             "type": f"it begins with {begins!r}: is a node there, or another server?",
         }
         hint = hints.get(error.reason)

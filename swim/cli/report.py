@@ -124,9 +124,9 @@ class EventLines:
             case VotersDiffer(member, theirs, their_lease, ours, our_lease):
                 yield {
                     "event": "error",
-                    "message": f"{member.name} goes by the voters ({', '.join(theirs)}) and a lease of "
-                    f"{their_lease:g} s, this node by ({', '.join(ours)}) and {our_lease:g} s, "
-                    "or it was started with these",
+                    "message": f"{member.name} goes by the voters ({', '.join(theirs) or 'none'}) and a "
+                    f"lease of {their_lease:g} s, this node by ({', '.join(ours) or 'none'}) and "
+                    f"{our_lease:g} s, or it was started with these",
                 }
             case NameDisputed(member, address):
                 yield {

@@ -69,6 +69,8 @@ class Screen:
 
 def _title(clusters: Sequence[Cluster]) -> str:
     first = clusters[0]
-    leader = "nobody" if first.leader is None else "this node" if first.is_leader else first.leader.name
+    problem = first.leadership.problem
+    nobody = f"nobody ({problem})" if problem else "nobody"
+    leader = nobody if first.leader is None else "this node" if first.is_leader else first.leader.name
     more = f" and {len(clusters) - 1} more here" if len(clusters) > 1 else ""
     return f"{first.me}{more}: {counted(len(first.members()))}, led by {leader}; Ctrl-C leaves"

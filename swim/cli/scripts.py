@@ -92,7 +92,7 @@ class Scripts:
             problem = await _run(command, fields, output)
         if problem is not None:
             self._failed(str(fields["node"]), f"--on {wanted}: {command!r} {problem}")
-            raise ScriptFailed("see what is told there")
+            raise ScriptFailed("its script failed; the agent there says how")
         return bytes(output)
 
     async def run(self) -> None:
@@ -145,8 +145,8 @@ async def _run(command: str, fields: Mapping[str, Any], output: bytearray | None
         return f"was killed, after {_SECONDS_MAX:.0f} s"
     if process.returncode == 0:
         return None
-    last = (words.decode(errors="replace").strip().splitlines() or ["and said nothing"])[-1]
-    return f"ended with status {process.returncode}: {last}"
+    last = (words.decode(errors="replace").strip().splitlines() or [""])[-1]
+    return f"ended with status {process.returncode}" + (f": {last}" if last else ", and said nothing")
 
 
 async def _feed(process: trio.Process, data: bytes) -> None:

@@ -30,6 +30,8 @@ _SETTLE_S = 12.0
 _CONVERGE_S = 60.0
 _STEPS, _SAMPLES = 100, 300
 _ROWS_MAX = 60
+_WIDTH = 100
+"""Columns at least, where it is no terminal that would break the lines."""
 
 
 def _crash(world: World, names: list[str], seconds: float) -> None:
@@ -93,7 +95,7 @@ class _Scenario(click.Choice[str]):
 
 
 @click.command("simulate", short_help="Try faults in a simulated cluster.", epilog=_scenarios())
-@click.argument("scenario", type=_Scenario(list(SCENARIOS)))
+@click.argument("scenario", type=_Scenario(list(SCENARIOS)), metavar="SCENARIO")
 @click.option("--nodes", type=click.IntRange(2), default=8, show_default=True)
 @click.option("--seconds", type=FiniteRange(1.0), default=60.0, show_default=True, help="Virtual time.")
 @click.option("--seed", type=int, help="The same seed is the same run, to the bit; else a random one.")
@@ -241,7 +243,9 @@ def _print(world: World, options: dict[str, Any], timeline: Timeline, figures: d
         table.add_column(column, justify="right" if column in ("at, s", "first", "last", "nodes") else "left")
     for row in timeline.rows[:_ROWS_MAX]:
         table.add_row(*row.cells())
-    Console(width=max(100, Console().width)).print(table)
+    console = Console()
+    width = console.width if console.is_terminal else max(_WIDTH, console.width)
+    Console(width=width).print(table)
     if len(timeline.rows) > _ROWS_MAX:
         click.echo(f"{len(timeline.rows) - _ROWS_MAX} more rows: --json has them all")
     taken = figures["one_view_after_s"]

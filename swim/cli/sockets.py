@@ -72,7 +72,7 @@ def open_socket(path: Path) -> socket.socket:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise OSError(f"{path} is there, and is no socket: choose another path by --socket")
         if _answers(path):
-            raise OSError(f"another agent listens at {path}: choose another path by --socket, or --no-socket")
+            raise OSError(_taken(path))
         path.unlink()
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -86,6 +86,13 @@ def open_socket(path: Path) -> socket.socket:
         listener.close()
         raise OSError(f"cannot listen at {path}: {error.strerror or error}") from None
     return listener
+
+
+def _taken(path: Path) -> str:
+    if path.parent == _directory():
+        named = f"an agent named {unquote(path.stem)!r} runs here already: choose another --name"
+        return f"{named}, or else another path by --socket (it listens at {path})"
+    return f"another agent listens at {path}: choose another path by --socket, or --no-socket"
 
 
 def remove_socket(listener: socket.socket, path: Path) -> None:

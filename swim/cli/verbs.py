@@ -34,7 +34,7 @@ class Verb:
 
 VERBS = {
     "join": Verb("HOST[:PORT] ..", "Join this cluster as well: the two become one.", waits=True),
-    "tags": Verb("[KEY=VALUE ..]", "Replace all tags of the node."),
+    "tags": Verb("[KEY=VALUE ..]", "Replace all tags of the node; without any, it has none."),
     "meta": Verb("TEXT", "Set the tag `meta`, and keep the others.", words=1),
     "keys": Verb("KEY|@FILE ..", "Replace the keyring; the first key seals."),
     "send": Verb("MEMBER TEXT", "Send a direct message.", words=2, waits=True),
@@ -43,10 +43,12 @@ VERBS = {
     "query": Verb(
         "NAME [TEXT]", "Ask all members, and gather what their scripts answer.", words=2, waits=True
     ),
-    "hold": Verb("NAME [LIMIT]", "Hold a name, as a lock of the whole cluster, until `release`.", waits=True),
+    "hold": Verb(
+        "NAME [LIMIT]", "Hold a name, as a lock of the whole cluster, until `release` or Ctrl-C.", waits=True
+    ),
     "own": Verb(
         "NAME ..",
-        "Offer the node for these names, until `release`: one of all that do owns each.",
+        "Offer the node for these names, until `release` or Ctrl-C: one of all that do owns each.",
         waits=True,
     ),
     "release": Verb("NAME ..", "Give up what this node holds, owns or waits for by these names."),

@@ -141,10 +141,11 @@ class _Watch:
         for other in [one for one in self._seen if one.present][:_OTHERS_TRIED]:
             try:
                 asked = parse_address(other.address)
-                self._take(await look(*asked, self._codec, _PATIENCE))
+                seen = await look(*asked, self._codec, _PATIENCE)
             except (Unanswered, ValueError):
                 continue
             self._asked = asked
+            self._take(seen)
             self._say(f"! asking {other.name} ({other.address}) from now on", "red")
             return
         if self._table is not None:

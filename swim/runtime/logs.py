@@ -42,9 +42,9 @@ def log_event(name: str, event: Event) -> None:
                 "started with these: Cluster.set_voters changes those of a running cluster",
                 name,
                 member,
-                ", ".join(theirs),
+                ", ".join(theirs) or "none",
                 their_lease,
-                ", ".join(ours),
+                ", ".join(ours) or "none",
                 our_lease,
             )
         case NameDisputed(_, address):

@@ -48,7 +48,8 @@ What a program in a world must not do:
   only the main thread can. Functions that trio runs in threads are waited for; they take no virtual time, and
   of several at one instant it is not determined which ends first. Nothing waits for threads of its own.
 - Read the system's clock or its randomness (`time`, `uuid4`, `os.urandom`), or depend on the order of a set
-  of strings, if runs are to be the same. `trio.current_time` and `random` are the world's.
+  of strings, if runs are to be the same. `trio.current_time` and `random` are the world's,
+  each machine with a beginning of its own: across programs compare `World.now`.
 - Swallow `trio.Cancelled`, or shield itself for ever: closing the world raises `WorldError`.
 """
 

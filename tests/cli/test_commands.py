@@ -79,6 +79,8 @@ def test_a_running_agent_is_told_what_to_do(start: Start, runtime: Path) -> None
     for command, said in {
         ("explain", "ghost"): "'ghost' is no member",
         ("send", "ghost", "hello"): "'ghost' is no member",
+        ("send", "b"): "no text given; the form is: send MEMBER TEXT",
+        ("broadcast", "news"): "no text given; the form is: broadcast NAME TEXT",
         ("tags", "role"): "'role' is not KEY=VALUE",
         ("tags", "--node", "x"): "there is no node 'x' here",
     }.items():
@@ -124,8 +126,9 @@ def test_a_socket_is_there_without_json_and_under_the_name_of_the_agent(runtime:
         assert any("a/b is a member" in line for line in agent.stdout)
         second = swim("agent", "--name", "a/b", "--bind", "127.0.0.1:0", "--plain")
         assert second.returncode == 1
-        assert second.stderr.startswith("swim: agent: another agent listens at ")
-        assert "choose another path by --socket, or --no-socket" in second.stderr
+        assert second.stderr.startswith("swim: agent: an agent named 'a/b' runs here already: choose another")
+        assert "--name" in second.stderr
+        assert "--socket" in second.stderr
         told("leave", "--agent", "a/b")
         assert agent.wait(PATIENCE) == 0
     finally:
@@ -289,7 +292,7 @@ def test_a_query_gathers_what_all_agents_answer(start: Start, runtime: Path) -> 
     ]
     assert {answer["member"]: answer.get("reply", answer.get("problem")) for answer in answers} == {
         "a": "a: now for a\n",
-        "b": "ScriptFailed: see what is told there",
+        "b": "ScriptFailed: its script failed; the agent there says how",
         "c": "Unserved: the topic 'load' is not served there",
     }
     assert second.wait("error")["message"].endswith("ended with status 1: oh no")

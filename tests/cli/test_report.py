@@ -16,6 +16,7 @@ from swim.events import (
     MemberSuspected,
     MemberUpdated,
     Snapshot,
+    VotersDiffer,
 )
 from swim.types import Address, Member, MemberState
 
@@ -39,6 +40,13 @@ def test_the_first_snapshot_is_the_others_joining_and_the_leader() -> None:
 def test_without_a_leader_the_snapshot_says_so() -> None:
     lines = observe(EventLines("me"), Snapshot((ME,), None))
     assert lines == [{"event": "leader", "leader": None, "id": None, "is_me": False}]
+
+
+def test_no_voters_are_called_none() -> None:
+    (line,) = observe(EventLines("me"), VotersDiffer(ANN, (), 3.0, ("me", "ben"), 3.0))
+    assert str(line["message"]).startswith(
+        "ann goes by the voters (none) and a lease of 3 s, this node by (me, ben)"
+    )
 
 
 def test_every_event_has_its_line() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.text import Text
 
 from swim.cli.root import cli
 from swim.cli.simulate import SCENARIOS
@@ -143,3 +144,16 @@ def test_the_help_says_what_the_scenarios_do() -> None:
     text = simulate("--help").stdout
     for name, (_, said) in SCENARIOS.items():
         assert re.search(rf"^ *{name} +{re.escape(said)}$", text, re.MULTILINE)
+    assert "[OPTIONS] SCENARIO\n" in text
+
+
+def test_on_a_terminal_the_table_has_the_width_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def widest() -> int:
+        result = simulate("host-loss", "--nodes", "4", "--seconds", "10", "--seed", "3")
+        table = Text.from_ansi(result.stdout.partition("\n")[2].partition("one view")[0]).plain
+        return max(map(len, table.splitlines()))
+
+    monkeypatch.setenv("COLUMNS", "80")
+    assert widest() > 80
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    assert widest() <= 80

@@ -144,6 +144,49 @@ def test_the_agent_shows_a_table_on_a_terminal(start: Start) -> None:
         assert "- b has left the cluster" in watcher.text
 
 
+def test_the_title_names_the_member_that_answered(start: Start) -> None:
+    first = start("a")
+    second = start("b", join=first.address)
+    second.wait("join", member="a")
+    with run("watch", first.address, "--interval", "0.5", terminal=True) as watcher:
+        watcher.until(f"2 members, as {first.address} sees them")
+        first.process.kill()
+        watcher.until("x a is dead", f"1 member, as {second.address} sees them")
+        assert f"1 member, as {first.address}" not in watcher.text
+
+
+def test_the_table_says_why_nobody_leads() -> None:
+    options = ("agent", "--name", "a", "--bind", "127.0.0.1:0", "--voters", "a,b")
+    with run(*options, terminal=True) as watcher:
+        watcher.until("led by nobody (2 of 2 voters have to grant a lease")
+        assert watcher.interrupt() == 0
+
+
+def test_an_agent_whose_terminal_is_closed_leaves_with_status_0() -> None:
+    read, write = pty.openpty()
+    command = [sys.executable, "-m", "swim", "agent", "--name", "a", "--bind", "127.0.0.1:0"]
+    with subprocess.Popen(
+        command,
+        env=environment() | {"TERM": "xterm"},
+        stdin=subprocess.DEVNULL,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            os.close(write)
+            text = b""
+            while b"a is a member" not in text:
+                text += os.read(read, 65_536)
+            os.close(read)
+            process.send_signal(signal.SIGHUP)  # as the kernel does for the terminal's own processes
+            assert process.wait(PATIENCE) == 0
+            assert process.stderr is not None
+            assert not process.stderr.read()
+        finally:
+            process.kill()
+
+
 def test_the_agent_shows_lines_when_asked_to() -> None:
     with run("agent", "--name", "a", "--bind", "127.0.0.1:0", "--plain", terminal=True) as watcher:
         watcher.until("a is a member")
@@ -253,6 +296,29 @@ def test_the_names_that_the_node_holds_are_in_a_line_of_their_own() -> None:
     assert line.startswith("holds 64: shard/0 shard/1 shard/2")
     assert len(line) <= 60
     assert "\x1b]" not in drawn(rows, held=["a\x1b]0;x\x07"])
+
+
+def test_what_happened_is_told_to_its_end_and_room_is_left_for_what_the_terminal_echoes() -> None:
+    console = Console(file=io.StringIO(), width=80, height=30, force_terminal=True)
+    table = LiveTable(console, measured=False)
+    table.event("earlier")
+    table.event(f"! no way in by {'a' * 20} yet: {'some words ' * 10}give it the key")
+    table.event("x" * 100_000)
+    lines = drawn_by(table)
+    assert max(map(len, lines)) <= 77
+    assert any(line.startswith(" " * 12) and line.endswith("give it the key") for line in lines)
+    assert 2 <= sum("xxx" in line for line in lines) <= 4, "nobody fills the screen with one line"
+    assert lines[-1].endswith("x\N{HORIZONTAL ELLIPSIS}")
+    for number in range(5):
+        table.event(f"later {number}")
+    assert "earlier" not in " ".join(drawn_by(table))
+    assert sum("later" in line for line in drawn_by(table)) == 5
+
+
+def drawn_by(table: LiveTable) -> list[str]:
+    with table._console.capture() as capture:
+        table._console.print(table._frame)
+    return Text.from_ansi(capture.get()).plain.splitlines()
 
 
 def test_control_characters_of_names_stay_off_the_terminal() -> None:
