@@ -6,7 +6,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from swim.cli.columns import STATE_STYLES, Column, fitted
 from swim.cli.report import shown_tags
+from swim.cli.stdout import discard_output
 from swim.cluster import Cluster
 from swim.text import printable
 
@@ -109,8 +109,10 @@ class LiveTable:
 
     def stop(self) -> None:
         """Leave the last state on the terminal, if that is still there."""
-        with suppress(OSError):
+        try:
             self._live.stop()
+        except OSError:
+            discard_output()
 
     def show(self, title: str, rows: Sequence[Row], held: Sequence[str] = ()) -> None:
         """What there is now; and the names that the node holds."""

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from swim.cli.stdout import discard_output
 from swim.cli.verbs import VERBS
 from swim.text import printable
 
@@ -91,9 +92,7 @@ class _Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             sys.exit(130)
         except BrokenPipeError:
-            # The reader of our output went away (`swim members .. | head -1`). Python would complain
-            # once more when it flushes stdout at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            discard_output()  # its reader went away (`swim members .. | head -1`)
             sys.exit(1)
         except Exception as error:
             if os.environ.get("SWIM_DEBUG"):

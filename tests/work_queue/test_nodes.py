@@ -27,13 +27,13 @@ def in_this_checkout(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Confi
 
 
 def test_demo() -> None:
-    done = run_python("-m", "examples.work_queue", "--demo", "--tasks", "10000", seconds=SECONDS_MAX)
+    done = run_python("-m", "examples.work_queue", "--demo", "--tasks", "50000", seconds=SECONDS_MAX)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     told = [line.rpartition("s  ")[2] for line in done.stdout.splitlines()]
     assert told[1:4] == ["SIGKILL for w2, a worker", "SIGKILL for w1, which leads and owns it", "w5 has come"]
-    assert re.match(r"17,984 primes; 10,000 tasks in .* s, .* tasks/s; w\d ", told[4])
-    assert told[5] == "the report has 10,000 results, each exactly once, and all are right"
+    assert re.match(r"78,498 primes; 50,000 tasks in .* s, .* tasks/s; w\d ", told[4])
+    assert told[5] == "the report has 50,000 results, each exactly once, and all are right"
 
 
 def test_an_interrupted_demo_leaves_no_processes() -> None:
