@@ -353,8 +353,13 @@ _VERDICTS = mutants(
     ("one voice about loss is enough", "max(_LOSSY_VOTES_MIN, min(_LOSSY_VOTES_MAX, observers))", "1"),
     (
         "who finds nothing lost agrees that most is",
-        "if watch is not None and self._attention(now) - watch.lossy < _LOSSY_WINDOW_S:",
-        "if watch is not None:",
+        "if self._attention(now) - watch.lossy < _LOSSY_WINDOW_S:",
+        "if True:",
+    ),
+    (
+        "an observer agrees that most is lost although it is not any more",
+        "watch is None or watch.loss.lately < _LOSSY_STILL",
+        "watch is None",
     ),
     ("the others are told of a silence again and again", "        told.update(dict.fromkeys(fresh))\n", ""),
 )

@@ -18,7 +18,7 @@ from swim.wire import Codec
 from swim.wire.messages import Dead
 from tests.simulation.returns import run
 
-SEEDS = (7, 11, 24, 31)
+SEEDS = (7, 11, 24, 31, 245)
 SEEDS_MADE_UP = (5, 7, 13)
 
 

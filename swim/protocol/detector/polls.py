@@ -35,6 +35,8 @@ _LOSSY_VOTES_MIN, _LOSSY_VOTES_MAX = 2, 5
 """Observers that have to find most packets of a member lost, this one included."""
 _LOSSY_WINDOW_S = 40.0
 """An observer agrees when it has found that in the last so many seconds."""
+_LOSSY_STILL = 0.5
+"""And such a share of its latest pings were lost: a link that has healed meanwhile is good."""
 _LOSSY_REPEAT_S = 5.0
 _SOLO_MAX = 256
 
@@ -244,7 +246,9 @@ class Polls(Part):
     def asked_lossy(self, asker: str, poll: ObserverMessage, now: float) -> None:
         """Another observer finds most of its packets lost."""
         watch = self._subjects.get(poll.node)
-        if watch is not None and self._attention(now) - watch.lossy < _LOSSY_WINDOW_S:
+        if watch is None or watch.loss.lately < _LOSSY_STILL:
+            return
+        if self._attention(now) - watch.lossy < _LOSSY_WINDOW_S:
             self.answer(asker, poll, ObserverKind.AGREE)
 
     def _count_lossy(self, name: str, now: float) -> None:

@@ -155,16 +155,19 @@ class TestLoss:
             "quality"
         ]
 
-    @pytest.mark.parametrize("lossy", [True, False])
-    def test_an_observer_that_is_asked_says_what_it_has_seen_itself(
-        self, net: Net, five: list[Node], lossy: bool
+    @pytest.mark.parametrize(("found", "still"), [(True, True), (False, True), (True, False)])
+    def test_an_observer_that_is_asked_says_what_it_has_seen_itself_and_still_sees(
+        self, net: Net, five: list[Node], found: bool, still: bool
     ) -> None:
         a, b, c, *_ = five
-        if lossy:
-            watch_of(a, "b").lossy = a._polls._attention(net.now)
+        watch = watch_of(a, "b")
+        for lost in [True] * 12 + [still, False] * 4:
+            watch.loss.add(lost)
+        if found:
+            watch.lossy = a._polls._attention(net.now)
         net.tell(a, net.message(c, a, ObserverKind.LOSSY, b, round=3), c.address)
         said = [message.kind for _, message in net.said(ObserverMessage, by=a, to=c.address)]
-        assert said == ([ObserverKind.AGREE] if lossy else [])
+        assert said == ([ObserverKind.AGREE] if found and still else [])
 
 
 class TestEvidence:
