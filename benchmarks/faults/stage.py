@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from benchmarks.driver import Agent, Fleet, Matcher, open_fleet, reports
+from benchmarks.driver import START_SECONDS, Agent, Fleet, Matcher, open_fleet, reports
 from benchmarks.faults.measures import Span, Wholeness, common, deaths, terms, together
 from benchmarks.namespaces import Network, open_network
 from benchmarks.peers import Peer
@@ -27,6 +27,8 @@ STRANGER = "stranger"
 """A host without a member."""
 SETTLED_SECONDS = 4.0
 """Until all who observe somebody have met it and have a stream to it."""
+_START_EACH_S = 2.0
+"""So much longer the start may take for each process: a hundred of them keep two cores busy for minutes."""
 GATHER_SECONDS = 40.0
 QUIET_SECONDS = 2.0
 """A view that was whole for so long is called so."""
@@ -155,7 +157,8 @@ class Stage:
             if name == self.names[0]:
                 await self.fleet.until_bound(self.agents[name])
                 await trio.sleep(1.0)
-        await self.fleet.until_bound(*self.agents.values())
+        starting = START_SECONDS + _START_EACH_S * len(self.names)
+        await self.fleet.until_bound(*self.agents.values(), seconds=starting)
         await self.fleet.until_all_see(self.names, seconds)
 
     def kill(self, name: str) -> float:

@@ -532,6 +532,14 @@ _HEARSAY = mutants(
     ("a refusal is waited out", "is not None and question.gone:", "is not None and not question.gone:"),
 )
 
+_LOST = mutants(
+    "membership/hearsay",
+    ("tests/protocol/exchange/test_search.py",),
+    ("one that is said to live is not asked", "if not record.solo or now -", "if True or now -"),
+    ("one that is said to live is asked at each word", "-math.inf) < _LOOK_AGAIN_S", "-math.inf) < 0.0"),
+    ("another process stands for one that is said to live", "if ack.boot == record.packed_boot:", "if True:"),
+)
+
 _READMISSION = mutants(
     "membership/readmission",
     ("tests/simulation/test_back.py",),
@@ -544,6 +552,7 @@ DETECTION = Package(
         *_PROBING_TESTS,
         "tests/protocol/detector/test_accrual.py",
         "tests/protocol/detector/test_losses.py",
+        "tests/protocol/exchange/test_search.py",
         "tests/protocol/membership/test_links.py",
         "tests/protocol/membership/test_updates.py",
     ),
@@ -568,6 +577,7 @@ DETECTION = Package(
         *_SENDERS,
         *_TABLE,
         *_HEARSAY,
+        *_LOST,
         *_READMISSION,
     ),
 )

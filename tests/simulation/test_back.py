@@ -95,6 +95,7 @@ def believes_all_deaths(node: Any) -> None:
 
 def does_not_search(node: Any) -> None:
     node._search.begin = lambda now: None
+    node._membership.hearsay.look_again = lambda record, now, lives: None
 
 
 @pytest.mark.parametrize(

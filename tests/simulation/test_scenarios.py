@@ -295,6 +295,19 @@ def test_a_one_way_partition_heals(seconds: float) -> None:
         world.run_until_converged(5.0 + 2 * world.config.reconnect_interval)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_the_few_that_were_cut_off_from_many_for_ten_minutes_see_all_again_at_once(seed: int) -> None:
+    """Most of the many they have never pinged, nor are pinged by: only the words of others lead there."""
+    world = World(seed, fast=True)
+    names = world.assemble(16)
+    world.run(5.0)
+    cut = world.partition(names[3:5], [*names[:3], *names[5:]])
+    world.run(600.0)
+    assert len(world.view(names[3])) == 2
+    world.heal(cut)
+    world.run_until_converged(5.0)
+
+
 def test_both_sides_of_a_partition_have_a_leader() -> None:
     world = cluster(1, 5)
     world.run(3.0)

@@ -1,4 +1,5 @@
 """Another's word that a member is gone, while this node hears the member itself: then the member is asked.
+So it is when another says that a member lives which this node alone has given up.
 
 A verdict travels fast and far. It reaches nodes that never lost the member, when two sides of a partition
 meet again; and without keys anybody can make one up. Nodes that know of nothing against the member believe
@@ -7,11 +8,13 @@ what is true a few round trips later, and what is not ends with them. The member
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from swim.protocol.base.context import Context, Part
+from swim.protocol.base.limits import keep_latest
 from swim.protocol.membership.asking import Asking
 from swim.protocol.view.table import Record
 from swim.wire.messages import Ack, Dead
@@ -20,6 +23,10 @@ __all__ = ["Hearsay"]
 
 _TRIES, _PATIENCE = 3, 2.0
 """Pings, and how long they may take: times that an answer of those that answer may take."""
+_LOOK_AGAIN_S = 2.0
+"""Between two pings to one that is said to live: such words may be many, and made up."""
+_LOOKED_MAX = 1_024
+"""Of so many it is remembered when they were asked that."""
 
 
 Believe = Callable[[float], None]
@@ -48,6 +55,8 @@ class Hearsay(Part):
         self._hears = hears
         self._patience = patience
         self._open: dict[str, _Question] = {}
+        self._looked: dict[str, float] = {}
+        """When those that are said to live were asked, the latest at the end."""
 
     def weigh(self, record: Record, now: float, believe: Believe, news: Dead | None = None) -> None:
         """It is said that a member is gone: `believe` is called, now or later, unless the member answers.
@@ -67,6 +76,24 @@ class Hearsay(Part):
             question.gone = question.gone or news.reason == "process-gone"
             if farewell:
                 question.believe, question.farewell = believe, True
+
+    def look_again(self, record: Record, now: float, lives: Callable[[str, float], None]) -> None:
+        """Another says that this member lives. If this node alone has given it up, it is asked.
+
+        `lives` is called when it answers. After a long partition this finds those that this node has never
+        pinged, and that do not ping it.
+        """
+        if not record.solo or now - self._looked.get(record.name, -math.inf) < _LOOK_AGAIN_S:
+            return
+
+        def answered(ack: Ack, at: float) -> None:
+            if ack.boot == record.packed_boot:
+                lives(record.name, at)
+
+        if self._ask(record.name, record.address, now, answered, lambda at: None):
+            self._looked.pop(record.name, None)
+            self._looked[record.name] = now
+            keep_latest(self._looked, _LOOKED_MAX)
 
     def refused(self, name: str, now: float) -> None:
         """The kernel at the member's address, or a firewall, says that no process listens there.

@@ -115,6 +115,7 @@ class Membership(Part):
                 self._contest(None, record, now)
                 return
         elif not self._newer(old, record):
+            self.hearsay.look_again(old, now, self.answered_after_all)
             if source == record.address and old.own and (old.boot != record.boot or not old.present):
                 self.correct(source, self._told(old), now)  # that is not enough: let it find out
             return

@@ -8,9 +8,10 @@ from swim.events import HeldOff
 from swim.protocol.node import Node
 from swim.types import MemberState
 from swim.wire.messages import Alive, Dead, Nack, Ping
-from tests.protocol.fakes import Net, address_of
+from tests.protocol.fakes import Net, Puppet, address_of
 
 ALIVE = MemberState.ALIVE
+Lost = tuple[Node, Puppet, Puppet]
 
 
 @pytest.fixture
@@ -100,6 +101,53 @@ def test_one_that_answers_is_told_of_its_death_and_comes_back(net: Net) -> None:
     net.run(1.5)
     assert net.believes(a, "b") is ALIVE
     assert net.believes(c, "b") is ALIVE
+
+
+@pytest.fixture
+def lost(net: Net) -> Lost:
+    """`a` alone has given up `z`, which it has never pinged, and has tried its address in vain for hours."""
+    a, b = net.cluster("a", "b")
+    teller, z = net.puppet("m").join(a, b), net.puppet("z")
+    teller.tell(a, z.alive())
+    net.run(0.01)
+    assert net.believes(a, "z") is ALIVE
+    z.mute = True
+    a._membership.declare_dead("z", "silence", net.now, solo=True)
+    for second in range(20):
+        a._attempts.tried(z.address, net.now - second)
+    net.kill(b)  # it would give it up as well, and say so
+    net.run(5)
+    assert net.believes(a, "z") is None
+    net.sent.clear()
+    return a, teller, z
+
+
+def test_one_that_another_says_to_live_is_asked_at_once(net: Net, lost: Lost) -> None:
+    """However long it was lost: after a partition of an hour nothing else may find it for as long again."""
+    a, teller, z = lost
+    z.mute = False
+    teller.tell(a, z.alive())
+    net.run(0.1)
+    assert net.believes(a, "z") is ALIVE
+
+
+def test_one_that_is_said_to_live_and_is_silent_is_asked_every_two_seconds(net: Net, lost: Lost) -> None:
+    a, teller, z = lost
+    for _ in range(100):
+        teller.tell(a, z.alive())
+        net.run(0.1)
+    assert 5 <= asked(net, a, "z") <= 6
+    assert net.believes(a, "z") is None
+
+
+def test_another_process_that_answers_is_not_the_one_that_is_said_to_live(net: Net, lost: Lost) -> None:
+    a, teller, z = lost
+    said = z.alive()
+    z.mute, z.boot = False, "ANOTHER0"
+    teller.tell(a, said)
+    net.run(0.1)
+    assert asked(net, a, "z") == 1
+    assert net.believes(a, "z") is None
 
 
 def test_another_process_at_its_address_is_not_told(net: Net) -> None:
