@@ -42,7 +42,7 @@ PACKAGES = {
     "swim.runtime.sockets": 540,
     "swim.runtime.feeds": 325,
     "swim.runtime.kept": 1_455,
-    "swim.runtime": 1_285,
+    "swim.runtime": 1_290,
     "face": 588,
     "swim.simulation": 2_200,
     "swim.testing": 1_550,

@@ -121,6 +121,7 @@ class Streams:
             return None
         request = message
         await self._visits.wait_for_answer(visit)
+        self._visits.note_owed(visit)
         reply = await self._turns.call(lambda: self._answers.receive_request(request, visit.source))
         if reply is not None:
             content = await self._turns.run(self._codec.streaming(reply, answering=True))

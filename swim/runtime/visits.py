@@ -6,7 +6,8 @@ yet; what is over a bound ends the streams that can be missed best:
 
 - of hosts that no known member is on (one that keeps a stream to this node, or to which it keeps one);
 - of the host that has the most of what is scarce, places or bytes;
-- that have said nothing yet, or take longer than `GRACE`;
+- that have said nothing yet, or take longer than `GRACE`; not those that wait for this node alone, or it
+  would begin the answers to a crowd that joins again and again, and end few;
 - and of those the oldest, or of bytes the one that takes the most.
 
 So a stranger, even under many addresses, does not keep newcomers out, nor a crowd of strangers the members.
@@ -48,6 +49,8 @@ class Visit:
     memory: int = 0
     """Bytes of memory for its request, until it is answered; then for the answer, until that is taken."""
     gave_way: bool = False
+    owed: bool = False
+    """It has said all, and waits for nothing but this node."""
 
 
 class Visits:
@@ -94,8 +97,13 @@ class Visits:
         if bucket is not None and visit.source.host not in self._members():
             await trio.sleep(bucket.wait(trio.current_time()))
 
+    def note_owed(self, visit: Visit) -> None:
+        """All of its request was read, and its host may be answered."""
+        visit.owed = True
+
     def note_answer(self, visit: Visit, size: int) -> None:
-        """It is answered with so many bytes."""
+        """It is answered with so many bytes, and has to take them."""
+        visit.owed, visit.since = False, trio.current_time()
         host = visit.source.host
         bucket = self._answered.pop(host, None) or TokenBucket(ANSWERED_PER_S, ANSWERED_BURST)
         bucket.fine(size, trio.current_time())
@@ -139,8 +147,8 @@ class Visits:
     def _worth(self, visit: Visit, newest: Visit, members: Collection[str]) -> tuple[bool, int, int]:
         """Of places; the least gives way, the older one of equals."""
         host = visit.source.host
-        begun = visit.memory > 0 and newest.since - visit.since < GRACE
-        return host in members, -self._places[host], 1 if visit is newest else 2 if begun else 0
+        keeps = visit.owed or (visit.memory > 0 and newest.since - visit.since < GRACE)
+        return host in members, -self._places[host], 1 if visit is newest else 2 if keeps else 0
 
     def _weight(self, visit: Visit, members: Collection[str]) -> tuple[bool, int, int]:
         """Of bytes; the greatest gives way."""

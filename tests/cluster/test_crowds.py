@@ -20,11 +20,11 @@ JOIN_S = 5.0
 @asynccontextmanager
 async def stranger(number: int, target: Address) -> AsyncIterator[trio.SocketStream]:
     """A connection from an address of its own."""
-    sock = trio.socket.socket()
-    await sock.bind((f"127.1.{number // 250}.{number % 250 + 1}", 0))
-    await sock.connect(target)
-    async with trio.SocketStream(sock) as stream:
-        yield stream
+    with trio.socket.socket() as sock:
+        await sock.bind((f"127.1.{number // 250}.{number % 250 + 1}", 0))
+        await sock.connect(target)
+        async with trio.SocketStream(sock) as stream:
+            yield stream
 
 
 async def hold(number: int, target: Address, data: bytes) -> None:

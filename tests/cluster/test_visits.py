@@ -90,6 +90,25 @@ async def test_a_stream_that_says_something_keeps_its_place_for_a_second(
     assert ended(busy, newest) == [True, False]
 
 
+async def test_a_stream_that_waits_for_this_node_keeps_its_place_however_long_that_takes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Else a node that many join at once begins all answers again and again, and ends none."""
+    served = visits(2)
+    waiting, other = admit(served, STRANGER), admit(served, OTHER)
+    for visit in (waiting, other):
+        assert served.take_memory(visit, 10)
+        served.note_owed(visit)
+    await trio.sleep(5 * GRACE)
+    assert served.admit(Address("10.0.0.9", 1)) is None
+    served.note_answer(waiting, 10_000)
+    await trio.sleep(GRACE / 2)
+    assert served.admit(Address("10.0.0.9", 1)) is None, "it has some time to take the answer"
+    await trio.sleep(GRACE / 2)
+    admit(served, Address("10.0.0.9", 1))
+    assert ended(waiting, other) == [True, False]
+
+
 async def test_to_find_the_one_that_gives_way_takes_no_look_at_all_of_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

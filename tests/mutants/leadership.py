@@ -677,9 +677,10 @@ _JOINING = mutants(
     ("tests/protocol/exchange/test_joining.py",),
     (
         "a seed is not asked again while a stream to it hangs",
-        "if now - since < patience]",
-        "]",
+        "return all(now - since >= patience for since in asked)",
+        "return not asked",
     ),
+    ("a seed that is slow is asked as often", "join_retry_interval * len(asked)", "join_retry_interval"),
 )
 
 _FOUNDING = mutants(

@@ -11,7 +11,7 @@ in `seeds`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from swim.errors import JoinError, SwimError
 from swim.protocol.base.context import Context, Part
@@ -93,11 +93,9 @@ class Joining(Part):
     # --- looking
 
     def _look_around(self, now: float) -> None:
-        patience = self._config.join_retry_interval
-        asked = [address for address, since in self._looks.values() if now - since < patience]
         for address in self._seeds.others():
-            # What opens a stream may be lost: its kernel waits ever longer before it repeats that.
-            if address not in asked and address not in self._considered:
+            asked = [since for looked_at, since in self._looks.values() if looked_at == address]
+            if address not in self._considered and self._is_due(asked, now):
                 look = PushPull((), head=self._founding.head(now))
                 self._looks[self._outbox.request(address, look)] = address, now
         soon = self._seeds.any_is(Outcome.JOINING)
@@ -252,8 +250,16 @@ class Joining(Part):
 
     def _may_join(self, now: float) -> bool:
         """Is it time to ask again? The member that was asked may be gone, while the stream hangs."""
-        patience = self._config.join_retry_interval * (2 ** len(self._joins) - 1)
-        return all(now - asked >= patience for _, asked in self._joins.values())
+        return self._is_due([asked for _, asked in self._joins.values()], now)
+
+    def _is_due(self, asked: Sequence[float], now: float) -> bool:
+        """Another try beside those that are not answered yet, begun then?
+
+        What opens a stream may be lost, and its kernel waits ever longer before it repeats that. But a seed
+        that many ask at once may only be slow: it is asked ever more seldom.
+        """
+        patience = self._config.join_retry_interval * len(asked)
+        return all(now - since >= patience for since in asked)
 
     def _enter(self, address: Address, now: float) -> None:
         if self._joins:

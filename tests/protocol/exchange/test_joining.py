@@ -117,11 +117,14 @@ class TestJoining:
         assert member(net, joiner, 2) is not None
 
     def test_silent_seeds_are_asked_again_although_their_streams_hang(self, net: Net) -> None:
-        """A kernel repeats ever more seldom what opens a stream: when the way is free, a new one is quick."""
+        """A kernel repeats ever more seldom what opens a stream: when the way is free, a new one is quick.
+
+        But a seed that many ask at once may only be slow, and would be slower with a stream a second of each.
+        """
         net.lose_host(net.start("x"))
         net.start("b", "x")
         net.run(9)
-        assert len(net.requested) == 10
+        assert [round(when - net.requested[0][0]) for when, _, _ in net.requested] == [0, 1, 3, 6]
 
     def test_when_the_join_is_lost_it_begins_anew_and_ends_well(self, net: Net) -> None:
         founder = net.start("a")
