@@ -126,7 +126,7 @@ class Parts:
             Contests(context, own, self._calling, self._asking),
             self._differs,
             self._asking,
-            self._streamed.hears,
+            self._streamed.doubts,
             self._subjects.patience,
         )
 

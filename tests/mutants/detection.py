@@ -532,6 +532,16 @@ _HEARSAY = mutants(
     ("a refusal is waited out", "is not None and question.gone:", "is not None and not question.gone:"),
 )
 
+_MADE_UP = mutants(
+    "membership/hearsay",
+    ("tests/simulation/test_scenarios.py::test_a_made_up_death_of_the_leader_is_believed_by_nobody",),
+    (
+        "a death is believed at once by those that never pinged the member",
+        "if self._doubts(record):",
+        "if self._doubts(record) or not self._table.met(record):",
+    ),
+)
+
 _LOST = mutants(
     "membership/hearsay",
     ("tests/protocol/exchange/test_search.py",),
@@ -578,6 +588,7 @@ DETECTION = Package(
         *_TABLE,
         *_HEARSAY,
         *_LOST,
+        *_MADE_UP,
         *_READMISSION,
     ),
 )

@@ -90,7 +90,7 @@ def held_off_for_a_minute(node: Any) -> None:
 
 def believes_all_deaths(node: Any) -> None:
     """As it once was: another's verdict was believed even by those who heard the member themselves."""
-    node._membership.hearsay._hears = lambda record: False
+    node._membership.hearsay._doubts = lambda record: True
 
 
 def does_not_search(node: Any) -> None:

@@ -18,7 +18,9 @@ from swim.events import (
 )
 from swim.protocol.node import Node
 from swim.simulation import Network, World
+from swim.simulation.fast import ObjectCodec
 from swim.simulation.host import Life
+from swim.wire.messages import Dead
 from tests.simulation.hashing import printed
 
 DETECTION = 6.0
@@ -318,6 +320,23 @@ def test_both_sides_of_a_partition_have_a_leader() -> None:
     world.heal()
     world.run_until_converged(25.0)
     assert leaders(world) == {"n2"}, "the old leader finds that it is no longer the leader"
+
+
+# --- what is made up
+
+
+@pytest.mark.parametrize("size", [8, 32])
+def test_a_made_up_death_of_the_leader_is_believed_by_nobody(size: int) -> None:
+    """In a large cluster most nodes never ping it. Told to all of them, from the address of a member."""
+    world, codec = World(1, fast=True), ObjectCodec()
+    names = world.assemble(size)
+    world.run(5.0)
+    leader, teller = (world.nodes[name] for name in names[:2])
+    news = Dead(leader.name, leader.core.me.incarnation, teller.name, reason="process-gone")
+    for name in names[1:]:
+        world.nodes[name].receive_datagram(codec.packet([codec.part(news)]), teller.address)
+    world.run(DETECTION)
+    assert not world.events((MemberFailed, LeaderChanged))
 
 
 # --- weather

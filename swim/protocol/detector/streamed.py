@@ -57,15 +57,10 @@ class Streamed(Part):
             if self.keep_to_all:
                 self._outbox.look_at_streams()
 
-    def hears(self, record: Record) -> bool:
-        """Has the member answered this node, which knows of nothing against it?
-
-        In a small cluster all keep streams with all, and would know if its had ended.
-        """
+    def doubts(self, record: Record) -> bool:
+        """Does this node itself know of something against the member?"""
         watch, ended = self._subjects.get(record.name), self._subjects.ended.get(record.name, ("",))
-        if ended[0] == record.boot or (watch is not None and watch.doubtful):
-            return False
-        return self._table.met(record) or self.keep_to_all
+        return ended[0] == record.boot or (watch is not None and watch.doubtful)
 
     def covers(self, address: Address) -> bool:
         """Does what is sent there go over the stream, too?"""

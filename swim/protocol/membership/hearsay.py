@@ -1,4 +1,4 @@
-"""Another's word that a member is gone, while this node hears the member itself: then the member is asked.
+"""Another's word that a member is gone, against which this node itself has nothing: then the member is asked.
 So it is when another says that a member lives which this node alone has given up.
 
 A verdict travels fast and far. It reaches nodes that never lost the member, when two sides of a partition
@@ -48,11 +48,16 @@ class Hearsay(Part):
     """Asks members whether they live, of which others say that they do not."""
 
     def __init__(
-        self, context: Context, asking: Asking, hears: Callable[[Record], bool], patience: Callable[[], float]
+        self,
+        context: Context,
+        asking: Asking,
+        doubts: Callable[[Record], bool],
+        patience: Callable[[], float],
     ) -> None:
+        """`doubts`: does this node itself know of something against the member?"""
         super().__init__(context)
         self._ask = asking.ask
-        self._hears = hears
+        self._doubts = doubts
         self._patience = patience
         self._open: dict[str, _Question] = {}
         self._looked: dict[str, float] = {}
@@ -66,7 +71,7 @@ class Hearsay(Part):
         """
         farewell = news is not None and news.sender == news.node
         told = None if farewell else news
-        if not self._hears(record):
+        if self._doubts(record):
             if told is not None:
                 self._outbox.send(record.address, told)
             believe(now)

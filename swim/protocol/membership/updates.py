@@ -62,7 +62,7 @@ class Membership(Part):
         contests: Contests,
         exchange: Callable[[Record, float], None],
         asking: Asking,
-        hears: Callable[[Record], bool],
+        doubts: Callable[[Record], bool],
         patience: Callable[[], float],
     ) -> None:
         super().__init__(context)
@@ -73,7 +73,7 @@ class Membership(Part):
         self._contests = contests
         self._exchange = exchange
         self._readmission = readmission
-        self.hearsay = Hearsay(context, asking, hears, patience)
+        self.hearsay = Hearsay(context, asking, doubts, patience)
         self._newcomers = Newcomers(context, asking, lambda news, ack, at: self.alive(news, at, answer=ack))
         self._corrections = TokenBucket(_CORRECTIONS_PER_S, _CORRECTIONS_BURST)
 
