@@ -30,7 +30,7 @@ PACKAGES = {
     "swim.protocol.base": 450,
     "swim.protocol.gossip": 800,
     "swim.protocol.leadership": 1_510,
-    "swim.protocol.membership": 945,
+    "swim.protocol.membership": 985,
     "swim.protocol.detector": 1_340,
     "swim.protocol.exchange": 1_000,
     "swim.protocol.leases": 900,

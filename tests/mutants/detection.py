@@ -63,8 +63,8 @@ _SUSPICION = mutants(
     ),
     (
         "members of whose names others ask to be let in are waited for",
-        "return case.succeeded or (lately and case.round >= _AFTER_LONG_ROUNDS)",
-        "return lately and case.round >= _AFTER_LONG_ROUNDS",
+        "return case.succeeded or (self._after_long(now) and case.round >= _AFTER_LONG_ROUNDS)",
+        "return self._after_long(now) and case.round >= _AFTER_LONG_ROUNDS",
     ),
     (
         "members of whose names others ask to be let in are given up at once",
@@ -104,7 +104,7 @@ _SUSPICION = mutants(
     ),
     (
         "who fell silent with all others is judged by himself",
-        "if deserted is not None and now - self._long_silence_at < _AFTER_LONG_S:",
+        "if self._after_long(now) and (deserted := self._links.deserted()) is not None:",
         "if False:",
     ),
     (
@@ -550,6 +550,30 @@ _LOST = mutants(
     ("another process stands for one that is said to live", "if ack.boot == record.packed_boot:", "if True:"),
 )
 
+_LINKS = mutants(
+    "membership/links",
+    ("tests/protocol/membership/test_links.py",),
+    ("one that the others have given up judges them alone", "own = self._given_up or", "own ="),
+    (
+        "deaths that were made up count as outages",
+        "if self._long_silence(now) or now - self._silence_ended < _OVER_S:",
+        "if True:",
+    ),
+    ("an outage is forgotten at once", "now - at < _LATELY_S", "now - at < 1.0"),
+    ("an outage is never forgotten", "now - at < _LATELY_S", "now - at < 1e9"),
+    (
+        "one that is cut off again and again gives up all others each time",
+        "(_PATIENCE if again",
+        "(1.0 if again",
+    ),
+    ("it never does any more", "(_PATIENCE if again", "(1e9 if again"),
+    (
+        "a silence of its own makes the next one shorter",
+        "return at < self._given_up_at",
+        "return False and at < self._given_up_at",
+    ),
+)
+
 _READMISSION = mutants(
     "membership/readmission",
     ("tests/simulation/test_back.py",),
@@ -589,6 +613,7 @@ DETECTION = Package(
         *_HEARSAY,
         *_LOST,
         *_MADE_UP,
+        *_LINKS,
         *_READMISSION,
     ),
 )

@@ -336,8 +336,7 @@ class Suspicion(Part):
         if case is None:
             asked = list(watch.pinged) if watch.asked else []
             case = watch.case = Case(asked[0].sent if asked else self._attention(now), asked)
-            deserted = self._links.deserted()
-            if deserted is not None and now - self._long_silence_at < _AFTER_LONG_S:
+            if self._after_long(now) and (deserted := self._links.deserted()) is not None:
                 case.since = min(case.since, deserted)  # since then no member was heard, so this one neither
         watch.learn(evidence, self._attention(now))
         return case
@@ -413,13 +412,17 @@ class Suspicion(Part):
 
         Nor is it this node that hears nobody, where another process asks to be let in in the member's place.
         Once it has taken so long, whole parts of the cluster are gone, and members that are doubted next
-        need not be waited for as long.
+        need not be waited for as long. But a node that has been cut off for long twice, and hears nobody once
+        more, most likely is again.
         """
-        if case.silence(self._attention(now)) >= self._config.pause_tolerance:
+        if case.silence(self._attention(now)) >= self._links.patience(now, alone=self._mute()):
             self._long_silence_at = now
             return True
-        lately = now - self._long_silence_at < _AFTER_LONG_S
-        return case.succeeded or (lately and case.round >= _AFTER_LONG_ROUNDS)
+        return case.succeeded or (self._after_long(now) and case.round >= _AFTER_LONG_ROUNDS)
+
+    def _after_long(self, now: float) -> bool:
+        """Was there a silence of late that no live member explains, nor that this node was cut off?"""
+        return now - self._long_silence_at < _AFTER_LONG_S and not self._links.explain(self._long_silence_at)
 
     def _probe_again(self, record: Record, watch: Watch, case: Case, now: float) -> None:
         name, attention = record.name, self._attention(now)

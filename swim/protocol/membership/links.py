@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 from swim.protocol.base.context import Context, Part
 from swim.protocol.base.loss import LossEstimate
@@ -19,6 +20,12 @@ _SOUND_S = 1.0
 """The pings to itself must have come back for so long before this node judges alone."""
 _TEST_S = 0.1
 """A ping to itself that takes longer than this leaves it open whether the links are sound."""
+_OUTAGES_MAX, _LATELY_S = 4, 180.0
+"""So many outages are remembered, and for so long they tell what the next silence is."""
+_OVER_S = 5.0
+"""So soon after an outage a node learns that it was one."""
+_AGAIN, _PATIENCE = 2, 4.0
+"""After so many of them it is most likely one more: the long tolerance passes so many times."""
 
 
 class OwnLinks(Part):
@@ -33,6 +40,12 @@ class OwnLinks(Part):
         self._heard = -math.inf
         self._unanswered: float | None = None
         """When the first ping was sent that no member's answer followed. Both are of the attention clock."""
+        self._given_up = False
+        """Since then it has turned out that it is this node that is cut off."""
+        self._given_up_at = self._silence_ended = -math.inf
+        """When that has turned out last; and when a long silence of all others was over."""
+        self._outages = deque[float](maxlen=_OUTAGES_MAX)
+        """When it turned out, of the latest of such silences."""
         self._testing: float | None = None
         self._sound_since: float | None = None
         self._can_test = False
@@ -45,7 +58,16 @@ class OwnLinks(Part):
 
     def answered(self, now: float) -> None:
         """An ack of another member."""
-        self._unanswered = None
+        if self._long_silence(now):
+            self._silence_ended = now
+            if self._given_up:
+                self._count(now)
+        self._unanswered, self._given_up = None, False
+
+    def _long_silence(self, now: float) -> bool:
+        """Has no member answered for longer than a live one may stand still?"""
+        since = self._unanswered
+        return since is not None and self._attention(now) - since >= self._config.pause_tolerance
 
     def pinged(self, now: float, *, answered: bool) -> None:
         """A regular ping was answered, or not in time: why not is still to be seen (`lost`)."""
@@ -63,6 +85,33 @@ class OwnLinks(Part):
         if self._heard == -math.inf:
             self.test(now)  # while all is well: whether that can be done at all
         self._heard = self._attention(now)
+
+    def given_up(self, now: float) -> None:
+        """The others have given this node up, or one that it had given up alone lives.
+
+        So if all are silent, it is this node that is cut off.
+        """
+        self._given_up_at, self._given_up = now, self._unanswered is not None
+        if self._long_silence(now) or now - self._silence_ended < _OVER_S:
+            self._count(now)
+
+    def _count(self, now: float) -> None:
+        """Once for each outage, in which all others were silent for long."""
+        if not self._outages or now - self._outages[-1] >= self._config.pause_tolerance:
+            self._outages.append(now)
+
+    def patience(self, now: float, *, alone: bool) -> float:
+        """For how long another is silent before this node gives it up, whatever may be the reason.
+
+        `alone`: so are most others. A node that was cut off from all of them for long again and again, of
+        late, takes it for one more time.
+        """
+        again = alone and sum(now - at < _LATELY_S for at in self._outages) >= _AGAIN
+        return self._config.pause_tolerance * (_PATIENCE if again else 1.0)
+
+    def explain(self, at: float) -> bool:
+        """Was a silence that was long at that time this node's own: did it begin before that turned out?"""
+        return at < self._given_up_at + self._config.pause_tolerance
 
     def deserted(self) -> float | None:
         """Since when no member answers, nor says anything by itself, by the attention clock."""
@@ -90,14 +139,15 @@ class OwnLinks(Part):
     def sound(self, now: float) -> bool:
         """Can this node judge alone, because the fault is not its own?
 
-        It is, when others have given this node up, or talk to it and none answers; or when its own pings do
+        It is, when others have given this node up, or talk to it, and none answers; or when its own pings do
         not come back (if they ever did: behind some routers they cannot), for then it reads or sends nothing.
         """
         if self._own.held_off:
             return False
-        talking = self._attention(now) - self._heard < 2 * self._config.pause_tolerance
-        if talking and self._unanswered is not None and self._heard - self._unanswered > _UNANSWERED_S:
-            return False
+        if self._unanswered is not None:
+            own = self._given_up or self._heard - self._unanswered > _UNANSWERED_S
+            if own and self._attention(now) - self._heard < 2 * self._config.pause_tolerance:
+                return False
         if not self._can_test:
             return True
         waiting = self._testing is not None and now - self._testing > _TEST_S

@@ -57,6 +57,7 @@ class Readmission(Part):
         if self._own.record is None or self._own.leaving:
             return
         self._links.heard(now)
+        self._links.given_up(now)
         if not self._own.held_off:
             last = self._deaths[-1] if self._deaths else -math.inf
             cut_off = max(self._own.cut_off, default=-math.inf)  # as it knows itself: deaths can be made up
@@ -70,6 +71,11 @@ class Readmission(Part):
                 self._leadership.step_back(now)  # the others have moved on
                 self._timers.set("readmission", now + _LOOK_AGAIN_S, self._look)
         self._own.refute(news.incarnation, now, unpack_id(news.id))
+
+    def answered_after_all(self, now: float) -> None:
+        """A member that this node alone had given up lives."""
+        self._own.note_cut_off(now)
+        self._links.given_up(now)
 
     def refused(self, by: str, now: float) -> None:
         """Another takes this node's id for one of the future, and what it says of itself for nothing.

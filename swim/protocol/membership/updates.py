@@ -345,7 +345,7 @@ class Membership(Part):
         """Word from a member that this node alone had given up."""
         old = self._table.get(name)
         if old is not None and old.solo:
-            self._own.note_cut_off(now)
+            self._readmission.answered_after_all(now)
             self._change(old, old.become(MemberState.ALIVE, now), now)
 
     def _heed_token(self, record: Record, now: float) -> None:

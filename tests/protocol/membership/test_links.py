@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from swim.events import MemberFailed
 from swim.protocol.node import Node
 from swim.types import MemberState
+from swim.wire.messages import Dead
 from tests.protocol.fakes import Net
 
 LONG_S = 25.0
@@ -82,3 +84,67 @@ def test_one_ping_to_itself_in_quiet_times(net: Net, pair: tuple[Node, Node]) ->
     net.sent.clear()
     net.run(60)
     assert [sent for sent in net.sent if sent.source == sent.target == b.address] == []
+
+
+def test_one_that_the_others_have_given_up_judges_nobody(net: Net, pair: tuple[Node, Node]) -> None:
+    """They live, or lived just now, and none answers: its own packets do not reach them."""
+    a, b = pair
+    net.lose_host(a)
+    assert net.run_until(lambda: b._links.deserted() is not None, 10)
+    b._readmission.told(Dead("b", b.me.incarnation, "a"), net.now)
+    net.run(LONG_S)
+    assert net.believes(b, "a") is MemberState.SUSPECT
+    net.run(LONG_S)
+    assert net.believes(b, "a") is None, "but not for ever"
+
+
+class TestOutages:
+    """The others are silent, all of them, and it was this node that was cut off: what about the next time?"""
+
+    @pytest.fixture
+    def nodes(self, net: Net) -> list[Node]:
+        nodes = net.cluster("a", "b", "c", "d", "e")
+        net.run(10)
+        return nodes
+
+    def outage(self, net: Net, node: Node, seconds: float, *, one_way: bool = False) -> list[str]:
+        """Whom the node gives up meanwhile."""
+        net.forget_events()
+        net.cut("abcd", "e")
+        if not one_way:
+            net.cut("e", "abcd")
+        net.run(seconds)
+        given_up = [event.member.name for event in net.events(node, MemberFailed)]
+        net.heal()
+        net.run(20)
+        return sorted(given_up)
+
+    def test_a_silence_that_is_explained_makes_the_next_one_no_shorter(
+        self, net: Net, nodes: list[Node]
+    ) -> None:
+        e = nodes[-1]
+        assert self.outage(net, e, 20) == list("abcd")
+        assert self.outage(net, e, 12) == []
+
+    @pytest.mark.parametrize("one_way", [False, True])
+    def test_the_third_time_it_takes_itself_for_cut_off_once_more(
+        self, net: Net, nodes: list[Node], one_way: bool
+    ) -> None:
+        e = nodes[-1]
+        found = [self.outage(net, e, 20, one_way=one_way) for _ in range(4)]
+        assert found == [list("abcd"), list("abcd"), [], []]
+        assert self.outage(net, e, 70) == list("abcd"), "but not for ever"
+
+    def test_minutes_later_it_counts_no_more(self, net: Net, nodes: list[Node]) -> None:
+        e = nodes[-1]
+        for _ in range(2):
+            self.outage(net, e, 20)
+        net.run(180)
+        assert self.outage(net, e, 20) == list("abcd")
+
+    def test_what_was_made_up_is_no_outage(self, net: Net, nodes: list[Node]) -> None:
+        e = nodes[-1]
+        for _ in range(3):
+            net.run(20)
+            e._readmission.told(Dead("e", e.me.incarnation, "a"), net.now)
+        assert e._links.patience(net.now, alone=True) == 15.0
