@@ -350,7 +350,16 @@ _VERDICTS = mutants(
         '            watch.poll = None\n            self._timers.cancel(("poll", name))',
         "            pass",
     ),
-    ("one voice about loss is enough", "max(_LOSSY_VOTES_MIN, min(_LOSSY_VOTES_MAX, observers))", "1"),
+    (
+        "one voice about loss is enough",
+        "max(_LOSSY_VOTES_MIN, min(_LOSSY_VOTES_MAX, len(poll.asked) + 1))",
+        "1",
+    ),
+    (
+        "observers that find nothing lost are waited for",
+        "elif _enough_find_losses(poll):",
+        "elif poll.complete:",
+    ),
     (
         "who finds nothing lost agrees that most is",
         "if self._attention(now) - watch.lossy < _LOSSY_WINDOW_S:",

@@ -166,11 +166,10 @@ class Polls(Part):
             poll.vetoed = True
         elif message.kind is ObserverKind.AGREE:
             poll.agreed[voter] = None
-        if not poll.complete:
-            return
         if poll is watch.poll:
-            self._count(message.node, now)
-        else:
+            if poll.complete:
+                self._count(message.node, now)
+        elif _enough_find_losses(poll):  # those that find none do not answer, so they are not waited for
             self._count_lossy(message.node, now)
 
     def _count(self, name: str, now: float) -> None:
@@ -257,10 +256,13 @@ class Polls(Part):
         if watch is None or record is None or (poll := watch.lossy_poll) is None:
             return
         watch.lossy_poll = None
-        observers = len(poll.asked) + 1
-        if len(poll.agreed) + 1 >= max(_LOSSY_VOTES_MIN, min(_LOSSY_VOTES_MAX, observers)):
+        if _enough_find_losses(poll):
             watch.learn(Evidence.LOSSY, self._attention(now))
             self.conclude(record, watch, "quality", now, poll=poll)
+
+
+def _enough_find_losses(poll: Poll) -> bool:
+    return len(poll.agreed) + 1 >= max(_LOSSY_VOTES_MIN, min(_LOSSY_VOTES_MAX, len(poll.asked) + 1))
 
 
 def _reason(certain: bool) -> DeathReason:

@@ -155,6 +155,15 @@ class TestLoss:
             "quality"
         ]
 
+    def test_is_agreed_on_as_soon_as_there_are_five_votes(self, net: Net, five: list[Node]) -> None:
+        """Those that find nothing lost do not answer."""
+        self.asked(five[0], "cdefghi")
+        for voter in "cde":
+            answer(net, five[0], voter, ObserverKind.AGREE, round=9)
+        assert five[0].member("b") is not None
+        answer(net, five[0], "f", ObserverKind.AGREE, round=9)
+        assert five[0].member("b") is None
+
     @pytest.mark.parametrize(("found", "still"), [(True, True), (False, True), (True, False)])
     def test_an_observer_that_is_asked_says_what_it_has_seen_itself_and_still_sees(
         self, net: Net, five: list[Node], found: bool, still: bool
