@@ -102,8 +102,8 @@ class Arena:
     def pass_time(self, seconds: float) -> None:
         """Go on, and forget what was said."""
         self.net.run(seconds)
-        self.net.sent.clear()
-        self.net.requested.clear()
+        for told in (self.net.sent, self.net.streamed, self.net.requested):
+            told.clear()
         for process in self.net._processes.values():
             for said in (process.events, process.broadcasts, process.queries, process.replies):
                 said.clear()
