@@ -291,7 +291,7 @@ class Node(Parts):
         """As that of the codec. A member reads only so much of members that it does not know."""
         if self.phase is not Phase.MEMBER:
             return self.codec.stream_decoder(answering=answering)
-        return self.codec.stream_decoder(answering=answering, keeps=self._sync.keeps())
+        return self.codec.stream_decoder(answering=answering, keeps=self._sync.keeps(asked=answering))
 
     def receive_request(self, message: StreamMessage, source: Address, now: float) -> bytes | None:
         """A whole message arrived on a stream that `source` opened; the answer to send, if any."""

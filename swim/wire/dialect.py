@@ -39,6 +39,8 @@ U64 = 0xFFFF_FFFF_FFFF_FFFF
 Body = Mapping[bytes, Any]
 
 _ITEMS_MAX = 1_024  # of a container
+_UNPACKING_SIZE = 4_096
+"""Bytes of memory that an `Unpacking` begins with, where msgpack would take a megabyte for each."""
 
 # What msgpack raises for bad input; TypeError is for keys that cannot be hashed.
 UNPACK_ERRORS = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
@@ -83,7 +85,11 @@ class Unpacking:
 
     def _renew(self) -> None:
         self._unpacker = msgpack.Unpacker(
-            raw=True, strict_map_key=False, max_array_len=_ITEMS_MAX, max_map_len=_ITEMS_MAX
+            raw=True,
+            strict_map_key=False,
+            max_array_len=_ITEMS_MAX,
+            max_map_len=_ITEMS_MAX,
+            read_size=_UNPACKING_SIZE,
         )
 
     def unpack(self, data: bytes) -> Body:

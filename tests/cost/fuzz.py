@@ -154,7 +154,7 @@ class Arena:
                 while decoder.busy:
                     turn(decoder.advance)
         except DecodeError as error:
-            problem = error
+            problem = error.with_traceback(None)  # this frame would hold on to itself with all that was read
             turn(lambda: node.receive_bad_stream(problem, item.source, now))
             return 0
         message = decoder.message

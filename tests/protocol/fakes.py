@@ -338,35 +338,39 @@ class Net:
         self.after(2 * DELAY, lambda: self._call(source, lambda node: verb(node, target, self.now)))
 
     def _open_stream(self, node: Node, request: Request) -> None:
-        def finish(outcome: StreamMessage | Exception | None) -> None:
-            if self._processes.get(node.address) in (None, self._ended):
-                return
-            self._call(node.address, lambda node: node.receive_answer(request.token, outcome, self.now))
-
-        def connect() -> None:
-            target = request.address
-            if target in self._puppets:
-                answer = self._puppets[target].serve(read(request.content))
-            elif target in self._processes:
-                process = self._processes[target]
-                if process.paused_until > self.now:
-                    self.after(process.paused_until - self.now, connect)
-                    return
-                answer = process.node.receive_request(read(request.content), node.address, self.now)
-                self.drain(process.node)
-            else:
-                answer = None
-            if answer is None:
-                self.after(DELAY, lambda: finish(ConnectionRefusedError("nobody listens")))
-            elif self._passes(target, node.address, self._cut):
-                self.after(DELAY, lambda: finish(read(answer, answering=True)))
-            else:
-                self.after(self.config.stream_timeout, lambda: finish(None))
-
         if request.address in self._lost or not self._passes(node.address, request.address, self._cut):
-            self.after(self.config.stream_timeout, lambda: finish(None))
+            self._finish(node, request, None, self.config.stream_timeout)
         else:
-            self.after(DELAY, connect)
+            self.after(DELAY, lambda: self._connect(node, request))
+
+    def _connect(self, node: Node, request: Request) -> None:
+        target = request.address
+        if target in self._puppets:
+            answer = self._puppets[target].serve(read(request.content))
+        elif target in self._processes:
+            process = self._processes[target]
+            if process.paused_until > self.now:
+                self.after(process.paused_until - self.now, lambda: self._connect(node, request))
+                return
+            answer = process.node.receive_request(read(request.content), node.address, self.now)
+            self.drain(process.node)
+        else:
+            answer = None
+        if answer is None:
+            self._finish(node, request, ConnectionRefusedError("nobody listens"), DELAY)
+        elif self._passes(target, node.address, self._cut):
+            self._finish(node, request, read(answer, answering=True), DELAY)
+        else:
+            self._finish(node, request, None, self.config.stream_timeout)
+
+    def _finish(
+        self, node: Node, request: Request, outcome: StreamMessage | Exception | None, delay: float
+    ) -> None:
+        def finish() -> None:
+            if self._processes.get(node.address) not in (None, self._ended):
+                self._call(node.address, lambda node: node.receive_answer(request.token, outcome, self.now))
+
+        self.after(delay, finish)
 
     _ended: Process | None = None
 

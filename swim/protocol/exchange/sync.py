@@ -56,7 +56,7 @@ _MANY, _MOMENT_S = 1_024, 0.1
 _COST_KNOWN, _COST_NEWS, _STEP_COST = 1, 40, 2_000
 """Of an entry of a state, in units of about two microseconds; and what is done in one step of a merge."""
 _STRANGERS_MAX = 10_240
-"""Unknown members in one state: more of them would only take the places of the others (see `Newcomers`)."""
+"""Unknown members in one state that this node has asked for. Of one that is pushed, no more than may wait."""
 
 
 def delegate_clash(versions: Iterable[bytes]) -> str | None:
@@ -274,17 +274,18 @@ class Sync(Part):
             self._built = key, now, nodes
         return nodes
 
-    def keeps(self) -> Keeps:
+    def keeps(self, *, asked: bool) -> Keeps:
         """Which entries of a state are read, by a member: not all of very many that it does not know, and no
         deaths of such that a foreign member tells of, which are nothing to it (see `_merge_node`)."""
-        strangers = count()
+        strangers, newcomers = count(), self._membership.newcomers
 
         def keep(name: str, state: int, own: bool) -> bool:
             if self._table.get(name) is not None:
                 return True
             if state in GONE and not own:
                 return False
-            kept = next(strangers) < _STRANGERS_MAX
+            # More would only take the places of the others there.
+            kept = next(strangers) < (_STRANGERS_MAX if asked else newcomers.room)
             if not kept:
                 self._outbox.drop("newcomers-max")
             return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from swim.protocol.base.context import Context, Part
@@ -20,13 +21,24 @@ Answered = Callable[[Ack, float], None]
 Silent = Callable[[float], None]
 
 
+@dataclass(slots=True)
+class _Question:
+    address: Address
+    messages: tuple[Message, ...]
+    interval: float
+    left: int
+    """Tries."""
+    answered: Answered
+    silent: Silent
+
+
 class Asking(Part):
     """The questions that are not answered yet, by the number of their pings."""
 
     def __init__(self, context: Context, own: OwnRecord) -> None:
         super().__init__(context)
         self._own = own
-        self._asked: dict[int, tuple[Answered, Silent]] = {}
+        self._asked: dict[int, _Question] = {}
 
     def ask(
         self,
@@ -48,31 +60,33 @@ class Asking(Part):
             self._outbox.drop("asked-max")
             return False
         seq = self._rng.getrandbits(32)  # only those that have seen the ping can forge an ack
-        self._asked[seq] = (answered, silent)
         # A stranger is answered with no more than it sent: naming ourselves leaves room for the answer.
         sender = pack_id(self._own.id) or bytes(16)
         ping = Ping(seq, name, source_node=self._name, sender_id=sender)
         messages = (ping,) if news is None else (news, ping)
         interval = (within or self._config.rtt_max) / tries
-
-        def again(left: int, at: float) -> None:
-            if left == 0:
-                self._asked.pop(seq)[1](at)
-                return
-            self._outbox.send(address, *messages)
-            self._timers.set(("asked", seq), at + interval, partial(again, left - 1))
-
-        again(tries, now)
+        self._asked[seq] = _Question(address, messages, interval, tries, answered, silent)
+        self._try(seq, now)
         return True
+
+    def _try(self, seq: int, now: float) -> None:
+        question = self._asked[seq]
+        if question.left == 0:
+            del self._asked[seq]
+            question.silent(now)
+            return
+        question.left -= 1
+        self._outbox.send(question.address, *question.messages)
+        self._timers.set(("asked", seq), now + question.interval, partial(self._try, seq))
 
     def receive_ack(self, ack: Ack, now: float) -> None:
         """The answer to a question, if it is one."""
         if (asked := self._asked.pop(ack.seq, None)) is not None:
             self._timers.cancel(("asked", ack.seq))
-            asked[0](ack, now)
+            asked.answered(ack, now)
 
     def receive_nack(self, seq: int, now: float) -> None:
         """Somebody else is there."""
         if (asked := self._asked.pop(seq, None)) is not None:
             self._timers.cancel(("asked", seq))
-            asked[1](now)
+            asked.silent(now)

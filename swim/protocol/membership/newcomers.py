@@ -4,7 +4,8 @@ A node that joins tells of itself, and few others tell of it at a time, in packe
 that this node has asked for: that is believed. What a state that nobody has asked for says of others than its
 sender is not, and no more is a crowd. It is either a cluster that meets this one, and then each of them
 answers a ping; or it is made up, and then none does: the rest of a crowd is not asked where very many in a
-row are silent. Until then nobody else is told. Real ones that were left out are told of again.
+row are silent. Until then nobody else is told, and few wait: thousands would take megabytes, for nothing.
+Real ones that were left out are told of again.
 
 Where members that were believed are given up without ever having answered, fewer are believed.
 """
@@ -27,7 +28,10 @@ _BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 256
 """Unknown members that are admitted by hearsay, as when a crowd joins; of any more each has to answer."""
 _DISAPPOINTED = 16.0
 """One that dies without ever having answered this node costs as much belief as so many."""
-_WAITING_MAX = 10_240
+_WAITING_MAX, _DOUBTED_MAX = 10_240, 1_024
+"""That wait to be asked; and while none has answered lately: twice as many as are asked in vain."""
+_LATELY_S = 10.0
+"""Until all of a cluster that meets this one have been told of again."""
 _ASKING_MAX, _ASKED_PER_TURN = 128, 16
 """That are being asked at a time, and begun with in one turn."""
 _SILENT_MAX = 512
@@ -49,6 +53,8 @@ class Newcomers(Part):
         self._asking: dict[str, None] = {}
         self._silent = 0
         """How many were silent since one answered."""
+        self.room = _DOUBTED_MAX
+        """How many may wait."""
 
     def believed(self, now: float) -> bool:
         """May one more be admitted by hearsay?"""
@@ -65,7 +71,7 @@ class Newcomers(Part):
             return
         self._waiting.pop(news.node, None)
         self._waiting[news.node] = news
-        if keep_latest(self._waiting, _WAITING_MAX):
+        if keep_latest(self._waiting, self.room):
             self._outbox.drop("newcomers-max")
         self._ask_soon(now)
 
@@ -89,7 +95,8 @@ class Newcomers(Part):
     def _ask_one(self, name: str, news: Alive, now: float) -> bool:
         def answered(ack: Ack, at: float) -> None:
             del self._asking[name]
-            self._silent = 0
+            self._silent, self.room = 0, _WAITING_MAX
+            self._timers.set("newcomers-answered", at + _LATELY_S, self._doubt)
             self._admit(news, ack, at)
             self._ask_soon(at)
 
@@ -98,7 +105,7 @@ class Newcomers(Part):
             self._outbox.drop("newcomer-silent")
             self._silent += 1
             if self._silent >= _SILENT_MAX:
-                self._give_up_crowd()
+                self._give_up_crowd(at)
             self._ask_soon(at)
 
         address = unpack_address(news.address, news.port)
@@ -107,7 +114,12 @@ class Newcomers(Part):
             self._asking[name] = None
         return asked
 
-    def _give_up_crowd(self) -> None:
+    def _give_up_crowd(self, now: float) -> None:
         self._outbox.drop("newcomer-silent", len(self._waiting))
         self._waiting.clear()
         self._silent = 0
+        self._doubt(now)
+
+    def _doubt(self, now: float) -> None:
+        """None has answered lately."""
+        self.room = _DOUBTED_MAX

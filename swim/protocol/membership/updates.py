@@ -74,7 +74,7 @@ class Membership(Part):
         self._exchange = exchange
         self._readmission = readmission
         self.hearsay = Hearsay(context, asking, doubts, patience)
-        self._newcomers = Newcomers(context, asking, lambda news, ack, at: self.alive(news, at, answer=ack))
+        self.newcomers = Newcomers(context, asking, lambda news, ack, at: self.alive(news, at, answer=ack))
         self._corrections = TokenBucket(_CORRECTIONS_PER_S, _CORRECTIONS_BURST)
 
     # --- news from others
@@ -132,10 +132,10 @@ class Membership(Part):
     def _waits(self, news: Alive, source: Address | None, now: float, pushed: bool) -> bool:
         """Does a newcomer have to answer first? Not one that tells of itself."""
         address = unpack_address(news.address, news.port)
-        if source == address or (not pushed and self._newcomers.believed(now)):
+        if source == address or (not pushed and self.newcomers.believed(now)):
             return False
         if self.permits(address):
-            self._newcomers.add(news, now)
+            self.newcomers.add(news, now)
         else:
             self._outbox.drop("address")
         return True
@@ -431,7 +431,7 @@ class Membership(Part):
                 left = new.state is MemberState.LEFT
                 reason = new.reason or "told"
                 events.append(MemberLeft(new.member) if left else MemberFailed(new.member, reason, told_by))
-                self._newcomers.lose(new, now)
+                self.newcomers.lose(new, now)
             return
         if not was:
             events.append(MemberJoined(new.member))
