@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ def told(events: list[tuple[int, HeardEvent]], size_max: int) -> bytes:
     moments: list[dict[str, Any]] = []
     for time in sorted({time for time, _ in events}, reverse=True):
         taken: list[object] = []
-        for body in [event.as_body() for at, event in reversed(events) if at == time]:
+        bodies = [event.as_body() for at, event in reversed(events) if at == time]
+        size_max -= len(pack({"Events": [None] * len(bodies), "LTime": time})) - len(bodies)
+        for body in bodies:
             size_max -= len(pack(body))
             if size_max < 0:
                 break
@@ -72,3 +75,20 @@ def test_one_of_two_that_are_the_same_may_have_lost_the_fields_that_are_ours(
     assert not all_heard.add(5, second)
     assert all_heard.add(5, HeardEvent("e", b"x", "b", "BOOT0000", 4)) == bool(first.origin)
     assert all_heard.add(6, second)
+
+
+def test_as_many_as_may_be_take_little_memory() -> None:
+    """Strangers can fill it, with events of as many times, or of one."""
+    tracemalloc.start()
+    try:
+        for times in (8_000, 1):
+            before = tracemalloc.get_traced_memory()[0]
+            all_heard = Heard()
+            for number in range(8_000):
+                all_heard.add(10_000 + number % times, HeardEvent("e", b"%08d" % number))
+            all_heard.packed(1 << 16)
+            assert 1 <= len(all_heard) <= 4_096
+            assert tracemalloc.get_traced_memory()[0] - before < 1_500_000
+            del all_heard
+    finally:
+        tracemalloc.stop()
