@@ -226,7 +226,7 @@ Shape = Mapping[bytes, Reader]
 def _struct(body: Any, shape: Shape) -> dict[str, Any]:
     if not isinstance(body, dict) or not shape.keys() <= body.keys():
         raise DecodeError("body")
-    return {_text(key): shape.get(key, _anything)(value) for key, value in body.items()}
+    return {_NAMES.get(key) or _text(key): shape.get(key, _anything)(value) for key, value in body.items()}
 
 
 def _number(value: Any) -> int:
@@ -294,6 +294,8 @@ def _anything(value: Any, depth: int = 0) -> Any:
 
 
 _EVENT: Shape = {b"Name": _text, b"Payload": _raw}
+_NAMES = {key: key.decode() for key in _EVENT}
+"""The same objects in a thousand events of one exchange."""
 _SHAPES: dict[int, Shape] = {
     SerfType.LEAVE: {b"LTime": _number, b"Node": _text},
     SerfType.JOIN: {b"LTime": _number, b"Node": _text},

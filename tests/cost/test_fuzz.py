@@ -71,8 +71,8 @@ def unbounded_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 def compared_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
     add = heard._Moment.add
 
-    def slow(self: Any, event: Any) -> bool:
-        return not any(other == event for other in list(self.known)) and add(self, event)
+    def slow(self: Any, event: Any, packed: bytes) -> bool:
+        return not any(other == event for other in list(self.known)) and add(self, event, packed)
 
     monkeypatch.setattr(heard._Moment, "add", slow)
 

@@ -28,8 +28,8 @@ _BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 256
 """Unknown members that are admitted by hearsay, as when a crowd joins; of any more each has to answer."""
 _DISAPPOINTED = 16.0
 """One that dies without ever having answered this node costs as much belief as so many."""
-_WAITING_MAX, _DOUBTED_MAX = 10_240, 1_024
-"""That wait to be asked; and while none has answered lately: twice as many as are asked in vain."""
+_WAITING_MAX, _DOUBTED_MAX = 10_240, 512
+"""That wait to be asked; and while none has answered lately: as many as are asked in vain."""
 _LATELY_S = 10.0
 """Until all of a cluster that meets this one have been told of again."""
 _ASKING_MAX, _ASKED_PER_TURN = 128, 16
