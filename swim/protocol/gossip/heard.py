@@ -101,7 +101,7 @@ class Heard:
         self.floor = 0
         """Events before this time are too old, or were before this node joined."""
         self._moments: dict[int, bytes | _Moment] = {}
-        """By time. An event that has none beside it, as nearly all, is kept as it is told, which takes a fifth
+        """By time. One that has none beside it, as nearly all, is kept as it is told, which takes a fifth
         of the memory."""
         self._times: list[int] = []  # in order
         self._count = self._size = 0
