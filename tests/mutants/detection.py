@@ -510,8 +510,8 @@ _PUSHED = mutants(
     ("tests/protocol/membership/test_newcomers.py",),
     (
         "a state that nobody asked for is believed",
-        "(not pushed and self._newcomers.believed(now))",
-        "self._newcomers.believed(now)",
+        "(not pushed and self.newcomers.believed(now))",
+        "self.newcomers.believed(now)",
     ),
 )
 
