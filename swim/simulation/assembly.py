@@ -36,7 +36,7 @@ def exchange(server: SimulatedNode, client: SimulatedNode, request: Request) -> 
     The server has no doubt that there is such a member, however many join in this way: see `Newcomers`.
     """
     core: Any = server.core
-    believed = core._membership._newcomers._believed
+    believed = core._membership.newcomers._believed
     believed._tokens = float(believed._burst)
     question = decode(server.core.codec.stream_decoder(answering=False), request.content)
     content = server.core.receive_request(question, client.address, server.now())
