@@ -253,7 +253,7 @@ class Joining(Part):
         return self._is_due([asked for _, asked in self._joins.values()], now)
 
     def _is_due(self, asked: Sequence[float], now: float) -> bool:
-        """Another try beside those that are not answered yet, begun then?
+        """Is it time for another try? `asked`: when those began that are not answered yet.
 
         What opens a stream may be lost, and its kernel waits ever longer before it repeats that. But a seed
         that many ask at once may only be slow: it is asked ever more seldom.

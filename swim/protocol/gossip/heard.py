@@ -116,12 +116,11 @@ class Heard:
     def add(self, time: int, event: HeardEvent) -> bool:
         """Whether it is new. Its time must not be below the floor."""
         packed = pack(event.as_body())
-        there = self._moments.get(time)
-        if there is None:
+        moment = self._moments.get(time)
+        if moment is None:
             self._moments[time] = _put_together(time, [packed])
             insort(self._times, time)
         else:
-            moment = there
             if isinstance(moment, bytes):
                 if moment == _put_together(time, [packed]):
                     return False  # as nearly all that is exchanged
@@ -139,9 +138,10 @@ class Heard:
     def _forget_oldest(self) -> None:
         oldest = self._times.pop(0)
         gone = self._moments.pop(oldest)
-        packed = [pack(_only(gone).as_body())] if isinstance(gone, bytes) else gone.packed
-        self._count -= len(packed)
-        self._size -= sum(_EVENT_OVERHEAD + len(each) for each in packed)
+        count = 1 if isinstance(gone, bytes) else len(gone.packed)
+        length = len(gone) - len(_put_together(oldest, [b""])) if isinstance(gone, bytes) else gone.length
+        self._count -= count
+        self._size -= count * _EVENT_OVERHEAD + length
         self.floor = oldest + 1
 
     def packed(self, size_max: int) -> bytes:

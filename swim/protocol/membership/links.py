@@ -20,12 +20,11 @@ _SOUND_S = 1.0
 """The pings to itself must have come back for so long before this node judges alone."""
 _TEST_S = 0.1
 """A ping to itself that takes longer than this leaves it open whether the links are sound."""
-_OUTAGES_MAX, _LATELY_S = 4, 180.0
-"""So many outages are remembered, and for so long they tell what the next silence is."""
 _OVER_S = 5.0
 """So soon after an outage a node learns that it was one."""
-_AGAIN, _PATIENCE = 2, 4.0
-"""After so many of them it is most likely one more: the long tolerance passes so many times."""
+_AGAIN, _LATELY_S, _PATIENCE = 2, 180.0, 4.0
+"""After so many of them within so long the next silence is most likely one more: the long tolerance passes so
+many times."""
 
 
 class OwnLinks(Part):
@@ -44,7 +43,7 @@ class OwnLinks(Part):
         """Since then it has turned out that it is this node that is cut off."""
         self._given_up_at = self._silence_ended = -math.inf
         """When that has turned out last; and when a long silence of all others was over."""
-        self._outages = deque[float](maxlen=_OUTAGES_MAX)
+        self._outages = deque[float](maxlen=_AGAIN)
         """When it turned out, of the latest of such silences."""
         self._testing: float | None = None
         self._sound_since: float | None = None
@@ -106,8 +105,8 @@ class OwnLinks(Part):
         `alone`: so are most others. A node that was cut off from all of them for long again and again, of
         late, takes it for one more time.
         """
-        again = alone and sum(now - at < _LATELY_S for at in self._outages) >= _AGAIN
-        return self._config.pause_tolerance * (_PATIENCE if again else 1.0)
+        again = len(self._outages) == _AGAIN and now - self._outages[0] < _LATELY_S
+        return self._config.pause_tolerance * (_PATIENCE if alone and again else 1.0)
 
     def explain(self, at: float) -> bool:
         """Was a silence that was long at that time this node's own: did it begin before that turned out?"""

@@ -28,8 +28,8 @@ _BELIEVED_PER_S, _BELIEVED_BURST = 32.0, 256
 """Unknown members that are admitted by hearsay, as when a crowd joins; of any more each has to answer."""
 _DISAPPOINTED = 16.0
 """One that dies without ever having answered this node costs as much belief as so many."""
-_WAITING_MAX, _DOUBTED_MAX = 10_240, 512
-"""That wait to be asked; and while none has answered lately: as many as are asked in vain."""
+_WAITING_MAX = 10_240
+"""That wait to be asked, where some have answered lately; else as many as are asked in vain."""
 _LATELY_S = 10.0
 """Until all of a cluster that meets this one have been told of again."""
 _ASKING_MAX, _ASKED_PER_TURN = 128, 16
@@ -53,7 +53,7 @@ class Newcomers(Part):
         self._asking: dict[str, None] = {}
         self._silent = 0
         """How many were silent since one answered."""
-        self.room = _DOUBTED_MAX
+        self.room = _SILENT_MAX
         """How many may wait."""
 
     def believed(self, now: float) -> bool:
@@ -105,7 +105,7 @@ class Newcomers(Part):
             self._outbox.drop("newcomer-silent")
             self._silent += 1
             if self._silent >= _SILENT_MAX:
-                self._give_up_crowd(at)
+                self._give_up_crowd()
             self._ask_soon(at)
 
         address = unpack_address(news.address, news.port)
@@ -114,12 +114,11 @@ class Newcomers(Part):
             self._asking[name] = None
         return asked
 
-    def _give_up_crowd(self, now: float) -> None:
+    def _give_up_crowd(self) -> None:
         self._outbox.drop("newcomer-silent", len(self._waiting))
         self._waiting.clear()
-        self._silent = 0
-        self._doubt(now)
+        self._silent, self.room = 0, _SILENT_MAX
 
     def _doubt(self, now: float) -> None:
         """None has answered lately."""
-        self.room = _DOUBTED_MAX
+        self.room = _SILENT_MAX
